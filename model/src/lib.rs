@@ -1,0 +1,29 @@
+//! The nouns every part of Siso agrees on: ids, units, what a person wants (specs), what is
+//! (nodes, tasks, volumes), and what is shown (views).
+//!
+//! **Invariant:** nothing here decides, waits or talks; a value that exists is valid in itself.
+//! Read [`task`] first, then [`spec`].
+
+#![warn(missing_docs)]
+
+pub mod assignment;
+pub mod event;
+pub mod id;
+pub mod name;
+pub mod node;
+pub mod spec;
+pub mod task;
+pub mod time;
+pub mod token;
+pub mod units;
+pub mod view;
+
+pub use assignment::{Assignment, AssignmentSet};
+pub use event::Event;
+pub use id::{Id, NodeId, RequestId, TaskId, TokenId};
+pub use name::{NameError, NodeName, ServiceName, StackName, VolumeName};
+pub use node::{Inventory, Liveness, Node};
+pub use spec::{ServiceSpec, StackSpec};
+pub use task::{Desired, Health, Task, TaskReport, TaskState, TaskStatus};
+pub use time::{Epoch, Generation, Revision, Timestamp};
+pub use units::{Bytes, MilliCpu, Resources, Shortfall};
