@@ -1,8 +1,10 @@
 //! The complete set of tasks a node must have: what is missing from it must stop.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{Desired, Epoch, Generation, NodeId, ServiceName, ServiceSpec, StackName, TaskId};
+use crate::{
+    Desired, Epoch, Generation, NodeId, ServiceName, ServiceSpec, StackName, TaskId, VolumeName,
+};
 
 /// One task as its node needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,19 @@ pub struct Assignment {
     pub desired: Desired,
     /// What is to run.
     pub spec: Arc<ServiceSpec>,
+    /// The named volumes its mounts use.
+    pub volumes: BTreeMap<VolumeName, AssignedVolume>,
+}
+
+/// A named volume as its node needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssignedVolume {
+    /// The engine's name for it.
+    pub engine_name: String,
+    /// It must exist already; the agent never makes it.
+    pub external: bool,
+    /// Whether it has held data here before: then a missing volume is an error, never made anew.
+    pub must_exist: bool,
 }
 
 /// Everything a node must have, and since when.

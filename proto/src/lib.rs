@@ -1,1 +1,18 @@
-//! To be filled.
+//! The wire between Siso's processes: generated messages, and the only way in and out of them.
+//!
+//! **Invariant:** a wire type is believed only after its `TryFrom` into `model`; the error names the
+//! field by its path.
+
+/// Messages and services of `siso.v1`, generated from `proto/v1/*.proto`.
+#[allow(
+    clippy::pedantic,
+    clippy::str_to_string,
+    missing_debug_implementations,
+    unreachable_pub,
+    unused_qualifications,
+    elided_lifetimes_in_paths,
+    reason = "generated"
+)]
+pub mod v1 {
+    include!("gen/siso.v1.rs");
+}
