@@ -97,7 +97,7 @@ def main():
         try:
             work(connect())
         except psycopg2.Error as error:
-            state["error"] = str(error).strip()
+            state["error"] = str(error).strip().splitlines()[0]
             print(f"database: {state['error']}")
             time.sleep(RETRY_SECONDS)
 
