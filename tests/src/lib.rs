@@ -1,1 +1,1 @@
-//! To be filled.
+//! The harness shared by the tests that cross rooms.

@@ -1,0 +1,107 @@
+//! House rules a compiler does not hold: file length, forbidden leftovers, documents that must tell
+//! the truth.
+
+use std::{path::Path, process::Command};
+
+/// Longer files are rooms that want a wall.
+const MAX_LINES: usize = 600;
+/// Anything larger is data and belongs elsewhere.
+const MAX_FILE_BYTES: u64 = 1_000_000;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The files git tracks or would track.
+fn files() -> Vec<String> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git ls-files failed");
+    let listing = String::from_utf8(output.stdout).unwrap();
+    let present = |name: &&str| root().join(name).is_file();
+    listing.lines().filter(present).map(str::to_owned).collect()
+}
+
+fn handwritten_rust() -> Vec<(String, String)> {
+    let rust: Vec<_> = files()
+        .into_iter()
+        .filter(|name| name.ends_with(".rs") && !name.contains("/gen/"))
+        .map(|name| {
+            let text = std::fs::read_to_string(root().join(&name)).unwrap();
+            (name, text)
+        })
+        .collect();
+    assert!(rust.len() > 50, "found only {} Rust files", rust.len());
+    rust
+}
+
+#[test]
+fn no_file_is_longer_than_a_room_should_be() {
+    for (name, text) in handwritten_rust() {
+        let lines = text.lines().count();
+        assert!(lines <= MAX_LINES, "{name} has {lines} lines, {MAX_LINES} at most");
+    }
+}
+
+#[test]
+fn no_stub_and_no_ignored_test_is_left() {
+    // Put together here so that this file does not find itself.
+    let leftovers =
+        [["to", "do!("], ["unimpl", "emented!("], ["#[ig", "nore"], ["FIX", "ME"], ["db", "g!("]]
+            .map(|parts| parts.concat());
+    for (name, text) in handwritten_rust() {
+        for leftover in &leftovers {
+            assert!(!text.contains(leftover.as_str()), "{name} contains {leftover}");
+        }
+    }
+}
+
+#[test]
+fn no_file_is_large() {
+    for name in files() {
+        let bytes = std::fs::metadata(root().join(&name)).unwrap().len();
+        assert!(bytes <= MAX_FILE_BYTES, "{name} has {bytes} bytes");
+    }
+}
+
+#[test]
+fn every_document_has_one_title() {
+    for name in files() {
+        if !Path::new(&name).extension().is_some_and(|extension| extension == "md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(root().join(&name)).unwrap();
+        let mut fenced = false;
+        let titles = text
+            .lines()
+            .filter(|line| {
+                fenced ^= line.trim_start().starts_with("```");
+                !fenced && line.starts_with("# ")
+            })
+            .count();
+        assert_eq!(titles, 1, "{name} has {titles} titles");
+    }
+}
+
+#[test]
+fn the_map_names_every_crate_and_the_tests_that_hold_its_invariants_exist() {
+    let map = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    assert!(map.lines().count() <= 250, "ARCHITECTURE.md is to be read in one sitting");
+    for room in
+        ["model/", "stackfile/", "proto/", "scheduler/core/", "scheduler/", "node-agent/", "cli/"]
+    {
+        assert!(map.contains(&format!("`{room}`")), "ARCHITECTURE.md does not name {room}");
+    }
+    let code: String = handwritten_rust().into_iter().map(|(_, text)| text).collect();
+    let mut held = 0;
+    for line in map.lines() {
+        let Some((_, test)) = line.split_once("Held by `") else { continue };
+        let test = test.split('`').next().unwrap();
+        assert!(code.contains(&format!("fn {test}(")), "no test is named {test}");
+        held += 1;
+    }
+    assert!(held >= 5, "ARCHITECTURE.md names only {held} tests that hold its invariants");
+}
