@@ -86,7 +86,7 @@ build_base() {
   local root mirror
   if [[ $pull == yes ]] && registry_answers "$OFFICIAL_BASE"; then
     note "pulling $OFFICIAL_BASE"
-    quietly "$SISO_LOG" docker build --pull --build-arg "FROM=$OFFICIAL_BASE" --label "$LABEL=$hash" -t "$tag" "$directory"
+    quietly "$SISO_LOG" docker build --pull --build-arg "ORIGIN=$OFFICIAL_BASE" --label "$LABEL=$hash" -t "$tag" "$directory"
     return
   fi
   have apt-get || die "no registry answers, and only a Debian-like system can build a base image without one"
@@ -100,7 +100,7 @@ build_base() {
   quietly "$SISO_LOG" as_root debootstrap --variant=minbase "$SUITE" "$root" ${mirror:+"$mirror"}
   as_root "$directory/slim.sh" "$root"
   as_root tar -C "$root" -c . | docker import - siso/debootstrap:1 >/dev/null
-  quietly "$SISO_LOG" docker build --build-arg FROM=siso/debootstrap:1 --label "$LABEL=$hash" -t "$tag" "$directory"
+  quietly "$SISO_LOG" docker build --build-arg ORIGIN=siso/debootstrap:1 --label "$LABEL=$hash" -t "$tag" "$directory"
   docker rmi siso/debootstrap:1 >/dev/null 2>&1 || true
   as_root rm -rf "$root"
   trap - EXIT
@@ -141,7 +141,7 @@ obtain() {
   hash=$(content_hash)
   if [[ $(label_of "$tag") == "$hash" ]]; then return; fi
   say "Building $tag"
-  if [[ $1 == base ]]; then build_base; else build_from_dockerfile; fi || die "could not build $tag" "see $SISO_LOG"
+  if [[ $1 == base ]]; then build_base; else build_from_dockerfile; fi
   note "$tag: $(docker image inspect --format '{{.Size}}' "$tag" | awk '{ printf "%.0f MB", $1 / 1e6 }'), ${SECONDS} s so far"
 }
 

@@ -69,7 +69,8 @@ ensure_linux_engine() {
   if ! have dockerd; then
     have apt-get || die "no Docker Engine, and this is not a Debian-like system" \
       "install the Docker Engine your distribution's way, then run this again"
-    install_packages "Siso runs its services in the Docker Engine, and none answers here" docker.io iptables
+    install_packages "Siso runs its services in the Docker Engine, and none answers here" \
+      docker.io iptables ca-certificates
   fi
   engine_answers || engine_denies_us || start_engine
 }

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Installs what the tests need and passes them all, those on a real container engine included.
+#
+#   tests/run.sh
+#
+# What it installs, when it is missing: the Docker Engine (tests run containers), a C compiler (Rust links with it),
+# ShellCheck (the scripts), promtool (the text of /metrics), cargo-deny (licences, sources, who may use which crate).
+# It ends at the first step that fails, and always with a table of the steps and their times.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export SISO_LOG=${SISO_LOG:-${TMPDIR:-/tmp}/siso-tests-$(id -u).log}
+
+# shellcheck source=deploy/lib/say.sh
+source "$ROOT/deploy/lib/say.sh"
+# shellcheck source=deploy/lib/packages.sh
+source "$ROOT/deploy/lib/packages.sh"
+# shellcheck source=deploy/lib/engine.sh
+source "$ROOT/deploy/lib/engine.sh"
+# shellcheck source=deploy/lib/rust.sh
+source "$ROOT/deploy/lib/rust.sh"
+# shellcheck source=tests/lib/tools.sh
+source "$ROOT/tests/lib/tools.sh"
+# shellcheck source=tests/lib/steps.sh
+source "$ROOT/tests/lib/steps.sh"
+
+# The images the tests on a real engine run.
+TEST_IMAGES=(test postgres vector-demo web)
+
+install_what_is_missing() {
+  ensure_engine "$0"
+  ensure_rust
+  ensure_test_tools
+}
+
+# Every shell script of the repository, by its name or its first line.
+shell_scripts() {
+  git ls-files | while IFS= read -r file; do
+    [[ -f $file ]] || continue
+    case $file in
+      *.sh) printf '%s\n' "$file" ;;
+      *) if LC_ALL=C head -c 64 "$file" | grep -qaE '^#!.*[/ ](ba)?sh$'; then printf '%s\n' "$file"; fi ;;
+    esac
+  done
+}
+
+check_shell_scripts() {
+  local scripts=() file
+  while IFS= read -r file; do scripts+=("$file"); done < <(shell_scripts)
+  shellcheck --external-sources "${scripts[@]}"
+  note "${#scripts[@]} scripts"
+}
+
+check_dependencies() {
+  cargo deny --locked check bans licenses sources
+  # The list of known weaknesses is a repository elsewhere. Without it nothing can be said about them.
+  if quietly_fetched; then
+    cargo deny --locked check advisories
+  else
+    warn "advisories were not checked: their database cannot be reached from here"
+  fi
+}
+
+quietly_fetched() { cargo deny fetch db >>"$SISO_LOG" 2>&1 </dev/null; }
+
+main() {
+  case ${1:-} in
+    '') ;;
+    -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}"; return ;;
+    *) die "unknown argument $1" "see --help" ;;
+  esac
+  cd "$ROOT"
+  trap print_steps EXIT
+  step "install what is missing" install_what_is_missing
+  step "format" cargo fmt --all --check
+  step "shell scripts" check_shell_scripts
+  step "dependencies" check_dependencies
+  step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
+  step "documentation" env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+  step "images" "$ROOT/deploy/images/build.sh" "${TEST_IMAGES[@]}"
+  step "tests" env SISO_TEST_ENGINE=required cargo test --workspace --locked
+}
+
+main "$@"
