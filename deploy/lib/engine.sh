@@ -101,6 +101,8 @@ enter_docker_group() {
 # enter_docker_group.
 ensure_engine() {
   if ! engine_answers; then
+    [[ -z ${DOCKER_HOST:-} ]] || die "the Docker Engine at DOCKER_HOST ($DOCKER_HOST) does not answer" \
+      "start it, or unset DOCKER_HOST to use an engine of this machine"
     case $(uname -s) in
       Linux) ensure_linux_engine ;;
       Darwin) ensure_mac_engine ;;
