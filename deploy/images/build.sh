@@ -147,6 +147,7 @@ obtain() {
 
 main() {
   local names=() name
+  local given=("$@")
   pull=yes
   while [[ $# -gt 0 ]]; do
     case $1 in
@@ -158,7 +159,7 @@ main() {
     shift
   done
   if [[ ${#names[@]} -eq 0 ]]; then names=("${ALL[@]}"); fi
-  ensure_engine "${BASH_SOURCE[0]}"
+  ensure_engine "$0" "${given[@]+"${given[@]}"}"
   for name in "${names[@]}"; do obtain "$name"; done
   say "Images ready: ${names[*]}"
 }

@@ -15,8 +15,10 @@ engine_answers() { have docker && docker version --format '{{.Server.Version}}' 
 
 # True when an engine runs but this user may not speak to it.
 engine_denies_us() {
+  local answer
   have docker || return 1
-  docker version 2>&1 >/dev/null | grep -qi 'permission denied'
+  answer=$(docker version 2>&1 >/dev/null || true)
+  [[ $answer == *'permission denied'* ]]
 }
 
 engine_endpoint() {
@@ -72,6 +74,8 @@ ensure_linux_engine() {
     install_packages "Siso runs its services in the Docker Engine, and none answers here" \
       docker.io iptables ca-certificates
   fi
+  # From Debian 13 on the client is a package of its own.
+  have docker || install_packages "the command that speaks to the engine" docker-cli
   engine_answers || engine_denies_us || start_engine
 }
 
@@ -86,13 +90,16 @@ ensure_mac_engine() {
   wait_for_engine || die "Colima runs, but its engine does not answer" "colima restart"
 }
 
-# An engine that runs but denies us: join its group. The group counts from the next login, so the caller's script is
-# started once more inside it. $1 is the script, the rest its arguments.
+# An engine that runs but denies us: join its group, and start the caller's script once more inside it, because a
+# login that is older than the membership does not have it. $1 is the script, the rest its arguments.
 enter_docker_group() {
-  local command
+  local command user
+  user=$(id -un)
   [[ -z ${SISO_IN_DOCKER_GROUP:-} ]] || die "still no right to use the Docker Engine" "log out and in, then run this again"
-  say "Adding $(id -un) to the group docker (the right to use the engine's socket)"
-  as_root usermod -aG docker "$(id -un)"
+  if [[ " $(id -Gn "$user") " != *' docker '* ]]; then
+    say "Adding $user to the group docker (the right to use the engine's socket; it counts from the next login)"
+    as_root usermod -aG docker "$user"
+  fi
   printf -v command '%q ' "$@"
   exec sg docker -c "SISO_IN_DOCKER_GROUP=1 $command"
 }
