@@ -78,6 +78,7 @@ main() {
   step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
   step "documentation" env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
   step "images" "$ROOT/deploy/images/build.sh" "${TEST_IMAGES[@]}"
+  step "PostgreSQL's image" "$ROOT/tests/images.sh"
   step "tests" env SISO_TEST_ENGINE=required cargo test --workspace --locked
 }
 

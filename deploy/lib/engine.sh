@@ -3,7 +3,6 @@
 #
 #   ensure_engine        installs and starts an engine when none answers
 #   engine_endpoint      prints the endpoint the docker client uses, as siso-agent --docker-host wants it
-#   stop_own_engine      ends the dockerd that ensure_engine started by hand, and only that
 
 # Where a dockerd started without a service manager leaves its trace.
 ENGINE_PIDFILE=/run/siso-dockerd.pid
@@ -119,12 +118,4 @@ ensure_engine() {
   if engine_denies_us; then enter_docker_group "$@"; fi
   engine_answers || die "the Docker Engine does not answer" "docker version"
   note "Docker Engine $(docker version --format '{{.Server.Version}}') at $(engine_endpoint)"
-}
-
-stop_own_engine() {
-  local pid
-  [[ -s $ENGINE_PIDFILE ]] || return 0
-  pid=$(cat "$ENGINE_PIDFILE")
-  if is_dockerd "$pid"; then as_root kill "$pid"; fi
-  as_root rm -f "$ENGINE_PIDFILE"
 }
