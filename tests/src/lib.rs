@@ -1,1 +1,30 @@
-//! The harness shared by the tests that cross rooms.
+//! The harness of the tests that cross rooms: real processes on a real engine, driven the way a
+//! person drives them, through `sisoctl` and signals.
+//!
+//! **Invariant:** nothing is ended or removed here that a test did not start itself: processes by
+//! their id, containers, networks and volumes by the label of the test's own cluster.
+//!
+//! Start at [`World`]; a test reads as a story about one.
+
+mod acknowledged;
+mod contract;
+mod ctl;
+mod daemon;
+mod engine;
+mod gate;
+mod http;
+mod own_engine;
+mod programs;
+mod wait;
+mod world;
+
+pub use acknowledged::Acknowledged;
+pub use contract::{Shape, check_shape};
+pub use ctl::{Answer, Ctl, Follower};
+pub use daemon::Daemon;
+pub use engine::{Engine, TEST_IMAGE};
+pub use gate::required;
+pub use http::{Reply, get};
+pub use own_engine::OwnEngine;
+pub use wait::{PATIENT, PROMPT, wait_until};
+pub use world::World;

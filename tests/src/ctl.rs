@@ -1,0 +1,201 @@
+//! `sisoctl` as a person or a script calls it.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::wait::{PROMPT, wait_until};
+
+/// No command of a test takes this long: one that does hangs.
+const COMMAND_BOUND: Duration = Duration::from_mins(3);
+/// How often a running command is looked at.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// `sisoctl` with a context.
+#[derive(Debug)]
+pub struct Ctl {
+    program: PathBuf,
+    /// The context file given to every command.
+    pub context: PathBuf,
+    directory: PathBuf,
+    runs: AtomicU32,
+}
+
+/// What one command did.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The command line, for messages.
+    pub line: String,
+    /// Its exit code; −1 when a signal ended it.
+    pub code: i32,
+    /// Data.
+    pub stdout: String,
+    /// Everything else.
+    pub stderr: String,
+}
+
+impl Answer {
+    /// The same answer; panics unless it ended with `code`.
+    #[track_caller]
+    #[must_use]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self}");
+        self
+    }
+
+    /// Its stdout as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("stdout is not JSON ({error}): {self}"))
+    }
+
+    /// The same answer; panics unless stderr contains every one of `words`.
+    #[track_caller]
+    #[must_use]
+    pub fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.stderr.contains(word), "stderr does not say {word:?}: {self}");
+        }
+        self
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { line, code, stdout, stderr } = self;
+        write!(f, "`{line}` ended with {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
+    }
+}
+
+impl Ctl {
+    pub(crate) fn new(context: PathBuf, directory: &Path) -> Self {
+        let program = crate::programs::program("sisoctl");
+        Self { program, context, directory: directory.to_owned(), runs: AtomicU32::new(0) }
+    }
+
+    /// Runs a command to its end.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Answer {
+        self.start(arguments, None).finish()
+    }
+
+    /// Runs a command that reads `input`.
+    #[track_caller]
+    pub fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Answer {
+        self.start(arguments, Some(input)).finish()
+    }
+
+    /// Runs a command that must succeed and returns its JSON.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let mut with_output = vec!["-o", "json"];
+        with_output.extend_from_slice(arguments);
+        self.run(&with_output).expect(0).json()
+    }
+
+    /// Starts a command and leaves it running.
+    #[track_caller]
+    pub fn spawn(&self, arguments: &[&str]) -> Follower {
+        self.start(arguments, None)
+    }
+
+    #[track_caller]
+    fn start(&self, arguments: &[&str], input: Option<&[u8]>) -> Follower {
+        let run = self.runs.fetch_add(1, Ordering::Relaxed);
+        let file = |stream| self.directory.join(format!("sisoctl.{run}.{stream}"));
+        let mut command = Command::new(&self.program);
+        command.arg("--context-file").arg(&self.context).args(arguments);
+        command.current_dir(&self.directory).env("HOME", &self.directory).env("NO_COLOR", "1");
+        for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("SISO_")) {
+            command.env_remove(key);
+        }
+        command.env_remove("XDG_CONFIG_HOME");
+        let create = |stream| File::create(file(stream)).expect("an output file");
+        command.stdout(create("stdout")).stderr(create("stderr"));
+        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut child = command.spawn().expect("sisoctl starts");
+        if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
+            // A command that does not read its input is judged by its answer.
+            let _ = stdin.write_all(input);
+        }
+        Follower {
+            line: format!("sisoctl {}", arguments.join(" ")),
+            child,
+            stdout: file("stdout"),
+            stderr: file("stderr"),
+        }
+    }
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct Follower {
+    line: String,
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+impl Follower {
+    /// Waits until its stdout contains `words`.
+    #[track_caller]
+    pub fn wait_for(&self, words: &str) {
+        wait_until(&format!("`{}` prints {words:?}", self.line), PROMPT, || {
+            let printed = read(&self.stdout);
+            if printed.contains(words) { Ok(()) } else { Err(printed + &read(&self.stderr)) }
+        });
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn finish(mut self) -> Answer {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("its state") {
+                break status;
+            }
+            let waited = began.elapsed();
+            assert!(waited < COMMAND_BOUND, "still running: {}", self.answer(-1));
+            thread::sleep(INTERVAL);
+        };
+        self.answer(status.code().unwrap_or(-1))
+    }
+
+    /// SIGINT, as Ctrl-C sends it.
+    #[track_caller]
+    pub fn interrupt(&self) {
+        let line = format!("kill -INT {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &line]).status().expect("sh");
+        assert!(status.success(), "{line}: {status}");
+    }
+
+    fn answer(&self, code: i32) -> Answer {
+        Answer {
+            line: self.line.clone(),
+            code,
+            stdout: read(&self.stdout),
+            stderr: read(&self.stderr),
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // Both fail once it has ended, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read(file: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned()
+}

@@ -1,0 +1,161 @@
+//! A long-running process under test: started, killed, paused and started again with the same
+//! command line.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use crate::wait::{PATIENT, PROMPT, wait_until};
+
+/// What is shown of a log when its test fails.
+const SHOWN_LINES: usize = 60;
+
+/// One process and the files its output goes to.
+#[derive(Debug)]
+pub struct Daemon {
+    name: String,
+    program: PathBuf,
+    /// The command line of every start from now on.
+    pub arguments: Vec<String>,
+    directory: PathBuf,
+    child: Option<Child>,
+    starts: u32,
+}
+
+impl Daemon {
+    /// A process that does not run yet; its output goes to files in `directory`.
+    pub fn new(name: &str, program: PathBuf, arguments: Vec<String>, directory: &Path) -> Self {
+        Self {
+            name: name.to_owned(),
+            program,
+            arguments,
+            directory: directory.to_owned(),
+            child: None,
+            starts: 0,
+        }
+    }
+
+    /// Starts it. Every start has its own log files, so a ready line is never an old one.
+    #[track_caller]
+    pub fn start(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        self.starts += 1;
+        let log = |stream| File::create(self.log(stream)).expect("a log file");
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).current_dir(&self.directory);
+        for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("SISO_")) {
+            command.env_remove(key);
+        }
+        command.stdin(Stdio::null()).stdout(log("stdout")).stderr(log("stderr"));
+        let child = command.spawn();
+        self.child = Some(child.unwrap_or_else(|error| panic!("start {}: {error}", self.name)));
+    }
+
+    /// Waits for the one line a process prints when it is ready, and returns it.
+    #[track_caller]
+    pub fn wait_ready(&mut self) -> String {
+        let stdout = self.log("stdout");
+        let name = self.name.clone();
+        let child = self.child.as_mut().expect("a started process");
+        wait_until(&format!("{name} is ready"), PROMPT, || {
+            if let Some(status) = child.try_wait().expect("its state") {
+                panic!("{name} ended before it was ready: {status}");
+            }
+            let printed = fs::read_to_string(&stdout).unwrap_or_default();
+            match printed.split_once('\n') {
+                Some((line, _)) => Ok(line.to_owned()),
+                None => Err(format!("{printed:?} on stdout")),
+            }
+        })
+    }
+
+    /// What this start has written to `stdout` or `stderr`.
+    pub fn output(&self, stream: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.log(stream)).unwrap_or_default()).into_owned()
+    }
+
+    /// The process's id.
+    #[track_caller]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap_or_else(|| panic!("{} does not run", self.name)).id()
+    }
+
+    /// SIGKILL: no chance to say goodbye.
+    pub fn kill9(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself; the one thing that counts is that it is gone.
+            let _ = child.kill();
+            child.wait().expect("the end of a killed process");
+        }
+    }
+
+    /// SIGTERM, and its exit status.
+    #[track_caller]
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait_ended()
+    }
+
+    /// Waits until it ends by itself.
+    #[track_caller]
+    pub fn wait_ended(&mut self) -> ExitStatus {
+        let what = format!("{} ends", self.name);
+        let child = self.child.as_mut().expect("a started process");
+        let status = wait_until(&what, PATIENT, || {
+            child.try_wait().expect("its state").ok_or_else(|| "it runs".to_owned())
+        });
+        self.child = None;
+        status
+    }
+
+    /// SIGSTOP: it stands still, its connections stay.
+    #[track_caller]
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    #[track_caller]
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    #[track_caller]
+    fn signal(&self, signal: &str) {
+        // The shell's own `kill`: a program of that name is not everywhere.
+        let line = format!("kill -{signal} {}", self.pid());
+        let status = Command::new("sh").args(["-c", &line]).status().expect("sh");
+        assert!(status.success(), "{line}: {status}");
+    }
+
+    fn log(&self, stream: &str) -> PathBuf {
+        self.directory.join(format!("{}.{}.{stream}", self.name, self.starts))
+    }
+
+    /// The ends of all its logs, for whoever looks into a failure.
+    pub fn story(&self) -> String {
+        let mut story = String::new();
+        for start in 1..=self.starts {
+            for stream in ["stdout", "stderr"] {
+                let file = self.directory.join(format!("{}.{start}.{stream}", self.name));
+                let text =
+                    String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned();
+                let lines: Vec<_> = text.lines().collect();
+                let shown = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
+                if !shown.is_empty() {
+                    story += &["--- ", &self.name, ", start ", &start.to_string()].concat();
+                    story += &[", ", stream, "\n", &shown, "\n"].concat();
+                }
+            }
+        }
+        story
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}

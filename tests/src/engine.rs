@@ -1,0 +1,227 @@
+//! The container engine as a witness: what really runs, asked past everything under test.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
+
+use serde_json::{Value, json};
+
+use crate::http::{Reply, SILENCE, exchange};
+
+/// A static busybox: a shell and everything else, 2 MB.
+pub const TEST_IMAGE: &str = "siso/test:1";
+
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+/// The label that says which cluster a container, network or volume belongs to.
+const CLUSTER_LABEL: &str = "siso.cluster";
+
+/// A container engine, reached over its socket.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    socket: PathBuf,
+}
+
+impl Engine {
+    /// The engine at this socket.
+    pub fn at(socket: &Path) -> Self {
+        Self { socket: socket.to_owned() }
+    }
+
+    /// The machine's engine, if it answers, with [`TEST_IMAGE`] in it.
+    pub fn of_this_machine() -> Result<Self, String> {
+        /// One test builds the image, the others wait for it.
+        static IMAGE: Mutex<()> = Mutex::new(());
+        let engine = Self::at(&machine_socket());
+        engine.answers()?;
+        let _turn = IMAGE.lock().unwrap_or_else(PoisonError::into_inner);
+        if !engine.has_image() {
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/images/build.sh");
+            let output = Command::new(script).arg("test").output().expect("build.sh starts");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "deploy/images/build.sh test: {said}");
+        }
+        Ok(engine)
+    }
+
+    /// Whether it answers a ping.
+    pub fn answers(&self) -> Result<(), String> {
+        match self.ask("GET", "/_ping") {
+            Ok(reply) if reply.status == 200 => Ok(()),
+            Ok(reply) => Err(format!("the container engine answers {}", reply.status)),
+            Err(error) => {
+                Err(format!("no container engine answers at {} ({error})", self.socket.display()))
+            }
+        }
+    }
+
+    /// Whether it has [`TEST_IMAGE`].
+    pub fn has_image(&self) -> bool {
+        self.ask("GET", &format!("/images/{TEST_IMAGE}/json"))
+            .is_ok_and(|reply| reply.status == 200)
+    }
+
+    /// Where it listens, as `siso-agent --docker-host` wants it.
+    pub fn endpoint(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    fn ask(&self, method: &str, path: &str) -> std::io::Result<Reply> {
+        self.send(method, path, "application/json", b"")
+    }
+
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: &[u8],
+    ) -> std::io::Result<Reply> {
+        let stream = UnixStream::connect(&self.socket)?;
+        stream.set_read_timeout(Some(SILENCE))?;
+        exchange(stream, method, path, kind, body)
+    }
+
+    /// The answer to a request that must succeed.
+    #[track_caller]
+    fn must(&self, method: &str, path: &str) -> Value {
+        let reply = self.ask(method, path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let text = reply.text();
+        assert!(reply.status < 400, "{method} {path}: {} {text}", reply.status);
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// Every container of a cluster, running or not, as the engine lists it.
+    #[track_caller]
+    pub fn containers(&self, cluster: &str) -> Vec<Value> {
+        let path = format!("/containers/json?all=1&filters={}", by_cluster(cluster));
+        self.must("GET", &path).as_array().expect("a list of containers").clone()
+    }
+
+    /// The same for whoever cleans up: nothing when the engine does not answer.
+    pub(crate) fn listed(&self, cluster: &str) -> Vec<Value> {
+        if cluster.is_empty() || self.answers().is_err() {
+            Vec::new()
+        } else {
+            self.containers(cluster)
+        }
+    }
+
+    /// The running containers of one stack: id and when each started.
+    #[track_caller]
+    pub fn running(&self, cluster: &str, stack: &str) -> BTreeMap<String, String> {
+        self.containers(cluster)
+            .iter()
+            .filter(|container| container["Labels"]["siso.stack"] == stack)
+            .filter(|container| container["State"] == "running")
+            .map(|container| {
+                let id = container["Id"].as_str().expect("its id").to_owned();
+                let started = self.inspect(&id)["State"]["StartedAt"].as_str().map(str::to_owned);
+                (id, started.unwrap_or_default())
+            })
+            .collect()
+    }
+
+    /// One container in full; null when it is gone.
+    pub fn inspect(&self, id: &str) -> Value {
+        match self.ask("GET", &format!("/containers/{id}/json")) {
+            Ok(reply) if reply.status == 200 => {
+                serde_json::from_str(&reply.text()).expect("JSON of a container")
+            }
+            _ => Value::Null,
+        }
+    }
+
+    /// SIGKILL to the first process of a container.
+    #[track_caller]
+    pub fn kill(&self, id: &str) {
+        self.must("POST", &format!("/containers/{id}/kill"));
+    }
+
+    /// Runs a command in a container and waits for its end; past the agent.
+    #[track_caller]
+    pub fn exec(&self, id: &str, command: &[&str]) {
+        let body = json!({"Cmd": command, "AttachStdout": true}).to_string();
+        let kind = "application/json";
+        let made = self.send("POST", &format!("/containers/{id}/exec"), kind, body.as_bytes());
+        let made: Value = serde_json::from_str(&made.expect("exec").text()).expect("JSON");
+        let exec = made["Id"].as_str().unwrap_or_else(|| panic!("exec in {id}: {made}")).to_owned();
+        let start = json!({"Detach": false, "Tty": false}).to_string();
+        self.send("POST", &format!("/exec/{exec}/start"), kind, start.as_bytes()).expect("exec");
+        let ended = self.must("GET", &format!("/exec/{exec}/json"));
+        assert_eq!(ended["ExitCode"], 0, "{command:?} in {id}");
+    }
+
+    /// The names of a cluster's volumes.
+    #[track_caller]
+    pub fn volumes(&self, cluster: &str) -> Vec<String> {
+        let listed = self.must("GET", &format!("/volumes?filters={}", by_cluster(cluster)));
+        names(&listed["Volumes"], "Name")
+    }
+
+    /// The names of a cluster's networks.
+    #[track_caller]
+    pub fn networks(&self, cluster: &str) -> Vec<String> {
+        let listed = self.must("GET", &format!("/networks?filters={}", by_cluster(cluster)));
+        names(&listed, "Name")
+    }
+
+    /// Removes everything that carries the cluster's label, and nothing else. Runs in drops: what
+    /// does not work is left.
+    pub fn sweep(&self, cluster: &str) {
+        if cluster.is_empty() || self.answers().is_err() {
+            return;
+        }
+        let filter = by_cluster(cluster);
+        let list = |path: &str| {
+            let reply = self.ask("GET", &format!("{path}filters={filter}")).ok();
+            reply.and_then(|reply| serde_json::from_slice(&reply.body).ok()).unwrap_or(Value::Null)
+        };
+        for id in names(&list("/containers/json?all=1&"), "Id") {
+            let _ = self.ask("DELETE", &format!("/containers/{id}?force=1&v=1"));
+        }
+        for network in names(&list("/networks?"), "Name") {
+            let _ = self.ask("DELETE", &format!("/networks/{network}"));
+        }
+        for volume in names(&list("/volumes?")["Volumes"], "Name") {
+            let _ = self.ask("DELETE", &format!("/volumes/{volume}"));
+        }
+    }
+}
+
+fn names(list: &Value, key: &str) -> Vec<String> {
+    let rows = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    rows.iter().filter_map(|row| row[key].as_str()).map(str::to_owned).collect()
+}
+
+fn by_cluster(cluster: &str) -> String {
+    assert!(!cluster.is_empty(), "a filter without a cluster would find everybody's");
+    percent(&json!({"label": [format!("{CLUSTER_LABEL}={cluster}")]}).to_string())
+}
+
+fn percent(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+/// Where the docker client would look.
+fn machine_socket() -> PathBuf {
+    let from_environment = env::var("DOCKER_HOST").ok();
+    let endpoint = from_environment.or_else(|| {
+        let format = "{{.Endpoints.docker.Host}}";
+        let output =
+            Command::new("docker").args(["context", "inspect", "--format", format]).output();
+        output.ok().and_then(|output| String::from_utf8(output.stdout).ok())
+    });
+    let path = endpoint.as_deref().map(str::trim).and_then(|host| host.strip_prefix("unix://"));
+    PathBuf::from(path.unwrap_or(DEFAULT_SOCKET))
+}

@@ -1,0 +1,132 @@
+//! A second Docker Engine beside the machine's own, for tests that restart or kill it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    daemon::Daemon,
+    engine::{Engine, TEST_IMAGE},
+    wait::{PROMPT, poll, wait_until},
+};
+
+/// Networks come out of a range nobody else on the machine hands out.
+const ADDRESS_POOL: &str = "base=10.213.0.0/16,size=24";
+
+/// A `dockerd` with everything of its own: data, state, socket, addresses, no firewall rules.
+#[derive(Debug)]
+pub struct OwnEngine {
+    daemon: Daemon,
+    pid_file: PathBuf,
+    engine: Engine,
+}
+
+impl OwnEngine {
+    /// Starts one that keeps its state below `directory`. The error says what the machine lacks.
+    pub fn start(directory: &Path) -> Result<Self, String> {
+        let program = find_dockerd()?;
+        let origin = Engine::of_this_machine()?;
+        let path = |name: &str| directory.join(name).display().to_string();
+        let socket = directory.join("docker.sock");
+        // A containerd that came with the system serves several engines, each in its namespace.
+        let namespace = format!("siso-tests-{}", std::process::id());
+        let arguments = [
+            "--data-root",
+            &path("docker-data"),
+            "--exec-root",
+            &path("docker-exec"),
+            "--pidfile",
+            &path("docker.pid"),
+            "--host",
+            &format!("unix://{}", socket.display()),
+            "--containerd-namespace",
+            &namespace,
+            "--containerd-plugins-namespace",
+            &format!("{namespace}-plugins"),
+            "--default-address-pool",
+            ADDRESS_POOL,
+            "--bridge",
+            "none",
+            "--iptables=false",
+            "--ip-masq=false",
+        ];
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut own = Self {
+            daemon: Daemon::new("dockerd", program, arguments, directory),
+            pid_file: directory.join("docker.pid"),
+            engine: Engine::at(&socket),
+        };
+        own.start_again();
+        own.load(&origin);
+        Ok(own)
+    }
+
+    /// Copies the test image from the machine's engine.
+    fn load(&self, origin: &Engine) {
+        let path = format!("/images/{TEST_IMAGE}/get");
+        let image = origin.send("GET", &path, "application/json", b"").expect("the test image");
+        let load = self.engine.send("POST", "/images/load", "application/x-tar", &image.body);
+        load.expect("the test image is loaded");
+        assert!(self.engine.has_image(), "{TEST_IMAGE} is not in the second engine");
+    }
+
+    /// The engine, to be asked.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Stops it as a service manager does; it takes its containers with it.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.daemon.stop();
+    }
+
+    /// SIGKILL.
+    pub fn kill9(&mut self) {
+        self.daemon.kill9();
+    }
+
+    /// Starts it again and waits until it answers.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        // A killed engine leaves its process id behind and would refuse to start.
+        let _ = fs::remove_file(&self.pid_file);
+        self.daemon.start();
+        wait_until("the second engine answers", PROMPT, || self.engine.answers());
+    }
+
+    /// The end of its log.
+    pub fn story(&self) -> String {
+        self.daemon.story()
+    }
+}
+
+impl Drop for OwnEngine {
+    /// A stopping engine takes its containers with it; a killed one would leave them behind.
+    fn drop(&mut self) {
+        if self.engine.answers().is_err() {
+            self.daemon.kill9();
+            let _ = fs::remove_file(&self.pid_file);
+            self.daemon.start();
+            let _ = poll(PROMPT, || self.engine.answers());
+        }
+        self.daemon.stop();
+    }
+}
+
+/// The engine's program, if this user may run it.
+fn find_dockerd() -> Result<PathBuf, String> {
+    let run = |line: &str| {
+        let output = Command::new("sh").args(["-c", line]).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    if run("id -u").as_deref() != Some("0") {
+        return Err("only root can start a second container engine".to_owned());
+    }
+    let found = run("PATH=$PATH:/usr/sbin command -v dockerd");
+    found
+        .map(PathBuf::from)
+        .ok_or_else(|| "there is no dockerd to start a second engine".to_owned())
+}
