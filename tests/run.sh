@@ -79,7 +79,10 @@ main() {
   step "documentation" env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
   step "images" "$ROOT/deploy/images/build.sh" "${TEST_IMAGES[@]}"
   step "PostgreSQL's image" "$ROOT/tests/images.sh"
-  step "tests" env SISO_TEST_ENGINE=required cargo test --workspace --locked
+  step "programs" cargo build --workspace --bins --locked
+  # With these a test that misses its engine or its tool fails instead of skipping itself.
+  step "tests" env SISO_REQUIRE_ENGINE=1 SISO_REQUIRE_OWN_ENGINE=1 SISO_REQUIRE_PROMTOOL=1 \
+    cargo test --workspace --locked
 }
 
 main "$@"
