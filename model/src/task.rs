@@ -3,11 +3,11 @@
 //! A task only moves forward, through attempts and, within an attempt, through [`TaskState`]; so a
 //! report may be repeated or reordered and nothing breaks (see [`TaskStatus::merge`]).
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
     Bytes, Epoch, NodeId, Revision, ServiceName, ServiceSpec, StackName, TaskId, Timestamp,
-    view::Verdict,
+    VolumeName, view::Verdict,
 };
 
 /// What the scheduler wants of a task. Written by orchestration; only moves forward.
@@ -214,6 +214,15 @@ pub struct Decision {
     pub verdicts: Vec<Verdict>,
 }
 
+/// A named volume as the stack defined it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskVolume {
+    /// The engine's name for it.
+    pub engine_name: String,
+    /// It must exist already and is never made or removed.
+    pub external: bool,
+}
+
 /// One attempt to run one replica of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
@@ -231,6 +240,8 @@ pub struct Task {
     pub spec: Arc<ServiceSpec>,
     /// The stack revision the spec came with.
     pub spec_revision: Revision,
+    /// The named volumes its mounts use, as the stack defined them when the task was made.
+    pub volumes: BTreeMap<VolumeName, TaskVolume>,
     /// What is wanted of it. Written by orchestration.
     pub desired: Desired,
     /// Where it is. Written by placement, once.
