@@ -45,6 +45,7 @@ CONTEXT_FILE=$SCHEDULER_DIR/admin.yaml
 # Says that this directory was made here and may be removed by --down.
 MARKER=$SISO_HOME/.made-by-quickstart
 CONTEXT=quickstart
+CONTEXT_COPY=${XDG_CONFIG_HOME:-$HOME/.config}/siso/contexts/$CONTEXT.yaml
 NODE=mini-1
 # First leadership and a certificate for the agent take about a second; the rest is for a busy machine.
 START_SECONDS=60
@@ -187,13 +188,16 @@ sweep() {
 }
 
 remove_stacks() {
-  local stack
+  local stack stacks
   local options=(--yes)
   if [[ $volumes == yes ]]; then options+=(--volumes); fi
   scheduler_pid >/dev/null && agent_pid >/dev/null || return 0
-  sisoctl stack ls --quiet | while IFS= read -r stack; do
+  # The stacks' names out of JSON, without a tool for JSON; no match means no stacks.
+  stacks=$(sisoctl stack ls --output json | grep -o '"stack": *"[^"]*"' | cut -d '"' -f 4 || true)
+  for stack in $stacks; do
     say "Removing stack $stack"
-    sisoctl stack rm "$stack" "${options[@]}" >&2 || warn "the cluster did not remove $stack; its containers are removed directly"
+    sisoctl stack rm "$stack" "${options[@]}" >&2 ||
+      warn "the cluster did not remove $stack; its containers are removed directly"
   done
 }
 
@@ -208,6 +212,7 @@ down() {
   stop_scheduler
   sweep
   rm -rf "$SISO_HOME"
+  rm -f "$CONTEXT_COPY"
   say "Removed. The Docker Engine and the images stay."
   if [[ $volumes == no ]]; then note "The data stays too, in the engine's volumes (docker volume ls); --down --volumes removes it."; fi
 }
