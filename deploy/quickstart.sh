@@ -168,22 +168,26 @@ own_containers() {
   docker ps --all --quiet --filter "label=siso.cluster=$cluster" "$@"
 }
 
-# What the cluster itself could not remove any more, because it does not run.
+own_things() { docker "$1" ls --quiet --filter "label=siso.cluster=$2"; }
+
+# What the cluster itself could not remove any more, because it does not run. The data only when asked to.
 sweep() {
-  local cluster kind id
+  local cluster id
   cluster=$(own_cluster)
   [[ -n $cluster ]] && engine_answers || return 0
-  own_containers | while IFS= read -r id; do
+  for id in $(own_containers); do
     note "removing container $(docker inspect --format '{{.Name}}' "$id")"
     docker stop --time "$STOP_SECONDS" "$id" >/dev/null
     docker rm "$id" >/dev/null
   done
-  for kind in network volume; do
-    [[ $kind == network || $volumes == yes ]] || continue
-    docker "$kind" ls --quiet --filter "label=siso.cluster=$cluster" | while IFS= read -r id; do
-      note "removing $kind $id"
-      docker "$kind" rm "$id" >/dev/null
-    done
+  for id in $(own_things network "$cluster"); do docker network rm "$id" >/dev/null; done
+  for id in $(own_things volume "$cluster"); do
+    if [[ $volumes == yes ]]; then
+      note "removing volume $id"
+      docker volume rm "$id" >/dev/null
+    else
+      note "the data stays: docker volume rm $id removes it"
+    fi
   done
 }
 
@@ -214,7 +218,6 @@ down() {
   rm -rf "$SISO_HOME"
   rm -f "$CONTEXT_COPY"
   say "Removed. The Docker Engine and the images stay."
-  if [[ $volumes == no ]]; then note "The data stays too, in the engine's volumes (docker volume ls); --down --volumes removes it."; fi
 }
 
 main() {
