@@ -45,7 +45,7 @@ pub struct Answer {
 impl Answer {
     /// The same answer; panics unless it ended with `code`.
     #[track_caller]
-    #[must_use]
+    #[allow(clippy::return_self_not_must_use, reason = "the check is the use")]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self}");
         self
@@ -60,7 +60,7 @@ impl Answer {
 
     /// The same answer; panics unless stderr contains every one of `words`.
     #[track_caller]
-    #[must_use]
+    #[allow(clippy::return_self_not_must_use, reason = "the check is the use")]
     pub fn says(self, words: &[&str]) -> Self {
         for word in words {
             assert!(self.stderr.contains(word), "stderr does not say {word:?}: {self}");
@@ -79,17 +79,26 @@ impl std::fmt::Display for Answer {
 impl Ctl {
     pub(crate) fn new(context: PathBuf, directory: &Path) -> Self {
         let program = crate::programs::program("sisoctl");
+        fs::create_dir_all(directory).expect("a directory for its output");
         Self { program, context, directory: directory.to_owned(), runs: AtomicU32::new(0) }
+    }
+
+    /// The same program and directory with another context file.
+    #[must_use]
+    pub fn with_context(&self, context: &str) -> Self {
+        Self::new(PathBuf::from(context), &self.directory.join("as-another"))
     }
 
     /// Runs a command to its end.
     #[track_caller]
+    #[must_use = "an answer nobody looks at proves nothing"]
     pub fn run(&self, arguments: &[&str]) -> Answer {
         self.start(arguments, None).finish()
     }
 
     /// Runs a command that reads `input`.
     #[track_caller]
+    #[must_use = "an answer nobody looks at proves nothing"]
     pub fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Answer {
         self.start(arguments, Some(input)).finish()
     }

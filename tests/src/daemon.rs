@@ -37,6 +37,11 @@ impl Daemon {
         }
     }
 
+    /// The program it runs.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Starts it. Every start has its own log files, so a ready line is never an old one.
     #[track_caller]
     pub fn start(&mut self) {

@@ -15,6 +15,7 @@ use crate::{
     daemon::Daemon,
     engine::Engine,
     gate::{Permit, required},
+    http::get,
     programs::program,
     wait::{PATIENT, wait_until},
 };
@@ -152,6 +153,18 @@ impl World {
         value.trim_matches(|c: char| "\"'".contains(c)).to_owned()
     }
 
+    /// Where the scheduler answers `/healthz` and `/metrics`.
+    #[track_caller]
+    pub fn scheduler_metrics(&self) -> String {
+        metrics_address(&self.scheduler)
+    }
+
+    /// Where the agent answers `/healthz` and `/metrics`.
+    #[track_caller]
+    pub fn agent_metrics(&self) -> String {
+        metrics_address(&self.agent)
+    }
+
     /// A path in this world's directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -166,12 +179,14 @@ impl World {
 
     /// Applies a stack file and follows it to its end.
     #[track_caller]
+    #[must_use = "an answer nobody looks at proves nothing"]
     pub fn apply(&self, stack: &str) -> Answer {
         self.apply_with(&[], stack)
     }
 
     /// Applies a stack file with further flags.
     #[track_caller]
+    #[must_use = "an answer nobody looks at proves nothing"]
     pub fn apply_with(&self, flags: &[&str], stack: &str) -> Answer {
         let number = self.files.fetch_add(1, Ordering::Relaxed);
         let file = self.write(&format!("stack-{number}.yaml"), stack);
@@ -280,6 +295,17 @@ impl Drop for World {
         self.scheduler.kill9();
         self.engine.sweep(&self.cluster);
     }
+}
+
+/// Of the addresses a process names when it starts, the one that speaks plain HTTP.
+#[track_caller]
+fn metrics_address(daemon: &Daemon) -> String {
+    let named = daemon.output("stdout") + &daemon.output("stderr");
+    let separators = |c: char| !(c.is_ascii_digit() || c == '.' || c == ':');
+    let addresses = named.split(separators).filter(|word| word.starts_with("127.0.0.1:"));
+    let mut healthy =
+        addresses.filter(|address| get(address, "/healthz").is_ok_and(|reply| reply.status == 200));
+    healthy.next().unwrap_or_else(|| panic!("no address answers /healthz: {named}")).to_owned()
 }
 
 fn arguments(flags: &[(&str, String)]) -> Vec<String> {

@@ -1,0 +1,109 @@
+//! What becomes of containers that end: killed, out of memory, done.
+
+use siso_tests::World;
+
+use crate::stacks::sleepers;
+
+#[test]
+fn a_killed_container_is_started_again_and_counted() {
+    let Some(world) = World::new("killed-container") else { return };
+    world.apply(&sleepers("comeback", 2)).expect(0);
+    let before = world.wait_running("comeback", 2);
+    let (killed, _) = before.first_key_value().expect("a container");
+    for restarts in 1..=2 {
+        let task = world.wait_task("comeback", "owns the killed container", |task| {
+            task["container"].as_str().is_some_and(|id| killed.starts_with(id) || id == killed)
+        });
+        world.engine.kill(killed);
+        world.wait_task("comeback", "was started again", |row| {
+            row["task"] == task["task"] && row["restarts"] == restarts && row["state"] == "running"
+        });
+        world.wait_running("comeback", 2);
+    }
+    // The other replica was never touched.
+    let after = world.running("comeback");
+    let (spared, since) = before.last_key_value().expect("a container");
+    assert_eq!(after.get(spared), Some(since));
+    let told = world.events().into_iter().any(|event| {
+        event["stack"] == "comeback"
+            && event["severity"] == "warning"
+            && event["message"].as_str().is_some_and(|message| message.contains("137"))
+    });
+    assert!(told, "no event tells of exit code 137: {:#?}", world.events());
+}
+
+#[test]
+fn exceeding_the_limit_is_reported_as_such_with_the_limit() {
+    let Some(world) = World::new("oom") else { return };
+    let text = "
+name: glutton
+services:
+  web:
+    image: siso/test:1
+    command: [tail, /dev/zero]
+    mem_limit: 16m
+    restart: 'no'
+";
+    world.apply(text).expect(3).says(&["16.0 MiB", "limit"]);
+    let task = world.wait_task("glutton", "failed", |task| task["state"] == "failed");
+    let error = task["error"].as_str().unwrap_or_default().to_lowercase();
+    assert!(error.contains("16.0 mib") && error.contains("limit"), "{task:#}");
+    let events = world.events();
+    let oom = events.iter().find(|event| event["kind"] == "oom");
+    let oom = oom.unwrap_or_else(|| panic!("no event of kind oom: {events:#?}"));
+    assert!(oom["message"].as_str().is_some_and(|text| text.contains("16.0 MiB")), "{oom:#}");
+}
+
+#[test]
+fn a_job_that_succeeds_is_done_and_is_not_started_again() {
+    let Some(world) = World::new("job") else { return };
+    let text = "
+name: chore
+services:
+  job:
+    image: siso/test:1
+    command: [sh, -c, 'echo done; exit 0']
+    mem_limit: 16m
+";
+    world.apply(text).expect(0);
+    let done = world.wait_task("chore", "is done", |task| task["state"] == "stopped");
+    assert_eq!(done["restarts"], 0, "{done:#}");
+    world.apply(text).expect(0);
+    let again = world.wait_task("chore", "is still done", |task| task["state"] == "stopped");
+    assert_eq!(again["task"], done["task"], "an unchanged file must not run a job twice");
+}
+
+#[test]
+fn a_crash_loop_backs_off_and_says_why() {
+    let Some(world) = World::new("crash-loop") else { return };
+    let text = "
+name: crasher
+services:
+  web:
+    image: siso/test:1
+    command: [sh, -c, 'exit 7']
+    mem_limit: 16m
+    restart: always
+";
+    world.apply_with(&["--detach"], text).expect(0);
+    let task = world.wait_task("crasher", "was tried three times", |task| {
+        task["restarts"].as_u64().is_some_and(|restarts| restarts >= 2)
+    });
+    assert!(task["error"].as_str().is_some_and(|error| error.contains('7')), "{task:#}");
+    let status = world.ctl.json(&["status"]);
+    assert_eq!(status["healthy"], false, "{status:#}");
+    assert!(status["problems"].to_string().contains("crasher"), "{status:#}");
+}
+
+#[test]
+fn containers_of_others_are_never_touched() {
+    let Some(world) = World::new("others") else { return };
+    let Some(neighbour) = World::new("others-neighbour") else { return };
+    neighbour.apply(&sleepers("neighbour", 1)).expect(0);
+    let theirs = neighbour.wait_running("neighbour", 1);
+    world.apply(&sleepers("neighbour", 1)).expect(0);
+    world.wait_running("neighbour", 1);
+    world.ctl.run(&["stack", "rm", "neighbour", "--yes", "--volumes"]).expect(0);
+    world.wait_running("neighbour", 0);
+    assert_eq!(neighbour.running("neighbour"), theirs, "same stack name, another cluster");
+}

@@ -1,0 +1,205 @@
+//! What scripts rely on: commands that change nothing when nothing changed, and the fields of JSON.
+
+use siso_tests::{Shape, World, check_shape};
+
+const STACK: &str = "
+name: contract
+services:
+  web:
+    image: siso/test:1
+    command: [sleep, '1000000']
+    mem_limit: 64m
+    mem_reservation: 32m
+    cpus: 0.5
+    deploy: { replicas: 2 }
+  db:
+    image: siso/test:1
+    command: [sleep, '1000000']
+    mem_limit: 64m
+    volumes: [data:/data]
+    healthcheck: { test: [CMD, 'true'], interval: 1s }
+volumes:
+  data:
+";
+
+const TASK: Shape<'_> = &[
+    ("stack", "text"),
+    ("service", "text"),
+    ("replica", "whole"),
+    ("task", "text"),
+    ("node", "text?"),
+    ("desired", "text"),
+    ("state", "text"),
+    ("health", "text?"),
+    ("image", "text"),
+    ("memory_reservation", "whole"),
+    ("memory_limit", "whole"),
+    ("memory_used", "whole?"),
+    ("cpus", "decimal"),
+    ("container", "text?"),
+    ("started_at", "text?"),
+    ("restarts", "whole"),
+    ("epoch", "whole"),
+    ("error", "text?"),
+];
+
+const NODE: Shape<'_> = &[
+    ("name", "text"),
+    ("id", "text"),
+    ("state", "text"),
+    ("schedulable", "flag"),
+    ("labels", "object"),
+    ("labels.role", "text"),
+    ("address", "text"),
+    ("arch", "text"),
+    ("engine", "text"),
+    ("version", "text"),
+    ("memory.capacity", "whole"),
+    ("memory.reserve", "whole"),
+    ("memory.allocatable", "whole"),
+    ("memory.reserved", "whole"),
+    ("memory.limits", "whole"),
+    ("memory.used", "whole?"),
+    ("cpus.capacity", "decimal"),
+    ("cpus.reserved", "decimal"),
+    ("tasks", "whole"),
+];
+
+const PLACEMENT: Shape<'_> = &[
+    ("pending", "list"),
+    ("nodes.0.name", "text"),
+    ("nodes.0.allocatable", "whole"),
+    ("nodes.0.reserved", "whole"),
+    ("nodes.0.free", "whole"),
+    ("nodes.0.tasks.0.task", "text"),
+    ("nodes.0.tasks.0.stack", "text"),
+    ("nodes.0.tasks.0.service", "text"),
+    ("nodes.0.tasks.0.replica", "whole"),
+    ("nodes.0.tasks.0.memory", "whole"),
+];
+
+const PLAN: Shape<'_> = &[
+    ("stack", "text"),
+    ("revision", "whole"),
+    ("unplaced", "whole"),
+    ("warnings", "list"),
+    ("changes.0.action", "text"),
+    ("changes.0.service", "text"),
+    ("changes.0.fields", "list"),
+    ("nodes.0.name", "text"),
+    ("nodes.0.allocatable", "whole"),
+    ("nodes.0.reserved_before", "whole"),
+    ("nodes.0.reserved_after", "whole"),
+    ("nodes.0.free_after", "whole"),
+    ("nodes.0.tasks", "list"),
+];
+
+const REPLICA: Shape<'_> = &[
+    ("service", "text"),
+    ("replica", "whole"),
+    ("node", "text?"),
+    ("memory", "whole"),
+    ("cpus", "decimal"),
+    ("fixes", "list"),
+    ("verdicts.0.node", "text"),
+    ("verdicts.0.fits", "flag"),
+    ("verdicts.0.reason", "text"),
+    ("verdicts.0.resource", "text?"),
+    ("verdicts.0.needed", "whole?"),
+    ("verdicts.0.free", "whole?"),
+    ("verdicts.0.short", "whole?"),
+    ("verdicts.0.score", "list?"),
+];
+
+const EXPLAINED: Shape<'_> = &[("task", "text?"), ("decided_at", "text?"), ("revision", "whole?")];
+
+const STATUS: Shape<'_> = &[
+    ("cluster", "text"),
+    ("healthy", "flag"),
+    ("leader", "text?"),
+    ("schedulers", "list"),
+    ("nodes", "object"),
+    ("tasks", "object"),
+    ("problems", "list"),
+];
+
+const PROBLEM: Shape<'_> =
+    &[("what", "text"), ("cause", "text"), ("since", "text?"), ("fix", "text")];
+
+#[test]
+fn applying_a_file_starts_everything_and_applying_it_again_changes_nothing() {
+    let Some(world) = World::new("first-apply") else { return };
+    world.apply(STACK).expect(0);
+    let running = world.wait_running("contract", 3);
+    let stacks = world.ctl.json(&["stack", "ls"]);
+    let again = world.apply(STACK).expect(0);
+    let said = (again.stdout + &again.stderr).to_lowercase();
+    assert!(said.contains("nothing to change") || said.contains("no change"), "{said}");
+    assert_eq!(world.running("contract"), running);
+    assert_eq!(world.ctl.json(&["stack", "ls"])[0]["revision"], stacks[0]["revision"]);
+    let plan = world.apply_with(&["--dry-run", "-o", "json"], STACK).expect(0).json();
+    let actions: Vec<_> = plan["changes"].as_array().into_iter().flatten().collect();
+    assert!(actions.iter().all(|change| change["action"] == "keep"), "{plan:#}");
+}
+
+#[test]
+fn the_json_of_every_read_has_the_fields_scripts_rely_on() {
+    let Some(world) = World::new("contract") else { return };
+    let plan = world.apply_with(&["--dry-run", "-o", "json"], STACK).expect(0).json();
+    check_shape("apply --dry-run", &plan, PLAN);
+    check_shape("apply --dry-run: a placement", &plan["placements"][0], REPLICA);
+    assert_eq!(world.tasks("contract"), Vec::<serde_json::Value>::new(), "a dry run ran");
+
+    world.apply(STACK).expect(0);
+    world.wait_running("contract", 3);
+    for task in world.tasks("contract") {
+        check_shape("ps", &task, TASK);
+    }
+    check_shape("node ls", &world.ctl.json(&["node", "ls"])[0], NODE);
+    check_shape("placement", &world.ctl.json(&["placement"]), PLACEMENT);
+    let explained = world.ctl.json(&["explain", "contract/web.1"]);
+    let explained = if explained.is_array() { explained[0].clone() } else { explained };
+    check_shape("explain", &explained, REPLICA);
+    check_shape("explain", &explained, EXPLAINED);
+    let status = world.ctl.json(&["status"]);
+    check_shape("status", &status, STATUS);
+    assert_eq!(status["healthy"], true, "{status:#}");
+}
+
+#[test]
+fn a_problem_in_the_status_names_its_cause_and_its_fix() {
+    let world = World::scheduler_only("problem");
+    world.apply(STACK).expect(3);
+    let status = world.ctl.json(&["status"]);
+    assert_eq!(status["healthy"], false, "{status:#}");
+    check_shape("status: a problem", &status["problems"][0], PROBLEM);
+    let placement = world.ctl.json(&["placement"]);
+    check_shape(
+        "placement: a pending task",
+        &placement["pending"][0],
+        &[("task", "text"), ("stack", "text"), ("service", "text"), ("replica", "whole")],
+    );
+}
+
+#[test]
+fn a_task_gets_what_its_file_says() {
+    let Some(world) = World::new("limits") else { return };
+    world.apply(STACK).expect(0);
+    let inspected = world.engine.inspect(&world.container("contract", "db"));
+    let host = &inspected["HostConfig"];
+    let limit = 64 * 1024 * 1024;
+    assert_eq!(host["Memory"], limit);
+    assert_eq!(host["MemorySwap"], limit, "swap is off: exceeding the limit is an OOM kill");
+    assert_eq!(host["RestartPolicy"]["Name"], "no", "a restarted engine starts nothing on its own");
+    assert_eq!(host["LogConfig"]["Type"], "local");
+    assert_eq!(host["Init"], true);
+    assert!(host["PidsLimit"].as_u64().is_some_and(|limit| limit > 0), "{}", host["PidsLimit"]);
+    for label in ["cluster", "task", "stack", "service", "slot", "epoch"] {
+        let value = &inspected["Config"]["Labels"][format!("siso.{label}")];
+        assert!(value.is_string(), "label siso.{label} is missing: {inspected:#}");
+    }
+    let web = world.tasks("contract").into_iter().find(|task| task["service"] == "web");
+    let web = web.expect("a task of web");
+    assert_eq!(web["memory_reservation"], 32 * 1024 * 1024);
+    assert_eq!(web["cpus"].as_f64(), Some(0.0), "a limit of CPUs reserves none");
+}

@@ -1,0 +1,60 @@
+//! The container engine ends under running tasks and comes back.
+
+use siso_tests::{OwnEngine, PATIENT, World, required, wait_until};
+
+const STACK: &str = "
+name: survivor
+services:
+  db:
+    image: siso/test:1
+    # Writes once, then only ever finds what it wrote.
+    command: [sh, -c, 'test -s /data/born || date +%s%N > /data/born; exec sleep 1000000']
+    mem_limit: 16m
+    volumes: [data:/data]
+    healthcheck: { test: [CMD, test, -s, /data/born], interval: 1s }
+  web:
+    image: siso/test:1
+    command: [sleep, '1000000']
+    mem_limit: 16m
+    depends_on: { db: { condition: service_healthy } }
+    deploy: { replicas: 2 }
+volumes:
+  data:
+";
+
+fn check(test: &str, end: impl FnOnce(&mut OwnEngine)) {
+    let directory = tempfile::Builder::new().prefix("siso-engine-").tempdir().expect("tempdir");
+    let started = OwnEngine::start(directory.path());
+    let Some(mut own) = required(test, "SISO_REQUIRE_ENGINE", started) else { return };
+    let world = World::on_engine(test, own.engine());
+    world.apply(STACK).expect(0);
+    world.wait_running("survivor", 3);
+    let born = |world: &World| world.ctl.run(&["exec", "survivor/db", "--", "cat", "/data/born"]);
+    let data = born(&world).expect(0).stdout;
+    assert!(!data.trim().is_empty(), "the volume holds nothing");
+
+    end(&mut own);
+    wait_until("the agent reports that the engine is away", PATIENT, || {
+        let nodes = world.ctl.json(&["node", "ls"]);
+        if nodes[0]["engine_ready"] == false { Ok(()) } else { Err(nodes.to_string()) }
+    });
+    own.start_again();
+
+    world.wait_running("survivor", 3);
+    assert_eq!(born(&world).expect(0).stdout, data, "the volume's data is kept");
+    let containers = own.engine().containers(world.cluster());
+    assert_eq!(containers.len(), 3, "a duplicate: {containers:#?}");
+    assert_eq!(own.engine().volumes(world.cluster()).len(), 1);
+    // The world ends before its engine.
+    drop(world);
+}
+
+#[test]
+fn everything_runs_again_after_the_engine_was_restarted() {
+    check("engine-restarted", OwnEngine::stop);
+}
+
+#[test]
+fn everything_runs_again_after_the_engine_was_killed() {
+    check("engine-killed", OwnEngine::kill9);
+}

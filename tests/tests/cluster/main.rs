@@ -1,0 +1,18 @@
+//! Siso as a whole: real processes, a real container engine, a person's commands.
+//!
+//! Each test is a cluster of its own. Tests that need the engine are skipped without one, saying so,
+//! unless `SISO_REQUIRE_ENGINE=1`.
+
+mod containers;
+mod contract;
+mod engine;
+mod exit_codes;
+mod intruders;
+mod killed;
+mod metrics;
+mod ordering;
+mod outages;
+mod refusals;
+mod relays;
+mod stacks;
+mod updates;
