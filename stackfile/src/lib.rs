@@ -11,9 +11,14 @@
 
 #![warn(missing_docs)]
 
+mod canonical;
 mod diagnostic;
+mod dotenv;
+mod grammar;
+mod interpolate;
 mod json;
 mod lower;
+mod merge;
 mod nodes;
 mod project;
 mod source;

@@ -5,7 +5,7 @@ use crate::diagnostic::Location;
 /// The largest file read: a thousand times a usual stack file, small enough to hold several.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
 /// The most files one stack may be read from; far beyond any real project.
-pub const MAX_FILES: usize = 256;
+pub(crate) const MAX_FILES: usize = 256;
 /// What is kept of a source line in a message; longer lines are cut around the place.
 const SHOWN_COLUMNS: usize = 120;
 
@@ -84,6 +84,18 @@ impl Texts {
     /// The source text under a span.
     pub(crate) fn slice(&self, at: Span) -> &str {
         self.text(at.file).get(at.start as usize..at.end as usize).unwrap_or("")
+    }
+
+    /// Bytes `from..to` of a text that was written at `at`; the whole of it when escapes, folding or
+    /// variables made the text differ from what stands in the file.
+    pub(crate) fn within(&self, at: Span, text: &str, from: usize, to: usize) -> Span {
+        let written = self.slice(at);
+        let quote = usize::from(written.starts_with(['"', '\'']));
+        if written.get(quote..).is_some_and(|written| written.starts_with(text)) {
+            at.part(quote + from, quote + to.max(from + 1))
+        } else {
+            at
+        }
     }
 
     /// File, line, column and the line itself, for showing.

@@ -170,6 +170,11 @@ impl Map {
         self.get(key).and_then(Node::as_list).unwrap_or_default()
     }
 
+    /// The entries of the mapping under `key`; none when it is absent.
+    pub(crate) fn entries(&self, key: &str) -> &[Entry] {
+        self.map(key).map(|map| map.entries.as_slice()).unwrap_or_default()
+    }
+
     pub(crate) fn push(&mut self, key: impl Into<String>, key_at: Span, value: Node) {
         self.entries.push(Entry { key: key.into(), key_at, value });
     }

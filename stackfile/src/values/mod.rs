@@ -3,11 +3,15 @@
 
 mod cpus;
 mod duration;
+mod port;
 mod size;
+mod words;
 
 pub(crate) use cpus::cpus;
 pub(crate) use duration::{duration, print_duration};
+pub(crate) use port::port_range;
 pub(crate) use size::size;
+pub(crate) use words::words;
 
 #[cfg(test)]
 mod tests;

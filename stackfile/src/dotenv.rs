@@ -1,0 +1,185 @@
+//! `.env` and `env_file`: `NAME=value` lines as Compose reads them.
+
+use crate::{
+    diagnostic::Report,
+    interpolate::substitute,
+    source::{Span, Texts},
+};
+
+/// A variable of the file; the value is absent when only the name stands there.
+pub(crate) type Line = (String, Option<String>);
+
+/// Reads the file. Values may use `outer` variables, which win, and those of earlier lines.
+pub(crate) fn parse(
+    file: u16,
+    texts: &Texts,
+    outer: &dyn Fn(&str) -> Option<String>,
+    report: &mut Report,
+) -> Vec<Line> {
+    let mut reader = Reader { file, text: texts.text(file), at: 0 };
+    let mut lines: Vec<Line> = Vec::new();
+    while let Some(item) = reader.next_line() {
+        let parsed = item.and_then(|Raw { name, value, at }| {
+            let Some(value) = value else { return Ok((name, None)) };
+            let inner = |wanted: &str| {
+                outer(wanted).or_else(|| {
+                    lines.iter().rev().find(|(name, _)| name == wanted).and_then(|(_, v)| v.clone())
+                })
+            };
+            let value = match value {
+                Quoted::Literal(text) => text,
+                Quoted::Template(text) => substitute(&text, &inner, &mut Vec::new())
+                    .map_err(|fault| (at, fault.what, fault.hint.unwrap_or_default()))?,
+            };
+            Ok((name, Some(value)))
+        });
+        match parsed {
+            Ok(line) => lines.push(line),
+            Err((at, what, hint)) => {
+                report.error(at, what).hint(hint);
+            }
+        }
+    }
+    lines
+}
+
+/// Reads the file with nothing special but `=` and comments on lines of their own
+/// (`format: raw`).
+pub(crate) fn parse_raw(file: u16, texts: &Texts) -> Vec<Line> {
+    let lines = texts.text(file).lines();
+    lines
+        .filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty())
+        .map(|line| match line.split_once('=') {
+            Some((name, value)) => (name.trim().to_owned(), Some(value.to_owned())),
+            None => (line.trim().to_owned(), None),
+        })
+        .collect()
+}
+
+struct Raw {
+    name: String,
+    value: Option<Quoted>,
+    at: Span,
+}
+
+enum Quoted {
+    /// Nothing in it is special.
+    Literal(String),
+    /// Variables are substituted.
+    Template(String),
+}
+
+/// Place, what is wrong, what to do.
+type Wrong = (Span, String, String);
+
+struct Reader<'t> {
+    file: u16,
+    text: &'t str,
+    at: usize,
+}
+
+impl<'t> Reader<'t> {
+    /// The next variable; blank lines and comments are passed over.
+    fn next_line(&mut self) -> Option<Result<Raw, Wrong>> {
+        loop {
+            let rest = self.text.get(self.at..).filter(|rest| !rest.is_empty())?;
+            let line = rest.lines().next().unwrap_or("");
+            let trimmed = line.trim();
+            if trimmed.is_empty() || trimmed.starts_with('#') {
+                self.skip_line();
+                continue;
+            }
+            return Some(self.variable(line));
+        }
+    }
+
+    fn skip_line(&mut self) {
+        let rest = &self.text[self.at..];
+        self.at += rest.find('\n').map_or(rest.len(), |end| end + 1);
+    }
+
+    fn variable(&mut self, line: &'t str) -> Result<Raw, Wrong> {
+        let begin = self.at + (line.len() - line.trim_start().len());
+        let whole = Span::new(self.file, begin, begin + line.trim().len());
+        let mut body = line.trim_start();
+        if let Some(rest) = body.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']))
+        {
+            body = rest.trim_start();
+        }
+        let split = body.find(['=', ':']);
+        let name = split.map_or(body, |at| &body[..at]).trim();
+        let wrong = |what: String| {
+            let hint = "write `NAME=value`, one per line; `#` begins a comment".to_owned();
+            Err((whole, what, hint))
+        };
+        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            self.skip_line();
+            return wrong(format!("`{name}` is not the name of a variable"));
+        }
+        let name = name.to_owned();
+        let Some(split) = split else {
+            self.skip_line();
+            return Ok(Raw { name, value: None, at: whole });
+        };
+        let value = &body[split + 1..];
+        let start = self.at + (line.len() - value.len()) + (value.len() - value.trim_start().len());
+        let value = match self.text[start..].as_bytes().first() {
+            Some(quote @ (b'\'' | b'"')) => match self.quoted(start, *quote) {
+                Some(value) => value,
+                None => {
+                    self.skip_line();
+                    return wrong(format!("the quotation of `{name}` is never closed"));
+                }
+            },
+            _ => {
+                self.skip_line();
+                let value = value.trim_start();
+                let end = if value.starts_with('#') { 0 } else { comment(value) };
+                Quoted::Template(value[..end].trim_end().to_owned())
+            }
+        };
+        Ok(Raw { name, value: Some(value), at: whole })
+    }
+
+    /// A value in quotes, which may go over several lines; what follows it on its line is dropped.
+    fn quoted(&mut self, start: usize, quote: u8) -> Option<Quoted> {
+        let body = &self.text[start + 1..];
+        let mut escaped = false;
+        let end = body.bytes().position(|byte| {
+            let closes = byte == quote && !escaped;
+            escaped = byte == b'\\' && !escaped && quote == b'"';
+            closes
+        })?;
+        self.at = start + 1 + end;
+        self.skip_line();
+        let body = body[..end].replace("\r\n", "\n");
+        Some(if quote == b'\'' { Quoted::Literal(body) } else { Quoted::Template(unescape(&body)) })
+    }
+}
+
+/// Where ` #` begins a comment in an unquoted value.
+fn comment(value: &str) -> usize {
+    value.find(" #").into_iter().chain(value.find("\t#")).min().unwrap_or(value.len())
+}
+
+/// Escapes of a double-quoted value; a protected `$` becomes `$$`, which substitution turns back.
+fn unescape(body: &str) -> String {
+    let mut out = String::with_capacity(body.len());
+    let mut chars = body.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('t') => out.push('\t'),
+            Some('$') => out.push_str("$$"),
+            Some(c @ ('"' | '\\')) => out.push(c),
+            Some(c) => out.extend(['\\', c]),
+            None => out.push('\\'),
+        }
+    }
+    out
+}

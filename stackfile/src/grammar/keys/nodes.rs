@@ -1,0 +1,14 @@
+use super::parts::PAIRS;
+use crate::grammar::{Key, Shape, key};
+
+/// `NODES.yaml`.
+pub(crate) static NODES_FILE: Shape = Shape::Keys(&[key("nodes", Shape::List(&Shape::Keys(NODE)))]);
+
+const NODE: &[Key] = &[
+    key("name", Shape::Text),
+    key("count", Shape::Whole(1, 1_000)),
+    key("memory", Shape::Size),
+    key("cpus", Shape::Cpus),
+    key("labels", PAIRS),
+    key("arch", Shape::Text),
+];

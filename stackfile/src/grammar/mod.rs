@@ -1,0 +1,393 @@
+//! Which keys there are, what their values look like, and the walk that brings a tree into
+//! canonical form. The tables in `keys` are the whole grammar: adding a key is adding a line.
+
+mod keys;
+mod nearest;
+mod unknown;
+
+pub(crate) use keys::{
+    DEPENDENCY, ENV_FILE, MOUNT, NODES_FILE, PORT, SERVICE_NETWORK, STACK, ULIMIT,
+};
+pub(crate) use nearest::nearest;
+
+use std::fmt;
+
+use crate::{
+    diagnostic::{Finding, Report},
+    source::{Span, Texts},
+    tree::{Entry, Map, Node, Value},
+    values,
+};
+
+/// A key of a mapping.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) support: Support,
+}
+
+/// What a cluster does with a key. `config` does not ask.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Support {
+    /// It means the same, or is translated where it is lowered.
+    Honoured,
+    /// Accepted with a note: it has no effect, or a weaker one.
+    Weaker(&'static str),
+    /// An error: why, and the way out.
+    Refused(&'static str, &'static str),
+}
+
+/// What a value looks like.
+#[derive(Debug)]
+pub(crate) enum Shape {
+    /// Anything; not looked at.
+    Any,
+    /// A text. A number or a boolean is an error, since YAML may have changed its spelling.
+    Text,
+    /// Any scalar, kept as text.
+    Word,
+    /// One of these texts.
+    OneOf(&'static [&'static str]),
+    /// true or false.
+    Flag,
+    /// A whole number in a range.
+    Whole(i64, i64),
+    /// A size, canonically its bytes as text.
+    Size,
+    /// A duration, canonically as Compose prints it.
+    Duration,
+    /// A number of CPUs, canonically a text.
+    Cpus,
+    /// A list.
+    List(&'static Shape),
+    /// A list, or one item of it.
+    Many(&'static Shape),
+    /// A mapping with known keys.
+    Keys(&'static [Key]),
+    /// A mapping with free keys.
+    MapOf(&'static Shape),
+    /// May be left empty.
+    Maybe(&'static Shape),
+    /// A form of its own.
+    Form(Form),
+}
+
+/// Checks a value and brings it into its canonical form.
+pub(crate) type Form = fn(Node, &Place<'_>, &mut Walk<'_>) -> Node;
+
+/// A key without restrictions.
+pub(crate) const fn key(name: &'static str, shape: Shape) -> Key {
+    Key { name, shape, support: Support::Honoured }
+}
+
+impl Key {
+    /// The same key with a note.
+    pub(crate) const fn weaker(self, note: &'static str) -> Self {
+        Self { name: self.name, shape: self.shape, support: Support::Weaker(note) }
+    }
+
+    /// The same key, refused by a cluster.
+    pub(crate) const fn refused(self, why: &'static str, instead: &'static str) -> Self {
+        Self { name: self.name, shape: self.shape, support: Support::Refused(why, instead) }
+    }
+}
+
+/// Where in the tree a value is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) parent: Option<&'a Self>,
+    /// The key; an item of a list has its list's key.
+    pub(crate) key: &'a str,
+    pub(crate) key_at: Span,
+    /// The position in a list.
+    pub(crate) index: Option<usize>,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn key(&'a self, key: &'a str, key_at: Span) -> Self {
+        Self { parent: Some(self), key, key_at, index: None }
+    }
+
+    pub(crate) fn item(&'a self, index: usize) -> Self {
+        Self { parent: Some(self), key: self.key, key_at: self.key_at, index: Some(index) }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(parent) = self.parent else { return f.write_str(self.key) };
+        parent.fmt(f)?;
+        match self.index {
+            Some(index) => write!(f, "[{index}]"),
+            None if parent.parent.is_none() && parent.key.is_empty() => f.write_str(self.key),
+            None => write!(f, ".{}", self.key),
+        }
+    }
+}
+
+/// The walk over one tree.
+pub(crate) struct Walk<'a> {
+    pub(crate) texts: &'a Texts,
+    pub(crate) report: &'a mut Report,
+    /// Keys a cluster treats differently, for the layer that asks.
+    pub(crate) held: Vec<Held>,
+}
+
+/// A key that was met and that a cluster does not simply honour.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) path: String,
+    pub(crate) key: &'static str,
+    pub(crate) at: Span,
+    pub(crate) support: Support,
+}
+
+impl Walk<'_> {
+    /// Checks the whole document against `shape`.
+    pub(crate) fn document(&mut self, node: Node, shape: &Shape) -> Node {
+        let root = Place { parent: None, key: "", key_at: node.at, index: None };
+        self.shape(node, shape, &root)
+    }
+
+    /// Reports an error about a value.
+    pub(crate) fn wrong(
+        &mut self,
+        node: &Node,
+        place: &Place<'_>,
+        what: impl Into<String>,
+    ) -> &mut Finding {
+        self.report.error(node.place(place.key_at), what).path(place.to_string())
+    }
+
+    /// Reports that a value has the wrong kind.
+    pub(crate) fn expected(
+        &mut self,
+        node: &Node,
+        place: &Place<'_>,
+        wanted: &str,
+    ) -> &mut Finding {
+        let what = match (node.value == Value::Null, place.index) {
+            (true, None) => format!("`{}` is empty; it takes {wanted}", place.key),
+            (true, Some(_)) => format!("an item of `{}` is empty; it takes {wanted}", place.key),
+            (false, None) => format!("`{}` takes {wanted}, not {}", place.key, node.kind()),
+            (false, Some(_)) => {
+                format!("an item of `{}` is {wanted}, not {}", place.key, node.kind())
+            }
+        };
+        let finding = self.wrong(node, place, what);
+        if node.value == Value::Null && place.index.is_none() {
+            finding.hint("write the value after the colon, or remove the key");
+        }
+        finding
+    }
+
+    /// Where bytes `from..to` of a text value are in the file.
+    pub(crate) fn part(&self, node: &Node, from: usize, to: usize) -> Span {
+        node.as_text().map_or(node.at, |text| self.texts.within(node.at, text, from, to))
+    }
+
+    pub(crate) fn shape(&mut self, node: Node, shape: &Shape, place: &Place<'_>) -> Node {
+        if node.value == Value::Broken || node.tag == crate::tree::Tag::Reset {
+            return node;
+        }
+        match shape {
+            Shape::Any => node,
+            Shape::Maybe(_) if node.value == Value::Null => node,
+            Shape::Maybe(inner) => self.shape(node, inner, place),
+            Shape::Form(form) => form(node, place, self),
+            Shape::Text | Shape::Word | Shape::OneOf(_) => self.text(node, shape, place),
+            Shape::Flag => self.flag(node, place),
+            Shape::Whole(least, most) => self.whole(node, (*least, *most), place),
+            Shape::Size => self.amount(node, place, "a size such as `512m`", |text| {
+                values::size(text).map(|size| size.0.to_string())
+            }),
+            Shape::Duration => self.amount(node, place, "a duration such as `30s`", |text| {
+                values::duration(text).map(values::print_duration)
+            }),
+            Shape::Cpus => self.amount(node, place, "a number of CPUs such as `0.5`", |text| {
+                values::cpus(text).map(|cpus| cpus.to_string())
+            }),
+            Shape::List(item) => self.list(node, item, place, false),
+            Shape::Many(item) => self.list(node, item, place, true),
+            Shape::Keys(keys) => self.keys(node, keys, place),
+            Shape::MapOf(value) => self.free(node, value, place),
+        }
+    }
+
+    fn text(&mut self, node: Node, shape: &Shape, place: &Place<'_>) -> Node {
+        if let (Shape::OneOf(words), Some(text)) = (shape, node.as_text()) {
+            if !words.contains(&text) {
+                let finding =
+                    self.wrong(&node, place, format!("`{text}` is not a value of `{}`", place.key));
+                finding.hint(match nearest(text, words.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("it is one of {}", words.join(", ")),
+                });
+                return node.broken();
+            }
+        }
+        match (&node.value, shape) {
+            (Value::Text(_), _) => node,
+            (Value::Bool(_) | Value::Int(_) | Value::Float(_), Shape::Word) => {
+                let text = node.value.scalar_text().unwrap_or_default();
+                Node { value: Value::Text(text), ..node }
+            }
+            (Value::Bool(_) | Value::Int(_) | Value::Float(_), _) => {
+                let written = self.texts.slice(node.at).to_owned();
+                self.expected(&node, place, "a text").hint(format!("quote it: \"{written}\""));
+                node.broken()
+            }
+            _ => {
+                self.expected(&node, place, "a text");
+                node.broken()
+            }
+        }
+    }
+
+    fn flag(&mut self, node: Node, place: &Place<'_>) -> Node {
+        let value = match &node.value {
+            Value::Bool(flag) => Some(*flag),
+            // The words of YAML 1.1, and what variables are replaced by.
+            Value::Text(text) => match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "y" | "on" | "1" => Some(true),
+                "false" | "no" | "n" | "off" | "0" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some(flag) = value {
+            return Node { value: Value::Bool(flag), ..node };
+        }
+        self.expected(&node, place, "true or false");
+        node.broken()
+    }
+
+    fn whole(&mut self, node: Node, (least, most): (i64, i64), place: &Place<'_>) -> Node {
+        let number = match &node.value {
+            Value::Int(number) => Some(*number),
+            Value::Text(text) => text.trim().parse().ok(),
+            #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small")]
+            Value::Float(number) if number.fract() == 0.0 && number.abs() < 1e15 => {
+                Some(*number as i64)
+            }
+            Value::Float(number) if number.abs() >= 1e15 => Some(i64::MAX),
+            _ => None,
+        };
+        let Some(number) = number else {
+            self.expected(&node, place, "a whole number");
+            return node.broken();
+        };
+        if !(least..=most).contains(&number) {
+            let what = match (number < least, most) {
+                (true, _) => format!("`{}` is at least {least}", place.key),
+                (false, i64::MAX) => format!("`{}` is too large", place.key),
+                (false, most) => format!("`{}` is at most {most}", place.key),
+            };
+            self.wrong(&node, place, what);
+            return node.broken();
+        }
+        Node { value: Value::Int(number), ..node }
+    }
+
+    fn amount(
+        &mut self,
+        node: Node,
+        place: &Place<'_>,
+        wanted: &str,
+        parse: fn(&str) -> Result<String, String>,
+    ) -> Node {
+        let text = match &node.value {
+            Value::Text(text) => text.clone(),
+            // Read as written: a number of YAML may have lost its last digits.
+            Value::Int(_) | Value::Float(_) => self.texts.slice(node.at).to_owned(),
+            _ => {
+                self.expected(&node, place, wanted);
+                return node.broken();
+            }
+        };
+        match parse(&text) {
+            Ok(text) => Node { value: Value::Text(text), ..node },
+            Err(why) => {
+                let noun = wanted.split(" such").next().unwrap_or(wanted);
+                self.wrong(&node, place, format!("`{text}` is not {noun}: {why}"));
+                node.broken()
+            }
+        }
+    }
+
+    fn list(&mut self, node: Node, item: &Shape, place: &Place<'_>, one: bool) -> Node {
+        let Node { value, at, tag } = node;
+        let items = match value {
+            Value::List(items) => items,
+            Value::Text(_) | Value::Int(_) | Value::Float(_) | Value::Bool(_) if one => {
+                vec![Node::new(value, at)]
+            }
+            value => {
+                let node = Node { value, at, tag };
+                self.expected(&node, place, "a list").hint(format!(
+                    "begin every item with `- `, as in `{}: [first, second]`",
+                    place.key
+                ));
+                return node.broken();
+            }
+        };
+        let items = items
+            .into_iter()
+            .enumerate()
+            .map(|(index, node)| self.shape(node, item, &place.item(index)))
+            .collect();
+        Node { value: Value::List(items), at, tag }
+    }
+
+    fn free(&mut self, node: Node, shape: &Shape, place: &Place<'_>) -> Node {
+        let Node { value: Value::Map(map), at, tag } = node else {
+            self.expected(&node, place, "a mapping");
+            return node.broken();
+        };
+        let entries = map.entries.into_iter().map(|entry| self.value(entry, shape, place));
+        let entries = entries.collect();
+        Node { value: Value::Map(Map { entries }), at, tag }
+    }
+
+    fn value(&mut self, entry: Entry, shape: &Shape, place: &Place<'_>) -> Entry {
+        let Entry { key, key_at, value } = entry;
+        let value = self.shape(value, shape, &place.key(&key, key_at));
+        Entry { key, key_at, value }
+    }
+
+    /// Remembers a key that a cluster refuses or weakens, unless its value asks for nothing.
+    fn hold(&mut self, key: &Key, entry: &Entry, place: &Place<'_>) {
+        let asks_nothing = match &entry.value.value {
+            Value::Null | Value::Bool(false) | Value::Broken => true,
+            Value::List(items) => items.is_empty(),
+            Value::Map(map) => map.entries.is_empty(),
+            _ => false,
+        };
+        if !asks_nothing && !matches!(key.support, Support::Honoured) {
+            let path = place.key(&entry.key, entry.key_at).to_string();
+            self.held.push(Held { path, key: key.name, at: entry.key_at, support: key.support });
+        }
+    }
+
+    /// A mapping with known keys; `x-*` is free everywhere, `x-siso` only where the table has it.
+    pub(crate) fn keys(&mut self, node: Node, keys: &[Key], place: &Place<'_>) -> Node {
+        let Node { value: Value::Map(map), at, tag } = node else {
+            self.expected(&node, place, "a mapping")
+                .hint(format!("its keys are {}", unknown::some_of(keys)));
+            return node.broken();
+        };
+        let mut kept = Vec::with_capacity(map.entries.len());
+        for entry in map.entries {
+            if let Some(key) = keys.iter().find(|key| key.name == entry.key) {
+                self.hold(key, &entry, place);
+                kept.push(self.value(entry, &key.shape, place));
+            } else if entry.key.starts_with("x-") && entry.key != "x-siso" {
+                kept.push(entry);
+            } else {
+                unknown::report(&entry, keys, place, self.report);
+            }
+        }
+        Node { value: Value::Map(Map { entries: kept }), at, tag }
+    }
+}

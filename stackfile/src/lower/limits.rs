@@ -1,0 +1,127 @@
+//! What must hold for the whole stack once every service is read.
+
+use std::collections::BTreeMap;
+
+use model::{
+    ServiceName, ServiceSpec, StackSpec,
+    spec::{Condition, HealthTest, Port, RestartPolicy},
+};
+
+use super::Context;
+use crate::{diagnostic::Report, source::Span};
+
+/// The most services of one stack; a limit on what one request makes the cluster do.
+const MAX_SERVICES: usize = 500;
+
+type Places<'a> = BTreeMap<ServiceName, Context<'a>>;
+
+/// Reports what contradicts itself across services.
+pub(super) fn check(stack: &StackSpec, places: &Places<'_>, report: &mut Report) {
+    if stack.services.len() > MAX_SERVICES {
+        let what = format!(
+            "a stack has at most {MAX_SERVICES} services, this one has {}",
+            stack.services.len()
+        );
+        report.error(None, what).hint("split it into several stacks");
+        return;
+    }
+    ports(stack, places, report);
+    container_names(stack, places, report);
+    for (name, service) in &stack.services {
+        if let Some(place) = places.get(name) {
+            waits(place, service, stack, report);
+        }
+    }
+}
+
+/// Two services, or two lines of one, that publish the same port.
+fn ports(stack: &StackSpec, places: &Places<'_>, report: &mut Report) {
+    let mut taken: BTreeMap<(u16, &str), Vec<(&Port, &ServiceName, Span)>> = BTreeMap::new();
+    for (name, service) in &stack.services {
+        let Some(place) = places.get(name) else { continue };
+        for port in &service.ports {
+            let Some(published) = port.published else { continue };
+            let at = port_place(place, port);
+            let same = taken.entry((published, port.protocol.as_str())).or_default();
+            if let Some((_, other, first)) = same.iter().find(|(known, ..)| overlaps(known, port)) {
+                let by = if *other == name { "itself".to_owned() } else { format!("`{other}`") };
+                report
+                    .error(
+                        at,
+                        format!(
+                            "port {published} of the node is published by `{name}` and by {by}"
+                        ),
+                    )
+                    .path(place.path("ports"))
+                    .related(*first, "published here first")
+                    .hint("give one of them another port on the left side of the colon");
+            }
+            same.push((port, name, at));
+        }
+    }
+}
+
+/// Whether two ports with the same number listen on a common address.
+fn overlaps(a: &Port, b: &Port) -> bool {
+    let any = |port: &Port| port.host_ip.as_deref().is_none_or(|ip| ip == "0.0.0.0" || ip == "::");
+    any(a) || any(b) || a.host_ip == b.host_ip
+}
+
+fn port_place(place: &Context<'_>, port: &Port) -> Span {
+    let target = i64::from(port.target);
+    let published = port.published.map(|port| port.to_string());
+    let nodes = place.map.list("ports").iter();
+    let found = nodes.filter_map(|node| Some((node.as_map()?, node.at))).find(|(map, _)| {
+        map.int("target") == Some(target) && map.text("published") == published.as_deref()
+    });
+    found.map_or(place.at, |(map, at)| map.get("published").map_or(at, |node| node.place(at)))
+}
+
+fn container_names(stack: &StackSpec, places: &Places<'_>, report: &mut Report) {
+    let mut taken: BTreeMap<&str, &Context<'_>> = BTreeMap::new();
+    for (name, service) in &stack.services {
+        let (Some(container), Some(place)) = (&service.container_name, places.get(name)) else {
+            continue;
+        };
+        if let Some(other) = taken.insert(container, place) {
+            report
+                .error(
+                    place.place(&["container_name"]),
+                    format!("`{}` and `{name}` have the same `container_name`", other.name),
+                )
+                .path(place.path("container_name"))
+                .hint("remove both: services reach each other by service name");
+        }
+    }
+}
+
+/// Conditions that are probably never met.
+fn waits(place: &Context<'_>, service: &ServiceSpec, stack: &StackSpec, report: &mut Report) {
+    for (name, dependency) in &service.depends_on {
+        let Some(other) = stack.services.get(name) else { continue };
+        let entry = place.map.map("depends_on").and_then(|map| map.entry(name.as_str()));
+        let at = entry.map_or(place.at, |entry| entry.key_at);
+        let path = place.path(&format!("depends_on.{name}"));
+        match (dependency.condition, other.healthcheck.as_ref().map(|check| &check.test)) {
+            (Condition::Healthy, Some(HealthTest::Disabled)) => {
+                report
+                    .error(at, format!("`{name}` is never healthy: its health check is disabled"))
+                    .path(path)
+                    .hint("use `condition: service_started`, or give it a health check");
+            }
+            (Condition::Healthy, None) => {
+                report
+                    .warning(at, format!("`{name}` has no `healthcheck` in this file"))
+                    .path(path)
+                    .hint("it becomes healthy only if its image brings a health check");
+            }
+            (Condition::Completed, _) if other.restart == RestartPolicy::Always => {
+                report
+                    .warning(at, format!("`{name}` never completes: it is always restarted"))
+                    .path(path)
+                    .hint(format!("give `{name}` the policy `restart: on-failure`"));
+            }
+            (Condition::Started | Condition::Healthy | Condition::Completed, _) => {}
+        }
+    }
+}

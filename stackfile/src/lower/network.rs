@@ -1,0 +1,90 @@
+use std::collections::BTreeSet;
+
+use model::spec::{Port, Protocol};
+
+use super::Context;
+use crate::{
+    diagnostic::Report,
+    source::Span,
+    tree::{Map, Node},
+    values::port_range,
+};
+
+fn protocol(word: &str) -> Option<Protocol> {
+    match word {
+        "tcp" => Some(Protocol::Tcp),
+        "udp" => Some(Protocol::Udp),
+        _ => None,
+    }
+}
+
+/// Published ports.
+pub(super) fn ports(service: &Context<'_>, report: &mut Report) -> Vec<Port> {
+    let list = service.map.list("ports").iter();
+    let maps = list.filter_map(|node| Some((node.as_map()?, node.at)));
+    maps.filter_map(|(map, at)| port(service, map, at, report)).collect()
+}
+
+fn port(service: &Context<'_>, map: &Map, at: Span, report: &mut Report) -> Option<Port> {
+    let word = map.text("protocol").unwrap_or("tcp");
+    let at = map.get("published").or_else(|| map.get("target")).map_or(at, |node| node.place(at));
+    let Some(protocol) = protocol(word) else {
+        report
+            .error(at, format!("the protocol `{word}` is not supported"))
+            .path(service.path("ports"))
+            .hint("use tcp or udp");
+        return None;
+    };
+    let published = match map.text("published").filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => match port_range(text) {
+            Ok(range) if range.len() == 1 => Some(*range.start()),
+            _ => {
+                report
+                    .error(
+                        at,
+                        format!("one container port cannot be published as the range {text}"),
+                    )
+                    .path(service.path("ports"))
+                    .hint("choose one port, or leave it out to have one chosen");
+                return None;
+            }
+        },
+    };
+    let target = map.int("target").and_then(|target| u16::try_from(target).ok())?;
+    let host_ip = map.text("host_ip").filter(|ip| !ip.is_empty()).map(str::to_owned);
+    if host_ip.as_deref().is_some_and(|ip| ip.starts_with("127.") || ip == "::1") {
+        let what = "the port is reachable only on the node the task is placed on";
+        report.note(at, what).path(service.path("ports"));
+    }
+    Some(Port { host_ip, published, target, protocol })
+}
+
+/// Ports named for people.
+pub(super) fn expose(service: &Context<'_>, report: &mut Report) -> BTreeSet<(u16, Protocol)> {
+    let mut exposed = BTreeSet::new();
+    for (text, at) in service.texts("expose") {
+        let (ports, word) = text.split_once('/').unwrap_or((text, "tcp"));
+        match (port_range(ports), protocol(word)) {
+            (Ok(range), Some(protocol)) => exposed.extend(range.map(|port| (port, protocol))),
+            (Ok(_), None) => {
+                report
+                    .error(at, format!("the protocol `{word}` is not supported"))
+                    .path(service.path("expose"))
+                    .hint("use tcp or udp");
+            }
+            // The walk has reported it.
+            (Err(_), _) => {}
+        }
+    }
+    exposed
+}
+
+/// Further names of `/etc/hosts`.
+pub(super) fn extra_hosts(service: &Context<'_>) -> Vec<(String, String)> {
+    let lines = service.map.list("extra_hosts").iter().filter_map(Node::as_text);
+    lines
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, address)| (name.to_owned(), address.to_owned()))
+        .collect()
+}

@@ -1,0 +1,379 @@
+use std::collections::BTreeMap;
+
+use model::spec::{HealthTest, Healthcheck, Logging, Privileges, RestartPolicy, Ulimit};
+
+use super::{Context, pairs, service::milliseconds, storage};
+use crate::{
+    diagnostic::Report,
+    grammar::nearest,
+    tree::{Node, Value},
+};
+
+/// Capabilities of Linux, without `CAP_`.
+const CAPABILITIES: &[&str] = &[
+    "ALL",
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "PERFMON",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+];
+/// The limits `setrlimit` knows.
+const ULIMITS: &[&str] = &[
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+/// Signals a process may be stopped with, without `SIG`.
+const SIGNALS: &[&str] = &[
+    "ABRT", "ALRM", "CHLD", "CONT", "HUP", "INT", "IO", "KILL", "PIPE", "PWR", "QUIT", "STOP",
+    "TERM", "TSTP", "USR1", "USR2", "WINCH",
+];
+
+/// The image reference; empty when it has been reported.
+pub(super) fn image(service: &Context<'_>, report: &mut Report) -> String {
+    let Some(image) = service.text("image") else { return String::new() };
+    if let Some((why, hint)) = image_fault(&image) {
+        service.error(report, "image", format!("`{image}` is not an image: {why}"), hint);
+    }
+    image
+}
+
+fn image_fault(image: &str) -> Option<(&'static str, String)> {
+    if image.is_empty() {
+        // The check of references has reported it.
+        return None;
+    }
+    if image.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Some(("it holds a space", "write `NAME:TAG` without spaces".to_owned()));
+    }
+    let (rest, digest) = image.split_once('@').map_or((image, None), |(a, b)| (a, Some(b)));
+    if digest.is_some_and(|digest| !digest.contains(':')) {
+        return Some(("its digest has no algorithm", "write `NAME@sha256:…`".to_owned()));
+    }
+    // A colon before the last slash belongs to the registry's port.
+    let begin = rest.rfind('/').map_or(0, |slash| slash + 1);
+    let (path, tag) = match rest[begin..].find(':') {
+        Some(colon) => (&rest[..begin + colon], Some(&rest[begin + colon + 1..])),
+        None => (rest, None),
+    };
+    if let Some(tag) = tag {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        if tag.is_empty() {
+            return Some(("the tag after the colon is missing", format!("write `{path}:latest`")));
+        }
+        if !tag.chars().all(allowed) || tag.starts_with(['.', '-']) || tag.len() > 128 {
+            let hint = "a tag has letters, digits, `.`, `_` and `-`".to_owned();
+            return Some(("its tag is not one", hint));
+        }
+    }
+    // The registry's host may have capitals, the path may not.
+    let first = path.split('/').next().unwrap_or_default();
+    let has_host = path.contains('/') && (first.contains(['.', ':']) || first == "localhost");
+    let repository = if has_host { &path[first.len() + 1..] } else { path };
+    if repository.chars().any(|c| c.is_ascii_uppercase()) {
+        return Some((
+            "names of images are lower case",
+            format!("write `{}`", image.to_lowercase()),
+        ));
+    }
+    let allowed = |c: char| {
+        c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-' | '/')
+    };
+    let parts_fit = repository.split('/').all(|part| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.ends_with(|c: char| c.is_ascii_alphanumeric())
+    });
+    if !repository.chars().all(allowed) || !parts_fit {
+        let hint = "write it like `registry.example.com/team/name:tag`".to_owned();
+        return Some(("a part of its name is not allowed", hint));
+    }
+    None
+}
+
+/// `command` or `entrypoint`.
+pub(super) fn words(service: &Context<'_>, key: &str) -> Option<Vec<String>> {
+    let list = service.map.get(key)?.as_list()?;
+    Some(list.iter().filter_map(|node| node.as_text().map(str::to_owned)).collect())
+}
+
+pub(super) fn working_dir(service: &Context<'_>, report: &mut Report) -> Option<String> {
+    let path = service.text("working_dir").filter(|path| !path.is_empty())?;
+    if !path.starts_with('/') {
+        let what = format!("the working directory `{path}` is not an absolute path");
+        service.error(report, "working_dir", what, format!("write `/{path}`"));
+    }
+    Some(path)
+}
+
+pub(super) fn container_name(service: &Context<'_>, report: &mut Report) -> Option<String> {
+    let name = service.text("container_name").filter(|name| !name.is_empty())?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if !name.chars().all(allowed) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        let what = format!("`{name}` is not a container name");
+        service.error(report, "container_name", what, "use letters, digits, `.`, `_` and `-`");
+    }
+    Some(name)
+}
+
+/// The health check; absent when the service says nothing about it.
+pub(super) fn healthcheck(service: &Context<'_>) -> Option<Healthcheck> {
+    let map = service.map.map("healthcheck")?;
+    let words: Vec<String> =
+        map.list("test").iter().filter_map(|node| node.as_text().map(str::to_owned)).collect();
+    let test = match words.split_first() {
+        _ if map.bool("disable") == Some(true) => HealthTest::Disabled,
+        None => HealthTest::Inherit,
+        Some((kind, rest)) => match kind.as_str() {
+            "NONE" => HealthTest::Disabled,
+            "CMD-SHELL" => HealthTest::Shell(rest.concat()),
+            _ => HealthTest::Exec(rest.to_vec()),
+        },
+    };
+    Some(Healthcheck {
+        test,
+        interval_ms: milliseconds(map.text("interval")),
+        timeout_ms: milliseconds(map.text("timeout")),
+        retries: map.int("retries").and_then(|count| u32::try_from(count).ok()),
+        start_period_ms: milliseconds(map.text("start_period")),
+    })
+}
+
+/// `deploy.restart_policy`, else `restart`.
+pub(super) fn restart(service: &Context<'_>, report: &mut Report) -> RestartPolicy {
+    let own = service.map.text("restart").filter(|word| !word.is_empty());
+    let Some(policy) = service.get(&["deploy", "restart_policy"]).and_then(Node::as_map) else {
+        return own.map_or_else(RestartPolicy::default, |word| match word.split_once(':') {
+            Some((_, count)) => RestartPolicy::OnFailure { max_attempts: count.parse().ok() },
+            None => match word {
+                "no" => RestartPolicy::Never,
+                "on-failure" => RestartPolicy::OnFailure { max_attempts: None },
+                _ => RestartPolicy::Always,
+            },
+        });
+    };
+    if own.is_some() {
+        let what = "`restart` is not used: `deploy.restart_policy` says the same for clusters";
+        report.note(service.place(&["restart"]), what).path(service.path("restart"));
+    }
+    let max_attempts = policy.int("max_attempts").and_then(|most| u32::try_from(most).ok());
+    match policy.text("condition") {
+        Some("none") => RestartPolicy::Never,
+        Some("on-failure") => RestartPolicy::OnFailure { max_attempts },
+        _ => {
+            if let (Some(_), Some(node)) = (max_attempts, policy.get("max_attempts")) {
+                report
+                    .note(node.at, "`max_attempts` counts only with `condition: on-failure`")
+                    .path(service.path("deploy.restart_policy.max_attempts"));
+            }
+            RestartPolicy::Always
+        }
+    }
+}
+
+pub(super) fn stop_signal(service: &Context<'_>, report: &mut Report) -> Option<String> {
+    let given = service.text("stop_signal").filter(|signal| !signal.is_empty())?;
+    let upper = given.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let number = name.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number));
+    if !number && !SIGNALS.contains(&name) && !name.starts_with("RT") {
+        let hint = match nearest(name, SIGNALS.iter().copied()) {
+            Some(near) => format!("did you mean `SIG{near}`?"),
+            None => "write it like `SIGTERM` or `SIGINT`".to_owned(),
+        };
+        service.error(report, "stop_signal", format!("`{given}` is not a signal"), hint);
+    }
+    Some(given)
+}
+
+pub(super) fn ulimits(service: &Context<'_>, report: &mut Report) -> BTreeMap<String, Ulimit> {
+    let mut ulimits = BTreeMap::new();
+    for entry in service.map.entries("ulimits") {
+        if !ULIMITS.contains(&entry.key.as_str()) {
+            let hint = match nearest(&entry.key, ULIMITS.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("it is one of {}", ULIMITS.join(", ")),
+            };
+            report
+                .error(entry.key_at, format!("`{}` is not a limit of processes", entry.key))
+                .path(service.path("ulimits"))
+                .hint(hint);
+        }
+        let limit = match &entry.value.value {
+            Value::Int(both) => Ulimit { soft: *both, hard: *both },
+            Value::Map(map) => {
+                let (Some(soft), Some(hard)) = (map.int("soft"), map.int("hard")) else { continue };
+                Ulimit { soft, hard }
+            }
+            _ => continue,
+        };
+        if limit.hard >= 0 && (limit.soft > limit.hard || limit.soft < 0) {
+            report
+                .error(
+                    entry.key_at,
+                    format!("the soft limit of `{}` is above the hard one", entry.key),
+                )
+                .path(service.path("ulimits"));
+        }
+        ulimits.insert(entry.key.clone(), limit);
+    }
+    ulimits
+}
+
+/// `cap_add` or `cap_drop`, upper case and without `CAP_`.
+pub(super) fn capabilities(service: &Context<'_>, key: &str, report: &mut Report) -> Vec<String> {
+    let mut names = Vec::new();
+    for (given, at) in service.texts(key) {
+        let upper = given.to_ascii_uppercase();
+        let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
+        if !CAPABILITIES.contains(&name) {
+            let hint = match nearest(name, CAPABILITIES.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "capabilities are named as in capabilities(7), without `CAP_`".to_owned(),
+            };
+            report
+                .error(at, format!("`{given}` is not a capability"))
+                .path(service.path(key))
+                .hint(hint);
+        }
+        names.push(name.to_owned());
+    }
+    names
+}
+
+pub(super) fn logging(service: &Context<'_>, report: &mut Report) -> Option<Logging> {
+    let map = service.map.map("logging")?;
+    let driver = map.text("driver").unwrap_or("json-file").to_owned();
+    if !matches!(driver.as_str(), "json-file" | "local" | "journald") {
+        let what =
+            format!("the log driver `{driver}` keeps nothing that `sisoctl logs` could show");
+        report
+            .note(service.place(&["logging", "driver"]), what)
+            .path(service.path("logging.driver"));
+    }
+    Some(Logging { driver, options: pairs(map.map("options")) })
+}
+
+/// What an agent refuses unless it was told to allow it, and `no-new-privileges`.
+pub(super) fn privileges(service: &Context<'_>, report: &mut Report) -> (Privileges, bool) {
+    let mut no_new_privileges = false;
+    let mut security_opt = Vec::new();
+    for (option, _) in service.texts("security_opt") {
+        match option.replace('=', ":").as_str() {
+            "no-new-privileges" | "no-new-privileges:true" => no_new_privileges = true,
+            "no-new-privileges:false" => {}
+            _ => security_opt.push(option.to_owned()),
+        }
+    }
+    let privileges = Privileges {
+        privileged: service.map.bool("privileged").unwrap_or(false),
+        cap_add: capabilities(service, "cap_add", report),
+        devices: storage::devices(service),
+        host_network: namespace(service, "network_mode", &["bridge", "default"], report),
+        host_pid: namespace(service, "pid", &["private"], report),
+        host_ipc: namespace(service, "ipc", &["private", "shareable"], report),
+        host_userns: namespace(service, "userns_mode", &["private"], report),
+        security_opt,
+    };
+    let asked = [
+        ("privileged", privileges.privileged),
+        ("cap_add", !privileges.cap_add.is_empty()),
+        ("devices", !privileges.devices.is_empty()),
+        ("network_mode", privileges.host_network),
+        ("pid", privileges.host_pid),
+        ("ipc", privileges.host_ipc),
+        ("userns_mode", privileges.host_userns),
+        ("security_opt", !privileges.security_opt.is_empty()),
+    ];
+    for (key, _) in asked.into_iter().filter(|(_, asked)| *asked) {
+        let what =
+            format!("`{key}`: a node refuses this unless its agent was started with `--allow`");
+        report.note(service.place(&[key]), what).path(service.path(key));
+    }
+    pull_policy(service, report);
+    (privileges, no_new_privileges)
+}
+
+/// Whether a namespace is the host's; `own` are words for one of the task's own.
+fn namespace(service: &Context<'_>, key: &str, own: &[&str], report: &mut Report) -> bool {
+    match service.map.text(key) {
+        None | Some("") => false,
+        Some("host") => true,
+        Some(mode) if own.contains(&mode) => {
+            if key == "network_mode" {
+                let what = format!("`{key}: {mode}`: the task is on the stack's own network");
+                report.note(service.place(&[key]), what).path(service.path(key));
+            }
+            false
+        }
+        Some(mode) => {
+            let hint = "use `host`, or remove it to give the task a namespace of its own";
+            service.error(report, key, format!("`{key}: {mode}` is not supported"), hint);
+            false
+        }
+    }
+}
+
+fn pull_policy(service: &Context<'_>, report: &mut Report) {
+    match service.map.text("pull_policy") {
+        None | Some("" | "missing" | "if_not_present") => {}
+        Some("build") => {
+            let what = "images are not built by the cluster".to_owned();
+            service.error(report, "pull_policy", what, "build and push the image, then name it");
+        }
+        Some(policy) => {
+            let what =
+                format!("`pull_policy: {policy}`: a node pulls an image when it does not have it");
+            report.note(service.place(&["pull_policy"]), what).path(service.path("pull_policy"));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+use model::{
+    Bytes, MilliCpu, Resources,
+    spec::{ASSUMED_MEMORY, DEFAULT_PIDS_LIMIT, MemoryBasis, ResourceAsk},
+};
+
+use super::Context;
+use crate::{diagnostic::Report, tree::Node, values::cpus};
+
+/// The least memory the engine starts a container with.
+const LEAST_MEMORY: Bytes = Bytes::mib(6);
+
+/// A canonical size.
+pub(super) fn bytes(node: Option<&Node>) -> Option<Bytes> {
+    node?.as_text()?.parse().ok().map(Bytes)
+}
+
+fn cores(node: Option<&Node>) -> Option<MilliCpu> {
+    cpus(node?.as_text()?).ok()
+}
+
+/// What one replica asks for: limits and reservations from `deploy.resources`, else from the
+/// service's own keys; zero means "not given", as in Docker.
+pub(super) fn ask(service: &Context<'_>, report: &mut Report) -> ResourceAsk {
+    let find = |deploy: [&'static str; 2], own: &'static str| {
+        let long = ["deploy", "resources", deploy[0], deploy[1]];
+        service.get(&long).or_else(|| service.get(&[own]))
+    };
+    let limit_node = find(["limits", "memory"], "mem_limit");
+    let reservation_node = find(["reservations", "memory"], "mem_reservation");
+    let given = |node| bytes(node).filter(|amount| *amount > Bytes::ZERO);
+    let (limit, reservation) = (given(limit_node), given(reservation_node));
+    if let (Some(limit), Some(node)) = (limit, limit_node) {
+        if limit < LEAST_MEMORY {
+            report
+                .error(
+                    node.place(service.at),
+                    format!("a memory limit of {limit} starts no container"),
+                )
+                .path(service.path("mem_limit"))
+                .hint(
+                    "the least is 6 MiB; a number without a unit is bytes, so write `512m` or `2g`",
+                );
+        }
+    }
+    if let (Some(limit), Some(reserved), Some(node)) = (limit, reservation, reservation_node) {
+        if reserved > limit {
+            let what = format!(
+                "`{}` reserves {reserved} of memory but may use only {limit}",
+                service.name
+            );
+            let finding = report.error(node.place(service.at), what);
+            finding.path(service.path("deploy.resources.reservations.memory"));
+            if let Some(node) = limit_node {
+                finding.related(node.place(service.at), "the limit");
+            }
+            finding.hint("a reservation is at most the limit");
+        }
+    }
+    let (memory, basis) = match (reservation, limit) {
+        (Some(reserved), _) => (reserved, MemoryBasis::Reservation),
+        (None, Some(limit)) => (limit, MemoryBasis::Limit),
+        (None, None) => (ASSUMED_MEMORY, MemoryBasis::Assumed),
+    };
+    let cpu_limit = cores(find(["limits", "cpus"], "cpus")).filter(|cpu| *cpu > MilliCpu::ZERO);
+    let cpu_node = service.get(&["deploy", "resources", "reservations", "cpus"]);
+    let cpu = cores(cpu_node).unwrap_or_default();
+    if let (Some(limit), Some(node)) = (cpu_limit, cpu_node) {
+        if cpu > limit {
+            report
+                .error(
+                    node.place(service.at),
+                    format!("`{}` reserves {cpu} CPUs but may use only {limit}", service.name),
+                )
+                .path(service.path("deploy.resources.reservations.cpus"))
+                .hint("a reservation is at most the limit");
+        }
+    }
+    ResourceAsk {
+        reserved: Resources { memory, cpu },
+        basis,
+        memory_limit: limit.unwrap_or(memory),
+        cpu_limit,
+        pids_limit: pids(find(["limits", "pids"], "pids_limit"), service, report),
+    }
+}
+
+fn pids(node: Option<&Node>, service: &Context<'_>, report: &mut Report) -> u32 {
+    let Some((node, limit)) = node.and_then(|node| Some((node, node.as_int()?))) else {
+        return DEFAULT_PIDS_LIMIT;
+    };
+    match u32::try_from(limit) {
+        Ok(limit) if limit > 0 => limit,
+        _ => {
+            report
+                .note(
+                    node.at,
+                    format!("no task is without a limit of processes: it is {DEFAULT_PIDS_LIMIT}"),
+                )
+                .path(service.path("pids_limit"));
+            DEFAULT_PIDS_LIMIT
+        }
+    }
+}

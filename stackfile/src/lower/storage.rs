@@ -1,0 +1,145 @@
+use model::{
+    Bytes, VolumeName,
+    spec::{Mount, MountSource},
+};
+
+use super::{Context, resources::bytes};
+use crate::{
+    canonical,
+    diagnostic::Report,
+    source::Span,
+    tree::{Map, Node},
+    values::size,
+};
+
+/// `volumes` and `tmpfs`.
+pub(super) fn mounts(service: &Context<'_>, report: &mut Report) -> Vec<Mount> {
+    let mut mounts: Vec<Mount> = Vec::new();
+    for node in service.map.list("volumes") {
+        if let Some(map) = node.as_map() {
+            mounts.extend(mount(service, map, node.at, report));
+        }
+    }
+    for (text, at) in service.texts("tmpfs") {
+        let Some(mount) = tmpfs(service, text, at, report) else { continue };
+        if mounts.iter().any(|known| known.target == mount.target) {
+            report
+                .error(at, format!("two things are mounted at {}", mount.target))
+                .path(service.path("tmpfs"));
+        }
+        mounts.push(mount);
+    }
+    mounts
+}
+
+fn mount(service: &Context<'_>, map: &Map, at: Span, report: &mut Report) -> Option<Mount> {
+    let target = map.text("target")?.to_owned();
+    let at = map.get("source").or_else(|| map.get("target")).map_or(at, |node| node.place(at));
+    let source = match map.text("type")? {
+        "volume" => match map.text("source") {
+            None => MountSource::Anonymous,
+            Some(name) => {
+                let no_copy = map.map("volume").and_then(|volume| volume.bool("nocopy"));
+                // A name that is none is reported where the volume is declared.
+                let name = VolumeName::new(name).ok()?;
+                MountSource::Volume { name, no_copy: no_copy.unwrap_or(false) }
+            }
+        },
+        "bind" => {
+            let path = map.text("source")?.to_owned();
+            note_bind(service, &path, at, report);
+            let create = map.map("bind").and_then(|bind| bind.bool("create_host_path"));
+            MountSource::Bind { path, create: create.unwrap_or(true) }
+        }
+        "tmpfs" => {
+            let options = map.map("tmpfs");
+            let mode = options.and_then(|options| options.int("mode"));
+            MountSource::Tmpfs {
+                size: bytes(options.and_then(|options| options.get("size"))),
+                mode: mode.and_then(|mode| u32::try_from(mode).ok()),
+            }
+        }
+        other => {
+            report
+                .error(at, format!("mounts of type `{other}` are not supported"))
+                .path(service.path("volumes"))
+                .hint("use `type: volume`, `type: bind` or `type: tmpfs`");
+            return None;
+        }
+    };
+    Some(Mount { source, target, read_only: map.bool("read_only").unwrap_or(false) })
+}
+
+fn note_bind(service: &Context<'_>, path: &str, at: Span, report: &mut Report) {
+    let what = if path.ends_with("docker.sock") {
+        "the engine's socket gives control over the node; its agent refuses it unless it was \
+         started with `--allow`"
+            .to_owned()
+    } else {
+        format!(
+            "{path} is a path of the node the task is placed on; the agent must allow it, and a \
+             constraint keeps the task where the files are"
+        )
+    };
+    report.note(at, what).path(service.path("volumes"));
+}
+
+/// `TARGET[:size=64m,mode=1777,…]`
+fn tmpfs(service: &Context<'_>, text: &str, at: Span, report: &mut Report) -> Option<Mount> {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    let parsed = if target.starts_with('/') {
+        tmpfs_options(options)
+    } else {
+        Err(format!("`{target}` is not an absolute path"))
+    };
+    match parsed {
+        Ok(Tmpfs { size, mode, read_only }) => Some(Mount {
+            source: MountSource::Tmpfs { size, mode },
+            target: canonical::clean(target),
+            read_only,
+        }),
+        Err(why) => {
+            report
+                .error(at, format!("`{text}` is not a tmpfs: {why}"))
+                .path(service.path("tmpfs"))
+                .hint("write `/run` or `/run:size=64m,mode=1777`");
+            None
+        }
+    }
+}
+
+#[derive(Default)]
+struct Tmpfs {
+    size: Option<Bytes>,
+    mode: Option<u32>,
+    read_only: bool,
+}
+
+fn tmpfs_options(options: &str) -> Result<Tmpfs, String> {
+    let mut tmpfs = Tmpfs::default();
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option.split_once('=').unwrap_or((option, "")) {
+            ("size", value) => tmpfs.size = Some(size(value)?),
+            ("mode", value) => {
+                let mode = u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o7777);
+                tmpfs.mode = Some(mode.ok_or_else(|| format!("`{value}` is not a mode"))?);
+            }
+            ("ro", _) => tmpfs.read_only = true,
+            // These hold for every tmpfs of the engine.
+            ("rw" | "noexec" | "nosuid" | "nodev", _) => {}
+            (other, _) => return Err(format!("the option `{other}` is not supported")),
+        }
+    }
+    Ok(tmpfs)
+}
+
+/// `devices` as the engine writes them.
+pub(super) fn devices(service: &Context<'_>) -> Vec<String> {
+    let maps = service.map.list("devices").iter().filter_map(Node::as_map);
+    maps.filter_map(|map| {
+        let source = map.text("source")?;
+        let target = map.text("target").unwrap_or(source);
+        Some(format!("{source}:{target}:{}", map.text("permissions").unwrap_or("rwm")))
+    })
+    .collect()
+}

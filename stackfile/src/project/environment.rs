@@ -1,0 +1,144 @@
+//! `env_file` and variables passed on: what each service's environment is in the end.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    ReadError, SourceFile, Sources,
+    diagnostic::Report,
+    dotenv,
+    interpolate::Variables,
+    source::{Span, Texts},
+    tree::{Map, Node, Value},
+    yaml,
+};
+
+/// How much text all files named by `env_file` may hold together.
+const MAX_ENV_FILES_BYTES: usize = 8 << 20;
+
+/// Reads the `env_file`s of every service into its `environment`, and removes the key.
+pub(super) fn resolve(
+    tree: &mut Map,
+    variables: &Variables<'_>,
+    sources: &dyn Sources,
+    texts: &mut Texts,
+    report: &mut Report,
+) {
+    let mut files = Files { sources, known: BTreeMap::new(), budget: MAX_ENV_FILES_BYTES };
+    let Some(Value::Map(services)) = tree.get_mut("services").map(|node| &mut node.value) else {
+        return;
+    };
+    for entry in &mut services.entries {
+        let Value::Map(service) = &mut entry.value.value else { continue };
+        let named = service.remove("env_file");
+        let named = named.as_ref().and_then(Node::as_list).unwrap_or_default();
+        let mut environment = Map::default();
+        let mut known: BTreeMap<String, String> = BTreeMap::new();
+        for file in named {
+            let Some(file) = file.as_map() else { continue };
+            let Some(path) = file.get("path") else { continue };
+            let Some(number) = files.open(file, path, texts, report) else { continue };
+            let outer = |name: &str| {
+                variables
+                    .get(name)
+                    .or_else(|| known.get(name).map(String::as_str))
+                    .map(str::to_owned)
+            };
+            let lines = if file.text("format") == Some("raw") {
+                dotenv::parse_raw(number, texts)
+            } else {
+                dotenv::parse(number, texts, &outer, report)
+            };
+            for (name, value) in lines {
+                let value = value.or_else(|| variables.get(&name).map(str::to_owned));
+                if let Some(value) = value {
+                    known.insert(name, value);
+                }
+            }
+        }
+        for (name, value) in known {
+            environment.push(name, entry.key_at, Node::text(value, entry.key_at));
+        }
+        own(service.remove("environment"), &mut environment, variables);
+        if !environment.entries.is_empty() {
+            let at = entry.key_at;
+            service.push("environment", at, Node::new(Value::Map(environment), at));
+        }
+    }
+}
+
+/// Puts the service's own variables over those of its files; a bare name takes the value of the
+/// person's environment.
+fn own(given: Option<Node>, environment: &mut Map, variables: &Variables<'_>) {
+    let Some(Node { value: Value::Map(given), .. }) = given else { return };
+    for mut entry in given.entries {
+        if entry.value.value == Value::Null {
+            if let Some(value) = variables.get(&entry.key) {
+                entry.value.value = Value::Text(value.to_owned());
+            }
+        }
+        environment.set(&entry.key, entry.key_at, entry.value);
+    }
+}
+
+/// Files that were read, by path, so that a file of many services is read once.
+struct Files<'a> {
+    sources: &'a dyn Sources,
+    known: BTreeMap<String, Option<u16>>,
+    budget: usize,
+}
+
+impl Files<'_> {
+    fn open(
+        &mut self,
+        file: &Map,
+        path_node: &Node,
+        texts: &mut Texts,
+        report: &mut Report,
+    ) -> Option<u16> {
+        let path = path_node.as_text()?;
+        if let Some(number) = self.known.get(path) {
+            return *number;
+        }
+        let optional = file.bool("required") == Some(false);
+        let number = self.read(path, path_node.at, optional, texts, report);
+        self.known.insert(path.to_owned(), number);
+        number
+    }
+
+    fn read(
+        &mut self,
+        path: &str,
+        at: Span,
+        optional: bool,
+        texts: &mut Texts,
+        report: &mut Report,
+    ) -> Option<u16> {
+        let bytes = match self.sources.read(path) {
+            Ok(bytes) => bytes,
+            Err(ReadError::NotFound) if optional => return None,
+            Err(ReadError::NotFound) => {
+                report.error(at, format!("the env file {path} was not found")).hint(
+                    "paths are relative to the project directory; for a file that may be missing \
+                     write `- path: …` with `required: false`",
+                );
+                return None;
+            }
+            Err(ReadError::TooLarge) => {
+                report.error(at, format!("the env file {path} is larger than 1 MiB"));
+                return None;
+            }
+            Err(ReadError::Other(why)) => {
+                report.error(at, format!("the env file {path} could not be read: {why}"));
+                return None;
+            }
+        };
+        match self.budget.checked_sub(bytes.len()) {
+            Some(rest) => self.budget = rest,
+            None => {
+                report.error(at, "the env files hold more than 8 MiB together");
+                return None;
+            }
+        }
+        yaml::intern(&SourceFile::new(path, bytes), texts, report)
+    }
+}
