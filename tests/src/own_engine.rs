@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use crate::{
@@ -19,7 +19,7 @@ const ADDRESS_POOL: &str = "base=10.213.0.0/16,size=24";
 #[derive(Debug)]
 pub struct OwnEngine {
     daemon: Daemon,
-    pid_file: PathBuf,
+    directory: PathBuf,
     engine: Engine,
 }
 
@@ -55,7 +55,7 @@ impl OwnEngine {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let mut own = Self {
             daemon: Daemon::new("dockerd", program, arguments, directory),
-            pid_file: directory.join("docker.pid"),
+            directory: directory.to_owned(),
             engine: Engine::at(&socket),
         };
         own.start_again();
@@ -91,10 +91,18 @@ impl OwnEngine {
     /// Starts it again and waits until it answers.
     #[track_caller]
     pub fn start_again(&mut self) {
-        // A killed engine leaves its process id behind and would refuse to start.
-        let _ = fs::remove_file(&self.pid_file);
+        self.forget_processes();
         self.daemon.start();
         wait_until("the second engine answers", PROMPT, || self.engine.answers());
+    }
+
+    /// A killed engine leaves the ids of its processes behind, and the next one would take whoever
+    /// has them now for its own.
+    fn forget_processes(&self) {
+        for file in ["docker.pid", "docker-exec/containerd/containerd.pid"] {
+            // Not there after an orderly end.
+            let _ = fs::remove_file(self.directory.join(file));
+        }
     }
 
     /// The end of its log.
@@ -108,11 +116,19 @@ impl Drop for OwnEngine {
     fn drop(&mut self) {
         if self.engine.answers().is_err() {
             self.daemon.kill9();
-            let _ = fs::remove_file(&self.pid_file);
+            self.forget_processes();
             self.daemon.start();
             let _ = poll(PROMPT, || self.engine.answers());
         }
         self.daemon.stop();
+        // Every start mounts it once more onto itself, and a killed one does not take that back.
+        let data = self.directory.join("docker-data");
+        while Command::new("umount")
+            .arg(&data)
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success())
+        {}
     }
 }
 

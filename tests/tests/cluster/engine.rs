@@ -18,6 +18,11 @@ services:
     mem_limit: 16m
     depends_on: { db: { condition: service_healthy } }
     deploy: { replicas: 2 }
+  polite:
+    image: siso/test:1
+    # Ends with 0 when it is told to: still no reason to stay away.
+    command: [sh, -c, 'trap \"exit 0\" TERM; while true; do sleep 1; done']
+    mem_limit: 16m
 volumes:
   data:
 ";
@@ -25,10 +30,10 @@ volumes:
 fn check(test: &str, end: impl FnOnce(&mut OwnEngine)) {
     let directory = tempfile::Builder::new().prefix("siso-engine-").tempdir().expect("tempdir");
     let started = OwnEngine::start(directory.path());
-    let Some(mut own) = required(test, "SISO_REQUIRE_ENGINE", started) else { return };
+    let Some(mut own) = required(test, "SISO_REQUIRE_OWN_ENGINE", started) else { return };
     let world = World::on_engine(test, own.engine());
     world.apply(STACK).expect(0);
-    world.wait_running("survivor", 3);
+    world.wait_running("survivor", 4);
     let born = |world: &World| world.ctl.run(&["exec", "survivor/db", "--", "cat", "/data/born"]);
     let data = born(&world).expect(0).stdout;
     assert!(!data.trim().is_empty(), "the volume holds nothing");
@@ -40,10 +45,10 @@ fn check(test: &str, end: impl FnOnce(&mut OwnEngine)) {
     });
     own.start_again();
 
-    world.wait_running("survivor", 3);
+    world.wait_running("survivor", 4);
     assert_eq!(born(&world).expect(0).stdout, data, "the volume's data is kept");
     let containers = own.engine().containers(world.cluster());
-    assert_eq!(containers.len(), 3, "a duplicate: {containers:#?}");
+    assert_eq!(containers.len(), 4, "a duplicate: {containers:#?}");
     assert_eq!(own.engine().volumes(world.cluster()).len(), 1);
     // The world ends before its engine.
     drop(world);

@@ -1,7 +1,8 @@
 //! Siso as a whole: real processes, a real container engine, a person's commands.
 //!
 //! Each test is a cluster of its own. Tests that need the engine are skipped without one, saying so,
-//! unless `SISO_REQUIRE_ENGINE=1`.
+//! unless `SISO_REQUIRE_ENGINE=1`; those that end an engine start one of their own, which only root can
+//! do (`SISO_REQUIRE_OWN_ENGINE=1`).
 
 mod containers;
 mod contract;
