@@ -1,11 +1,15 @@
-//! The wire between Siso's processes: generated messages, and the only way in and out of them.
+//! The wire between Siso's processes: generated messages, the only way in and out of them, and the
+//! connections they travel on.
 //!
 //! **Invariant:** a wire type is believed only after its `TryFrom` into `model`; the error names the
-//! field by its path.
+//! field by its path. Start at [`transport`].
+
+pub mod transport;
 
 /// Messages and services of `siso.v1`, generated from `proto/v1/*.proto`.
 #[allow(
     clippy::pedantic,
+    clippy::allow_attributes_without_reason,
     clippy::str_to_string,
     missing_debug_implementations,
     unreachable_pub,

@@ -1,0 +1,162 @@
+//! One TLS connection to the first scheduler that answers.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use model::token::Role;
+use rustls::{ClientConfig, client::Resumption, pki_types::ServerName};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{Identity, SERVER_NAME, TransportError, peer_of, pinned::Pinned};
+
+/// The longest address: a DNS name has at most 253 characters, a port 5.
+const ENDPOINT_MAX: usize = 260;
+
+/// Dials schedulers, the one that worked last first.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    endpoints: Vec<String>,
+    /// Index of the endpoint to begin with.
+    preferred: AtomicUsize,
+    connector: Connector,
+    /// For each endpoint: name resolution, TCP and TLS together.
+    limit: Duration,
+}
+
+struct Connector(TlsConnector);
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+impl Dialer {
+    pub(super) fn new(
+        endpoints: &[String],
+        config: ClientConfig,
+        limit: Duration,
+    ) -> Result<Self, TransportError> {
+        if endpoints.is_empty() {
+            return Err(TransportError::NoEndpoint);
+        }
+        endpoints.iter().try_for_each(|endpoint| check(endpoint))?;
+        Ok(Self {
+            endpoints: endpoints.to_vec(),
+            preferred: AtomicUsize::new(0),
+            connector: Connector(TlsConnector::from(Arc::new(config))),
+            limit,
+        })
+    }
+
+    /// Connects to the first endpoint that answers as a scheduler, and remembers it.
+    pub(super) async fn dial(&self) -> Result<TlsStream<TcpStream>, TransportError> {
+        let count = self.endpoints.len();
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut failures = Vec::new();
+        for index in (first..count).chain(0..first.min(count)) {
+            let Some(endpoint) = self.endpoints.get(index) else { continue };
+            let failure = match timeout(self.limit, self.dial_one(endpoint)).await {
+                Ok(Ok(stream)) => {
+                    self.preferred.store(index, Ordering::Relaxed);
+                    return Ok(stream);
+                }
+                Ok(Err(failure)) => failure,
+                Err(_) => {
+                    TransportError::TimedOut { endpoint: endpoint.clone(), limit: self.limit }
+                }
+            };
+            failures.push(failure);
+        }
+        match failures.pop() {
+            Some(only) if failures.is_empty() => Err(only),
+            Some(last) => {
+                failures.push(last);
+                Err(TransportError::AllFailed(failures))
+            }
+            None => Err(TransportError::NoEndpoint),
+        }
+    }
+
+    async fn dial_one(&self, endpoint: &str) -> Result<TlsStream<TcpStream>, TransportError> {
+        let failed = |cause| TransportError::Connect { endpoint: endpoint.to_owned(), cause };
+        let tcp = TcpStream::connect(endpoint).await.map_err(failed)?;
+        tcp.set_nodelay(true).map_err(failed)?;
+        let name = ServerName::try_from(SERVER_NAME)
+            .map_err(|error| failed(std::io::Error::other(error)))?;
+        let stream = self
+            .connector
+            .0
+            .connect(name, tcp)
+            .await
+            .map_err(|cause| TransportError::of_handshake(endpoint, cause))?;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let peer = peer_of(certificate.map_or(&[][..], |certificate| certificate))?;
+        if peer.role != Role::Scheduler {
+            let why = format!("its certificate is that of the {} {}", peer.role.as_str(), peer.id);
+            return Err(TransportError::Untrusted { endpoint: endpoint.to_owned(), why });
+        }
+        Ok(stream)
+    }
+}
+
+fn check(endpoint: &str) -> Result<(), TransportError> {
+    let is_good = endpoint.len() <= ENDPOINT_MAX
+        && endpoint.rsplit_once(':').is_some_and(|(host, port)| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            let host_is_good = match bracketed {
+                Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+                None => !host.is_empty() && host.chars().all(plain),
+            };
+            host_is_good && port.parse::<u16>().is_ok_and(|port| port > 0)
+        });
+    if is_good { Ok(()) } else { Err(TransportError::BadEndpoint(endpoint.to_owned())) }
+}
+
+/// Mutual TLS: believes the authorities of `identity` and presents its certificate.
+pub(super) fn mutual(identity: &Identity) -> Result<ClientConfig, TransportError> {
+    let config = builder()?
+        .with_root_certificates(identity.roots()?)
+        .with_client_auth_cert(identity.chain()?, identity.private_key()?)
+        .map_err(|error| TransportError::Identity {
+            what: "certificate with its key",
+            why: error.to_string(),
+        })?;
+    Ok(finish(config))
+}
+
+/// TLS without a certificate of one's own: believes only the authority with this hash.
+pub(super) fn pinned(authority_sha256: [u8; 32]) -> Result<ClientConfig, TransportError> {
+    let verifier = Pinned::new(authority_sha256, provider());
+    let config = builder()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(finish(config))
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+type Builder = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
+
+fn builder() -> Result<Builder, TransportError> {
+    ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| TransportError::Identity { what: "TLS setup", why: error.to_string() })
+}
+
+fn finish(mut config: ClientConfig) -> ClientConfig {
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    // A resumed session would keep a certificate that was renewed or refused since.
+    config.resumption = Resumption::disabled();
+    config
+}

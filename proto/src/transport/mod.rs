@@ -1,0 +1,22 @@
+//! Connections to a scheduler: TLS 1.3 by our own dial, with the caller's certificate.
+//!
+//! **Invariant:** no byte of a request leaves before the scheduler has proven that the cluster's
+//! authority vouches for it: the authority on file ([`channel`]) or, while there is none, the one a
+//! join token names by its hash ([`enrol_channel`]).
+
+mod channel;
+mod dial;
+mod error;
+mod identity;
+mod pinned;
+
+#[cfg(test)]
+mod tests;
+
+pub use channel::{channel, enrol_channel};
+pub use error::TransportError;
+pub use identity::{Identity, Peer, identity_uri, peer_of};
+
+/// The DNS name in every scheduler's certificate. Clients check for it whatever the address they
+/// dial, so that an address may change without a new certificate.
+pub const SERVER_NAME: &str = "scheduler.siso.internal";
