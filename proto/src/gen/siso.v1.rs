@@ -4144,3 +4144,609 @@ pub mod control_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Entry {
+    /// From 1. A higher one than the reader's is refused.
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(uint64, tag = "2")]
+    pub at: u64,
+    /// 16 bytes.
+    #[prost(bytes = "vec", optional, tag = "3")]
+    pub request: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
+    #[prost(message, optional, tag = "4")]
+    pub command: ::core::option::Option<Command>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Command {
+    #[prost(
+        oneof = "command::Command",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+    )]
+    pub command: ::core::option::Option<command::Command>,
+}
+/// Nested message and enum types in `Command`.
+pub mod command {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Found {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub name: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct ApplyStack {
+        #[prost(message, optional, tag = "1")]
+        pub spec: ::core::option::Option<super::StackSpec>,
+        #[prost(uint64, optional, tag = "2")]
+        pub basis: ::core::option::Option<u64>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RemoveStack {
+        #[prost(string, tag = "1")]
+        pub stack: ::prost::alloc::string::String,
+        #[prost(bool, tag = "2")]
+        pub volumes: bool,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RollbackStack {
+        #[prost(string, tag = "1")]
+        pub stack: ::prost::alloc::string::String,
+        #[prost(uint64, optional, tag = "2")]
+        pub to: ::core::option::Option<u64>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Scale {
+        #[prost(string, tag = "1")]
+        pub stack: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub service: ::prost::alloc::string::String,
+        #[prost(uint32, tag = "3")]
+        pub replicas: u32,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Restart {
+        #[prost(string, tag = "1")]
+        pub stack: ::prost::alloc::string::String,
+        #[prost(string, optional, tag = "2")]
+        pub service: ::core::option::Option<::prost::alloc::string::String>,
+        #[prost(uint32, optional, tag = "3")]
+        pub slot: ::core::option::Option<u32>,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct JoinNode {
+        #[prost(string, tag = "1")]
+        pub name: ::prost::alloc::string::String,
+        #[prost(btree_map = "string, string", tag = "2")]
+        pub labels: ::prost::alloc::collections::BTreeMap<
+            ::prost::alloc::string::String,
+            ::prost::alloc::string::String,
+        >,
+        #[prost(string, tag = "3")]
+        pub address: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "4")]
+        pub token: u64,
+        /// SHA-256.
+        #[prost(bytes = "vec", tag = "5")]
+        pub secret_hash: ::prost::alloc::vec::Vec<u8>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct UpdateNode {
+        #[prost(uint64, tag = "1")]
+        pub node: u64,
+        #[prost(message, optional, tag = "2")]
+        pub inventory: ::core::option::Option<super::Inventory>,
+        #[prost(string, tag = "3")]
+        pub address: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct SetLiveness {
+        #[prost(uint64, tag = "1")]
+        pub node: u64,
+        #[prost(enumeration = "super::Liveness", tag = "2")]
+        pub liveness: i32,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct SetSchedulable {
+        #[prost(uint64, tag = "1")]
+        pub node: u64,
+        #[prost(bool, tag = "2")]
+        pub schedulable: bool,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct ReportTasks {
+        #[prost(uint64, tag = "1")]
+        pub node: u64,
+        #[prost(message, repeated, tag = "2")]
+        pub reports: ::prost::alloc::vec::Vec<super::TaskReport>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct CreateToken {
+        #[prost(enumeration = "super::Role", tag = "1")]
+        pub role: i32,
+        /// SHA-256.
+        #[prost(bytes = "vec", tag = "2")]
+        pub secret_hash: ::prost::alloc::vec::Vec<u8>,
+        #[prost(uint64, tag = "3")]
+        pub expires_at: u64,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RevokeToken {
+        #[prost(uint64, tag = "1")]
+        pub token: u64,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct ConfirmVolumesRemoved {
+        #[prost(uint64, tag = "1")]
+        pub node: u64,
+        #[prost(string, repeated, tag = "2")]
+        pub volumes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Plan {
+        #[prost(uint64, tag = "1")]
+        pub basis: u64,
+        #[prost(message, repeated, tag = "2")]
+        pub changes: ::prost::alloc::vec::Vec<super::Change>,
+    }
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Command {
+        #[prost(message, tag = "1")]
+        Found(Found),
+        #[prost(message, tag = "2")]
+        ApplyStack(ApplyStack),
+        #[prost(message, tag = "3")]
+        RemoveStack(RemoveStack),
+        #[prost(message, tag = "4")]
+        RollbackStack(RollbackStack),
+        #[prost(message, tag = "5")]
+        Scale(Scale),
+        #[prost(message, tag = "6")]
+        Restart(Restart),
+        #[prost(message, tag = "7")]
+        JoinNode(JoinNode),
+        #[prost(message, tag = "8")]
+        UpdateNode(UpdateNode),
+        #[prost(message, tag = "9")]
+        SetLiveness(SetLiveness),
+        #[prost(message, tag = "10")]
+        SetSchedulable(SetSchedulable),
+        #[prost(message, tag = "11")]
+        ReportTasks(ReportTasks),
+        #[prost(message, tag = "12")]
+        CreateToken(CreateToken),
+        #[prost(message, tag = "13")]
+        RevokeToken(RevokeToken),
+        #[prost(message, tag = "14")]
+        ConfirmVolumesRemoved(ConfirmVolumesRemoved),
+        #[prost(message, tag = "15")]
+        Plan(Plan),
+    }
+}
+/// Why a task sits where it does.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Decision {
+    #[prost(uint64, tag = "1")]
+    pub at: u64,
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub verdicts: ::prost::alloc::vec::Vec<Verdict>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RolloutOutcome {
+    #[prost(oneof = "rollout_outcome::Outcome", tags = "1")]
+    pub outcome: ::core::option::Option<rollout_outcome::Outcome>,
+}
+/// Nested message and enum types in `RolloutOutcome`.
+pub mod rollout_outcome {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Failed {
+        #[prost(uint64, tag = "1")]
+        pub revision: u64,
+        #[prost(string, tag = "2")]
+        pub reason: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Outcome {
+        #[prost(message, tag = "1")]
+        Failed(Failed),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Change {
+    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    pub change: ::core::option::Option<change::Change>,
+}
+/// Nested message and enum types in `Change`.
+pub mod change {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct CreateTask {
+        #[prost(uint64, tag = "1")]
+        pub task: u64,
+        #[prost(string, tag = "2")]
+        pub stack: ::prost::alloc::string::String,
+        #[prost(string, tag = "3")]
+        pub service: ::prost::alloc::string::String,
+        #[prost(uint32, tag = "4")]
+        pub slot: u32,
+        #[prost(uint64, tag = "5")]
+        pub epoch: u64,
+        #[prost(uint64, tag = "6")]
+        pub spec_revision: u64,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Place {
+        #[prost(uint64, tag = "1")]
+        pub task: u64,
+        #[prost(uint64, tag = "2")]
+        pub node: u64,
+        #[prost(message, optional, tag = "3")]
+        pub decision: ::core::option::Option<super::Decision>,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct SetDesired {
+        #[prost(uint64, tag = "1")]
+        pub task: u64,
+        #[prost(enumeration = "super::Desired", tag = "2")]
+        pub desired: i32,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct MarkLost {
+        #[prost(uint64, tag = "1")]
+        pub task: u64,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Forget {
+        #[prost(uint64, tag = "1")]
+        pub task: u64,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RecordRollout {
+        #[prost(string, tag = "1")]
+        pub stack: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub service: ::prost::alloc::string::String,
+        #[prost(message, optional, tag = "3")]
+        pub outcome: ::core::option::Option<super::RolloutOutcome>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct ForgetStack {
+        #[prost(string, tag = "1")]
+        pub stack: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Note {
+        #[prost(enumeration = "super::Severity", tag = "1")]
+        pub severity: i32,
+        #[prost(string, tag = "2")]
+        pub kind: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "3")]
+        pub task: u64,
+        #[prost(string, tag = "4")]
+        pub message: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Change {
+        #[prost(message, tag = "1")]
+        CreateTask(CreateTask),
+        #[prost(message, tag = "2")]
+        Place(Place),
+        #[prost(message, tag = "3")]
+        SetDesired(SetDesired),
+        #[prost(message, tag = "4")]
+        MarkLost(MarkLost),
+        #[prost(message, tag = "5")]
+        Forget(Forget),
+        #[prost(message, tag = "6")]
+        RecordRollout(RecordRollout),
+        #[prost(message, tag = "7")]
+        ForgetStack(ForgetStack),
+        #[prost(message, tag = "8")]
+        Note(Note),
+    }
+}
+/// The whole cluster at one entry of the log. Each specification of a service stands once in `specs`
+/// and is referred to by its position there, from 0.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Snapshot {
+    /// From 1. A higher one than the reader's is refused.
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "4")]
+    pub revision: u64,
+    #[prost(uint64, tag = "5")]
+    pub planned: u64,
+    #[prost(uint64, tag = "6")]
+    pub next_task: u64,
+    #[prost(uint64, tag = "7")]
+    pub next_node: u64,
+    #[prost(uint64, tag = "8")]
+    pub next_token: u64,
+    #[prost(message, repeated, tag = "9")]
+    pub specs: ::prost::alloc::vec::Vec<ServiceSpec>,
+    #[prost(message, repeated, tag = "10")]
+    pub stacks: ::prost::alloc::vec::Vec<snapshot::Stack>,
+    #[prost(message, repeated, tag = "11")]
+    pub tasks: ::prost::alloc::vec::Vec<snapshot::Task>,
+    #[prost(message, repeated, tag = "12")]
+    pub nodes: ::prost::alloc::vec::Vec<snapshot::Node>,
+    #[prost(message, repeated, tag = "13")]
+    pub volumes: ::prost::alloc::vec::Vec<snapshot::Volume>,
+    #[prost(message, repeated, tag = "14")]
+    pub tokens: ::prost::alloc::vec::Vec<snapshot::Token>,
+    #[prost(message, repeated, tag = "15")]
+    pub requests: ::prost::alloc::vec::Vec<snapshot::Request>,
+    /// The oldest first.
+    #[prost(message, repeated, tag = "16")]
+    pub events: ::prost::alloc::vec::Vec<snapshot::Event>,
+}
+/// Nested message and enum types in `Snapshot`.
+pub mod snapshot {
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Stack {
+        #[prost(uint64, tag = "1")]
+        pub revision: u64,
+        /// The current one last.
+        #[prost(message, repeated, tag = "2")]
+        pub history: ::prost::alloc::vec::Vec<PastRevision>,
+        #[prost(message, repeated, tag = "3")]
+        pub services: ::prost::alloc::vec::Vec<Service>,
+        #[prost(message, optional, tag = "4")]
+        pub removal: ::core::option::Option<Removal>,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct PastRevision {
+        #[prost(uint64, tag = "1")]
+        pub revision: u64,
+        #[prost(uint64, tag = "2")]
+        pub at: u64,
+        #[prost(string, tag = "3")]
+        pub cause: ::prost::alloc::string::String,
+        #[prost(message, optional, tag = "4")]
+        pub spec: ::core::option::Option<super::StackSpec>,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Removal {
+        #[prost(bool, tag = "1")]
+        pub volumes: bool,
+        #[prost(uint64, tag = "2")]
+        pub since: u64,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Service {
+        #[prost(string, tag = "1")]
+        pub name: ::prost::alloc::string::String,
+        #[prost(uint32, tag = "2")]
+        pub spec: u32,
+        #[prost(uint64, tag = "3")]
+        pub spec_revision: u64,
+        #[prost(bool, tag = "4")]
+        pub wanted: bool,
+        #[prost(message, optional, tag = "5")]
+        pub failed: ::core::option::Option<FailedRollout>,
+        #[prost(message, repeated, tag = "6")]
+        pub slots: ::prost::alloc::vec::Vec<Slot>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct FailedRollout {
+        #[prost(uint64, tag = "1")]
+        pub revision: u64,
+        #[prost(uint64, tag = "2")]
+        pub at: u64,
+        #[prost(string, tag = "3")]
+        pub reason: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Slot {
+        #[prost(uint32, tag = "1")]
+        pub slot: u32,
+        #[prost(uint64, tag = "2")]
+        pub last: u64,
+        #[prost(uint64, tag = "3")]
+        pub least: u64,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Task {
+        #[prost(uint64, tag = "1")]
+        pub id: u64,
+        #[prost(string, tag = "2")]
+        pub stack: ::prost::alloc::string::String,
+        #[prost(string, tag = "3")]
+        pub service: ::prost::alloc::string::String,
+        #[prost(uint32, tag = "4")]
+        pub slot: u32,
+        #[prost(uint64, tag = "5")]
+        pub epoch: u64,
+        #[prost(uint32, tag = "6")]
+        pub spec: u32,
+        #[prost(uint64, tag = "7")]
+        pub spec_revision: u64,
+        #[prost(btree_map = "string, message", tag = "8")]
+        pub volumes: ::prost::alloc::collections::BTreeMap<
+            ::prost::alloc::string::String,
+            TaskVolume,
+        >,
+        #[prost(enumeration = "super::Desired", tag = "9")]
+        pub desired: i32,
+        #[prost(uint64, optional, tag = "10")]
+        pub node: ::core::option::Option<u64>,
+        #[prost(message, optional, tag = "11")]
+        pub decision: ::core::option::Option<super::Decision>,
+        #[prost(message, optional, tag = "12")]
+        pub status: ::core::option::Option<super::TaskStatus>,
+        #[prost(uint64, tag = "13")]
+        pub created_at: u64,
+        #[prost(uint64, tag = "14")]
+        pub since: u64,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct TaskVolume {
+        #[prost(string, tag = "1")]
+        pub engine_name: ::prost::alloc::string::String,
+        #[prost(bool, tag = "2")]
+        pub external: bool,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Node {
+        #[prost(uint64, tag = "1")]
+        pub id: u64,
+        #[prost(string, tag = "2")]
+        pub name: ::prost::alloc::string::String,
+        #[prost(btree_map = "string, string", tag = "3")]
+        pub labels: ::prost::alloc::collections::BTreeMap<
+            ::prost::alloc::string::String,
+            ::prost::alloc::string::String,
+        >,
+        #[prost(string, tag = "4")]
+        pub address: ::prost::alloc::string::String,
+        #[prost(message, optional, tag = "5")]
+        pub inventory: ::core::option::Option<super::Inventory>,
+        #[prost(enumeration = "super::Liveness", tag = "6")]
+        pub liveness: i32,
+        #[prost(bool, tag = "7")]
+        pub schedulable: bool,
+        #[prost(uint64, tag = "8")]
+        pub joined_at: u64,
+        #[prost(uint64, tag = "9")]
+        pub since: u64,
+        #[prost(uint64, tag = "10")]
+        pub generation: u64,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Volume {
+        #[prost(string, tag = "1")]
+        pub engine_name: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub stack: ::prost::alloc::string::String,
+        #[prost(string, tag = "3")]
+        pub name: ::prost::alloc::string::String,
+        #[prost(bool, tag = "4")]
+        pub external: bool,
+        #[prost(uint64, tag = "5")]
+        pub home: u64,
+        #[prost(bool, tag = "6")]
+        pub used: bool,
+        #[prost(bool, tag = "7")]
+        pub removing: bool,
+        #[prost(uint64, tag = "8")]
+        pub created_at: u64,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Token {
+        #[prost(uint64, tag = "1")]
+        pub id: u64,
+        #[prost(enumeration = "super::Role", tag = "2")]
+        pub role: i32,
+        /// SHA-256.
+        #[prost(bytes = "vec", tag = "3")]
+        pub secret_hash: ::prost::alloc::vec::Vec<u8>,
+        #[prost(uint64, tag = "4")]
+        pub created_at: u64,
+        #[prost(uint64, tag = "5")]
+        pub expires_at: u64,
+        #[prost(uint64, optional, tag = "6")]
+        pub used_at: ::core::option::Option<u64>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Request {
+        /// 16 bytes.
+        #[prost(bytes = "vec", tag = "1")]
+        pub request: ::prost::alloc::vec::Vec<u8>,
+        #[prost(uint64, tag = "2")]
+        pub at: u64,
+        #[prost(uint64, tag = "3")]
+        pub revision: u64,
+        #[prost(message, optional, tag = "4")]
+        pub answer: ::core::option::Option<Answer>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Answer {
+        #[prost(oneof = "answer::Answer", tags = "1, 2, 3, 4, 5, 6")]
+        pub answer: ::core::option::Option<answer::Answer>,
+    }
+    /// Nested message and enum types in `Answer`.
+    pub mod answer {
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct Done {}
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct Unchanged {}
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct Refused {
+            #[prost(string, tag = "1")]
+            pub text: ::prost::alloc::string::String,
+            #[prost(bool, tag = "2")]
+            pub input: bool,
+        }
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+        pub enum Answer {
+            #[prost(message, tag = "1")]
+            Done(Done),
+            #[prost(message, tag = "2")]
+            Unchanged(Unchanged),
+            /// The stack's revision.
+            #[prost(uint64, tag = "3")]
+            Stack(u64),
+            #[prost(uint64, tag = "4")]
+            Node(u64),
+            #[prost(uint64, tag = "5")]
+            Token(u64),
+            #[prost(message, tag = "6")]
+            Refused(Refused),
+        }
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Event {
+        #[prost(uint64, tag = "1")]
+        pub revision: u64,
+        #[prost(uint64, tag = "2")]
+        pub at: u64,
+        #[prost(enumeration = "super::Severity", tag = "3")]
+        pub severity: i32,
+        #[prost(string, tag = "4")]
+        pub kind: ::prost::alloc::string::String,
+        #[prost(string, optional, tag = "5")]
+        pub stack: ::core::option::Option<::prost::alloc::string::String>,
+        #[prost(string, optional, tag = "6")]
+        pub service: ::core::option::Option<::prost::alloc::string::String>,
+        #[prost(uint64, optional, tag = "7")]
+        pub task: ::core::option::Option<u64>,
+        #[prost(uint64, optional, tag = "8")]
+        pub node: ::core::option::Option<u64>,
+        #[prost(string, tag = "9")]
+        pub message: ::prost::alloc::string::String,
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Severity {
+    Unspecified = 0,
+    Normal = 1,
+    Warning = 2,
+}
+impl Severity {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SEVERITY_UNSPECIFIED",
+            Self::Normal => "SEVERITY_NORMAL",
+            Self::Warning => "SEVERITY_WARNING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SEVERITY_UNSPECIFIED" => Some(Self::Unspecified),
+            "SEVERITY_NORMAL" => Some(Self::Normal),
+            "SEVERITY_WARNING" => Some(Self::Warning),
+            _ => None,
+        }
+    }
+}
