@@ -111,6 +111,16 @@ impl Ctl {
         self.run(&with_output).expect(0).json()
     }
 
+    /// Runs a command on a terminal of its own and returns what it showed there.
+    #[track_caller]
+    #[must_use = "an answer nobody looks at proves nothing"]
+    pub fn run_on_a_terminal(&self, arguments: &str) -> String {
+        let (program, context) = (self.program.display(), self.context.display());
+        let line = format!("'{program}' --context-file '{context}' {arguments}");
+        let output = Command::new("script").args(["-qec", &line, "/dev/null"]).output();
+        String::from_utf8_lossy(&output.expect("script, of util-linux").stdout).into_owned()
+    }
+
     /// Starts a command and leaves it running.
     #[track_caller]
     pub fn spawn(&self, arguments: &[&str]) -> Follower {

@@ -79,7 +79,6 @@ fn what_does_not_fit_is_3_with_amounts_and_fixes_and_disturbs_nothing() {
     assert_eq!(world.running("steady"), steady);
 
     let explained = world.ctl.json(&["explain", "greedy/big"]);
-    let explained = if explained.is_array() { explained[0].clone() } else { explained };
     let verdict = &explained["verdicts"][0];
     let amount = |field: &str| verdict[field].as_u64().unwrap_or_else(|| panic!("{verdict:#}"));
     assert_eq!(verdict["fits"], false);
