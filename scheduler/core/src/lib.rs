@@ -1,1 +1,34 @@
-//! To be filled.
+//! Decides: what the cluster is, what should change, who goes where and why.
+//!
+//! **Invariant:** nothing here reads a clock, a socket or a file, and no order depends on a hash;
+//! so every replica that folds the same entries holds the same [`Cluster`]. Start at [`plan()`], then
+//! [`Cluster::apply`].
+
+#![warn(missing_docs)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::wildcard_enum_match_arm,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod assign;
+pub mod cluster;
+pub mod liveness;
+pub mod offline;
+pub mod orchestrate;
+pub mod placement;
+pub mod plan;
+pub mod view;
+
+pub use assign::assignments;
+pub use cluster::{
+    Applied, Change, Cluster, Command, Entry, Outcome, Rejection, RolloutOutcome,
+    snapshot::{BadImage, ClusterImage},
+};
+pub use liveness::{Heartbeats, Thresholds};
+pub use offline::{ImaginedNode, plan_offline};
+pub use plan::{Plan, PlanReport, plan};

@@ -1,0 +1,252 @@
+//! What `apply` answers: what was done, or why not, in words for a person.
+
+use model::{NodeId, NodeName, Revision, ServiceName, StackName, TaskId, TokenId, VolumeName};
+use thiserror::Error;
+
+/// The answer to one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a rejection must reach whoever asked"]
+pub struct Applied {
+    /// The cluster's revision afterwards.
+    pub revision: Revision,
+    /// What was done, or why not.
+    pub result: Result<Outcome, Rejection>,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// All is already as asked.
+    Unchanged,
+    /// The stack has this revision now.
+    Stack(Revision),
+    /// The node that joined.
+    Node(NodeId),
+    /// The token that was made.
+    Token(TokenId),
+    /// A plan was taken, except for these changes.
+    Planned {
+        /// Why each refused change no longer held.
+        refused: Vec<String>,
+    },
+}
+
+/// Why an entry was not done. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Rejection {
+    /// The cluster has its identity already.
+    #[error("the cluster was founded already")]
+    AlreadyFounded,
+    /// No stack of this name.
+    #[error("there is no stack `{0}`")]
+    UnknownStack(StackName),
+    /// No service of this name.
+    #[error("stack `{stack}` has no service `{service}`")]
+    UnknownService {
+        /// The stack.
+        stack: StackName,
+        /// What was asked for.
+        service: ServiceName,
+    },
+    /// No replica of this number.
+    #[error("`{stack}/{service}` has {replicas} replicas, there is no replica {slot}")]
+    UnknownReplica {
+        /// The stack.
+        stack: StackName,
+        /// The service.
+        service: ServiceName,
+        /// What was asked for.
+        slot: u32,
+        /// How many there are.
+        replicas: u32,
+    },
+    /// No node of this id.
+    #[error("there is no node {0}")]
+    UnknownNode(NodeId),
+    /// No token of this id.
+    #[error("there is no token {0}")]
+    UnknownToken(TokenId),
+    /// The revision is not remembered.
+    #[error(
+        "stack `{stack}` does not remember revision {revision}: see `sisoctl stack history {stack}`"
+    )]
+    UnknownRevision {
+        /// The stack.
+        stack: StackName,
+        /// What was asked for.
+        revision: Revision,
+    },
+    /// There is no earlier, different specification.
+    #[error("stack `{0}` has no earlier revision to go back to")]
+    NothingToRollBack(StackName),
+    /// Somebody else changed the stack meanwhile.
+    #[error(
+        "stack `{stack}` was changed meanwhile: it has revision {current}, the plan was made on {basis}"
+    )]
+    StackMoved {
+        /// The stack.
+        stack: StackName,
+        /// What the person saw.
+        basis: Revision,
+        /// What it is.
+        current: Revision,
+    },
+    /// The stack is on its way out.
+    #[error("stack `{0}` is being removed: wait until its tasks have stopped")]
+    Removing(StackName),
+    /// The data of a volume of an earlier stack of the same name is being removed.
+    #[error("the data of volume `{volume}` of stack `{stack}` is still being removed on its node")]
+    VolumeRemoving {
+        /// The stack.
+        stack: StackName,
+        /// The engine's name of the volume.
+        volume: String,
+    },
+    /// Two stacks would share the data of a volume without saying so.
+    #[error(
+        "volume `{volume}` belongs to stack `{owner}`: give it another name, or declare it \
+         `external: true` to share it"
+    )]
+    VolumeTaken {
+        /// The engine's name of the volume.
+        volume: String,
+        /// Whose it is.
+        owner: StackName,
+    },
+    /// Several replicas would write to the same data.
+    #[error(
+        "service `{service}` has {replicas} replicas that write to volume `{volume}`: two copies \
+         on the same data destroy it; mount it `read_only`, or keep one replica"
+    )]
+    VolumeShared {
+        /// The service.
+        service: ServiceName,
+        /// How many replicas.
+        replicas: u32,
+        /// The volume.
+        volume: VolumeName,
+    },
+    /// A mount names a volume the stack does not declare.
+    #[error("service `{service}` mounts volume `{volume}`, which the stack does not declare")]
+    UndeclaredVolume {
+        /// The service.
+        service: ServiceName,
+        /// The volume.
+        volume: VolumeName,
+    },
+    /// A service depends on one that is not there.
+    #[error("service `{service}` depends on `{dependency}`, which the stack does not have")]
+    UnknownDependency {
+        /// The service.
+        service: ServiceName,
+        /// What it depends on.
+        dependency: ServiceName,
+    },
+    /// Services wait for each other.
+    #[error("services wait for each other: {}", names(.0))]
+    DependencyCycle(Vec<ServiceName>),
+    /// A service publishes the same port twice.
+    #[error("service `{service}` publishes host port {port} twice")]
+    PortTwice {
+        /// The service.
+        service: ServiceName,
+        /// The port on the node.
+        port: u16,
+    },
+    /// A named limit is met.
+    #[error("too many {what}: {count}, the limit is {limit}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many were asked for.
+        count: u64,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// A strict singleton was to have several replicas.
+    #[error("service `{0}` is a strict singleton: it can have only one replica")]
+    StrictReplicas(ServiceName),
+    /// A member has this name.
+    #[error("a node named `{0}` is a member already: choose another with `--name`")]
+    NodeNameTaken(NodeName),
+    /// The token is not valid for this; which reason is not told to whoever holds it.
+    #[error("the join token is not valid: it is expired, used, revoked or for another role")]
+    BadToken,
+    /// A node spoke of tasks that are not its own; its other reports were taken.
+    #[error("node {node} reported on task {task}, which is not its own")]
+    NotItsTask {
+        /// Who reported.
+        node: NodeId,
+        /// On which task.
+        task: TaskId,
+    },
+    /// Another plan was applied since.
+    #[error("the plan was made on revision {basis}, but a later one was applied at {planned}")]
+    StalePlan {
+        /// What it was made on.
+        basis: Revision,
+        /// When the last plan was applied.
+        planned: Revision,
+    },
+    /// The same request was rejected before; this is what was said then.
+    #[error("{text}")]
+    Repeated {
+        /// What was said.
+        text: String,
+        /// Whether it was the asker's mistake.
+        input: bool,
+    },
+}
+
+impl Rejection {
+    /// Whether the asker's input is wrong (exit code 1) rather than the cluster unable (3).
+    pub const fn is_input_error(&self) -> bool {
+        match self {
+            Self::UnknownStack(_)
+            | Self::UnknownService { .. }
+            | Self::UnknownReplica { .. }
+            | Self::UnknownNode(_)
+            | Self::UnknownToken(_)
+            | Self::UnknownRevision { .. }
+            | Self::NothingToRollBack(_)
+            | Self::VolumeTaken { .. }
+            | Self::VolumeShared { .. }
+            | Self::UndeclaredVolume { .. }
+            | Self::UnknownDependency { .. }
+            | Self::DependencyCycle(_)
+            | Self::PortTwice { .. }
+            | Self::TooMany { .. }
+            | Self::StrictReplicas(_) => true,
+            Self::AlreadyFounded
+            | Self::StackMoved { .. }
+            | Self::Removing(_)
+            | Self::VolumeRemoving { .. }
+            | Self::NodeNameTaken(_)
+            | Self::BadToken
+            | Self::NotItsTask { .. }
+            | Self::StalePlan { .. } => false,
+            Self::Repeated { input, .. } => *input,
+        }
+    }
+
+    /// Whether what was named does not exist.
+    pub const fn is_not_found(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownStack(_)
+                | Self::UnknownService { .. }
+                | Self::UnknownReplica { .. }
+                | Self::UnknownNode(_)
+                | Self::UnknownToken(_)
+                | Self::UnknownRevision { .. }
+        )
+    }
+}
+
+/// The services of a cycle, closed: `a -> b -> a`.
+fn names(cycle: &[ServiceName]) -> String {
+    let closed = cycle.iter().chain(cycle.first());
+    closed.map(ServiceName::as_str).collect::<Vec<_>>().join(" -> ")
+}

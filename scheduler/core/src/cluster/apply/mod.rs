@@ -1,0 +1,183 @@
+//! The one way the cluster changes. No clock, no randomness, no error: every entry has an answer,
+//! and a refused entry changes nothing.
+
+mod check;
+mod nodes;
+mod plan;
+mod stacks;
+mod tasks;
+mod tokens;
+
+use model::{
+    Event, Node, NodeId, RequestId, ServiceName, StackName, Task, Timestamp, event::Severity,
+};
+
+use crate::cluster::{
+    Answer, Applied, Cluster, Command, Entry, Outcome, Rejection, Remembered, limits,
+};
+
+type Answered = Result<Outcome, Rejection>;
+
+impl Cluster {
+    /// Folds one entry in and answers. The same request id is answered as the first time.
+    pub fn apply(&mut self, entry: &Entry) -> Applied {
+        if let Some(known) = entry.request.and_then(|request| self.requests.get(&request)) {
+            return Applied { revision: known.revision, result: known.answer.again() };
+        }
+        // Events and stamps of this entry carry the revision it makes; it counts only if it does.
+        let before = self.revision;
+        self.revision = before.next();
+        let result = self.run(entry.at, &entry.command);
+        if matches!(result, Ok(Outcome::Unchanged)) || result.as_ref().is_err_and(changes_nothing) {
+            self.revision = before;
+        }
+        if let Some(request) = entry.request {
+            self.remember(request, entry.at, &result);
+        }
+        Applied { revision: self.revision, result }
+    }
+
+    fn run(&mut self, at: Timestamp, command: &Command) -> Answered {
+        match command {
+            Command::Found { id, name } => self.found(id, name),
+            Command::ApplyStack { spec, basis } => self.apply_stack(at, spec, *basis),
+            Command::RemoveStack { stack, volumes } => self.remove_stack(at, stack, *volumes),
+            Command::RollbackStack { stack, to } => self.roll_back(at, stack, *to),
+            Command::Scale { stack, service, replicas } => {
+                self.scale(at, stack, service, *replicas)
+            }
+            Command::Restart { stack, service, slot } => {
+                self.restart(at, stack, service.as_ref(), *slot)
+            }
+            Command::JoinNode { name, labels, address, token, secret_hash } => {
+                self.use_token(at, *token, secret_hash)?;
+                let joined = self.join(at, name, labels, address);
+                if joined.is_ok() {
+                    self.spend_token(at, *token);
+                }
+                joined
+            }
+            Command::UpdateNode { node, inventory, address } => {
+                self.update_node(at, *node, inventory, address)
+            }
+            Command::SetLiveness { node, liveness } => self.set_liveness(at, *node, *liveness),
+            Command::SetSchedulable { node, schedulable } => {
+                self.set_schedulable(at, *node, *schedulable)
+            }
+            Command::ReportTasks { node, reports } => self.report(at, *node, reports),
+            Command::CreateToken { role, secret_hash, expires_at } => {
+                self.create_token(at, *role, *secret_hash, *expires_at)
+            }
+            Command::RevokeToken { token } => self.revoke_token(at, *token),
+            Command::ConfirmVolumesRemoved { node, volumes } => {
+                self.confirm_removed(at, *node, volumes)
+            }
+            Command::Plan { basis, changes } => self.take_plan(at, *basis, changes),
+        }
+    }
+
+    fn found(&mut self, id: &str, name: &str) -> Answered {
+        if !self.id.is_empty() {
+            return Err(Rejection::AlreadyFounded);
+        }
+        id.clone_into(&mut self.id);
+        name.clone_into(&mut self.name);
+        Ok(Outcome::Done)
+    }
+
+    fn remember(&mut self, request: RequestId, at: Timestamp, result: &Answered) {
+        self.requests.retain(|_, held| at.millis_since(held.at) < limits::REQUEST_MEMORY_MS);
+        while self.requests.len() >= limits::MAX_REQUESTS {
+            let oldest = self.requests.iter().min_by_key(|(id, held)| (held.at, **id));
+            let Some(oldest) = oldest.map(|(id, _)| *id) else { break };
+            self.requests.remove(&oldest);
+        }
+        let answer = Answer::of(result);
+        self.requests.insert(request, Remembered { at, revision: self.revision, answer });
+    }
+
+    /// Writes down what happened, at the revision being made.
+    fn note(&mut self, happened: Happened) {
+        while self.events.len() >= limits::MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(Event {
+            revision: self.revision,
+            at: happened.at,
+            severity: happened.severity,
+            kind: happened.kind,
+            stack: happened.stack,
+            service: happened.service,
+            task: happened.task,
+            node: happened.node,
+            message: bounded(&happened.message),
+        });
+    }
+
+    /// What the node must have changed with this entry.
+    fn touch(&mut self, node: NodeId) {
+        self.generations.insert(node, model::Generation(self.revision.0));
+    }
+}
+
+/// Whether a rejection left everything as it was.
+const fn changes_nothing(why: &Rejection) -> bool {
+    // The node's reports on its own tasks were taken.
+    !matches!(why, Rejection::NotItsTask { .. })
+}
+
+/// The text, cut to what an event or status may hold.
+fn bounded(text: &str) -> String {
+    match text.char_indices().nth(limits::MAX_MESSAGE) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// An event before it has its revision.
+struct Happened {
+    at: Timestamp,
+    severity: Severity,
+    kind: String,
+    stack: Option<StackName>,
+    service: Option<ServiceName>,
+    task: Option<model::TaskId>,
+    node: Option<NodeId>,
+    message: String,
+}
+
+impl Happened {
+    fn new(at: Timestamp, kind: &str, message: String) -> Self {
+        Self {
+            at,
+            severity: Severity::Normal,
+            kind: kind.to_owned(),
+            stack: None,
+            service: None,
+            task: None,
+            node: None,
+            message,
+        }
+    }
+
+    fn warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
+    fn stack(self, stack: &StackName) -> Self {
+        Self { stack: Some(stack.clone()), ..self }
+    }
+
+    fn service(self, service: &ServiceName) -> Self {
+        Self { service: Some(service.clone()), ..self }
+    }
+
+    fn task(self, task: &Task) -> Self {
+        let of = self.stack(&task.stack).service(&task.service);
+        Self { task: Some(task.id), node: task.node, ..of }
+    }
+
+    fn node(self, node: &Node) -> Self {
+        Self { node: Some(node.id), ..self }
+    }
+}

@@ -1,0 +1,230 @@
+//! The leader's decisions, each checked again: the plan is optimistic, the log is the truth.
+
+use std::sync::Arc;
+
+use model::{
+    Desired, NodeId, Revision, Task, TaskId, TaskState, TaskStatus, Timestamp, event::Severity,
+    task::Decision,
+};
+
+use super::{Answered, Happened, check};
+use crate::{
+    cluster::{
+        Change, Cluster, FailedRollout, Outcome, Rejection, RolloutOutcome, Volume, limits,
+        task_volumes,
+    },
+    placement,
+};
+
+/// Why a change no longer holds.
+type Checked = Result<(), String>;
+
+impl Cluster {
+    pub(super) fn take_plan(
+        &mut self,
+        at: Timestamp,
+        basis: Revision,
+        changes: &[Change],
+    ) -> Answered {
+        if basis < self.planned {
+            return Err(Rejection::StalePlan { basis, planned: self.planned });
+        }
+        check::at_most("changes in a plan", changes.len(), limits::MAX_CHANGES)?;
+        let refused = self.take_changes(at, changes);
+        if refused.len() == changes.len() {
+            return Ok(if changes.is_empty() {
+                Outcome::Unchanged
+            } else {
+                Outcome::Planned { refused }
+            });
+        }
+        self.planned = self.revision;
+        Ok(Outcome::Planned { refused })
+    }
+
+    /// Takes every change that still holds; answers why the others do not.
+    pub(crate) fn take_changes(&mut self, at: Timestamp, changes: &[Change]) -> Vec<String> {
+        changes.iter().filter_map(|change| self.take_change(at, change).err()).collect()
+    }
+
+    fn take_change(&mut self, at: Timestamp, change: &Change) -> Checked {
+        match change {
+            Change::CreateTask { .. } => self.create_task(at, change),
+            Change::Place { task, node, decision } => self.place_task(at, *task, *node, decision),
+            Change::SetDesired { task, desired } => self.set_desired(*task, *desired),
+            Change::MarkLost { task } => self.mark_lost(at, *task),
+            Change::Forget { task } => {
+                let held = self.tasks.get(task).ok_or_else(|| unknown(*task))?;
+                let done = held.status.state.is_over() || held.node.is_none();
+                if !done {
+                    return Err(format!("{task} is not over: {}", held.status.state));
+                }
+                self.forget_task(*task);
+                Ok(())
+            }
+            Change::RecordRollout { stack, service, outcome } => {
+                let RolloutOutcome::Failed { revision, reason } = outcome;
+                let held = self.stacks.get_mut(stack).and_then(|s| s.services.get_mut(service));
+                let held = held.filter(|held| held.spec_revision == *revision && held.wanted);
+                let held = held.ok_or_else(|| format!("{stack}/{service} has moved on"))?;
+                let failed = FailedRollout { revision: *revision, at, reason: reason.clone() };
+                held.failed = Some(failed);
+                let message =
+                    format!("the replacement of {stack}/{service} was given up: {reason}");
+                let happened = Happened::new(at, "rollout", message).warning();
+                self.note(happened.stack(stack).service(service));
+                Ok(())
+            }
+            Change::ForgetStack { stack } => {
+                let removing = self.stacks.get(stack).is_some_and(|held| held.removal.is_some());
+                let alive =
+                    |task: &Task| task.holds_resources() && task.status.state != TaskState::Lost;
+                if !removing || self.tasks_of(stack).any(alive) {
+                    return Err(format!("stack {stack} is not ready to be forgotten"));
+                }
+                self.forget_stack(at, stack);
+                Ok(())
+            }
+            Change::Note { severity, kind, task, message } => {
+                let held = self.tasks.get(task).ok_or_else(|| unknown(*task))?.clone();
+                let happened = Happened::new(at, kind, message.clone()).task(&held);
+                let warns = *severity == Severity::Warning;
+                self.note(if warns { happened.warning() } else { happened });
+                Ok(())
+            }
+        }
+    }
+
+    fn create_task(&mut self, at: Timestamp, change: &Change) -> Checked {
+        let Change::CreateTask { task: id, stack: name, service, slot, epoch, spec_revision } =
+            change
+        else {
+            return Err("not a new task".to_owned());
+        };
+        if *id < self.next_task {
+            return Err(format!("{id} was used before"));
+        }
+        if self.tasks.len() >= limits::MAX_TASKS.saturating_mul(2) {
+            return Err("too many tasks are remembered".to_owned());
+        }
+        let gone = || format!("{name}/{service} is no longer wanted");
+        let stack = self.stacks.get_mut(name).filter(|held| held.removal.is_none());
+        let stack = stack.ok_or_else(gone)?;
+        let whole = stack.spec().cloned().ok_or_else(gone)?;
+        let held = stack.services.get_mut(service).filter(|held| held.wanted).ok_or_else(gone)?;
+        if held.spec_revision != *spec_revision {
+            return Err(format!("{name}/{service} has another specification by now"));
+        }
+        if *slot == 0 || *slot > held.spec.replicas {
+            return Err(format!("{name}/{service} has no replica {slot}"));
+        }
+        let memory = held.slots.entry(*slot).or_default();
+        if *epoch <= memory.last {
+            return Err(format!("{name}/{service}.{slot} had epoch {epoch} already"));
+        }
+        memory.last = *epoch;
+        let task = Task {
+            id: *id,
+            stack: name.clone(),
+            service: service.clone(),
+            slot: *slot,
+            epoch: *epoch,
+            spec: Arc::clone(&held.spec),
+            spec_revision: *spec_revision,
+            volumes: task_volumes(&whole, &held.spec),
+            desired: Desired::Prepare,
+            node: None,
+            decision: None,
+            status: TaskStatus::default(),
+            created_at: at,
+            since: at,
+        };
+        self.next_task = id.next().unwrap_or(*id);
+        self.tasks.insert(*id, task);
+        Ok(())
+    }
+
+    fn place_task(
+        &mut self,
+        at: Timestamp,
+        id: TaskId,
+        node: NodeId,
+        decision: &Decision,
+    ) -> Checked {
+        let held = self.tasks.get(&id).ok_or_else(|| unknown(id))?;
+        if held.node.is_some() || held.status.state != TaskState::Pending {
+            return Err(format!("{id} was placed already"));
+        }
+        if held.desired == Desired::Stop {
+            return Err(format!("{id} is to stop"));
+        }
+        placement::fits(self, held, node).map_err(|why| format!("{id} on {node}: {why}"))?;
+        let Some(task) = self.tasks.get_mut(&id) else { return Err(unknown(id)) };
+        task.node = Some(node);
+        task.status.state = TaskState::Assigned;
+        task.since = at;
+        let mut kept = decision.clone();
+        kept.verdicts.truncate(limits::MAX_VERDICTS);
+        task.decision = Some(kept);
+        let task = task.clone();
+        for (name, volume) in &task.volumes {
+            self.volumes.entry(volume.engine_name.clone()).or_insert_with(|| Volume {
+                stack: task.stack.clone(),
+                name: name.clone(),
+                external: volume.external,
+                home: node,
+                used: false,
+                removing: false,
+                created_at: at,
+            });
+        }
+        self.touch(node);
+        let (slot, memory) = (task.slot, task.spec.resources.reserved.memory);
+        let message = format!(
+            "{}/{}.{slot} goes to {} (reserves {memory})",
+            task.stack,
+            task.service,
+            self.node_name(node)
+        );
+        self.note(Happened::new(at, "placed", message).task(&task));
+        Ok(())
+    }
+
+    fn set_desired(&mut self, id: TaskId, desired: Desired) -> Checked {
+        let task = self.tasks.get_mut(&id).ok_or_else(|| unknown(id))?;
+        if desired <= task.desired {
+            return Err(format!("{id} is already to {}", task.desired.as_str()));
+        }
+        task.desired = desired;
+        if let Some(node) = task.node {
+            self.touch(node);
+        }
+        Ok(())
+    }
+
+    fn mark_lost(&mut self, at: Timestamp, id: TaskId) -> Checked {
+        let task = self.tasks.get_mut(&id).ok_or_else(|| unknown(id))?;
+        let node = task.node.filter(|_| !task.status.state.is_over());
+        let node = node.ok_or_else(|| format!("{id} has nothing to lose"))?;
+        let down = self.nodes.get(&node).is_none_or(|n| n.liveness == model::Liveness::Down);
+        if !down {
+            return Err(format!("{id} is on {node}, which is there"));
+        }
+        if task.status.state == TaskState::Lost {
+            return Err(format!("{id} is lost already"));
+        }
+        task.status.state = TaskState::Lost;
+        task.desired = Desired::Stop;
+        task.since = at;
+        let task = task.clone();
+        self.touch(node);
+        let message =
+            format!("{}/{}.{} was lost with its node", task.stack, task.service, task.slot);
+        self.note(Happened::new(at, "lost", message).warning().task(&task));
+        Ok(())
+    }
+}
+
+fn unknown(task: TaskId) -> String {
+    format!("there is no task {task}")
+}

@@ -1,0 +1,59 @@
+//! Join tokens: used once, never shown again.
+
+use model::{
+    Timestamp, TokenId,
+    token::{Role, Token},
+};
+
+use super::{Answered, Happened, check};
+use crate::cluster::{Cluster, Outcome, Rejection, limits};
+
+impl Cluster {
+    pub(super) fn create_token(
+        &mut self,
+        at: Timestamp,
+        role: Role,
+        secret_hash: [u8; 32],
+        expires_at: Timestamp,
+    ) -> Answered {
+        self.tokens.retain(|_, token| {
+            let ended = token.used_at.unwrap_or(token.expires_at);
+            at.millis_since(ended) < limits::TOKEN_MEMORY_MS
+        });
+        check::at_most("tokens", self.tokens.len().saturating_add(1), limits::MAX_TOKENS)?;
+        let id = self.next_token;
+        self.next_token = id.next().unwrap_or(id);
+        let token = Token { id, role, secret_hash, created_at: at, expires_at, used_at: None };
+        self.tokens.insert(id, token);
+        let message = format!("join token {id} for a {} was made", role.as_str());
+        self.note(Happened::new(at, "token", message));
+        Ok(Outcome::Token(id))
+    }
+
+    pub(super) fn revoke_token(&mut self, at: Timestamp, id: TokenId) -> Answered {
+        self.tokens.remove(&id).ok_or(Rejection::UnknownToken(id))?;
+        self.note(Happened::new(at, "token", format!("join token {id} was revoked")));
+        Ok(Outcome::Done)
+    }
+
+    /// Whether the token lets a node join now.
+    pub(super) fn use_token(
+        &self,
+        at: Timestamp,
+        id: TokenId,
+        secret_hash: &[u8; 32],
+    ) -> Result<(), Rejection> {
+        let token = self.tokens.get(&id).ok_or(Rejection::BadToken)?;
+        let valid = token.role == Role::Node
+            && token.used_at.is_none()
+            && at < token.expires_at
+            && token.secret_hash == *secret_hash;
+        if valid { Ok(()) } else { Err(Rejection::BadToken) }
+    }
+
+    pub(super) fn spend_token(&mut self, at: Timestamp, id: TokenId) {
+        if let Some(token) = self.tokens.get_mut(&id) {
+            token.used_at = Some(at);
+        }
+    }
+}

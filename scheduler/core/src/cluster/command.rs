@@ -1,0 +1,226 @@
+//! What may be asked of the cluster: the entries of the replicated log.
+
+use std::collections::BTreeMap;
+
+use model::{
+    Desired, Epoch, Inventory, Liveness, NodeId, NodeName, RequestId, Revision, ServiceName,
+    StackName, StackSpec, TaskId, TaskReport, Timestamp, TokenId, event::Severity, task::Decision,
+    token::Role,
+};
+
+/// One entry of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// When it was proposed, by the proposer's clock: `apply` has none of its own.
+    pub at: Timestamp,
+    /// Chosen by whoever asks, so that asking twice does it once.
+    pub request: Option<RequestId>,
+    /// What is asked.
+    pub command: Command,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// The first entry of a cluster gives it its identity.
+    Found {
+        /// The cluster's id in hexadecimal.
+        id: String,
+        /// Its name, for people.
+        name: String,
+    },
+    /// Make the stack what `spec` says.
+    ApplyStack {
+        /// What a person wants.
+        spec: StackSpec,
+        /// The stack revision the person saw (0: none); refused when it is another by now.
+        basis: Option<Revision>,
+    },
+    /// Stop all tasks of the stack, then forget it.
+    RemoveStack {
+        /// Which stack.
+        stack: StackName,
+        /// Whether the data of its volumes goes too; external volumes never do.
+        volumes: bool,
+    },
+    /// Make an earlier specification the current one, as a new revision.
+    RollbackStack {
+        /// Which stack.
+        stack: StackName,
+        /// Which revision; the latest one with another specification when absent.
+        to: Option<Revision>,
+    },
+    /// Change the number of replicas, as a new revision.
+    Scale {
+        /// Which stack.
+        stack: StackName,
+        /// Which service.
+        service: ServiceName,
+        /// How many.
+        replicas: u32,
+    },
+    /// Replace tasks by new ones of the same specification.
+    Restart {
+        /// Which stack.
+        stack: StackName,
+        /// Which service; all when absent.
+        service: Option<ServiceName>,
+        /// Which replica, from 1; all when absent.
+        slot: Option<u32>,
+    },
+    /// A machine joins with a token; answers its new id, which is never used again.
+    JoinNode {
+        /// Its name.
+        name: NodeName,
+        /// Its labels.
+        labels: BTreeMap<String, String>,
+        /// Where its agent can be reached.
+        address: String,
+        /// The token's public name.
+        token: TokenId,
+        /// SHA-256 of the token's secret.
+        secret_hash: [u8; 32],
+    },
+    /// An agent registered or what its machine offers changed.
+    UpdateNode {
+        /// Which node, from its certificate.
+        node: NodeId,
+        /// What it offers.
+        inventory: Inventory,
+        /// Where its agent can be reached.
+        address: String,
+    },
+    /// Heartbeats stopped or came back.
+    SetLiveness {
+        /// Which node.
+        node: NodeId,
+        /// What it is now.
+        liveness: Liveness,
+    },
+    /// Cordon or uncordon.
+    SetSchedulable {
+        /// Which node.
+        node: NodeId,
+        /// Whether new tasks may be placed there.
+        schedulable: bool,
+    },
+    /// What an agent observed; it may only speak of its own tasks.
+    ReportTasks {
+        /// Which node, from its certificate.
+        node: NodeId,
+        /// What it observed.
+        reports: Vec<TaskReport>,
+    },
+    /// Make a join token; answers its id.
+    CreateToken {
+        /// What it lets its holder become.
+        role: Role,
+        /// SHA-256 of its secret.
+        secret_hash: [u8; 32],
+        /// When it ends.
+        expires_at: Timestamp,
+    },
+    /// A token must not be used any more.
+    RevokeToken {
+        /// Which token.
+        token: TokenId,
+    },
+    /// An agent removed the data of volumes it was asked to remove.
+    ConfirmVolumesRemoved {
+        /// Which node, from its certificate.
+        node: NodeId,
+        /// The engine's names of the volumes.
+        volumes: Vec<String>,
+    },
+    /// What the leader decided. Each change is checked again; one that no longer holds is refused
+    /// alone, but a plan older than the last one that was applied is refused as a whole.
+    Plan {
+        /// The cluster revision it was made on.
+        basis: Revision,
+        /// The changes, in order.
+        changes: Vec<Change>,
+    },
+}
+
+/// One decision of the leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A replica gets a task of its service's current specification.
+    CreateTask {
+        /// Its id, not used before.
+        task: TaskId,
+        /// Its stack.
+        stack: StackName,
+        /// Its service.
+        service: ServiceName,
+        /// Which replica, from 1.
+        slot: u32,
+        /// Higher than every epoch of that replica before.
+        epoch: Epoch,
+        /// The stack revision of the specification it was decided on.
+        spec_revision: Revision,
+    },
+    /// A pending task gets its node.
+    Place {
+        /// Which task.
+        task: TaskId,
+        /// Where it goes.
+        node: NodeId,
+        /// Why.
+        decision: Decision,
+    },
+    /// What is wanted of a task moves on.
+    SetDesired {
+        /// Which task.
+        task: TaskId,
+        /// What is wanted now.
+        desired: Desired,
+    },
+    /// The task's node is gone and nobody waits for it any more.
+    MarkLost {
+        /// Which task.
+        task: TaskId,
+    },
+    /// A task that is over or was never placed is no longer remembered.
+    Forget {
+        /// Which task.
+        task: TaskId,
+    },
+    /// How the replacement of a service's tasks went.
+    RecordRollout {
+        /// Its stack.
+        stack: StackName,
+        /// Which service.
+        service: ServiceName,
+        /// How it went.
+        outcome: RolloutOutcome,
+    },
+    /// All tasks of a removed stack are gone.
+    ForgetStack {
+        /// Which stack.
+        stack: StackName,
+    },
+    /// Something a person should read in the events.
+    Note {
+        /// How much it matters.
+        severity: Severity,
+        /// A short word for filters.
+        kind: String,
+        /// The task concerned.
+        task: TaskId,
+        /// One sentence.
+        message: String,
+    },
+}
+
+/// How the replacement of a service's tasks went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RolloutOutcome {
+    /// A new task failed; nothing more is tried until a person asks again.
+    Failed {
+        /// The stack revision that failed.
+        revision: Revision,
+        /// One sentence.
+        reason: String,
+    },
+}

@@ -1,0 +1,257 @@
+//! What is true of every cluster, whatever was applied to it. Tests ask after every step, and a
+//! snapshot that breaks a rule is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Desired, Epoch, NodeId, Resources, ServiceName, StackName, TaskId, TaskState};
+use thiserror::Error;
+
+use crate::cluster::{Cluster, limits};
+
+/// A broken rule.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Violation {
+    /// More is reserved on a node than was free when the last task was placed there.
+    #[error("the tasks on {node} reserve {reserved}, it offers {allocatable}")]
+    Overbooked {
+        /// Which node.
+        node: NodeId,
+        /// Memory its tasks reserve.
+        reserved: model::Bytes,
+        /// Memory it offers.
+        allocatable: model::Bytes,
+    },
+    /// A replica has more tasks that may run than one and its successor.
+    #[error("`{stack}/{service}.{slot}` has {count} tasks that may run")]
+    Crowded {
+        /// The stack.
+        stack: StackName,
+        /// The service.
+        service: ServiceName,
+        /// The replica.
+        slot: u32,
+        /// How many.
+        count: usize,
+    },
+    /// Two tasks that must never be side by side may both run.
+    #[error("`{stack}/{service}.{slot}` may run twice at once, which it must not")]
+    Doubled {
+        /// The stack.
+        stack: StackName,
+        /// The service.
+        service: ServiceName,
+        /// The replica.
+        slot: u32,
+    },
+    /// Two tasks of a replica have the same epoch, or one has an epoch beyond the replica's last.
+    #[error("`{stack}/{service}.{slot}` has epoch {epoch} twice or out of order")]
+    EpochReused {
+        /// The stack.
+        stack: StackName,
+        /// The service.
+        service: ServiceName,
+        /// The replica.
+        slot: u32,
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// A task is not where its volume lives.
+    #[error("{task} is on {node}, its volume `{volume}` lives on {home}")]
+    AwayFromVolume {
+        /// Which task.
+        task: TaskId,
+        /// Where it is.
+        node: NodeId,
+        /// The engine's name of the volume.
+        volume: String,
+        /// Where the volume lives.
+        home: NodeId,
+    },
+    /// A task belongs to nothing.
+    #[error("{task} belongs to `{stack}/{service}`, which the cluster does not know")]
+    Orphan {
+        /// Which task.
+        task: TaskId,
+        /// Its stack.
+        stack: StackName,
+        /// Its service.
+        service: ServiceName,
+    },
+    /// A task or volume is on a node that is no member.
+    #[error("{what} is on {node}, which is no member")]
+    NoSuchNode {
+        /// What is there.
+        what: String,
+        /// Where.
+        node: NodeId,
+    },
+    /// An id that is yet to be given is in use.
+    #[error("{what} has an id that was not given yet")]
+    IdAhead {
+        /// What has it.
+        what: String,
+    },
+    /// A task's placement and state contradict each other.
+    #[error("{task} is {state} and its node is {}", node.map_or("missing".to_owned(), |n| n.to_string()))]
+    StateWithoutNode {
+        /// Which task.
+        task: TaskId,
+        /// Its state.
+        state: TaskState,
+        /// Its node.
+        node: Option<NodeId>,
+    },
+    /// A table is larger than its limit.
+    #[error("there are {count} {what}, the limit is {limit}")]
+    OverLimit {
+        /// Which table.
+        what: &'static str,
+        /// How large it is.
+        count: usize,
+        /// How large it may be.
+        limit: usize,
+    },
+}
+
+/// Every broken rule; empty for every cluster that came about by `apply`.
+///
+/// A node may offer less than it did when its tasks were placed: [`overbooked`] tells of that, it
+/// is a problem for people and no contradiction.
+pub fn check(cluster: &Cluster) -> Vec<Violation> {
+    let mut found = Vec::new();
+    check_tasks(cluster, &mut found);
+    check_replicas(cluster, &mut found);
+    check_volumes(cluster, &mut found);
+    check_ids(cluster, &mut found);
+    check_limits(cluster, &mut found);
+    found
+}
+
+/// Nodes whose tasks reserve more memory than they offer. With inventories that never shrink there
+/// are none.
+pub fn overbooked(cluster: &Cluster) -> Vec<Violation> {
+    let mut reserved: BTreeMap<NodeId, Resources> = BTreeMap::new();
+    for task in cluster.tasks().values().filter(|task| task.holds_resources()) {
+        if let Some(node) = task.node {
+            let sum = reserved.entry(node).or_default();
+            *sum = sum.plus(task.spec.resources.reserved);
+        }
+    }
+    let over = reserved.into_iter().filter_map(|(node, sum)| {
+        let offers = cluster.node(node)?.inventory.allocatable();
+        let over = sum.memory > offers.memory || sum.cpu > offers.cpu;
+        over.then_some(Violation::Overbooked {
+            node,
+            reserved: sum.memory,
+            allocatable: offers.memory,
+        })
+    });
+    over.collect()
+}
+
+fn check_tasks(cluster: &Cluster, found: &mut Vec<Violation>) {
+    for task in cluster.tasks().values() {
+        if cluster.service(&task.stack, &task.service).is_none() {
+            let (stack, service) = (task.stack.clone(), task.service.clone());
+            found.push(Violation::Orphan { task: task.id, stack, service });
+        }
+        let placed = task.status.state != TaskState::Pending;
+        if placed != task.node.is_some() {
+            let (task, state, node) = (task.id, task.status.state, task.node);
+            found.push(Violation::StateWithoutNode { task, state, node });
+        }
+        let Some(node) = task.node else { continue };
+        if cluster.node(node).is_none() {
+            found.push(Violation::NoSuchNode { what: task.id.to_string(), node });
+        }
+        for volume in task.volumes.values() {
+            let held = cluster.volumes().get(&volume.engine_name);
+            if let Some(held) =
+                held.filter(|held| held.home != node && !task.status.state.is_over())
+            {
+                found.push(Violation::AwayFromVolume {
+                    task: task.id,
+                    node,
+                    volume: volume.engine_name.clone(),
+                    home: held.home,
+                });
+            }
+        }
+    }
+}
+
+fn check_replicas(cluster: &Cluster, found: &mut Vec<Violation>) {
+    let mut replicas: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for task in cluster.tasks().values() {
+        replicas.entry((&task.stack, &task.service, task.slot)).or_default().push(task);
+    }
+    for ((stack, service, slot), tasks) in replicas {
+        let name = || (stack.clone(), service.clone());
+        let live =
+            |task: &&&model::Task| task.desired != Desired::Stop && !task.status.state.is_over();
+        let count = tasks.iter().filter(live).count();
+        if count > 2 {
+            let (stack, service) = name();
+            found.push(Violation::Crowded { stack, service, slot, count });
+        }
+        let last = cluster
+            .service(stack, service)
+            .and_then(|held| held.slots.get(&slot))
+            .map_or(Epoch(0), |held| held.last);
+        let mut seen = BTreeSet::new();
+        for task in &tasks {
+            if task.epoch > last || !seen.insert(task.epoch) {
+                let (stack, service) = name();
+                found.push(Violation::EpochReused { stack, service, slot, epoch: task.epoch });
+            }
+        }
+        // Whatever was told to run and has not confirmed its end may be running.
+        let may_run = tasks.iter().filter(|task| {
+            !crate::orchestrate::starts_first(&task.spec)
+                && task.desired == Desired::Run
+                && task.holds_resources()
+                && (task.status.state != TaskState::Lost || !crate::orchestrate::is_movable(task))
+        });
+        if may_run.count() > 1 {
+            let (stack, service) = name();
+            found.push(Violation::Doubled { stack, service, slot });
+        }
+    }
+}
+
+fn check_volumes(cluster: &Cluster, found: &mut Vec<Violation>) {
+    for (name, volume) in cluster.volumes() {
+        if cluster.node(volume.home).is_none() {
+            let what = format!("volume `{name}`");
+            found.push(Violation::NoSuchNode { what, node: volume.home });
+        }
+    }
+}
+
+fn check_ids(cluster: &Cluster, found: &mut Vec<Violation>) {
+    let task = cluster.tasks.keys().next_back().filter(|id| **id >= cluster.next_task);
+    let node = cluster.nodes.keys().next_back().filter(|id| **id >= cluster.next_node);
+    let token = cluster.tokens.keys().next_back().filter(|id| **id >= cluster.next_token);
+    let ahead = [
+        task.map(ToString::to_string),
+        node.map(ToString::to_string),
+        token.map(ToString::to_string),
+    ];
+    found.extend(ahead.into_iter().flatten().map(|what| Violation::IdAhead { what }));
+}
+
+fn check_limits(cluster: &Cluster, found: &mut Vec<Violation>) {
+    let tables = [
+        ("stacks", cluster.stacks.len(), limits::MAX_STACKS),
+        ("tasks", cluster.tasks.len(), limits::MAX_TASKS.saturating_mul(2)),
+        ("nodes", cluster.nodes.len(), limits::MAX_NODES),
+        ("tokens", cluster.tokens.len(), limits::MAX_TOKENS),
+        ("requests", cluster.requests.len(), limits::MAX_REQUESTS),
+        ("events", cluster.events.len(), limits::MAX_EVENTS),
+    ];
+    for (what, count, limit) in tables {
+        if count > limit {
+            found.push(Violation::OverLimit { what, count, limit });
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! How large a cluster may grow. Each limit keeps a snapshot, a plan or an answer small enough for
+//! the machines Siso is for; an error names the limit it met.
+
+/// Stacks in a cluster: each is read at every plan.
+pub const MAX_STACKS: usize = 256;
+/// Services in one stack: a file of this length is generated, not written.
+pub const MAX_SERVICES: usize = 500;
+/// Replicas of one service.
+pub const MAX_REPLICAS: u32 = 1_000;
+/// Replicas in the whole cluster: the plan's draft copies every task.
+pub const MAX_TASKS: usize = 20_000;
+/// Tasks on one node: a container engine on a small machine serves about this many.
+pub const MAX_TASKS_PER_NODE: u32 = 250;
+/// Nodes that are members.
+pub const MAX_NODES: usize = 10_000;
+/// Named volumes, those of removed stacks included.
+pub const MAX_VOLUMES: usize = 10_000;
+/// Join tokens remembered, used and expired ones included.
+pub const MAX_TOKENS: usize = 1_000;
+/// How long a used or expired token is still listed: a week, in milliseconds.
+pub const TOKEN_MEMORY_MS: u64 = 7 * 24 * 3_600_000;
+/// Specifications of a stack that are kept for `rollback`.
+pub const MAX_HISTORY: usize = 20;
+/// Events kept; at a dozen per apply this is some hundred applies.
+pub const MAX_EVENTS: usize = 2_000;
+/// Answers kept for repeated requests.
+pub const MAX_REQUESTS: usize = 4_096;
+/// How long an answer is kept: an hour, in milliseconds; no client retries for longer.
+pub const REQUEST_MEMORY_MS: u64 = 3_600_000;
+/// Ended tasks kept per replica so that `ps` and `explain` can tell of the last failures.
+pub const MAX_ENDED_PER_SLOT: usize = 2;
+/// Changes in one plan; the rest comes with the next plan.
+pub const MAX_CHANGES: usize = 5_000;
+/// Reports in one entry; agents send more in several.
+pub const MAX_REPORTS: usize = 1_000;
+/// Characters of a message an agent or a plan may leave behind.
+pub const MAX_MESSAGE: usize = 1_000;
+/// Labels of a node.
+pub const MAX_LABELS: usize = 64;
+/// Verdicts kept with a decision or shown with an answer; the best first.
+pub const MAX_VERDICTS: usize = 64;

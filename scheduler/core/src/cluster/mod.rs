@@ -1,0 +1,228 @@
+//! The replicated tables: what every scheduler agrees on. Only [`Cluster::apply`] changes them.
+
+mod answer;
+mod apply;
+mod command;
+mod equality;
+pub mod invariants;
+pub mod limits;
+mod request;
+pub mod snapshot;
+mod stack;
+mod volume;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use model::{
+    Desired, Event, Generation, Liveness, Node, NodeId, NodeName, RequestId, Revision, ServiceName,
+    StackName, Task, TaskId, Timestamp, TokenId, token::Token,
+};
+
+pub use answer::{Applied, Outcome, Rejection};
+pub use command::{Change, Command, Entry, RolloutOutcome};
+pub use equality::{changed_fields, same_container};
+pub use request::{Answer, Remembered};
+pub use stack::{FailedRollout, PastRevision, Removal, Service, Slot, Stack};
+pub use volume::Volume;
+pub(crate) use {
+    equality::same_volumes,
+    volume::{task_volumes, writable_volumes},
+};
+
+/// Everything the schedulers agree on. Equal entries in equal order make equal clusters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    id: String,
+    name: String,
+    revision: Revision,
+    /// The revision after the last plan that was applied.
+    planned: Revision,
+    next_task: TaskId,
+    next_node: NodeId,
+    next_token: TokenId,
+    stacks: BTreeMap<StackName, Stack>,
+    tasks: BTreeMap<TaskId, Task>,
+    nodes: BTreeMap<NodeId, Node>,
+    generations: BTreeMap<NodeId, Generation>,
+    /// By the engine's name, which is what data is found by.
+    volumes: BTreeMap<String, Volume>,
+    tokens: BTreeMap<TokenId, Token>,
+    requests: BTreeMap<RequestId, Remembered>,
+    events: VecDeque<Event>,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Cluster {
+    /// The cluster before its first entry.
+    pub const fn new() -> Self {
+        Self {
+            id: String::new(),
+            name: String::new(),
+            revision: Revision(0),
+            planned: Revision(0),
+            next_task: TaskId::new(1),
+            next_node: NodeId::new(1),
+            next_token: TokenId::new(1),
+            stacks: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The cluster's id in hexadecimal; empty before it was founded.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its name, for people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Counts the entries that changed something.
+    pub const fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Whether anything changed since the cluster had that revision.
+    pub fn changed_since(&self, revision: Revision) -> bool {
+        revision < self.revision
+    }
+
+    /// The id the next task gets.
+    pub const fn next_task(&self) -> TaskId {
+        self.next_task
+    }
+
+    /// All stacks.
+    pub const fn stacks(&self) -> &BTreeMap<StackName, Stack> {
+        &self.stacks
+    }
+
+    /// The stack of that name.
+    pub fn stack(&self, name: &StackName) -> Option<&Stack> {
+        self.stacks.get(name)
+    }
+
+    /// The service as it is wanted now; `None` when its stack no longer has it.
+    pub fn service(&self, stack: &StackName, service: &ServiceName) -> Option<&Service> {
+        self.stacks.get(stack)?.services.get(service)
+    }
+
+    /// All tasks, ended ones that are still remembered included.
+    pub const fn tasks(&self) -> &BTreeMap<TaskId, Task> {
+        &self.tasks
+    }
+
+    /// The task of that id.
+    pub fn task(&self, id: TaskId) -> Option<&Task> {
+        self.tasks.get(&id)
+    }
+
+    /// The tasks of a stack.
+    pub fn tasks_of<'a>(&'a self, stack: &'a StackName) -> impl Iterator<Item = &'a Task> {
+        self.tasks.values().filter(move |task| task.stack == *stack)
+    }
+
+    /// The tasks of the same replica, itself included.
+    pub(crate) fn tasks_of_replica<'a>(&'a self, of: &'a Task) -> impl Iterator<Item = &'a Task> {
+        let same = move |task: &&'a Task| task.slot == of.slot && task.service == of.service;
+        self.tasks_of(&of.stack).filter(same)
+    }
+
+    /// The tasks placed on a node, ended ones included.
+    pub fn tasks_on(&self, node: NodeId) -> impl Iterator<Item = &Task> {
+        self.tasks.values().filter(move |task| task.node == Some(node))
+    }
+
+    /// All member nodes.
+    pub const fn nodes(&self) -> &BTreeMap<NodeId, Node> {
+        &self.nodes
+    }
+
+    /// The node of that id.
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(&id)
+    }
+
+    /// The node of that name.
+    pub fn node_named(&self, name: &NodeName) -> Option<&Node> {
+        self.nodes.values().find(|node| node.name == *name)
+    }
+
+    /// The name of a node, or its id when it is no member.
+    pub fn node_name(&self, id: NodeId) -> String {
+        self.nodes.get(&id).map_or_else(|| id.to_string(), |node| node.name.to_string())
+    }
+
+    /// When what the node must have last changed.
+    pub fn generation(&self, node: NodeId) -> Generation {
+        self.generations.get(&node).copied().unwrap_or_default()
+    }
+
+    /// Named volumes that were given a home, by the engine's name.
+    pub const fn volumes(&self) -> &BTreeMap<String, Volume> {
+        &self.volumes
+    }
+
+    /// All remembered join tokens.
+    pub const fn tokens(&self) -> &BTreeMap<TokenId, Token> {
+        &self.tokens
+    }
+
+    /// What happened, the oldest first.
+    pub const fn events(&self) -> &VecDeque<Event> {
+        &self.events
+    }
+
+    /// A copy to try changes on: without the events and remembered requests, which no decision
+    /// reads.
+    pub(crate) fn draft(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            stacks: self.stacks.clone(),
+            tasks: self.tasks.clone(),
+            nodes: self.nodes.clone(),
+            generations: self.generations.clone(),
+            volumes: self.volumes.clone(),
+            tokens: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            events: VecDeque::new(),
+            ..*self
+        }
+    }
+
+    /// The tasks that ask for a node.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.values().filter(|task| {
+            task.node.is_none() && task.desired != Desired::Stop && !task.status.state.is_over()
+        })
+    }
+
+    /// Takes it for true in a draft that nodes came or went.
+    pub(crate) fn assume_liveness(&mut self, now: Timestamp, changes: &[(NodeId, Liveness)]) {
+        for (id, liveness) in changes {
+            if let Some(node) = self.nodes.get_mut(id) {
+                node.liveness = *liveness;
+                node.since = now;
+            }
+        }
+    }
+
+    /// Adds a machine that never joined, to plan on.
+    pub(crate) fn imagine(&mut self, node: Node) {
+        self.next_node = node.id.next().unwrap_or(node.id).max(self.next_node);
+        self.nodes.insert(node.id, node);
+    }
+}

@@ -1,0 +1,188 @@
+//! Services -> changes to tasks. Reads the cluster, never places, never writes.
+//!
+//! Every replica `1..=replicas` of a wanted service has one task that serves; while it is replaced,
+//! two. Every other task stops.
+
+mod gate;
+mod replica;
+mod traits;
+
+use std::collections::BTreeMap;
+
+use model::{Desired, Epoch, Liveness, ServiceName, StackName, Task, TaskId, TaskState, Timestamp};
+
+pub use gate::{Waits, may_start, waits_for};
+pub use traits::{is_current, is_movable, starts_first};
+
+use crate::cluster::{Change, Cluster, Service, Stack};
+
+/// How long a new task without a health check must have run before the old one stops, in
+/// milliseconds: most programs that cannot start have ended by then.
+pub const MIN_READY_MS: u64 = 2_000;
+/// How long a new task may run without becoming healthy while the old one still serves: longer than
+/// any start period seen in practice.
+pub const READY_DEADLINE_MS: u64 = 600_000;
+/// How long after its end a task that must always run is made anew when its agent did not.
+pub const RECREATE_DELAY_MS: u64 = 10_000;
+
+/// What orchestration wants changed.
+#[derive(Debug, Default)]
+pub struct Steps {
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+    /// When to look again though nothing was reported.
+    pub wake_at: Option<Timestamp>,
+}
+
+impl Steps {
+    fn push(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    fn set(&mut self, task: &Task, desired: Desired) {
+        if task.desired < desired {
+            self.push(Change::SetDesired { task: task.id, desired });
+        }
+    }
+
+    fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |wake| wake.min(at)));
+    }
+}
+
+/// The tasks of each replica, by epoch.
+type Replicas<'a> = BTreeMap<u32, Vec<&'a Task>>;
+
+/// A service being looked at.
+#[derive(Clone, Copy)]
+struct Scene<'a> {
+    cluster: &'a Cluster,
+    stack: &'a StackName,
+    name: &'a ServiceName,
+    service: &'a Service,
+    now: Timestamp,
+}
+
+/// Ids for new tasks, in order.
+struct Ids(TaskId);
+
+impl Ids {
+    fn take(&mut self) -> TaskId {
+        let id = self.0;
+        self.0 = id.next().unwrap_or(id);
+        id
+    }
+}
+
+/// What should change of the tasks, given where they are and how they do.
+pub fn orchestrate(cluster: &Cluster, now: Timestamp) -> Steps {
+    let mut steps = Steps::default();
+    let mut ids = Ids(cluster.next_task());
+    let mut by_service = group(cluster);
+    for (name, stack) in cluster.stacks() {
+        for (service_name, service) in stack.services() {
+            let replicas = by_service.remove(&(name, service_name)).unwrap_or_default();
+            let scene = Scene { cluster, stack: name, name: service_name, service, now };
+            let wanted = service.wanted && stack.removal().is_none();
+            scene.steps(wanted, &replicas, &mut ids, &mut steps);
+        }
+        if stack.removal().is_some() {
+            forget(cluster, name, stack, &mut steps);
+        }
+    }
+    steps
+}
+
+fn group(cluster: &Cluster) -> BTreeMap<(&StackName, &ServiceName), Replicas<'_>> {
+    let mut groups: BTreeMap<_, Replicas<'_>> = BTreeMap::new();
+    for task in cluster.tasks().values() {
+        let replicas = groups.entry((&task.stack, &task.service)).or_default();
+        replicas.entry(task.slot).or_default().push(task);
+    }
+    for tasks in groups.values_mut().flat_map(BTreeMap::values_mut) {
+        tasks.sort_by_key(|task| (task.epoch, task.id));
+    }
+    groups
+}
+
+/// A removed stack is forgotten once nothing of it runs anywhere that can be reached. What runs on a
+/// node that is down is swept when that node comes back and finds it in no set.
+fn forget(cluster: &Cluster, name: &StackName, _: &Stack, steps: &mut Steps) {
+    let runs = |task: &Task| task.holds_resources() && task.status.state != TaskState::Lost;
+    if !cluster.tasks_of(name).any(runs) {
+        steps.push(Change::ForgetStack { stack: name.clone() });
+    }
+}
+
+impl<'a> Scene<'a> {
+    fn steps(self, wanted: bool, replicas: &Replicas<'a>, ids: &mut Ids, steps: &mut Steps) {
+        let count = if wanted { self.service.spec.replicas } else { 0 };
+        for (_, tasks) in replicas.iter().filter(|(slot, _)| **slot > count) {
+            tasks.iter().for_each(|task| self.retire(task, steps));
+        }
+        let mut busy =
+            replicas.range(..=count).any(|(_, tasks)| self.is_in_motion(&holders(tasks)));
+        self.give_up_after_failure(count, replicas, steps);
+        for slot in 1..=count {
+            let none = Vec::new();
+            let tasks = replicas.get(&slot).unwrap_or(&none);
+            self.tidy(tasks, steps);
+            self.replica(slot, &holders(tasks), (&mut busy, &mut *ids), steps);
+        }
+    }
+
+    /// A task nobody wants any more.
+    fn retire(self, task: &Task, steps: &mut Steps) {
+        if task.node.is_none() || task.status.state.is_over() {
+            steps.push(Change::Forget { task: task.id });
+        } else if self.is_down(task) {
+            if task.status.state != TaskState::Lost {
+                steps.push(Change::MarkLost { task: task.id });
+            }
+        } else {
+            steps.set(task, Desired::Stop);
+        }
+    }
+
+    fn is_down(self, task: &Task) -> bool {
+        let node = task.node.map(|node| self.cluster.node(node));
+        node.is_some_and(|node| node.is_none_or(|node| node.liveness == Liveness::Down))
+    }
+
+    fn create(self, slot: u32, ids: &mut Ids, steps: &mut Steps) {
+        let last = self.service.slots.get(&slot).map_or(Epoch(0), |held| held.last);
+        steps.push(Change::CreateTask {
+            task: ids.take(),
+            stack: self.stack.clone(),
+            service: self.name.clone(),
+            slot,
+            epoch: last.next(),
+            spec_revision: self.service.spec_revision,
+        });
+    }
+}
+
+/// The tasks of a replica that are not to stop, by epoch.
+fn holders<'a>(tasks: &[&'a Task]) -> Vec<&'a Task> {
+    tasks.iter().copied().filter(|task| task.desired != Desired::Stop).collect()
+}
+
+/// Replicas whose new task waits for a node while the old one runs: the old one, then the new one.
+pub fn waiting_pairs(cluster: &Cluster) -> Vec<(&Task, &Task)> {
+    let mut pairs = Vec::new();
+    for ((stack, name), replicas) in group(cluster) {
+        let Some(service) = cluster.service(stack, name) else { continue };
+        for tasks in replicas.values() {
+            let holders = holders(tasks);
+            let [.., old, new] = holders.as_slice() else { continue };
+            let there = old.node.and_then(|node| cluster.node(node));
+            let serves = !old.status.state.is_over()
+                && there.is_some_and(|node| node.liveness == Liveness::Ready)
+                && !is_current(cluster, service, old);
+            if serves && new.node.is_none() && is_current(cluster, service, new) {
+                pairs.push((*old, *new));
+            }
+        }
+    }
+    pairs
+}

@@ -1,0 +1,283 @@
+//! One replica: the task it has, the task it should have, the way from one to the other.
+
+use model::{Desired, Health, Task, TaskState, spec::RestartPolicy};
+
+use super::{
+    Ids, MIN_READY_MS, READY_DEADLINE_MS, RECREATE_DELAY_MS, Replicas, Scene, Steps, holders,
+    is_current, is_movable, may_start, starts_first,
+};
+use crate::cluster::{Change, RolloutOutcome, limits};
+
+impl<'a> Scene<'a> {
+    fn current(self, task: &Task) -> bool {
+        is_current(self.cluster, self.service, task)
+    }
+
+    /// Whether the replica is on its way from one task to another: the next one waits for that.
+    pub(super) fn is_in_motion(self, holders: &[&Task]) -> bool {
+        let live = holders.iter().filter(|task| !task.status.state.is_over()).count();
+        let unproven = |task: &&Task| {
+            task.node.is_some()
+                && !task.status.state.is_over()
+                && self.current(task)
+                && !task.is_ready()
+        };
+        live > 1 || holders.last().is_some_and(unproven)
+    }
+
+    /// Where a new task failed for good, the replicas that are still old keep serving.
+    pub(super) fn give_up_after_failure(
+        self,
+        count: u32,
+        replicas: &Replicas<'a>,
+        steps: &mut Steps,
+    ) {
+        if self.service.failed.is_some() {
+            return;
+        }
+        let newest = |tasks: &Vec<&'a Task>| holders(tasks).last().copied();
+        let tasks: Vec<&Task> =
+            replicas.range(..=count).filter_map(|(_, tasks)| newest(tasks)).collect();
+        let failed =
+            tasks.iter().find(|task| task.status.state == TaskState::Failed && self.current(task));
+        let old = tasks.iter().any(|task| !task.status.state.is_over() && !self.current(task));
+        if let Some(failed) = failed.filter(|_| old) {
+            self.give_up(failed, steps);
+        }
+    }
+
+    /// Forgets what ended, except the last failures, and what was to stop before it had a node.
+    pub(super) fn tidy(self, tasks: &[&Task], steps: &mut Steps) {
+        let leaving: Vec<&Task> =
+            tasks.iter().copied().filter(|task| task.desired == Desired::Stop).collect();
+        let failures = leaving.iter().filter(|task| task.status.state == TaskState::Failed).count();
+        let mut surplus = failures.saturating_sub(limits::MAX_ENDED_PER_SLOT);
+        for task in leaving {
+            let failed = task.status.state == TaskState::Failed;
+            if task.node.is_none() || (task.status.state.is_over() && (!failed || surplus > 0)) {
+                if failed {
+                    surplus = surplus.saturating_sub(1);
+                }
+                steps.push(Change::Forget { task: task.id });
+            } else if self.is_down(task) && !task.status.state.is_over() {
+                self.retire(task, steps);
+            }
+        }
+    }
+
+    /// The steps of one wanted replica, whose tasks that are not to stop are `holders`.
+    pub(super) fn replica(
+        self,
+        slot: u32,
+        holders: &[&Task],
+        (busy, ids): (&mut bool, &mut Ids),
+        steps: &mut Steps,
+    ) {
+        let Some((newest, older)) = holders.split_last() else {
+            self.create(slot, ids, steps);
+            return;
+        };
+        // What ended before and has a successor is history.
+        for ended in older.iter().filter(|task| task.status.state.is_over()) {
+            steps.set(ended, Desired::Stop);
+        }
+        let older = older.iter().copied().filter(|task| !task.status.state.is_over());
+        let older: Vec<&Task> = older.collect();
+        if !self.current(newest) {
+            self.outdated(slot, (newest, &older), (busy, ids), steps);
+        } else if newest.status.state.is_over() {
+            self.ended(slot, (newest, &older), ids, steps);
+        } else if older.is_empty() {
+            self.alone(slot, newest, ids, steps);
+        } else {
+            self.pair(newest, &older, steps);
+        }
+    }
+
+    /// The newest task is not what is wanted any more.
+    fn outdated(
+        self,
+        slot: u32,
+        (newest, older): (&Task, &[&Task]),
+        (busy, ids): (&mut bool, &mut Ids),
+        steps: &mut Steps,
+    ) {
+        if newest.node.is_none() {
+            steps.push(Change::Forget { task: newest.id });
+            if older.is_empty() {
+                self.create(slot, ids, steps);
+            }
+        } else if newest.status.state.is_over() || self.is_down(newest) {
+            let free = newest.status.state.is_over() || is_movable(newest);
+            if free && older.is_empty() {
+                self.create(slot, ids, steps);
+            } else if free {
+                self.drop_attempt(newest, steps);
+            }
+        } else if older.is_empty() {
+            // One replica after the other, but nobody waits for one that does not serve anyway.
+            let waits = self.service.failed.is_some() || (*busy && newest.is_ready());
+            if !waits {
+                *busy = true;
+                self.create(slot, ids, steps);
+            }
+        } else {
+            self.drop_attempt(newest, steps);
+        }
+    }
+
+    fn drop_attempt(self, task: &Task, steps: &mut Steps) {
+        if self.is_down(task) && !task.status.state.is_over() {
+            self.retire(task, steps);
+        } else {
+            steps.set(task, Desired::Stop);
+        }
+    }
+
+    /// The newest task is what is wanted and has ended.
+    fn ended(
+        self,
+        slot: u32,
+        (newest, older): (&Task, &[&Task]),
+        ids: &mut Ids,
+        steps: &mut Steps,
+    ) {
+        let completed = newest.status.state == TaskState::Stopped;
+        if older.is_empty() {
+            // Only a node that lost its memory lets a task end that must always run.
+            let must_run = newest.spec.restart == RestartPolicy::Always;
+            let again = newest.since.plus_millis(RECREATE_DELAY_MS);
+            if completed && must_run && self.now >= again {
+                self.create(slot, ids, steps);
+            } else if completed && must_run {
+                steps.wake(again);
+            }
+        } else if completed {
+            older.iter().for_each(|old| self.drop_attempt(old, steps));
+        } else {
+            self.give_up(newest, steps);
+            steps.set(newest, Desired::Stop);
+        }
+    }
+
+    /// The one task of the replica, and it is what is wanted.
+    fn alone(self, slot: u32, task: &Task, ids: &mut Ids, steps: &mut Steps) {
+        if self.is_down(task) {
+            if is_movable(task) {
+                self.create(slot, ids, steps);
+            }
+            return;
+        }
+        self.let_run(task, steps);
+    }
+
+    /// Lets a task run once what it depends on is there and nothing it may not run beside is.
+    fn let_run(self, task: &Task, steps: &mut Steps) {
+        if task.desired != Desired::Prepare || !may_start(self.cluster, task) {
+            return;
+        }
+        let beside = self.cluster.tasks_of(&task.stack).any(|other| {
+            other.service == task.service
+                && other.slot == task.slot
+                && other.id != task.id
+                && other.holds_resources()
+                // Lost with its node and not bound to it: its successor is to serve now.
+                && !(other.status.state == TaskState::Lost && is_movable(other))
+        });
+        if starts_first(&task.spec) || !beside {
+            steps.set(task, Desired::Run);
+        }
+    }
+
+    /// A new task beside older ones that still run.
+    fn pair(self, new: &Task, older: &[&Task], steps: &mut Steps) {
+        let mut goes_on = true;
+        for old in older {
+            if self.is_down(old) {
+                // It is given up only when its successor has a node: it may yet come back first.
+                if new.node.is_some() {
+                    steps.push(Change::MarkLost { task: old.id });
+                }
+            } else if !self.current(old) {
+                goes_on &= self.hand_over(new, old, steps);
+            } else if new.is_ready() {
+                // Its node came back, but its successor serves already.
+                steps.set(old, Desired::Stop);
+            } else {
+                steps.set(new, Desired::Stop);
+                goes_on = false;
+            }
+        }
+        if goes_on {
+            self.let_run(new, steps);
+        }
+    }
+
+    /// From the old task to the new one; answers false when the new one failed and goes.
+    fn hand_over(self, new: &Task, old: &Task, steps: &mut Steps) -> bool {
+        if new.node.is_none() {
+            return true;
+        }
+        if !starts_first(&new.spec) {
+            if may_start(self.cluster, new) {
+                steps.set(old, Desired::Stop);
+            }
+            return true;
+        }
+        let since = |millis| new.since.plus_millis(millis);
+        let running = new.status.state == TaskState::Running;
+        let late = running && self.now >= since(READY_DEADLINE_MS);
+        if new.is_ready() && new.status.restarts == 0 {
+            if new.status.health == Health::Healthy || self.now >= since(MIN_READY_MS) {
+                steps.set(old, Desired::Stop);
+            } else {
+                steps.wake(since(MIN_READY_MS));
+            }
+        } else if new.status.restarts > 0 || new.status.health == Health::Unhealthy || late {
+            self.give_up(new, steps);
+            steps.set(new, Desired::Stop);
+            return false;
+        } else if running {
+            steps.wake(since(READY_DEADLINE_MS));
+        }
+        true
+    }
+
+    /// Writes down that the replacement failed; nothing more is tried until a person asks again.
+    fn give_up(self, new: &Task, steps: &mut Steps) {
+        let said = |change: &Change| {
+            matches!(change, Change::RecordRollout { stack, service, .. }
+                if stack == self.stack && service == self.name)
+        };
+        if self.service.failed.is_some() || steps.changes.iter().any(said) {
+            return;
+        }
+        steps.push(Change::RecordRollout {
+            stack: self.stack.clone(),
+            service: self.name.clone(),
+            outcome: RolloutOutcome::Failed {
+                revision: self.service.spec_revision,
+                reason: why_failed(new),
+            },
+        });
+    }
+}
+
+/// What went wrong with a new task, for a person.
+fn why_failed(task: &Task) -> String {
+    let cause = match (&task.status.failure, task.status.health) {
+        (Some(failure), _) => failure.message.clone(),
+        (None, Health::Unhealthy) => "its health check fails".to_owned(),
+        (None, Health::None | Health::Starting | Health::Healthy) => {
+            match (task.status.exit_code, task.status.state) {
+                (Some(code), _) => format!("it ended with exit code {code}"),
+                (None, TaskState::Running) => {
+                    let minutes = READY_DEADLINE_MS / 60_000;
+                    format!("it was not ready after {minutes} minutes")
+                }
+                (None, state) => format!("it is {state}"),
+            }
+        }
+    };
+    format!("replica {} (task {}): {cause}", task.slot, task.id)
+}

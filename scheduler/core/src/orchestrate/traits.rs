@@ -1,0 +1,41 @@
+//! Questions about one task or specification that every part of orchestration asks.
+
+use model::{ServiceSpec, Task};
+
+use crate::{
+    cluster::{Cluster, Service, same_container, task_volumes, writable_volumes},
+    placement,
+};
+
+/// Whether a new task may run beside the one it replaces: not when both would write to the same
+/// data, listen on the same host port, or must never be two.
+pub fn starts_first(spec: &ServiceSpec) -> bool {
+    writable_volumes(spec).next().is_none()
+        && !spec.ports.iter().any(|port| port.published.is_some())
+        && !spec.strict_singleton
+}
+
+/// Whether the task may be made anew on another node when its own is down. Data stays where it is,
+/// and a strict singleton may still run where nobody can see it.
+pub fn is_movable(task: &Task) -> bool {
+    task.volumes.is_empty() && !task.spec.strict_singleton
+}
+
+/// Whether the task is what its service wants now, so that it need not be replaced.
+pub fn is_current(cluster: &Cluster, service: &Service, task: &Task) -> bool {
+    let least = service.slots.get(&task.slot).map(|slot| slot.least);
+    if least.is_some_and(|least| task.epoch < least) {
+        return false;
+    }
+    if task.spec_revision == service.spec_revision {
+        return true;
+    }
+    let spec = cluster.stack(&task.stack).and_then(|stack| stack.spec());
+    let same_data = spec.is_some_and(|spec| task_volumes(spec, &service.spec) == task.volumes);
+    // Constraints are asked again only when they changed: a label taken away moves nothing.
+    let node = task.node.and_then(|node| cluster.node(node));
+    let wanted = &service.spec.placement.constraints;
+    let may_stay = *wanted == task.spec.placement.constraints
+        || node.is_none_or(|node| wanted.iter().all(|wanted| placement::holds(wanted, node)));
+    same_data && may_stay && same_container(&task.spec, &service.spec)
+}

@@ -1,0 +1,223 @@
+//! Hard rules. A rule is one function, one [`Misfit`] and one line in [`FILTERS`]; it answers with
+//! the reason, never with `false`.
+
+use model::{
+    Desired, Liveness, NodeId, Shortfall, VolumeName,
+    spec::{Constraint, ConstraintKey, ConstraintOp, Port, Protocol},
+};
+use thiserror::Error;
+
+use crate::{
+    cluster::limits,
+    placement::{Ask, NodeView},
+};
+
+/// One hard rule.
+pub type Filter = fn(&Ask<'_>, &NodeView<'_, '_>) -> Result<(), Misfit>;
+
+/// All hard rules; the first that is broken is the reason shown.
+pub const FILTERS: &[Filter] = &[
+    is_there,
+    accepts_work,
+    engine_answers,
+    matches_constraints,
+    is_home_of_volumes,
+    below_replicas_per_node,
+    has_ports_free,
+    has_room,
+    below_task_limit,
+];
+
+/// Why a task cannot be on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Misfit {
+    /// It is no member.
+    #[error("is not a member any more")]
+    Gone,
+    /// No heartbeats.
+    #[error("is {}", .0.as_str())]
+    NotThere(Liveness),
+    /// It is cordoned.
+    #[error("is cordoned")]
+    Cordoned,
+    /// Its container engine does not answer.
+    #[error("its container engine does not answer")]
+    NoEngine,
+    /// A constraint does not hold.
+    #[error("{wanted} does not hold: {}", found(.wanted, .is.as_deref()))]
+    Constraint {
+        /// What is wanted.
+        wanted: Constraint,
+        /// What the node has.
+        is: Option<String>,
+    },
+    /// Data it needs lives on another node.
+    #[error("its volume `{volume}` lives on {home}")]
+    VolumeElsewhere {
+        /// The volume.
+        volume: VolumeName,
+        /// The name of its home.
+        home: String,
+        /// The home.
+        node: NodeId,
+    },
+    /// Enough replicas of the service are there.
+    #[error("already has {max} replicas of it, max_replicas_per_node")]
+    TooManyReplicas {
+        /// How many there may be.
+        max: u32,
+    },
+    /// A host port is taken.
+    #[error("port {port}/{} is taken by {holder}", .protocol.as_str())]
+    PortTaken {
+        /// Which port.
+        port: u16,
+        /// Its transport.
+        protocol: Protocol,
+        /// `STACK/SERVICE.N` of the task that has it.
+        holder: String,
+    },
+    /// A resource is short.
+    #[error(transparent)]
+    Short(#[from] Shortfall),
+    /// As many tasks as a node may have.
+    #[error("already has {max} tasks, the most a node may have")]
+    TooManyTasks {
+        /// How many there may be.
+        max: u32,
+    },
+}
+
+/// What a node has where a constraint wants something else.
+fn found(wanted: &Constraint, is: Option<&str>) -> String {
+    let what = match &wanted.key {
+        ConstraintKey::Id => "its id",
+        ConstraintKey::Hostname => "its name",
+        ConstraintKey::Arch => "its architecture",
+        ConstraintKey::Os => "its system",
+        ConstraintKey::Label(_) => "the label",
+    };
+    match is {
+        Some(is) => format!("{what} is {is}"),
+        None => format!("{what} is missing"),
+    }
+}
+
+impl Misfit {
+    /// The word scripts know it by.
+    pub const fn resource(&self) -> &'static str {
+        match self {
+            Self::Gone | Self::NotThere(_) | Self::Cordoned | Self::NoEngine => "node",
+            Self::Constraint { .. } => "constraint",
+            Self::VolumeElsewhere { .. } => "volume",
+            Self::TooManyReplicas { .. } => "replicas",
+            Self::PortTaken { .. } => "port",
+            Self::Short(Shortfall::Memory { .. }) => "memory",
+            Self::Short(Shortfall::Cpu { .. }) => "cpus",
+            Self::TooManyTasks { .. } => "tasks",
+        }
+    }
+}
+
+fn is_there(_: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    match view.room.node.liveness {
+        Liveness::Ready => Ok(()),
+        other @ (Liveness::Unreachable | Liveness::Down) => Err(Misfit::NotThere(other)),
+    }
+}
+
+fn accepts_work(_: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    if view.room.node.schedulable { Ok(()) } else { Err(Misfit::Cordoned) }
+}
+
+fn engine_answers(_: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    if view.room.node.inventory.engine_ready { Ok(()) } else { Err(Misfit::NoEngine) }
+}
+
+fn matches_constraints(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    let broken = |wanted: &&Constraint| !holds(wanted, view.room.node);
+    match ask.spec.placement.constraints.iter().find(broken) {
+        Some(wanted) => {
+            Err(Misfit::Constraint { wanted: wanted.clone(), is: value(wanted, view.room.node) })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether the node meets the constraint; a missing label equals nothing.
+pub(crate) fn holds(wanted: &Constraint, node: &model::Node) -> bool {
+    let equal = value(wanted, node).is_some_and(|value| value == wanted.value);
+    match wanted.op {
+        ConstraintOp::Equal => equal,
+        ConstraintOp::NotEqual => !equal,
+    }
+}
+
+fn value(wanted: &Constraint, node: &model::Node) -> Option<String> {
+    match &wanted.key {
+        ConstraintKey::Id => Some(node.id.to_string()),
+        ConstraintKey::Hostname => Some(node.name.to_string()),
+        ConstraintKey::Arch => Some(node.inventory.arch.clone()),
+        ConstraintKey::Os => Some(node.inventory.os.clone()),
+        ConstraintKey::Label(label) => node.labels.get(label).cloned(),
+    }
+}
+
+fn is_home_of_volumes(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    for (name, volume) in ask.volumes {
+        let home = view.fleet.home(&volume.engine_name);
+        if let Some(node) = home.filter(|home| *home != view.room.node.id) {
+            let (volume, home) = (name.clone(), view.fleet.name(node));
+            return Err(Misfit::VolumeElsewhere { volume, home, node });
+        }
+    }
+    Ok(())
+}
+
+fn below_replicas_per_node(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    let Some(max) = ask.spec.placement.max_replicas_per_node else { return Ok(()) };
+    // One that stops, or that this task takes over from, does not count: it goes.
+    let others = view.room.tasks.values().filter(|(other, desired)| {
+        *desired != Desired::Stop && other.same_service(ask) && other.slot != ask.slot
+    });
+    let there = u32::try_from(others.count()).unwrap_or(u32::MAX);
+    if there < max { Ok(()) } else { Err(Misfit::TooManyReplicas { max }) }
+}
+
+fn has_ports_free(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    for port in ask.spec.ports.iter().filter(|port| port.published.is_some()) {
+        let holder = view.room.tasks.values().find(|(other, _)| {
+            other.task != ask.task && other.spec.ports.iter().any(|taken| clash(port, taken))
+        });
+        if let Some((other, _)) = holder {
+            return Err(Misfit::PortTaken {
+                port: port.published.unwrap_or_default(),
+                protocol: port.protocol,
+                holder: format!("{}/{}.{}", other.stack, other.service, other.slot),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether two published ports cannot be on one node.
+fn clash(one: &Port, other: &Port) -> bool {
+    let everywhere = |port: &Port| {
+        matches!(port.host_ip.as_deref(), None | Some("" | "0.0.0.0" | "::" | "[::]"))
+    };
+    one.published.is_some()
+        && one.published == other.published
+        && one.protocol == other.protocol
+        && (one.host_ip == other.host_ip || everywhere(one) || everywhere(other))
+}
+
+fn has_room(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    view.room.free_for(ask.task).after(ask.reserved())?;
+    Ok(())
+}
+
+fn below_task_limit(_: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    let max = limits::MAX_TASKS_PER_NODE;
+    let there = u32::try_from(view.room.tasks.len()).unwrap_or(u32::MAX);
+    if there < max { Ok(()) } else { Err(Misfit::TooManyTasks { max }) }
+}

@@ -1,0 +1,31 @@
+//! Which node a task goes to, and why not another.
+//!
+//! **Invariant:** what [`fits`] refuses is never placed: the same function answers the planner, the
+//! log when it takes the plan, and the person who asks why.
+
+mod filter;
+mod fixes;
+mod fleet;
+mod place;
+mod repair;
+mod score;
+mod verdict;
+
+use model::{NodeId, Task};
+
+pub(crate) use filter::holds;
+pub use filter::{FILTERS, Filter, Misfit};
+pub use fixes::fixes;
+pub use fleet::{Ask, Fleet, NodeView, Room};
+pub(crate) use place::labels_wanted;
+pub use place::{Placed, place};
+pub use score::Score;
+pub use verdict::verdicts;
+
+use crate::cluster::Cluster;
+
+/// Whether the task could be on that node as the cluster is now.
+pub fn fits(cluster: &Cluster, task: &Task, node: NodeId) -> Result<(), Misfit> {
+    let fleet = Fleet::single(cluster, node);
+    fleet.fits(&Ask::of(task), node)
+}

@@ -1,0 +1,89 @@
+//! A verdict for every node, in words and amounts.
+
+use model::{Shortfall, view::Verdict};
+
+use crate::{
+    cluster::limits,
+    placement::{Ask, Fleet, Misfit, Score},
+};
+
+/// Why a node was or was not chosen, for every node: the best first, those that do not fit last,
+/// the nearest misses before the others. At most [`limits::MAX_VERDICTS`].
+pub fn verdicts(fleet: &Fleet<'_>, ask: &Ask<'_>, scores: &[Score]) -> Vec<Verdict> {
+    let best = scores.first();
+    let fitting = scores.iter().map(|score| fitting(fleet, score, best));
+    let mut others: Vec<_> = fleet
+        .rooms()
+        .keys()
+        .filter(|node| !scores.iter().any(|score| score.node == **node))
+        .filter_map(|node| Some((fleet.name(*node), fleet.fits(ask, *node).err()?)))
+        .collect();
+    others.sort_by_key(|(_, why)| distance(why));
+    let others = others.into_iter().map(|(node, why)| misfitting(node, &why));
+    fitting.chain(others).take(limits::MAX_VERDICTS).collect()
+}
+
+fn fitting(fleet: &Fleet<'_>, score: &Score, best: Option<&Score>) -> Verdict {
+    let left = format!("leaves {} free", score.left);
+    let reason = match best {
+        Some(best) if best != score => {
+            format!("fits, {left}; {} is better: {}", fleet.name(best.node), best.advantage(score))
+        }
+        Some(_) | None => format!("fits best, {left}"),
+    };
+    Verdict {
+        node: fleet.name(score.node),
+        fits: true,
+        reason,
+        resource: None,
+        needed: None,
+        free: None,
+        short: None,
+        score: Some(score.numbers()),
+    }
+}
+
+fn misfitting(node: String, why: &Misfit) -> Verdict {
+    let (needed, free) = amounts(why).unzip();
+    Verdict {
+        node,
+        fits: false,
+        reason: why.to_string(),
+        resource: Some(why.resource().to_owned()),
+        needed,
+        free,
+        short: needed.zip(free).map(|(needed, free)| needed.saturating_sub(free)),
+        score: None,
+    }
+}
+
+/// Needed and free, in bytes or thousandths of a CPU.
+const fn amounts(why: &Misfit) -> Option<(u64, u64)> {
+    match why {
+        Misfit::Short(Shortfall::Memory { needed, free }) => Some((needed.0, free.0)),
+        Misfit::Short(Shortfall::Cpu { needed, free }) => Some((needed.0, free.0)),
+        Misfit::Gone
+        | Misfit::NotThere(_)
+        | Misfit::Cordoned
+        | Misfit::NoEngine
+        | Misfit::Constraint { .. }
+        | Misfit::VolumeElsewhere { .. }
+        | Misfit::TooManyReplicas { .. }
+        | Misfit::PortTaken { .. }
+        | Misfit::TooManyTasks { .. } => None,
+    }
+}
+
+/// How far from fitting: a little memory short first, another kind of machine last.
+fn distance(why: &Misfit) -> (u8, u64) {
+    let missing = amounts(why).map_or(0, |(needed, free)| needed.saturating_sub(free));
+    let kind = match why {
+        Misfit::Short(_) => 0,
+        Misfit::PortTaken { .. } | Misfit::TooManyReplicas { .. } => 1,
+        Misfit::TooManyTasks { .. } | Misfit::Cordoned => 2,
+        Misfit::NoEngine | Misfit::NotThere(_) => 3,
+        Misfit::VolumeElsewhere { .. } | Misfit::Constraint { .. } => 4,
+        Misfit::Gone => 5,
+    };
+    (kind, missing)
+}

@@ -1,0 +1,134 @@
+//! The table of contents of every decision: which rooms are asked, in which order.
+
+use std::collections::BTreeSet;
+
+use model::{Liveness, NodeId, Revision, TaskId, Timestamp, event::Severity, task::Decision};
+
+use crate::{
+    cluster::{Change, Cluster, Stack, limits},
+    liveness::{self, Heartbeats},
+    orchestrate,
+    placement::{self, Ask, Fleet, Placed},
+};
+
+/// Rounds of orchestration and placement in one plan. Each acts on the outcome of the one before;
+/// three are the most any case needs, the others are for surprises.
+const MAX_ROUNDS: u32 = 8;
+
+/// What should change now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a plan that is not proposed changes nothing"]
+pub struct Plan {
+    /// The cluster revision it was made on.
+    pub basis: Revision,
+    /// The changes, in order: each may build on those before it.
+    pub changes: Vec<Change>,
+    /// Nodes that came or went; to be proposed before the changes, which count on it.
+    pub liveness: Vec<(NodeId, Liveness)>,
+    /// Why.
+    pub report: PlanReport,
+    /// The earliest time at which planning again may say something else with no new entry.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// Why a plan is as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlanReport {
+    /// What was found out for each task that asked for a node: the last word on each.
+    pub placed: Vec<Placed>,
+}
+
+impl Plan {
+    /// Whether nothing is to be proposed.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.liveness.is_empty()
+    }
+}
+
+/// Decides what should change. Taking the changes and planning again at the same time gives none.
+pub fn plan(cluster: &Cluster, beats: &Heartbeats, now: Timestamp) -> Plan {
+    let (liveness, mut wake_at) = liveness::transitions(cluster, beats, now);
+    let mut draft = cluster.draft();
+    draft.assume_liveness(now, &liveness);
+    let mut changes = Vec::new();
+    let mut report = PlanReport::default();
+    for _ in 0..MAX_ROUNDS {
+        let steps = orchestrate::orchestrate(&draft, now);
+        let mut round = steps.changes;
+        draft.take_changes(now, &round);
+        let (placing, placed) = place(&draft, cluster.revision(), now);
+        draft.take_changes(now, &placing);
+        report.placed = placed;
+        round.extend(placing);
+        let yielding = yield_room(&draft);
+        draft.take_changes(now, &yielding);
+        round.extend(yielding);
+        wake_at = [wake_at, steps.wake_at].into_iter().flatten().min();
+        if round.is_empty() {
+            break;
+        }
+        changes.extend(round);
+        if changes.len() >= limits::MAX_CHANGES {
+            changes.truncate(limits::MAX_CHANGES);
+            wake_at = Some(now);
+            break;
+        }
+    }
+    Plan { basis: cluster.revision(), changes, liveness, report, wake_at }
+}
+
+/// Gives pending tasks their nodes.
+fn place(cluster: &Cluster, revision: Revision, at: Timestamp) -> (Vec<Change>, Vec<Placed>) {
+    let asks: Vec<Ask<'_>> = cluster.pending().map(Ask::of).collect();
+    if asks.is_empty() {
+        return (Vec::new(), Vec::new());
+    }
+    let mut fleet = Fleet::of(cluster);
+    let placed = placement::place(&mut fleet, &asks, &labels(cluster));
+    let changes = placed.iter().filter_map(|held| {
+        let decision = Decision { at, revision, verdicts: held.verdicts.clone() };
+        Some(Change::Place { task: held.task, node: held.node?, decision })
+    });
+    (changes.collect(), placed)
+}
+
+/// The labels some service wants: nodes that carry them are kept free where possible.
+pub(crate) fn labels(cluster: &Cluster) -> BTreeSet<String> {
+    let services = cluster.stacks().values().flat_map(Stack::wanted);
+    placement::labels_wanted(services.map(|(_, service)| &*service.spec))
+}
+
+/// Where a new task fits nowhere while its predecessor runs, but would where that one is, the old
+/// one stops first. It never stops for a task that would not fit then.
+fn yield_room(cluster: &Cluster) -> Vec<Change> {
+    let mut fleet = Fleet::of(cluster);
+    let mut changes = Vec::new();
+    for (old, new) in orchestrate::waiting_pairs(cluster) {
+        let Some(node) = old.node else { continue };
+        if !orchestrate::may_start(cluster, new) {
+            continue;
+        }
+        let Some(former) = fleet.take_away(old.id, node) else { continue };
+        if fleet.fits(&Ask::of(new), node).is_err() {
+            fleet.put(former, node);
+            continue;
+        }
+        fleet.put(Ask::of(new), node);
+        changes.push(Change::SetDesired { task: old.id, desired: model::Desired::Stop });
+        if orchestrate::starts_first(&new.spec) {
+            changes.push(stop_first(old.id, cluster.node_name(node)));
+        }
+    }
+    changes
+}
+
+fn stop_first(task: TaskId, node: String) -> Change {
+    Change::Note {
+        severity: Severity::Warning,
+        kind: "stop-first".to_owned(),
+        task,
+        message: format!(
+            "stops before its successor starts: {node} has no room for both, and no other node has"
+        ),
+    }
+}

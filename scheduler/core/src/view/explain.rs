@@ -1,0 +1,98 @@
+//! `explain`: why a task is, or is not, where it is.
+
+use std::cmp::Reverse;
+
+use model::{
+    Desired, ServiceName, StackName, Task, TaskId, TaskState, Timestamp,
+    view::{ExplainView, ReplicaPlacement},
+};
+
+use crate::{
+    cluster::{Cluster, Rejection, Service},
+    placement::{Ask, Fleet, fixes, verdicts},
+    view::tasks::waiting_for,
+};
+
+/// Why the replicas of a service, or one of them, are where they are. A placed task answers with
+/// what was decided then, a pending one with what stands against each node now.
+pub fn explain(
+    cluster: &Cluster,
+    stack: &StackName,
+    service: &ServiceName,
+    slot: Option<u32>,
+    now: Timestamp,
+) -> Result<Vec<ExplainView>, Rejection> {
+    let held = cluster.stack(stack).ok_or_else(|| Rejection::UnknownStack(stack.clone()))?;
+    let unknown = || Rejection::UnknownService { stack: stack.clone(), service: service.clone() };
+    let known = held.services().get(service).ok_or_else(unknown)?;
+    let mut tasks: Vec<&Task> = cluster
+        .tasks_of(stack)
+        .filter(|task| task.service == *service && slot.is_none_or(|slot| slot == task.slot))
+        .filter(|task| !(task.desired == Desired::Stop && task.status.state.is_over()))
+        .collect();
+    tasks.sort_by_key(|task| (task.slot, Reverse(task.epoch)));
+    if let Some(slot) = slot.filter(|slot| tasks.is_empty() && outside(*slot, known)) {
+        let replicas = known.spec.replicas;
+        let (stack, service) = (stack.clone(), service.clone());
+        return Err(Rejection::UnknownReplica { stack, service, slot, replicas });
+    }
+    Ok(tasks.into_iter().map(|task| view(cluster, known, task, now)).collect())
+}
+
+fn outside(slot: u32, service: &Service) -> bool {
+    slot == 0 || slot > service.spec.replicas
+}
+
+fn view(cluster: &Cluster, service: &Service, task: &Task, now: Timestamp) -> ExplainView {
+    let decided = task.decision.as_ref();
+    let pending = task.node.is_none();
+    let failure = task.status.failure.as_ref().map(|failure| failure.message.clone());
+    let gave_up = service.failed.as_ref().map(|failed| {
+        format!("the change to revision {} was given up: {}", failed.revision, failed.reason)
+    });
+    ExplainView {
+        placement: replica_placement(cluster, task),
+        task: Some(task.id.to_string()),
+        decided_at: decided.map_or(now, |decision| decision.at).to_rfc3339().into(),
+        revision: decided.map_or(cluster.revision(), |decision| decision.revision).0.into(),
+        state: task.status.state.to_string(),
+        error: waiting_for(cluster, task)
+            .filter(|_| pending)
+            .or(failure)
+            .or_else(|| waiting_for(cluster, task).or(gave_up)),
+    }
+}
+
+/// Where one task goes, and why.
+pub(super) fn replica_placement(cluster: &Cluster, task: &Task) -> ReplicaPlacement {
+    let resources = task.spec.resources.reserved;
+    let (verdicts, fixes) = match (&task.node, &task.decision) {
+        (Some(_), Some(decision)) => (decision.verdicts.clone(), Vec::new()),
+        _ => {
+            let (fleet, _) = fleet_for(cluster, task);
+            let ask = Ask::of(task);
+            (verdicts(&fleet, &ask, &[]), fixes(&fleet, &ask))
+        }
+    };
+    ReplicaPlacement {
+        service: task.service.to_string(),
+        replica: task.slot,
+        node: task.node.map(|node| cluster.node_name(node)),
+        memory: resources.memory,
+        cpus: resources.cpu,
+        verdicts,
+        fixes,
+    }
+}
+
+/// The fleet as a pending task meets it: the task it replaces makes room for it.
+pub(super) fn fleet_for<'a>(cluster: &'a Cluster, task: &Task) -> (Fleet<'a>, Option<TaskId>) {
+    let mut fleet = Fleet::of(cluster);
+    let predecessor = cluster.tasks_of_replica(task).find(|other| {
+        other.epoch < task.epoch && other.holds_resources() && other.status.state != TaskState::Lost
+    });
+    if let Some((old, node)) = predecessor.and_then(|old| Some((old, old.node?))) {
+        fleet.take_away(old.id, node);
+    }
+    (fleet, predecessor.map(|old| old.id))
+}

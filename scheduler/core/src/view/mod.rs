@@ -1,0 +1,42 @@
+//! Answers to people and scripts, all made from the cluster and what the leader knows besides.
+
+mod explain;
+mod nodes;
+mod preview;
+mod rollout;
+mod stacks;
+mod status;
+mod tasks;
+
+use std::collections::BTreeMap;
+
+use model::{Bytes, TaskId, Timestamp, task::Telemetry};
+
+pub use explain::explain;
+pub use nodes::{nodes, placement};
+pub use preview::plan_view;
+pub use rollout::{RolloutView, rollout};
+pub use stacks::{events, history, stacks, tokens};
+pub use status::status;
+pub use tasks::tasks;
+
+/// What is known besides the log, and the time of the question.
+#[derive(Debug, Clone, Copy)]
+pub struct Soft<'a> {
+    /// The last telemetry of each task.
+    pub telemetry: &'a BTreeMap<TaskId, Telemetry>,
+    /// The time of the question.
+    pub now: Timestamp,
+}
+
+impl Soft<'_> {
+    /// Nothing is known besides the log.
+    pub const fn none(now: Timestamp) -> Self {
+        static NONE: BTreeMap<TaskId, Telemetry> = BTreeMap::new();
+        Soft { telemetry: &NONE, now }
+    }
+
+    fn memory_used(&self, task: TaskId) -> Option<Bytes> {
+        self.telemetry.get(&task)?.memory_used
+    }
+}

@@ -1,0 +1,243 @@
+//! `plan`: what applying a stack would come to. The stack is applied to a copy, the leader's own
+//! decisions are made on it, and agents are imagined that do what they are told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{
+    Desired, Health, Liveness, Node, NodeId, StackSpec, Task, TaskId, TaskReport, TaskState,
+    TaskStatus, Timestamp,
+    spec::{Condition, MemoryBasis},
+    view::{PlanNode, PlanView},
+};
+
+use crate::{
+    cluster::{Cluster, Command, Entry, Outcome, Rejection},
+    liveness::{Heartbeats, Thresholds},
+    orchestrate::{self, MIN_READY_MS},
+    plan::plan,
+    view::{explain::replica_placement, stacks::changes},
+};
+
+/// Plans made before the preview ends though something still moves: a service of many replicas is
+/// replaced one after the other, each in a few.
+const MAX_STEPS: u32 = 400;
+
+/// What applying the stack would do; nothing is changed.
+pub fn plan_view(
+    cluster: &Cluster,
+    spec: &StackSpec,
+    now: Timestamp,
+) -> Result<PlanView, Rejection> {
+    let before = cluster.stack(&spec.name).and_then(|stack| stack.spec()).cloned();
+    let mut draft = cluster.draft();
+    let command = Command::ApplyStack { spec: spec.clone(), basis: None };
+    let applied = draft.apply(&Entry { at: now, request: None, command });
+    let revision = match applied.result? {
+        Outcome::Stack(revision) => revision,
+        Outcome::Done
+        | Outcome::Unchanged
+        | Outcome::Node(_)
+        | Outcome::Token(_)
+        | Outcome::Planned { .. } => {
+            draft.stack(&spec.name).map(|s| s.revision()).unwrap_or_default()
+        }
+    };
+    let (ends, settled) = play(&mut draft, now);
+    let mut warnings = warnings(cluster, &draft, spec, &ends);
+    if !settled {
+        warnings.push(format!(
+            "only the first {MAX_STEPS} steps were looked at: what is shown is on its way, not the end"
+        ));
+    }
+    let mut tasks: Vec<&Task> = draft.tasks_of(&spec.name).filter(|task| stays(task)).collect();
+    tasks.sort_by_key(|task| (&task.service, task.slot, task.epoch));
+    let unplaced = tasks.iter().filter(|task| task.node.is_none()).count();
+    Ok(PlanView {
+        stack: spec.name.to_string(),
+        revision: revision.0,
+        changes: changes(before.as_deref(), spec),
+        placements: tasks.iter().map(|task| replica_placement(&draft, task)).collect(),
+        nodes: nodes(cluster, &draft),
+        unplaced: u32::try_from(unplaced).unwrap_or(u32::MAX),
+        warnings,
+    })
+}
+
+fn stays(task: &Task) -> bool {
+    task.desired != Desired::Stop
+}
+
+/// Tasks that stopped before their successor ran, though they need not by their specification.
+type Ends = BTreeSet<TaskId>;
+
+/// Plans and obeys until nothing moves. Answers who stopped for want of room, and whether it ended.
+fn play(draft: &mut Cluster, now: Timestamp) -> (Ends, bool) {
+    let mut ends = Ends::new();
+    // Nobody is missed while time is only imagined.
+    let patient = Thresholds { heartbeat: 1_000, unreachable: u64::MAX, down: u64::MAX };
+    let beats = Heartbeats::new(now).with_thresholds(patient);
+    let mut at = now;
+    for _ in 0..MAX_STEPS {
+        let planned = plan(draft, &beats, at);
+        let refused = draft.take_changes(at, &planned.changes);
+        for change in &planned.changes {
+            if let crate::Change::Note { kind, task, .. } = change
+                && kind == "stop-first"
+            {
+                ends.insert(*task);
+            }
+        }
+        at = at.plus_millis(MIN_READY_MS);
+        let moved = obey(draft, at);
+        if !moved && (planned.changes.is_empty() || refused.len() == planned.changes.len()) {
+            return (ends, true);
+        }
+    }
+    (ends, false)
+}
+
+/// Lets every node that is there do what it is told; answers whether anything changed.
+fn obey(draft: &mut Cluster, at: Timestamp) -> bool {
+    let mut reports: BTreeMap<NodeId, Vec<TaskReport>> = BTreeMap::new();
+    for task in draft.tasks().values() {
+        let node = task.node.and_then(|node| draft.node(node));
+        let Some(node) = node.filter(|node| node.liveness == Liveness::Ready) else { continue };
+        if let Some(status) = next_status(task, is_awaited(draft, task), at) {
+            reports.entry(node.id).or_default().push(TaskReport { task: task.id, status });
+        }
+    }
+    let mut moved = false;
+    for (node, reports) in reports {
+        for some in reports.chunks(crate::cluster::limits::MAX_REPORTS) {
+            let command = Command::ReportTasks { node, reports: some.to_vec() };
+            let applied = draft.apply(&Entry { at, request: None, command });
+            moved |= applied.result == Ok(Outcome::Done);
+        }
+    }
+    moved
+}
+
+/// Whether somebody waits for the task's service to complete: then it is a job, and jobs end.
+fn is_awaited(draft: &Cluster, task: &Task) -> bool {
+    let spec = draft.stack(&task.stack).and_then(|stack| stack.spec());
+    spec.into_iter().flat_map(|spec| spec.services.values()).any(|other| {
+        let waits = other.depends_on.get(&task.service);
+        waits.is_some_and(|waits| waits.condition == Condition::Completed)
+    })
+}
+
+fn next_status(task: &Task, is_job: bool, at: Timestamp) -> Option<TaskStatus> {
+    let over = task.status.state.is_over();
+    let to = match task.desired {
+        Desired::Run if !over && is_job => TaskState::Stopped,
+        Desired::Run if !over && !task.is_ready() => TaskState::Running,
+        Desired::Stop if !over => TaskState::Stopped,
+        Desired::Prepare | Desired::Run | Desired::Stop => return None,
+    };
+    let checked = task.spec.healthcheck.is_some() && to == TaskState::Running;
+    let awaited_exit = (to == TaskState::Stopped).then_some(0);
+    Some(TaskStatus {
+        state: to,
+        sequence: task.status.sequence.saturating_add(1),
+        health: if checked { Health::Healthy } else { Health::None },
+        exit_code: awaited_exit,
+        started_at: Some(at),
+        ..task.status.clone()
+    })
+}
+
+fn nodes(before: &Cluster, after: &Cluster) -> Vec<PlanNode> {
+    let reserved = |cluster: &Cluster, node: &Node| {
+        let tasks = cluster.tasks_on(node.id).filter(|task| task.holds_resources());
+        tasks.map(|task| task.spec.resources.reserved.memory).sum()
+    };
+    let mut nodes: Vec<&Node> = after.nodes().values().collect();
+    nodes.sort_by_key(|node| &node.name);
+    let rows = nodes.into_iter().map(|node| {
+        let mut tasks: Vec<String> = after
+            .tasks_on(node.id)
+            .filter(|task| task.holds_resources())
+            .map(|task| format!("{}/{}.{}", task.stack, task.service, task.slot))
+            .collect();
+        tasks.sort();
+        let allocatable = node.inventory.allocatable().memory;
+        let reserved_after: model::Bytes = reserved(after, node);
+        PlanNode {
+            name: node.name.to_string(),
+            allocatable,
+            reserved_before: reserved(before, node),
+            reserved_after,
+            free_after: allocatable.saturating_sub(reserved_after),
+            tasks,
+        }
+    });
+    rows.collect()
+}
+
+fn warnings(before: &Cluster, after: &Cluster, spec: &StackSpec, ends: &Ends) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (name, service) in &spec.services {
+        if service.resources.basis == MemoryBasis::Assumed {
+            let assumed = service.resources.reserved.memory;
+            warnings.push(format!(
+                "{name} says nothing about memory: {assumed} are assumed, as reservation and as limit"
+            ));
+        }
+        let last = before.service(&spec.name, name).and_then(|known| known.failed.as_ref());
+        if let Some(failed) = last {
+            warnings.push(format!("{name} failed last time: {}; it is tried again", failed.reason));
+        }
+    }
+    let replaced = |task: &&Task| {
+        let successor = after.tasks_of_replica(task).any(|new| new.epoch > task.epoch);
+        let serves = task.desired != Desired::Stop && !task.status.state.is_over();
+        task.stack == spec.name && serves && successor && task.node.is_some()
+    };
+    let mut said = BTreeSet::new();
+    for task in before.tasks().values().filter(replaced) {
+        if ends.contains(&task.id) {
+            let node = task.node.map(|node| before.node_name(node)).unwrap_or_default();
+            warnings.push(format!(
+                "{}.{} stops before its successor starts: {node} has no room for both",
+                task.service, task.slot
+            ));
+        } else if let Some(new) = spec.services.get(&task.service)
+            && !orchestrate::starts_first(new)
+            && said.insert(&task.service)
+        {
+            warnings.push(format!(
+                "{} is down for a moment while it is replaced: it {}",
+                task.service,
+                alone_because(new)
+            ));
+        }
+    }
+    warnings.extend(after.nodes().values().filter_map(|node| burst(before, after, node)));
+    warnings
+}
+
+fn alone_because(spec: &model::ServiceSpec) -> &'static str {
+    if spec.strict_singleton {
+        "must never run twice"
+    } else if spec.ports.iter().any(|port| port.published.is_some()) {
+        "publishes a host port"
+    } else {
+        "writes to a volume"
+    }
+}
+
+/// Limits beyond what the node has: allowed, but all at once would not fit.
+fn burst(before: &Cluster, after: &Cluster, node: &Node) -> Option<String> {
+    let limits = |cluster: &Cluster| {
+        let tasks = cluster.tasks_on(node.id).filter(|task| task.holds_resources());
+        tasks.map(|task| task.spec.resources.memory_limit).sum::<model::Bytes>()
+    };
+    let (was, is) = (limits(before), limits(after));
+    let offers = node.inventory.allocatable().memory;
+    (is > offers && is != was).then(|| {
+        let name = &node.name;
+        format!(
+            "limits on {name} add up to {is}, it offers {offers}: not all can use theirs at once"
+        )
+    })
+}

@@ -1,0 +1,206 @@
+//! `status`: every problem there is, with its cause, since when, and what to do.
+
+use std::collections::BTreeMap;
+
+use model::{
+    Desired, Health, Liveness, Node, Task, TaskState, Timestamp,
+    task::Cause,
+    view::{Problem, StatusView},
+};
+
+use crate::{
+    cluster::{
+        Cluster,
+        invariants::{self, Violation},
+    },
+    orchestrate,
+    view::{Soft, explain::replica_placement, tasks::waiting_for},
+};
+
+/// Problems listed; a screen holds fewer.
+const MAX_PROBLEMS: usize = 200;
+/// Restarts from which a task is said to crash again and again.
+const CRASH_LOOP: u32 = 3;
+
+/// The cluster on one screen. `leader` and `schedulers` are for the scheduler to fill in.
+pub fn status(cluster: &Cluster, soft: &Soft<'_>) -> StatusView {
+    let mut nodes = BTreeMap::new();
+    for node in cluster.nodes().values() {
+        tally(&mut nodes, node.liveness.as_str());
+    }
+    let mut tasks = BTreeMap::new();
+    let shown = cluster
+        .tasks()
+        .values()
+        .filter(|task| !(task.desired == Desired::Stop && task.status.state.is_over()));
+    for task in shown {
+        tally(&mut tasks, task.status.state.as_str());
+    }
+    let mut problems = Vec::new();
+    if cluster.nodes().is_empty() {
+        problems.push(Problem {
+            what: "no node has joined".to_owned(),
+            cause: "nothing can be placed".to_owned(),
+            since: None,
+            fix:
+                "make a token with `sisoctl token create --role node` and start siso-agent with it"
+                    .to_owned(),
+        });
+    }
+    problems.extend(cluster.nodes().values().filter_map(node_problem));
+    problems.extend(cluster.nodes().values().filter_map(disk_problem));
+    problems
+        .extend(invariants::overbooked(cluster).iter().filter_map(|over| shrunk(cluster, over)));
+    problems.extend(gave_up(cluster));
+    let of_tasks = cluster.tasks().values().filter_map(|task| task_problem(cluster, soft, task));
+    problems.extend(of_tasks);
+    problems.truncate(MAX_PROBLEMS);
+    StatusView {
+        cluster: cluster.name().to_owned(),
+        healthy: problems.is_empty(),
+        leader: None,
+        schedulers: Vec::new(),
+        nodes,
+        tasks,
+        problems,
+    }
+}
+
+fn tally(counts: &mut BTreeMap<String, u32>, word: &str) {
+    let count = counts.entry(word.to_owned()).or_default();
+    *count = count.saturating_add(1);
+}
+
+fn node_problem(node: &Node) -> Option<Problem> {
+    let name = &node.name;
+    let since = Some(node.since.to_rfc3339());
+    if node.liveness != Liveness::Ready {
+        return Some(Problem {
+            what: format!("node {name} is {}", node.liveness.as_str()),
+            cause: "no heartbeat arrives from its agent".to_owned(),
+            since,
+            fix: format!(
+                "check that {name} is on, that siso-agent runs there and that it reaches the scheduler"
+            ),
+        });
+    }
+    (!node.inventory.engine_ready).then(|| Problem {
+        what: format!("the container engine of {name} does not answer"),
+        cause: "the agent is there, its engine is not; what runs there is unknown".to_owned(),
+        since: None,
+        fix: format!("start the engine on {name} (`colima start` or `systemctl start docker`)"),
+    })
+}
+
+fn disk_problem(node: &Node) -> Option<Problem> {
+    let (size, free) = (node.inventory.disk, node.inventory.disk_free);
+    // Below a tenth free, one large image may fill it.
+    let low = size.0 > 0 && free.0 < size.0.checked_div(10).unwrap_or(0);
+    low.then(|| Problem {
+        what: format!("the disk of {} is nearly full", node.name),
+        cause: format!("{free} of {size} are free"),
+        since: None,
+        fix: format!("remove unused images on {} (`docker image prune -a`)", node.name),
+    })
+}
+
+fn shrunk(cluster: &Cluster, violation: &Violation) -> Option<Problem> {
+    let Violation::Overbooked { node, reserved, allocatable } = violation else { return None };
+    let name = cluster.node_name(*node);
+    Some(Problem {
+        what: format!("node {name} is overbooked"),
+        cause: format!(
+            "its tasks reserve {reserved}, it offers {allocatable} since its memory changed"
+        ),
+        since: None,
+        fix: format!("give {name} its memory back, or scale something down that runs there"),
+    })
+}
+
+fn gave_up(cluster: &Cluster) -> Vec<Problem> {
+    let services = cluster.stacks().iter().flat_map(|(stack, held)| {
+        held.wanted().filter_map(move |(name, service)| {
+            let failed = service.failed.as_ref()?;
+            Some(Problem {
+                what: format!(
+                    "the change of {stack}/{name} to revision {} was given up",
+                    failed.revision
+                ),
+                cause: failed.reason.clone(),
+                since: Some(failed.at.to_rfc3339()),
+                fix: format!("apply a corrected file, or `sisoctl stack rollback {stack}`"),
+            })
+        })
+    });
+    services.collect()
+}
+
+fn task_problem(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> Option<Problem> {
+    if task.desired == Desired::Stop {
+        return stuck(soft, task);
+    }
+    let name = format!("{}/{}.{}", task.stack, task.service, task.slot);
+    let target = format!("{}/{}", task.stack, task.service);
+    let why = task.status.failure.as_ref();
+    let cause = why.map_or_else(|| "it said nothing more".to_owned(), |held| held.message.clone());
+    let oom = why.is_some_and(|held| held.cause == Cause::OutOfMemory);
+    let problem = |what: String, cause: String, fix: String| {
+        Some(Problem { what, cause, since: Some(task.since.to_rfc3339()), fix })
+    };
+    let fix = if oom {
+        format!("raise deploy.resources.limits.memory of {}", task.service)
+    } else {
+        format!("see `sisoctl logs {target}`, correct it and apply again")
+    };
+    if task.node.is_none() {
+        let fixes = replica_placement(cluster, task).fixes;
+        let fix = fixes.into_iter().next().unwrap_or_else(|| "wait: it is being placed".to_owned());
+        let cause = waiting_for(cluster, task).unwrap_or_default();
+        return problem(format!("{name} is pending"), cause, fix);
+    }
+    let node = task.node.and_then(|node| cluster.node(node));
+    let down = node.filter(|node| node.liveness == Liveness::Down);
+    if let Some(down) = down.filter(|_| !task.status.state.is_over()) {
+        let cause = waiting_for(cluster, task).unwrap_or_default();
+        return problem(
+            format!("{name} is out of reach"),
+            cause,
+            format!("bring {} back", down.name),
+        );
+    }
+    let waits = orchestrate::waits_for(cluster, task).filter(|_| task.desired == Desired::Prepare);
+    if let Some(waits) = waits.filter(|waits| waits.hopeless.is_some()) {
+        let fix = format!("correct {} first", waits.on);
+        return problem(format!("{name} cannot start"), format!("it {waits}"), fix);
+    }
+    let ended_badly = task.status.state == TaskState::Stopped
+        && task.status.exit_code.is_some_and(|code| code != 0);
+    if task.status.state == TaskState::Failed || ended_badly {
+        problem(format!("{name} failed"), cause, fix)
+    } else if task.status.health == Health::Unhealthy {
+        problem(format!("{name} is unhealthy"), cause, fix)
+    } else if task.status.restarts >= CRASH_LOOP && !task.is_ready() {
+        let what = format!("{name} was started again {} times", task.status.restarts);
+        problem(what, cause, fix)
+    } else {
+        // An image that cannot be fetched, a start that is refused: tried again, but worth a look.
+        let early = matches!(task.status.state, TaskState::Preparing | TaskState::Starting);
+        why.filter(|_| early)?;
+        problem(format!("{name} does not get on"), cause, fix)
+    }
+}
+
+/// A stop that takes far longer than it was given.
+fn stuck(soft: &Soft<'_>, task: &Task) -> Option<Problem> {
+    /// Beyond the grace period: the engine kills at once, so this is an engine that hangs.
+    const PATIENCE_MS: u64 = 60_000;
+    let stopping = task.status.state == TaskState::Stopping;
+    let over =
+        soft.now.millis_since(task.since) > task.spec.stop_grace_ms.saturating_add(PATIENCE_MS);
+    (stopping && over).then(|| Problem {
+        what: format!("{}/{}.{} does not stop", task.stack, task.service, task.slot),
+        cause: "its stop grace period is long over".to_owned(),
+        since: Some(Timestamp::to_rfc3339(task.since)),
+        fix: "look at the container engine of its node".to_owned(),
+    })
+}

@@ -1,0 +1,96 @@
+//! `ps`.
+
+use model::{
+    Bytes, Desired, Liveness, StackName, Task, TaskState,
+    view::{PullProgress, TaskRow},
+};
+
+use crate::{cluster::Cluster, orchestrate, placement, view::Soft};
+
+/// The tasks of one stack, or of all: by stack, service, replica, the newest task first. Tasks that
+/// ended and were replaced are not among them.
+pub fn tasks(cluster: &Cluster, soft: &Soft<'_>, stack: Option<&StackName>) -> Vec<TaskRow> {
+    let mut shown: Vec<&Task> = cluster
+        .tasks()
+        .values()
+        .filter(|task| stack.is_none_or(|stack| *stack == task.stack))
+        .filter(|task| !(task.desired == Desired::Stop && task.status.state.is_over()))
+        .collect();
+    shown
+        .sort_by_key(|task| (&task.stack, &task.service, task.slot, std::cmp::Reverse(task.epoch)));
+    shown.into_iter().map(|task| row(cluster, soft, task)).collect()
+}
+
+fn row(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> TaskRow {
+    let pull = soft.telemetry.get(&task.id).and_then(|known| known.pull);
+    let preparing = task.status.state == TaskState::Preparing;
+    TaskRow {
+        stack: task.stack.to_string(),
+        service: task.service.to_string(),
+        replica: task.slot,
+        task: task.id.to_string(),
+        node: task.node.map(|node| cluster.node_name(node)),
+        desired: task.desired.as_str().to_owned(),
+        state: task.status.state.to_string(),
+        health: task.status.health.as_str().map(str::to_owned),
+        image: task.spec.image.clone(),
+        memory_reservation: task.spec.resources.reserved.memory,
+        memory_limit: task.spec.resources.memory_limit,
+        memory_used: soft.memory_used(task.id),
+        cpus: task.spec.resources.reserved.cpu,
+        container: task.status.container.clone(),
+        started_at: task.status.started_at.map(model::Timestamp::to_rfc3339),
+        restarts: task.status.restarts,
+        epoch: task.epoch.0,
+        error: task.status.failure.as_ref().map(|failure| failure.message.clone()),
+        revision: task.spec_revision.0,
+        ready: task.is_ready(),
+        pull: pull
+            .filter(|_| preparing)
+            .map(|(done, total): (Bytes, Bytes)| PullProgress { done, total }),
+        waiting_for: waiting_for(cluster, task),
+    }
+}
+
+/// Why the task does not run yet, when that is not for want of time.
+pub(super) fn waiting_for(cluster: &Cluster, task: &Task) -> Option<String> {
+    if task.desired == Desired::Stop || task.status.state.is_over() {
+        return None;
+    }
+    let Some(node) = task.node else {
+        return Some(no_room(cluster, task));
+    };
+    let node = cluster.node(node);
+    if let Some(down) = node.filter(|node| node.liveness == Liveness::Down) {
+        let held = !orchestrate::is_movable(task);
+        let why = match task.volumes.keys().next() {
+            Some(volume) if held => {
+                format!("held: its volume `{volume}` lives on {}, which is down", down.name)
+            }
+            _ if held => format!("held: it must never run twice, and {} is down", down.name),
+            _ => format!("{} is down, no other node has room", down.name),
+        };
+        return Some(why);
+    }
+    if task.desired == Desired::Prepare {
+        let depends = orchestrate::waits_for(cluster, task).map(|waits| waits.to_string());
+        return Some(depends.unwrap_or_else(|| "waits for its predecessor to stop".to_owned()));
+    }
+    let engine = node.is_some_and(|node| !node.inventory.engine_ready);
+    engine.then(|| "waits for the container engine of its node".to_owned())
+}
+
+/// Why a pending task has no node, in one sentence: the nearest miss.
+pub(super) fn no_room(cluster: &Cluster, task: &Task) -> String {
+    if cluster.nodes().is_empty() {
+        return "no node has joined".to_owned();
+    }
+    let (fleet, predecessor) = super::explain::fleet_for(cluster, task);
+    let ask = placement::Ask::of(task);
+    let best = placement::verdicts(&fleet, &ask, &[]).into_iter().next();
+    match (best, predecessor) {
+        (Some(verdict), _) => format!("{}: {}", verdict.node, verdict.reason),
+        (None, Some(old)) => format!("waits for {old} to stop"),
+        (None, None) => "waits to be placed".to_owned(),
+    }
+}
