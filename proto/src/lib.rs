@@ -2,8 +2,9 @@
 //! connections they travel on.
 //!
 //! **Invariant:** a wire type is believed only after its `TryFrom` into `model`; the error names the
-//! field by its path. Start at [`transport`].
+//! field by its path. Start at [`convert`].
 
+pub mod convert;
 pub mod transport;
 
 /// Messages and services of `siso.v1`, generated from `proto/v1/*.proto`.

@@ -3,8 +3,7 @@
 
 use std::path::Path;
 
-const FILES: [&str; 4] =
-    ["v1/types.proto", "v1/agent.proto", "v1/control.proto", "v1/log.proto"];
+const FILES: [&str; 4] = ["v1/types.proto", "v1/agent.proto", "v1/control.proto", "v1/log.proto"];
 
 #[test]
 fn committed_code_is_what_the_proto_files_generate() {

@@ -304,17 +304,18 @@ pub struct Logging {
         ::prost::alloc::string::String,
     >,
 }
-/// Memory in bytes, CPU in thousandths of a core.
+/// Memory in bytes, CPU in thousandths of a core. Amounts must be there: a forgotten one would be
+/// taken for none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ResourceAsk {
-    #[prost(uint64, tag = "1")]
-    pub memory: u64,
-    #[prost(uint64, tag = "2")]
-    pub cpu: u64,
+    #[prost(uint64, optional, tag = "1")]
+    pub memory: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "2")]
+    pub cpu: ::core::option::Option<u64>,
     #[prost(enumeration = "MemoryBasis", tag = "3")]
     pub basis: i32,
-    #[prost(uint64, tag = "4")]
-    pub memory_limit: u64,
+    #[prost(uint64, optional, tag = "4")]
+    pub memory_limit: ::core::option::Option<u64>,
     #[prost(uint64, optional, tag = "5")]
     pub cpu_limit: ::core::option::Option<u64>,
     #[prost(uint32, tag = "6")]

@@ -1,0 +1,296 @@
+//! Anything that may be shown.
+
+use std::collections::BTreeMap;
+
+use model::{
+    Bytes, MilliCpu,
+    view::{
+        ChangeAction, EventRow, ExplainView, NodeCpus, NodeDisk, NodeMemory, NodeRow, PlacedTask,
+        PlacementNode, PlacementView, PlanNode, PlanView, Problem, PullProgress, ReplicaPlacement,
+        RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, TaskRow, TokenRow, Verdict,
+    },
+};
+use proptest::prelude::*;
+
+/// One of each.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    pub(super) task: TaskRow,
+    pub(super) event: EventRow,
+    pub(super) node: NodeRow,
+    pub(super) placement: PlacementView,
+    pub(super) plan: PlanView,
+    pub(super) explain: ExplainView,
+    pub(super) status: StatusView,
+    pub(super) stack: StackRow,
+    pub(super) revision: RevisionRow,
+    pub(super) token: TokenRow,
+}
+
+/// Every value comes from one stream of numbers, so that no two fields have the same by a rule a
+/// mix-up of fields could follow.
+pub(super) fn all() -> impl Strategy<Value = Shown> {
+    any::<u64>().prop_map(|seed| Draw { state: seed }.shown())
+}
+
+/// A stream of values (`SplitMix64`).
+struct Draw {
+    state: u64,
+}
+
+impl Draw {
+    fn number(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn small(&mut self) -> u32 {
+        u32::try_from(self.number() >> 32).unwrap()
+    }
+
+    fn flag(&mut self) -> bool {
+        self.number().is_multiple_of(2)
+    }
+
+    fn text(&mut self) -> String {
+        format!("é{}", self.number())
+    }
+
+    fn bytes(&mut self) -> Bytes {
+        Bytes(self.number())
+    }
+
+    fn cpu(&mut self) -> MilliCpu {
+        MilliCpu(self.number())
+    }
+
+    fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.flag() { Some(make(self)) } else { None }
+    }
+
+    fn some<T>(&mut self, mut make: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        (0..self.number() % 3).map(|_| make(self)).collect()
+    }
+
+    fn shown(&mut self) -> Shown {
+        Shown {
+            task: self.task(),
+            event: self.event(),
+            node: self.node(),
+            placement: self.placement(),
+            plan: self.plan(),
+            explain: ExplainView {
+                placement: self.replica(),
+                task: self.maybe(Self::text),
+                decided_at: self.maybe(Self::text),
+                revision: self.maybe(Self::number),
+                state: self.text(),
+                error: self.maybe(Self::text),
+            },
+            status: self.status(),
+            stack: self.stack(),
+            revision: RevisionRow {
+                revision: self.number(),
+                applied_at: self.text(),
+                cause: self.text(),
+                changes: self.some(Self::change),
+                current: self.flag(),
+            },
+            token: TokenRow {
+                id: self.text(),
+                role: self.text(),
+                created_at: self.text(),
+                expires_at: self.text(),
+                state: self.text(),
+            },
+        }
+    }
+
+    fn task(&mut self) -> TaskRow {
+        TaskRow {
+            stack: self.text(),
+            service: self.text(),
+            replica: self.small(),
+            task: self.text(),
+            node: self.maybe(Self::text),
+            desired: self.text(),
+            state: self.text(),
+            health: self.maybe(Self::text),
+            image: self.text(),
+            memory_reservation: self.bytes(),
+            memory_limit: self.bytes(),
+            memory_used: self.maybe(Self::bytes),
+            cpus: self.cpu(),
+            container: self.maybe(Self::text),
+            started_at: self.maybe(Self::text),
+            restarts: self.small(),
+            epoch: self.number(),
+            error: self.maybe(Self::text),
+            revision: self.number(),
+            ready: self.flag(),
+            pull: self.maybe(|draw| PullProgress { done: draw.bytes(), total: draw.bytes() }),
+            waiting_for: self.maybe(Self::text),
+        }
+    }
+
+    fn event(&mut self) -> EventRow {
+        EventRow {
+            revision: self.number(),
+            at: self.text(),
+            severity: self.text(),
+            kind: self.text(),
+            stack: self.maybe(Self::text),
+            service: self.maybe(Self::text),
+            task: self.maybe(Self::text),
+            node: self.maybe(Self::text),
+            message: self.text(),
+        }
+    }
+
+    fn node(&mut self) -> NodeRow {
+        NodeRow {
+            name: self.text(),
+            id: self.text(),
+            state: self.text(),
+            schedulable: self.flag(),
+            labels: self.some(|draw| (draw.text(), draw.text())).into_iter().collect(),
+            address: self.text(),
+            arch: self.text(),
+            engine: self.text(),
+            version: self.text(),
+            memory: NodeMemory {
+                capacity: self.bytes(),
+                reserve: self.bytes(),
+                allocatable: self.bytes(),
+                reserved: self.bytes(),
+                limits: self.bytes(),
+                used: self.maybe(Self::bytes),
+            },
+            cpus: NodeCpus { capacity: self.cpu(), reserved: self.cpu() },
+            tasks: self.small(),
+            disk: NodeDisk { capacity: self.bytes(), free: self.bytes() },
+            engine_ready: self.flag(),
+        }
+    }
+
+    fn placement(&mut self) -> PlacementView {
+        let nodes = self.some(|draw| PlacementNode {
+            name: draw.text(),
+            allocatable: draw.bytes(),
+            reserved: draw.bytes(),
+            free: draw.bytes(),
+            tasks: draw.some(Self::placed),
+        });
+        PlacementView { nodes, pending: self.some(Self::placed) }
+    }
+
+    fn placed(&mut self) -> PlacedTask {
+        PlacedTask {
+            task: self.text(),
+            stack: self.text(),
+            service: self.text(),
+            replica: self.small(),
+            memory: self.bytes(),
+            reason: self.maybe(Self::text),
+        }
+    }
+
+    fn change(&mut self) -> ServiceChange {
+        const ACTIONS: [ChangeAction; 5] = [
+            ChangeAction::Create,
+            ChangeAction::Update,
+            ChangeAction::Replace,
+            ChangeAction::Remove,
+            ChangeAction::Keep,
+        ];
+        let index = usize::try_from(self.number() % 5).unwrap();
+        ServiceChange {
+            action: ACTIONS[index],
+            service: self.text(),
+            fields: self.some(Self::text),
+        }
+    }
+
+    fn replica(&mut self) -> ReplicaPlacement {
+        ReplicaPlacement {
+            service: self.text(),
+            replica: self.small(),
+            node: self.maybe(Self::text),
+            memory: self.bytes(),
+            cpus: self.cpu(),
+            verdicts: self.some(|draw| Verdict {
+                node: draw.text(),
+                fits: draw.flag(),
+                reason: draw.text(),
+                resource: draw.maybe(Self::text),
+                needed: draw.maybe(Self::number),
+                free: draw.maybe(Self::number),
+                short: draw.maybe(Self::number),
+                score: draw.maybe(|draw| draw.some(|draw| draw.number().cast_signed())),
+            }),
+            fixes: self.some(Self::text),
+        }
+    }
+
+    fn plan(&mut self) -> PlanView {
+        PlanView {
+            stack: self.text(),
+            revision: self.number(),
+            changes: self.some(Self::change),
+            placements: self.some(Self::replica),
+            nodes: self.some(|draw| PlanNode {
+                name: draw.text(),
+                allocatable: draw.bytes(),
+                reserved_before: draw.bytes(),
+                reserved_after: draw.bytes(),
+                free_after: draw.bytes(),
+                tasks: draw.some(Self::text),
+            }),
+            unplaced: self.small(),
+            warnings: self.some(Self::text),
+        }
+    }
+
+    fn counts(&mut self) -> BTreeMap<String, u32> {
+        self.some(|draw| (draw.text(), draw.small())).into_iter().collect()
+    }
+
+    fn status(&mut self) -> StatusView {
+        StatusView {
+            cluster: self.text(),
+            healthy: self.flag(),
+            leader: self.maybe(Self::text),
+            schedulers: self.some(|draw| SchedulerRow {
+                id: draw.number(),
+                address: draw.text(),
+                role: draw.text(),
+                version: draw.text(),
+                applied: draw.number(),
+            }),
+            nodes: self.counts(),
+            tasks: self.counts(),
+            problems: self.some(|draw| Problem {
+                what: draw.text(),
+                cause: draw.text(),
+                since: draw.maybe(Self::text),
+                fix: draw.text(),
+            }),
+        }
+    }
+
+    fn stack(&mut self) -> StackRow {
+        StackRow {
+            stack: self.text(),
+            revision: self.number(),
+            services: self.small(),
+            replicas: self.small(),
+            ready: self.small(),
+            memory: self.bytes(),
+            applied_at: self.maybe(Self::text),
+            state: self.text(),
+            problems: self.some(Self::text),
+        }
+    }
+}

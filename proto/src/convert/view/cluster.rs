@@ -1,0 +1,69 @@
+//! The cluster, its stacks and its tokens.
+
+use std::collections::BTreeMap;
+
+use model::view::{
+    Problem, RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, TokenRow,
+};
+
+use super::{Rows, Shown};
+use crate::{
+    convert::{
+        field::mirror,
+        kinds::{Maybe, Message, Same, Total},
+    },
+    v1,
+};
+
+mirror!(v1::StatusView => StatusView {
+    cluster: Shown,
+    healthy: Same<bool>,
+    leader: Maybe<Shown>,
+    schedulers: Rows<Message<v1::SchedulerRow, SchedulerRow>>,
+    nodes: Same<BTreeMap<String, u32>>,
+    tasks: Same<BTreeMap<String, u32>>,
+    problems: Rows<Message<v1::Problem, Problem>>,
+});
+
+mirror!(v1::SchedulerRow => SchedulerRow {
+    id: Same<u64>,
+    address: Shown,
+    role: Shown,
+    version: Shown,
+    applied: Same<u64>,
+});
+
+mirror!(v1::Problem => Problem {
+    what: Shown,
+    cause: Shown,
+    since: Maybe<Shown>,
+    fix: Shown,
+});
+
+mirror!(v1::StackRow => StackRow {
+    stack: Shown,
+    revision: Same<u64>,
+    services: Same<u32>,
+    replicas: Same<u32>,
+    ready: Same<u32>,
+    memory: Total,
+    applied_at: Maybe<Shown>,
+    state: Shown,
+    problems: Rows<Shown>,
+});
+
+mirror!(v1::RevisionRow => RevisionRow {
+    revision: Same<u64>,
+    applied_at: Shown,
+    cause: Shown,
+    changes: Rows<Message<v1::ServiceChange, ServiceChange>>,
+    current: Same<bool>,
+});
+
+mirror!(v1::TokenRow => TokenRow {
+    id: Shown,
+    role: Shown,
+    created_at: Shown,
+    expires_at: Shown,
+    state: Shown,
+});

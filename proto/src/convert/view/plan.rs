@@ -1,0 +1,85 @@
+//! Plans, and why something sits where it does.
+
+use model::view::{ExplainView, PlanNode, PlanView, ReplicaPlacement, ServiceChange, Verdict};
+
+use super::{Rows, Shown};
+use crate::{
+    convert::{
+        BadField, Field,
+        field::mirror,
+        kinds::{Maybe, Message, Required, Same, Total, TotalCpu},
+        words::ChangeActionWord,
+    },
+    v1,
+};
+
+mirror!(v1::PlanView => PlanView {
+    stack: Shown,
+    revision: Same<u64>,
+    changes: Rows<Message<v1::ServiceChange, ServiceChange>>,
+    placements: Rows<Message<v1::ReplicaPlacement, ReplicaPlacement>>,
+    nodes: Rows<Message<v1::PlanNode, PlanNode>>,
+    unplaced: Same<u32>,
+    warnings: Rows<Shown>,
+});
+
+mirror!(v1::ServiceChange => ServiceChange {
+    action: ChangeActionWord,
+    service: Shown,
+    fields: Rows<Shown>,
+});
+
+mirror!(v1::ReplicaPlacement => ReplicaPlacement {
+    service: Shown,
+    replica: Same<u32>,
+    node: Maybe<Shown>,
+    memory: Total,
+    cpus: TotalCpu,
+    verdicts: Rows<Message<v1::Verdict, Verdict>>,
+    fixes: Rows<Shown>,
+});
+
+mirror!(v1::PlanNode => PlanNode {
+    name: Shown,
+    allocatable: Total,
+    reserved_before: Total,
+    reserved_after: Total,
+    free_after: Total,
+    tasks: Rows<Shown>,
+});
+
+mirror!(v1::ExplainView => ExplainView {
+    placement: Required<Message<v1::ReplicaPlacement, ReplicaPlacement>>,
+    task: Maybe<Shown>,
+    decided_at: Maybe<Shown>,
+    revision: Maybe<Same<u64>>,
+    state: Shown,
+    error: Maybe<Shown>,
+});
+
+mirror!(v1::Verdict => Verdict {
+    node: Shown,
+    fits: Same<bool>,
+    reason: Shown,
+    resource: Maybe<Shown>,
+    needed: Maybe<Same<u64>>,
+    free: Maybe<Same<u64>>,
+    short: Maybe<Same<u64>>,
+    score: Maybe<Parts>,
+});
+
+/// The parts of a score, the most important first.
+enum Parts {}
+
+impl Field for Parts {
+    type Wire = v1::Score;
+    type Model = Vec<i64>;
+
+    fn read(wire: v1::Score) -> Result<Vec<i64>, BadField> {
+        Ok(wire.parts)
+    }
+
+    fn write(model: &Vec<i64>) -> v1::Score {
+        v1::Score { parts: model.clone() }
+    }
+}
