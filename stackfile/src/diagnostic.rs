@@ -128,7 +128,7 @@ impl fmt::Display for Aligned<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in self.0.chars() {
             match c {
-                '\t' => write!(f, " ")?,
+                '\t' => write!(f, "→")?,
                 c if is_unsafe(c) => write!(f, "\u{fffd}")?,
                 c => write!(f, "{c}")?,
             }
@@ -241,6 +241,11 @@ impl Report {
         self.findings.push(finding);
         let last = self.findings.len() - 1;
         &mut self.findings[last]
+    }
+
+    /// Takes over the findings of another.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.findings.append(&mut other.findings);
     }
 
     /// How many findings there are so far.

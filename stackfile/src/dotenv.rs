@@ -183,3 +183,78 @@ fn unescape(body: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<(String, Option<String>)>, String> {
+        let (mut texts, mut report) = (Texts::default(), Report::default());
+        let file = texts.add(".env", text.to_owned()).unwrap();
+        let outer = |name: &str| (name == "OUTER").then(|| "outer".to_owned());
+        let lines = parse(file, &texts, &outer, &mut report);
+        report.finish(&texts).map(|_| lines).map_err(|errors| errors.to_string())
+    }
+
+    #[track_caller]
+    fn check(text: &str, value: &str) {
+        let lines = read(text).unwrap();
+        assert_eq!(
+            lines.last().and_then(|(_, value)| value.clone()).as_deref(),
+            Some(value),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn values_are_plain_or_quoted() {
+        check("A=1", "1");
+        check("export A = 1 ", "1");
+        check("A: 1", "1");
+        check("A=", "");
+        check("A=a b # comment", "a b");
+        check("A=a#b", "a#b");
+        check("A=#x", "");
+        check("A='$X \\n' # c", "$X \\n");
+        check("A=\"a\\n\\t\\\"b\\\" \\$X\"", "a\n\t\"b\" $X");
+        check("A=\"two\nlines\"", "two\nlines");
+        check("A=http://x:80/?a=b", "http://x:80/?a=b");
+        check("A=$$x", "$x");
+        check("\r\nA=1\r\n", "1");
+    }
+
+    #[test]
+    fn values_use_outer_variables_and_earlier_lines() {
+        check("A=1\nB=${A}2", "12");
+        check("OUTER=inner\nB=$OUTER", "outer");
+        check("B=${C:-d}", "d");
+        check("A=1\nA=2\nB=$A", "2");
+    }
+
+    #[test]
+    fn a_name_alone_has_no_value() {
+        assert_eq!(
+            read("A\n# c\n\nB=1\n"),
+            Ok(vec![("A".to_owned(), None), ("B".to_owned(), Some("1".to_owned()))])
+        );
+    }
+
+    #[test]
+    fn what_is_no_line_is_an_error_with_its_place() {
+        assert!(read("x\nA B=1").unwrap_err().contains(".env:2:1"));
+        assert!(read("=1").unwrap_err().contains("is not the name of a variable"));
+        assert!(read("A='x").unwrap_err().contains("the quotation of `A` is never closed"));
+        assert!(read("A=${x").unwrap_err().contains("`${` is never closed"));
+    }
+
+    #[test]
+    fn the_raw_format_takes_everything_literally() {
+        let mut texts = Texts::default();
+        let file = texts.add("f", "A=\"$X\" # c\n# d\nB\n".to_owned()).unwrap();
+        let lines = parse_raw(file, &texts);
+        assert_eq!(
+            lines,
+            [("A".to_owned(), Some("\"$X\" # c".to_owned())), ("B".to_owned(), None)]
+        );
+    }
+}

@@ -257,3 +257,109 @@ impl Braced<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lookup(name: &str) -> Option<String> {
+        match name {
+            "SET" => Some("set".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        }
+    }
+
+    fn expand(text: &str) -> Result<String, String> {
+        substitute(text, &lookup, &mut Vec::new()).map_err(|fault| fault.what)
+    }
+
+    #[test]
+    fn every_operator_distinguishes_set_empty_and_unset() {
+        #[track_caller]
+        fn check(operator: &str, set: &str, empty: &str, unset: &str) {
+            let value = |name: &str| expand(&format!("${{{name}{operator}word}}"));
+            let shown = |name| value(name).unwrap_or_else(|_| "error".to_owned());
+            assert_eq!(
+                [shown("SET"), shown("EMPTY"), shown("UNSET")],
+                [set, empty, unset],
+                "{operator}"
+            );
+        }
+        check(":-", "set", "word", "word");
+        check("-", "set", "", "word");
+        check(":?", "set", "error", "error");
+        check("?", "set", "", "error");
+        check(":+", "word", "", "");
+        check("+", "word", "word", "");
+    }
+
+    #[test]
+    fn dollars_that_begin_no_variable_stay() {
+        for text in ["$", "a$", "$1", "$(x)", "$-", "$ x", "100$", "$.", "price: 5 $ each"] {
+            assert_eq!(expand(text).as_deref(), Ok(text));
+        }
+        assert_eq!(expand("$$SET $$$SET $${SET}").as_deref(), Ok("$SET $set ${SET}"));
+        assert_eq!(expand("$SETx-${SET}x $EMPTY.").as_deref(), Ok("-setx ."));
+    }
+
+    #[test]
+    fn defaults_nest_and_hold_braces() {
+        assert_eq!(expand("${A:-${B:-${SET}}}").as_deref(), Ok("set"));
+        assert_eq!(expand("${A:-{\"k\": {\"v\": 1}}}").as_deref(), Ok("{\"k\": {\"v\": 1}}"));
+        assert_eq!(expand("${A:-http://x:80/?a=b}").as_deref(), Ok("http://x:80/?a=b"));
+        assert_eq!(expand("${SET:-${B:?not evaluated}}").as_deref(), Ok("set"));
+        let deep = format!("{}x{}", "${A:-".repeat(100), "}".repeat(100));
+        assert!(expand(&deep).unwrap_err().contains("nested more than"));
+    }
+
+    #[test]
+    fn what_is_no_variable_is_an_error_with_its_place() {
+        for text in ["${}", "${1}", "${V:1:2}", "${V//a}", "${#V}", "${V.x}", "${ V}"] {
+            let fault = substitute(&format!("ab{text}"), &lookup, &mut Vec::new()).unwrap_err();
+            assert_eq!((fault.from, fault.to), (2, 2 + text.len()), "{text}");
+        }
+        assert_eq!(expand("${SET"), Err("`${` is never closed".to_owned()));
+        assert_eq!(
+            expand("${A:?say why}"),
+            Err("the variable `A` must be set: say why".to_owned())
+        );
+    }
+
+    #[test]
+    fn names_that_are_not_set_are_told() {
+        let mut unset = Vec::new();
+        substitute("$A ${B} ${C:-x} $SET", &lookup, &mut unset).unwrap();
+        assert_eq!(unset, ["A", "B"]);
+    }
+
+    /// A template as pieces, with what each piece stands for: the oracle.
+    fn piece() -> impl Strategy<Value = (String, String)> {
+        prop_oneof![
+            "[a-z .:/{-]{0,5}"
+                .prop_map(|text| (text.replace(['{', '-'], ""), text.replace(['{', '-'], ""))),
+            Just(("$$".to_owned(), "$".to_owned())),
+            Just(("${SET}".to_owned(), "set".to_owned())),
+            Just(("${EMPTY}".to_owned(), String::new())),
+            "[a-z]{0,4}".prop_map(|word| (format!("${{UNSET-{word}}}"), word)),
+            "[a-z]{0,4}".prop_map(|word| (format!("${{SET:+{word}}}"), word)),
+            "[a-z]{0,4}".prop_map(|word| (format!("${{EMPTY:-${{UNSET:-{word}}}}}"), word)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_template_is_the_sum_of_its_pieces(pieces in proptest::collection::vec(piece(), 0..8)) {
+            let template: String = pieces.iter().map(|(template, _)| template.as_str()).collect();
+            let expected: String = pieces.iter().map(|(_, value)| value.as_str()).collect();
+            prop_assert_eq!(expand(&template), Ok(expected), "{}", template);
+        }
+
+        #[test]
+        fn doubling_dollars_protects_any_text(text in "\\PC{0,40}") {
+            prop_assert_eq!(expand(&text.replace('$', "$$")), Ok(text));
+        }
+    }
+}

@@ -32,3 +32,16 @@ fn value(node: &Node) -> Json {
         Value::Map(map) => object(map),
     }
 }
+
+/// The same tree with `$` as `$$` in every text, so that it reads as itself again.
+pub(crate) fn escape_variables(tree: &Json) -> Json {
+    match tree {
+        Json::String(text) => Json::String(text.replace('$', "$$")),
+        Json::Array(items) => Json::Array(items.iter().map(escape_variables).collect()),
+        Json::Object(map) => {
+            let pairs = map.iter().map(|(key, value)| (key.clone(), escape_variables(value)));
+            Json::Object(pairs.collect())
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => tree.clone(),
+    }
+}

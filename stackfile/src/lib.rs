@@ -107,9 +107,9 @@ impl Config {
         format!("{:#}\n", self.tree)
     }
 
-    /// The same as YAML; a stack file again.
+    /// The same as YAML, with every `$` doubled: a stack file again.
     pub fn to_yaml(&self) -> String {
-        yaml::print(&self.tree)
+        yaml::print(&json::escape_variables(&self.tree))
     }
 }
 
@@ -118,7 +118,7 @@ pub fn load(request: &Request<'_>) -> Result<Loaded, Diagnostics> {
     let mut texts = Texts::default();
     let mut report = Report::default();
     let project = project::read(request, &mut texts, &mut report);
-    let stack = project.and_then(|project| lower::stack(&project, &mut report));
+    let stack = project.and_then(|project| lower::stack(project, &mut report));
     let notes = report.finish(&texts)?;
     match stack {
         Some(stack) => Ok(Loaded { stack, notes }),

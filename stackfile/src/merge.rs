@@ -103,7 +103,7 @@ fn merge_lists(mut base: Vec<Node>, over: Vec<Node>, rule: Rule) -> Vec<Node> {
             let scalar = |map: &Map, key| map.get(key).and_then(|node| node.value.scalar_text());
             keys.iter().all(|key| scalar(a, key) == scalar(b, key))
         }
-        _ => a.as_text().is_some() && a.as_text() == b.as_text(),
+        _ => a == b,
     };
     for item in over {
         match base.iter().position(|known| same(known, &item)) {

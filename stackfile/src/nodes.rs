@@ -34,7 +34,7 @@ pub(crate) fn read(file: &SourceFile, texts: &mut Texts, report: &mut Report) ->
                 .hint(EXAMPLE);
             continue;
         }
-        let mut walk = Walk { texts, report, held: Vec::new() };
+        let mut walk = Walk::new(texts, report);
         let document = walk.document(document, &NODES_FILE);
         for node in document.as_map().map(|map| map.list("nodes")).unwrap_or_default() {
             if let Value::Map(map) = &node.value {
@@ -94,5 +94,41 @@ fn machines(map: &Map, node: &Node, nodes: &mut Vec<ImaginedNode>, report: &mut 
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Bytes, MilliCpu};
+
+    use crate::{SourceFile, nodes};
+
+    #[test]
+    fn a_count_makes_numbered_machines() {
+        let text = "nodes:\n  - {name: mini, count: 2, memory: 14GiB, cpus: 8, labels: {role: db}}\n  - {name: one, count: 1, memory: 1g, arch: arm64}\n";
+        let found = nodes(&SourceFile::new("n", text)).unwrap();
+        let names: Vec<&str> = found.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["mini-1", "mini-2", "one"]);
+        assert_eq!((found[0].memory, found[0].cpus), (Bytes::gib(14), MilliCpu::cores(8)));
+        assert_eq!(found[1].labels["role"], "db");
+        assert_eq!(found[2].arch.as_deref(), Some("arm64"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_shown_with_its_line() {
+        #[track_caller]
+        fn check(text: &str, said: &str) {
+            let errors = nodes(&SourceFile::new("nodes.yaml", text)).unwrap_err().to_string();
+            assert!(errors.contains(said), "{errors}");
+        }
+        check("", "names no nodes");
+        check("nodes: []", "names no nodes");
+        check("- a", "a file of nodes is a mapping");
+        check("nodes: [{name: a}]", "a node needs a `memory`");
+        check("nodes: [{name: a, memory: lots}]", "`lots` is not a size");
+        check("nodes: [{name: A_b, memory: 1g}]", "is not a node name");
+        check("nodes: [{name: a, memory: 1g, memroy: 2g}]", "did you mean `memory`?");
+        check("nodes: [{name: a, memory: 1g}, {name: a, memory: 1g}]", "two nodes are called `a`");
+        check("nodes: [{name: a, memory: 1g, count: 9999}]", "`count` is at most 1000");
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Project {
     pub(crate) tree: Map,
     /// Keys a cluster refuses or weakens.
     pub(crate) held: Vec<Held>,
+    /// What is wrong for a cluster only.
+    pub(crate) deferred: Report,
 }
 
 /// Reads all files of a request. `None` when there is nothing to go on with, which is reported.
@@ -39,8 +41,9 @@ pub(crate) fn read(
     let documents = documents(request, texts, report)?;
     let variables = variables(request, texts, report);
     let name = name::choose(request, &variables, &documents);
+    name.check(request, report);
     let variables = variables.with("COMPOSE_PROJECT_NAME", &name.text);
-    let (mut tree, mut held) = one_tree(documents, &variables, texts, report);
+    let (mut tree, mut held, deferred) = one_tree(documents, &variables, texts, report);
     merge::strip_reset(&mut tree);
     let inactive = leave_out_inactive(&mut tree, &profiles(request, &variables));
     held.retain(|held| !inactive.iter().any(|name| held.is_below_service(name)));
@@ -48,7 +51,7 @@ pub(crate) fn read(
     paths::resolve(&mut tree, request.project_directory, &variables, &mut held);
     fill_in(&mut tree, &name.text);
     check::references(&tree, &inactive, report);
-    Some(Project { name, tree, held })
+    Some(Project { name, tree, held, deferred })
 }
 
 fn documents(request: &Request<'_>, texts: &mut Texts, report: &mut Report) -> Option<Vec<Map>> {
@@ -102,21 +105,22 @@ fn one_tree(
     variables: &Variables<'_>,
     texts: &Texts,
     report: &mut Report,
-) -> (Map, Vec<Held>) {
+) -> (Map, Vec<Held>, Report) {
     let mut interpolator = Interpolator::new(variables, texts);
     let mut tree = Map::default();
-    let mut held = Vec::new();
+    let (mut held, mut deferred) = (Vec::new(), Report::default());
     for document in documents {
         let mut node = Node::new(Value::Map(document), Span::default());
         interpolator.walk(&mut node, report);
-        let mut walk = Walk { texts, report, held: Vec::new() };
+        let mut walk = Walk::new(texts, report);
         let node = walk.document(node, &STACK);
         held.append(&mut walk.held);
+        deferred.append(walk.deferred);
         if let Value::Map(map) = node.value {
             merge::merge(&mut tree, map);
         }
     }
-    (tree, held)
+    (tree, held, deferred)
 }
 
 fn profiles(request: &Request<'_>, variables: &Variables<'_>) -> Vec<String> {
@@ -146,6 +150,8 @@ fn leave_out_inactive(tree: &mut Map, active: &[String]) -> Vec<String> {
 
 /// Writes out what the format leaves unsaid: the default network and the names of resources.
 fn fill_in(tree: &mut Map, project: &str) {
+    let at = tree.get("name").map_or(Span::default(), |node| node.at);
+    tree.set("name", at, Node::text(project, at));
     let mut uses_default = false;
     if let Some(Value::Map(services)) = tree.get_mut("services").map(|node| &mut node.value) {
         for entry in &mut services.entries {

@@ -2,8 +2,8 @@
 
 use crate::source::Span;
 
-/// A value and where it stands.
-#[derive(Debug, Clone, PartialEq)]
+/// A value and where it stands. Two are equal when their values are, wherever they stand.
+#[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) value: Value,
     pub(crate) at: Span,
@@ -43,11 +43,23 @@ pub(crate) struct Map {
 }
 
 /// A key with its value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) key: String,
     pub(crate) key_at: Span,
     pub(crate) value: Node,
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.value == other.value
+    }
 }
 
 impl Node {
@@ -109,6 +121,14 @@ impl Node {
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
             Value::Broken => "an unreadable value",
+        }
+    }
+
+    /// Where the value begins: the first key of a mapping.
+    pub(crate) fn begin(&self) -> Span {
+        match &self.value {
+            Value::Map(map) => map.entries.first().map_or(self.at, |entry| entry.key_at),
+            _ => self.at,
         }
     }
 

@@ -11,7 +11,7 @@ pub(crate) fn extra_hosts(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) ->
     match value {
         Value::List(items) => {
             for (index, item) in items.into_iter().enumerate() {
-                out.push(line(item, &place.item(index), walk));
+                out.extend(line(item, &place.item(index), walk));
             }
         }
         Value::Map(map) => {
@@ -34,21 +34,21 @@ pub(crate) fn extra_hosts(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) ->
     Node { value: Value::List(out), at, tag }
 }
 
-fn line(item: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Node {
+/// One line; several addresses may stand in it, with commas.
+fn line(item: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Vec<Node> {
     let Some(text) = item.as_text() else {
         if item.value != Value::Broken {
             walk.expected(&item, place, "a text of the form `NAME=ADDRESS`");
         }
-        return item.broken();
+        return vec![item.broken()];
     };
     // An address may hold colons itself, so the first separator counts.
     let Some((name, address)) = text.split_once('=').or_else(|| text.split_once(':')) else {
         walk.wrong(&item, place, format!("`{text}` has no address"))
             .hint("write `NAME=ADDRESS`, as in `db=10.0.0.5`");
-        return item.broken();
+        return vec![item.broken()];
     };
-    let line = join(name, address);
-    Node { value: Value::Text(line), ..item }
+    address.split(',').map(|address| Node::text(join(name, address), item.at)).collect()
 }
 
 fn pair(name: &str, item: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Node {

@@ -13,7 +13,7 @@ pub(crate) use hosts::extra_hosts;
 pub(crate) use mounts::{clean, devices, mode, mounts};
 pub(crate) use networks::{external, service_networks};
 pub(crate) use ports::{expose, ports};
-pub(crate) use process::{command, depends_on, health_test, restart, ulimit};
+pub(crate) use process::{command, depends_on, health_test, restart, siso, ulimit};
 
 use crate::{
     grammar::{Place, Walk},

@@ -165,8 +165,9 @@ fn long(item: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Node {
             map.set(name, at, Node::new(Value::Broken, at));
         }
     }
-    let protocol = map.text("protocol").unwrap_or("tcp").to_ascii_lowercase();
-    map.set("protocol", at, Node::text(protocol, at));
+    if map.get("protocol").is_none() {
+        map.push("protocol", at, Node::text("tcp", at));
+    }
     if map.get("mode").is_none() {
         map.push("mode", at, Node::text("ingress", at));
     }

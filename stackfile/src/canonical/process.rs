@@ -1,6 +1,7 @@
 use super::{mapping, text};
 use crate::{
-    grammar::{DEPENDENCY, Place, ULIMIT, Walk},
+    diagnostic::Report,
+    grammar::{DEPENDENCY, Place, SISO, ULIMIT, Walk},
     tree::{Entry, Map, Node, Value},
     values::words,
 };
@@ -130,6 +131,17 @@ pub(crate) fn ulimit(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Node
         return node.broken();
     }
     node
+}
+
+/// `x-siso`: free for whoever only reads the file, checked for a cluster.
+pub(crate) fn siso(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Node {
+    let mut report = Report::default();
+    let checked = Walk::new(walk.texts, &mut report).keys(node.clone(), SISO, place);
+    if report.has_errors() {
+        walk.deferred.append(report);
+        return node;
+    }
+    checked
 }
 
 /// `depends_on`: a list of services, or a mapping of services to conditions; canonically the

@@ -6,7 +6,7 @@ mod nearest;
 mod unknown;
 
 pub(crate) use keys::{
-    DEPENDENCY, ENV_FILE, MOUNT, NODES_FILE, PORT, SERVICE_NETWORK, STACK, ULIMIT,
+    DEPENDENCY, ENV_FILE, MOUNT, NODES_FILE, PORT, SERVICE_NETWORK, SISO, STACK, ULIMIT,
 };
 pub(crate) use nearest::nearest;
 
@@ -36,6 +36,8 @@ pub(crate) enum Support {
     Weaker(&'static str),
     /// An error: why, and the way out.
     Refused(&'static str, &'static str),
+    /// An error for `config` too, since the stack would be shown wrongly.
+    Unread(&'static str, &'static str),
 }
 
 /// What a value looks like.
@@ -73,6 +75,10 @@ pub(crate) enum Shape {
     Form(Form),
 }
 
+/// Our own key where it would have no effect.
+static MISPLACED_SISO: Key = key("x-siso", Shape::Any)
+    .refused("it would have no effect here", "put it directly below the name of a service");
+
 /// Checks a value and brings it into its canonical form.
 pub(crate) type Form = fn(Node, &Place<'_>, &mut Walk<'_>) -> Node;
 
@@ -85,6 +91,11 @@ impl Key {
     /// The same key with a note.
     pub(crate) const fn weaker(self, note: &'static str) -> Self {
         Self { name: self.name, shape: self.shape, support: Support::Weaker(note) }
+    }
+
+    /// The same key, not read by the loader yet.
+    pub(crate) const fn unread(self, why: &'static str, instead: &'static str) -> Self {
+        Self { name: self.name, shape: self.shape, support: Support::Unread(why, instead) }
     }
 
     /// The same key, refused by a cluster.
@@ -132,18 +143,24 @@ pub(crate) struct Walk<'a> {
     pub(crate) report: &'a mut Report,
     /// Keys a cluster treats differently, for the layer that asks.
     pub(crate) held: Vec<Held>,
+    /// What is wrong for a cluster only.
+    pub(crate) deferred: Report,
 }
 
 /// A key that was met and that a cluster does not simply honour.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) path: String,
-    pub(crate) key: &'static str,
+    pub(crate) key: String,
     pub(crate) at: Span,
     pub(crate) support: Support,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    pub(crate) fn new(texts: &'a Texts, report: &'a mut Report) -> Self {
+        Self { texts, report, held: Vec::new(), deferred: Report::default() }
+    }
+
     /// Checks the whole document against `shape`.
     pub(crate) fn document(&mut self, node: Node, shape: &Shape) -> Node {
         let root = Place { parent: None, key: "", key_at: node.at, index: None };
@@ -157,7 +174,12 @@ impl Walk<'_> {
         place: &Place<'_>,
         what: impl Into<String>,
     ) -> &mut Finding {
-        self.report.error(node.place(place.key_at), what).path(place.to_string())
+        let at = match place.index {
+            None => node.place(place.key_at),
+            Some(_) if node.value == Value::Null => place.key_at,
+            Some(_) => node.begin(),
+        };
+        self.report.error(at, what).path(place.to_string())
     }
 
     /// Reports that a value has the wrong kind.
@@ -172,7 +194,7 @@ impl Walk<'_> {
             (true, Some(_)) => format!("an item of `{}` is empty; it takes {wanted}", place.key),
             (false, None) => format!("`{}` takes {wanted}, not {}", place.key, node.kind()),
             (false, Some(_)) => {
-                format!("an item of `{}` is {wanted}, not {}", place.key, node.kind())
+                format!("an item of `{}` must be {wanted}, this is {}", place.key, node.kind())
             }
         };
         let finding = self.wrong(node, place, what);
@@ -206,7 +228,7 @@ impl Walk<'_> {
                 values::duration(text).map(values::print_duration)
             }),
             Shape::Cpus => self.amount(node, place, "a number of CPUs such as `0.5`", |text| {
-                values::cpus(text).map(|cpus| cpus.to_string())
+                values::cpus(text).map(|_| text.trim().to_owned())
             }),
             Shape::List(item) => self.list(node, item, place, false),
             Shape::Many(item) => self.list(node, item, place, true),
@@ -366,15 +388,20 @@ impl Walk<'_> {
         };
         if !asks_nothing && !matches!(key.support, Support::Honoured) {
             let path = place.key(&entry.key, entry.key_at).to_string();
-            self.held.push(Held { path, key: key.name, at: entry.key_at, support: key.support });
+            let at = entry.key_at;
+            if let Support::Unread(why, instead) = key.support {
+                self.report.error(at, why).path(path).hint(instead);
+            } else {
+                self.held.push(Held { path, key: key.name.to_owned(), at, support: key.support });
+            }
         }
     }
 
     /// A mapping with known keys; `x-*` is free everywhere, `x-siso` only where the table has it.
     pub(crate) fn keys(&mut self, node: Node, keys: &[Key], place: &Place<'_>) -> Node {
         let Node { value: Value::Map(map), at, tag } = node else {
-            self.expected(&node, place, "a mapping")
-                .hint(format!("its keys are {}", unknown::some_of(keys)));
+            let hint = unknown::not_a_mapping(&node, keys, place);
+            self.expected(&node, place, "a mapping").hint(hint);
             return node.broken();
         };
         let mut kept = Vec::with_capacity(map.entries.len());
@@ -382,10 +409,15 @@ impl Walk<'_> {
             if let Some(key) = keys.iter().find(|key| key.name == entry.key) {
                 self.hold(key, &entry, place);
                 kept.push(self.value(entry, &key.shape, place));
-            } else if entry.key.starts_with("x-") && entry.key != "x-siso" {
+            } else if entry.key.starts_with("x-") {
+                if entry.key == "x-siso" {
+                    self.hold(&MISPLACED_SISO, &entry, place);
+                }
                 kept.push(entry);
-            } else {
-                unknown::report(&entry, keys, place, self.report);
+            } else if let Some(meant) = unknown::report(&entry, keys, place, self.report) {
+                // What was meant is neither used nor missed by later layers.
+                let Entry { key_at, value, .. } = entry;
+                kept.push(Entry { key: meant.to_owned(), key_at, value: value.broken() });
             }
         }
         Node { value: Value::Map(Map { entries: kept }), at, tag }

@@ -1,9 +1,9 @@
 //! What to say about a key that is not in the table.
 
-use super::{Key, Place, Shape, keys, nearest};
+use super::{Key, Place, Shape, Support, keys, nearest};
 use crate::{
     diagnostic::Report,
-    tree::{Entry, Value},
+    tree::{Entry, Node, Value},
 };
 
 /// Words other tools use, and what they are called here.
@@ -31,72 +31,113 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("volume", "volumes"),
 ];
 
-/// Keys of a service that people look for one level too high, and where they are.
+/// Keys that are deeper in a form the tables do not show, and where they are.
 const DEEPER: &[(&str, &str)] = &[
-    ("replicas", "deploy.replicas"),
-    ("resources", "deploy.resources"),
-    ("placement", "deploy.placement"),
-    ("constraints", "deploy.placement.constraints"),
-    ("limits", "deploy.resources.limits"),
-    ("reservations", "deploy.resources.reservations"),
-    ("interval", "healthcheck.interval"),
-    ("timeout", "healthcheck.timeout"),
-    ("retries", "healthcheck.retries"),
-    ("start_period", "healthcheck.start_period"),
-    ("test", "healthcheck.test"),
+    ("constraint", "deploy.placement.constraints"),
     ("condition", "depends_on.NAME.condition"),
     ("singleton", "x-siso.singleton"),
     ("priority", "x-siso.priority"),
 ];
+/// How many levels below a mapping its missing keys are looked for.
+const LEVELS: usize = 3;
 
-/// Reports an unknown key with the best guess at what was meant.
-pub(super) fn report(entry: &Entry, keys: &[Key], place: &Place<'_>, report: &mut Report) {
-    let owner = owner(place);
+/// Reports an unknown key, and answers the key that was probably meant.
+pub(super) fn report(
+    entry: &Entry,
+    keys: &[Key],
+    place: &Place<'_>,
+    report: &mut Report,
+) -> Option<&'static str> {
     let name = &entry.key;
+    let meant = meant(name, keys);
+    let hint = match meant {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => hint(entry, keys, place),
+    };
     report
-        .error(entry.key_at, format!("`{name}` is not a key of {owner}"))
+        .error(entry.key_at, format!("`{name}` is not a key of {}", owner(place)))
         .path(place.key(name, entry.key_at).to_string())
-        .hint(hint(entry, keys, place));
+        .hint(hint);
+    meant
+}
+
+/// The key of the table a name is a slip or another tool's word for.
+fn meant(name: &str, keys: &[Key]) -> Option<&'static str> {
+    let synonym = SYNONYMS.iter().find(|(word, _)| *word == name).map(|(_, meant)| *meant);
+    synonym
+        .filter(|meant| keys.iter().any(|key| key.name == *meant))
+        .or_else(|| nearest(name, keys.iter().map(|key| key.name)))
 }
 
 fn hint(entry: &Entry, keys: &[Key], place: &Place<'_>) -> String {
     let name = entry.key.as_str();
     let known = |name: &str| keys.iter().any(|key| key.name == name);
-    let listed = |table: &[(&'static str, &'static str)]| {
-        table.iter().find(|(word, _)| *word == name).map(|(_, meant)| *meant)
-    };
-    if let Some(meant) = listed(SYNONYMS).filter(|meant| known(meant)) {
-        return format!("did you mean `{meant}`?");
-    }
-    if let Some(near) = nearest(name, keys.iter().map(|key| key.name)) {
-        return format!("did you mean `{near}`?");
-    }
-    let in_service = known("image");
-    let in_stack = known("services");
+    let (in_service, in_stack) = (known("image"), known("services"));
+    let is_service = matches!(&entry.value.value, Value::Map(map) if map.get("image").is_some());
     if in_service {
-        if let Some(path) = listed(DEEPER) {
-            return format!("it belongs one level deeper: `{path}`");
+        if let Some((_, path)) = DEEPER.iter().find(|(word, _)| *word == name) {
+            return format!("it belongs deeper: `{path}`");
         }
-        if let Value::Map(map) = &entry.value.value {
-            if map.get("image").is_some() {
-                return format!("if `{name}` is a service, indent it like `{}`", place.key);
-            }
+        if is_service {
+            return format!("if `{name}` is a service, indent it like `{}`", place.key);
+        }
+        if keys::is_stack_key(place.key) {
+            return format!("`{}:` of the stack stands at the left margin", place.key);
         }
         if keys::is_stack_key(name) {
             return format!("`{name}` stands at the left margin, not in a service");
+        }
+    }
+    if !in_stack {
+        if let Some(path) = deeper(name, keys, LEVELS) {
+            return format!("it belongs deeper: `{path}`");
         }
     }
     if !in_service && keys::is_service_key(name) {
         return if in_stack {
             format!("`{name}` belongs to a service: put it below `services:` and a name")
         } else {
-            format!("`{name}` is a key of a service: indent it two columns less")
+            format!("`{name}` is a key of a service: indent it less")
         };
     }
-    if in_stack && matches!(&entry.value.value, Value::Map(map) if map.get("image").is_some()) {
+    if in_stack && name == "nodes" {
+        return "a file of nodes is given with `--nodes`, beside the stack file".to_owned();
+    }
+    if in_stack && is_service {
         return format!("if `{name}` is a service, put it below `services:`");
     }
     format!("known here: {}; keys of your own begin with `x-`", some_of(keys))
+}
+
+/// Where below these keys one of this name is.
+fn deeper(name: &str, keys: &[Key], levels: usize) -> Option<String> {
+    let below = |key: &Key| match &key.shape {
+        Shape::Keys(keys) | Shape::Maybe(Shape::Keys(keys)) => Some((key.name, *keys)),
+        _ => None,
+    };
+    let tables: Vec<_> = keys.iter().filter_map(below).collect();
+    let here = tables.iter().find(|(_, keys)| keys.iter().any(|key| key.name == name));
+    if let Some((parent, _)) = here {
+        return Some(format!("{parent}.{name}"));
+    }
+    if levels == 0 {
+        return None;
+    }
+    tables
+        .iter()
+        .find_map(|(parent, keys)| Some(format!("{parent}.{}", deeper(name, keys, levels - 1)?)))
+}
+
+/// What to do about a value that should have been a mapping with these keys.
+pub(super) fn not_a_mapping(node: &Node, keys: &[Key], place: &Place<'_>) -> String {
+    let in_services = place.parent.is_some_and(|parent| parent.key == "services");
+    match &node.value {
+        Value::Null => format!("what belongs to `{}` is indented further than it", place.key),
+        _ if in_services && keys::is_service_key(place.key) => {
+            format!("`{}` is a key of a service: indent it below the service's name", place.key)
+        }
+        _ => format!("its keys are {}", some_of(keys)),
+    }
 }
 
 /// What the mapping is, in words.
@@ -118,7 +159,9 @@ fn owner(place: &Place<'_>) -> String {
 /// The keys of a short table, or the first of a long one.
 pub(super) fn some_of(keys: &[Key]) -> String {
     const SHOWN: usize = 8;
-    let names = keys.iter().filter(|key| !matches!(key.support, super::Support::Refused(..)));
+    let names = keys
+        .iter()
+        .filter(|key| !matches!(key.support, Support::Refused(..) | Support::Unread(..)));
     let mut names: Vec<&str> = names.map(|key| key.name).collect();
     let more = names.len() > SHOWN;
     names.truncate(SHOWN);

@@ -37,8 +37,11 @@ pub(super) fn check(stack: &StackSpec, places: &Places<'_>, report: &mut Report)
 /// Two services, or two lines of one, that publish the same port.
 fn ports(stack: &StackSpec, places: &Places<'_>, report: &mut Report) {
     let mut taken: BTreeMap<(u16, &str), Vec<(&Port, &ServiceName, Span)>> = BTreeMap::new();
-    for (name, service) in &stack.services {
-        let Some(place) = places.get(name) else { continue };
+    // In the order of the file, so that the later line is the one to blame.
+    let mut ordered: Vec<_> = places.iter().collect();
+    ordered.sort_by_key(|(_, place)| place.at);
+    for (name, place) in ordered {
+        let Some(service) = stack.services.get(name) else { continue };
         for port in &service.ports {
             let Some(published) = port.published else { continue };
             let at = port_place(place, port);

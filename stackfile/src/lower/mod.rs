@@ -2,7 +2,7 @@
 //! given, or has been reported. What a cluster cannot do is refused here, and only here.
 
 mod limits;
-mod names;
+pub(crate) mod names;
 mod network;
 mod policy;
 mod process;
@@ -26,8 +26,9 @@ use crate::{
 };
 
 /// The stack a project asks for; `None` when it cannot be, which has been reported.
-pub(crate) fn stack(project: &Project, report: &mut Report) -> Option<StackSpec> {
+pub(crate) fn stack(mut project: Project, report: &mut Report) -> Option<StackSpec> {
     policy::report(&project.held, report);
+    report.append(std::mem::take(&mut project.deferred));
     let name = names::stack(&project.name, report);
     let empty = Map::default();
     let given = project.tree.map("services").unwrap_or(&empty);
@@ -54,8 +55,8 @@ pub(crate) fn stack(project: &Project, report: &mut Report) -> Option<StackSpec>
     let stack = StackSpec {
         name: name?,
         services,
-        volumes: volumes(project, report),
-        networks: networks(project, report),
+        volumes: volumes(&project, report),
+        networks: networks(&project, report),
     };
     limits::check(&stack, &places, report);
     (!report.has_errors()).then_some(stack)

@@ -1,18 +1,15 @@
-use model::{ServiceName, StackName, name::LABEL_MAX};
+use model::{NameError, ServiceName, StackName, name::LABEL_MAX};
 
 use crate::{diagnostic::Report, project::ProjectName, tree::Entry};
 
 /// The stack's name. A directory's is made to fit; one that was given is not changed silently.
 pub(super) fn stack(name: &ProjectName, report: &mut Report) -> Option<StackName> {
+    if name.text.is_empty() {
+        return None;
+    }
     let given = if name.from_directory { label(&name.given) } else { name.given.clone() };
     match StackName::new(&given) {
         Ok(name) => Some(name),
-        Err(_) if name.from_directory => {
-            report
-                .error(None, format!("the directory `{}` gives the stack no name", name.given))
-                .hint("name it: `--stack NAME`, or `name: NAME` in the file");
-            None
-        }
         Err(error) => {
             let finding = report.error(name.at, error.to_string());
             finding.path("name");
@@ -29,13 +26,18 @@ pub(super) fn service(entry: &Entry, report: &mut Report) -> Option<ServiceName>
     match ServiceName::new(&entry.key) {
         Ok(name) => Some(name),
         Err(error) => {
-            let finding = report.error(entry.key_at, error.to_string());
-            finding.path(format!("services.{}", entry.key));
-            if let Some(better) = suggestion(&entry.key) {
-                finding.hint(format!("call it `{better}`; names are DNS names inside the stack"));
-            }
+            bad_service(entry, &error, report);
             None
         }
+    }
+}
+
+/// Reports the name of a service that is none.
+pub(crate) fn bad_service(entry: &Entry, error: &NameError, report: &mut Report) {
+    let finding = report.error(entry.key_at, error.to_string());
+    finding.path(format!("services.{}", entry.key));
+    if let Some(better) = suggestion(&entry.key) {
+        finding.hint(format!("call it `{better}`; names are DNS names inside the stack"));
     }
 }
 

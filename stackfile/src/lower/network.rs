@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn protocol(word: &str) -> Option<Protocol> {
-    match word {
+    match word.to_ascii_lowercase().as_str() {
         "tcp" => Some(Protocol::Tcp),
         "udp" => Some(Protocol::Udp),
         _ => None,

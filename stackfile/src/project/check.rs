@@ -2,17 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use model::{ServiceName, VolumeName};
+
 use crate::{
     diagnostic::Report,
     grammar::nearest,
+    lower::names::bad_service,
     source::Span,
     tree::{Map, Node, Value},
+    values,
 };
 
 /// Reports references to nothing, cycles and contradictions.
 pub(super) fn references(tree: &Map, inactive: &[String], report: &mut Report) {
     let empty = Map::default();
     let services = tree.map("services").unwrap_or(&empty);
+    names(tree, report);
     for entry in &services.entries {
         let Some(service) = entry.value.as_map() else { continue };
         let checked =
@@ -24,6 +29,36 @@ pub(super) fn references(tree: &Map, inactive: &[String], report: &mut Report) {
         checked.twins(report);
     }
     cycles(services, report);
+}
+
+/// Names by Compose's rule, which is wider than a cluster's.
+fn names(tree: &Map, report: &mut Report) {
+    let fits = |name: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        !name.is_empty() && name.chars().all(allowed)
+    };
+    for entry in tree.entries("services").iter().filter(|entry| !fits(&entry.key)) {
+        if let Err(error) = ServiceName::new(&entry.key) {
+            bad_service(entry, &error, report);
+        }
+    }
+    for entry in tree.entries("volumes") {
+        if let (false, Err(error)) = (fits(&entry.key), VolumeName::new(&entry.key)) {
+            report.error(entry.key_at, error.to_string()).path(format!("volumes.{}", entry.key));
+        }
+        let map = entry.value.as_map();
+        let external = map.filter(|map| map.bool("external") == Some(true));
+        if let Some(driver) = external.and_then(|map| map.get("driver").or(map.get("driver_opts")))
+        {
+            report
+                .error(
+                    driver.place(entry.key_at),
+                    format!("the volume `{}` is external and has a driver", entry.key),
+                )
+                .path(format!("volumes.{}", entry.key))
+                .hint("an external volume exists already: remove its driver and options");
+        }
+    }
 }
 
 struct Service<'a> {
@@ -42,18 +77,24 @@ impl Service<'_> {
 
     fn image(&self, report: &mut Report) {
         let has = |key| self.service.get(key).is_some_and(|node: &Node| node.value != Value::Null);
+        // `extends` may bring the image; that it is not read has been said.
         let image = self.service.get("image");
         if image.and_then(Node::as_text) == Some("") {
             let at = image.map_or(self.at, |node| node.place(self.at));
             report
                 .error(at, format!("the image of `{}` is empty", self.name))
                 .path(self.path("image"))
-                .hint("is a variable of it not set?");
-        } else if !has("image") && !has("build") && !has("provider") {
+                .hint("a variable in it is empty or not set; set it in `.env`");
+        } else if !["image", "build", "provider", "extends"].into_iter().any(has) {
             report
                 .error(self.at, format!("service `{}` has no image", self.name))
                 .path(self.path("image"))
-                .hint("name the image it runs, as in `image: postgres:17`");
+                .hint(match self.name {
+                    "volumes" | "networks" => {
+                        format!("to declare {0}, put `{0}:` at the left margin", self.name)
+                    }
+                    _ => "name the image it runs, as in `image: postgres:17`".to_owned(),
+                });
         }
     }
 
@@ -174,7 +215,11 @@ impl Service<'_> {
             let (Some(x), Some(y)) = (a.value.scalar_text(), b.value.scalar_text()) else {
                 continue;
             };
-            if x != y {
+            let same = match short {
+                "cpus" => values::cpus(&x) == values::cpus(&y),
+                _ => x == y,
+            };
+            if !same {
                 let long = long.join(".");
                 report
                     .error(a.at, format!("`{short}` and `{long}` of `{}` differ", self.name))

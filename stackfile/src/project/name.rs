@@ -1,5 +1,6 @@
 use crate::{
     Request,
+    diagnostic::Report,
     interpolate::{Variables, substitute},
     source::Span,
     tree::Map,
@@ -16,6 +17,23 @@ pub(crate) struct ProjectName {
     pub(crate) at: Option<Span>,
     /// Nobody gave a name: the directory's is used, and changed as needed.
     pub(crate) from_directory: bool,
+}
+
+impl ProjectName {
+    /// Reports a name no tool could use.
+    pub(super) fn check(&self, request: &Request<'_>, report: &mut Report) {
+        if self.text.is_empty() {
+            report
+                .error(self.at, format!("`{}` gives the stack no name", self.given))
+                .path("name")
+                .hint("name it: `--stack NAME`, or `name: NAME` in the file");
+        } else if request.stack_name.is_some() && self.text != self.given {
+            report
+                .error(None, format!("`{}` is not a name for a stack", self.given))
+                .path("name")
+                .hint(format!("call it `{}`", self.text));
+        }
+    }
 }
 
 /// The name of the command line, of the environment, of the last file that gives one, of the

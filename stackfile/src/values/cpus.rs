@@ -17,8 +17,7 @@ pub(crate) fn cpus(text: &str) -> Result<MilliCpu, String> {
     if milli > MAX {
         return Err("it is more than any machine has; the largest number is 4096".to_owned());
     }
-    if milli == 0 && text.bytes().any(|c| matches!(c, b'1'..=b'9')) {
-        return Err("the smallest share of a CPU is 0.001".to_owned());
-    }
-    Ok(MilliCpu(milli))
+    // A share below a thousandth is the least there is, not none, which would mean no limit.
+    let some = text.bytes().any(|c| matches!(c, b'1'..=b'9'));
+    Ok(MilliCpu(milli.max(u64::from(some))))
 }

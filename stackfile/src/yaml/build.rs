@@ -282,7 +282,8 @@ impl<'r> Builder<'r> {
             ("!reset", _) => return Tag::Reset,
             ("!override", _) => return Tag::Override,
             (_, Some(suffix)) if tag.is_yaml_core_schema() && allowed.contains(&suffix) => {}
-            ("!", _) => {}
+            // `!` alone is a text, `!!merge <<` spells out what `<<` is.
+            ("!" | "!!merge", _) => {}
             (name, _) => {
                 let at = mark.tag_span().map_or_else(|| self.span(mark), |tag| self.span(&tag));
                 self.report

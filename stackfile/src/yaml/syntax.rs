@@ -6,7 +6,10 @@ use crate::{diagnostic::Report, source::Span};
 
 /// Reports a syntax error at `at`.
 pub(super) fn explain(error: &ScanError, at: Span, text: &str, report: &mut Report) {
-    let (what, hint) = words(error.kind());
+    let (what, hint) = match error.kind() {
+        ErrorKind::MappingValueNotAllowed => second_colon(at, text),
+        kind => words(kind),
+    };
     let message = what.map_or_else(|| format!("this is not YAML: {}", error.kind()), str::to_owned);
     // At the end of the file there is no line to show: the last one with content is.
     let trimmed = text.trim_end();
@@ -19,6 +22,27 @@ pub(super) fn explain(error: &ScanError, at: Span, text: &str, report: &mut Repo
     if let Some(hint) = hint {
         finding.hint(hint);
     }
+}
+
+/// A colon that makes a key where none can be: in a text, after a forgotten space, or on a line
+/// that is indented too far.
+fn second_colon(at: Span, text: &str) -> (Option<&'static str>, Option<&'static str>) {
+    let before = text.get(..at.start as usize).unwrap_or(text);
+    let (above, line) = before.rsplit_once('\n').unwrap_or(("", before));
+    let above = above.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("").trim();
+    if line.contains(": ") {
+        return (
+            Some("a text with a colon and a space in it must be quoted"),
+            Some("put the whole text into quotes"),
+        );
+    }
+    if above.contains(':') && !above.contains(": ") && !above.ends_with(':') {
+        return (
+            Some("a `key: value` cannot follow the line above"),
+            Some("a space is missing after the colon there"),
+        );
+    }
+    (Some("this line is indented further than the one it belongs to"), Some(INDENT))
 }
 
 const INDENT: &str = "keys of the same mapping begin in the same column; what belongs to a key is \
@@ -49,7 +73,8 @@ fn words(kind: &ErrorKind) -> (Option<&'static str>, Option<&'static str>) {
             Some("text follows a closed quotation"),
             Some("put the whole value into one pair of quotes"),
         ),
-        ErrorKind::UnclosedFlowCollection { .. }
+        ErrorKind::InvalidColonPlacement
+        | ErrorKind::UnclosedFlowCollection { .. }
         | ErrorKind::UnexpectedEofFlowSequence
         | ErrorKind::UnexpectedEofFlowMapping
         | ErrorKind::ExpectedFlowSequenceSeparator

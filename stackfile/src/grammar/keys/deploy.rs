@@ -1,7 +1,7 @@
 use super::parts::PAIRS;
 use crate::grammar::{Key, Shape, key};
 
-/// The largest number of replicas the format can hold; how many a stack may have is checked later.
+/// The largest number where the format takes any.
 const MOST: i64 = u32::MAX as i64;
 const ROLLOUT: &str = "tasks are replaced one after the other, a failed one keeps the old running; \
                        these settings have no effect";
@@ -9,7 +9,7 @@ const ROLLOUT: &str = "tasks are replaced one after the other, a failed one keep
 /// How and where a service's tasks run.
 pub(super) const DEPLOY: &[Key] = &[
     key("mode", Shape::OneOf(&["replicated", "global", "replicated-job", "global-job"])),
-    key("replicas", Shape::Whole(0, MOST)),
+    key("replicas", Shape::Whole(0, i64::MAX)),
     key("labels", PAIRS),
     key("placement", Shape::Keys(PLACEMENT)),
     key("resources", Shape::Keys(RESOURCES)),
@@ -41,7 +41,7 @@ const RESERVATIONS: &[Key] = &[
 ];
 
 const RESTART: &[Key] = &[
-    key("condition", Shape::OneOf(&["none", "on-failure", "any"])),
+    key("condition", Shape::OneOf(&["none", "on-failure", "any", "always"])),
     key("max_attempts", Shape::Whole(0, MOST)),
     key("delay", Shape::Duration).weaker("the time between restarts grows by itself"),
     key("window", Shape::Duration).weaker("the time between restarts grows by itself"),

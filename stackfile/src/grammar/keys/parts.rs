@@ -105,5 +105,5 @@ pub(super) const LOGGING: &[Key] =
     &[key("driver", Shape::Text), key("options", Shape::MapOf(&Shape::Maybe(&Shape::Word)))];
 
 /// What Compose has no words for.
-pub(super) const SISO: &[Key] =
+pub(crate) const SISO: &[Key] =
     &[key("singleton", Shape::OneOf(&["strict"])), key("priority", Shape::Whole(0, 100))];

@@ -1,6 +1,6 @@
 use super::{
     deploy::DEPLOY,
-    parts::{HEALTHCHECK, LOGGING, PAIRS, SISO},
+    parts::{HEALTHCHECK, LOGGING, PAIRS},
 };
 use crate::{
     canonical,
@@ -57,7 +57,7 @@ pub(crate) const SERVICE: &[Key] = &[
     key("pids_limit", Shape::Whole(-1, MOST)),
     key("networks", Shape::Maybe(&Shape::Form(canonical::service_networks))),
     key("network_mode", Shape::Text),
-    key("scale", Shape::Whole(0, MOST)),
+    key("scale", Shape::Whole(0, i64::MAX)),
     key("profiles", TEXTS),
     key("privileged", Shape::Flag),
     key("devices", Shape::Form(canonical::devices)),
@@ -66,7 +66,7 @@ pub(crate) const SERVICE: &[Key] = &[
     key("userns_mode", Shape::Text),
     key("platform", Shape::Text),
     key("pull_policy", Shape::Text),
-    key("x-siso", Shape::Keys(SISO)),
+    key("x-siso", Shape::Form(canonical::siso)),
     key("attach", Shape::Flag),
     key("develop", Shape::Any),
     key("tty", Shape::Flag).weaker(TERMINAL),
@@ -85,7 +85,7 @@ pub(crate) const SERVICE: &[Key] = &[
         "build and push the image first, then name it with `image:` and remove `build:`",
     ),
     key("extends", Shape::Any)
-        .refused("`extends` is not read yet", "use an anchor: `<<: *base`, or a second `-f` file"),
+        .unread("`extends` is not read yet", "use an anchor: `<<: *base`, or a second `-f` file"),
     key("secrets", Shape::Any).refused(
         "secrets are not distributed to the nodes yet",
         "give the value with `environment`, or as a file on a named volume",

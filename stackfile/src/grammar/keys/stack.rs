@@ -21,7 +21,7 @@ pub(crate) static STACK: Shape = Shape::Keys(&[
     ),
     key("models", Shape::Any)
         .refused("models are not run by the cluster", "run the model in a service of its own"),
-    key("include", Shape::Any).refused(
+    key("include", Shape::Any).unread(
         "`include` is not read yet",
         "give the files together: `-f first.yaml -f second.yaml`",
     ),
