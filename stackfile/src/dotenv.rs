@@ -123,20 +123,18 @@ impl<'t> Reader<'t> {
         };
         let value = &body[split + 1..];
         let start = self.at + (line.len() - value.len()) + (value.len() - value.trim_start().len());
-        let value = match self.text[start..].as_bytes().first() {
-            Some(quote @ (b'\'' | b'"')) => match self.quoted(start, *quote) {
-                Some(value) => value,
-                None => {
-                    self.skip_line();
-                    return wrong(format!("the quotation of `{name}` is never closed"));
-                }
-            },
-            _ => {
+        let value = if let Some(quote @ (b'\'' | b'"')) = self.text.as_bytes().get(start) {
+            if let Some(value) = self.quoted(start, *quote) {
+                value
+            } else {
                 self.skip_line();
-                let value = value.trim_start();
-                let end = if value.starts_with('#') { 0 } else { comment(value) };
-                Quoted::Template(value[..end].trim_end().to_owned())
+                return wrong(format!("the quotation of `{name}` is never closed"));
             }
+        } else {
+            self.skip_line();
+            let value = value.trim_start();
+            let end = if value.starts_with('#') { 0 } else { comment(value) };
+            Quoted::Template(value[..end].trim_end().to_owned())
         };
         Ok(Raw { name, value: Some(value), at: whole })
     }

@@ -226,7 +226,7 @@ impl Braced<'_> {
         }
         let mut word = || expand(word, base, lookup, unset, depth + 1);
         match (operator.trim_start_matches(':'), present) {
-            ("-", true) | ("?", true) => Ok(set.unwrap_or_default()),
+            ("-" | "?", true) => Ok(set.unwrap_or_default()),
             ("-", false) | ("+", true) => word(),
             ("?", false) => {
                 let word = word()?;

@@ -70,14 +70,11 @@ fn documents(request: &Request<'_>, texts: &mut Texts, report: &mut Report) -> O
                 .hint("a stack file has at least `services:` with one service and its `image:`");
         }
         for document in documents {
-            match document.value {
-                Value::Map(map) => found.push(map),
-                _ => {
-                    let what = format!("a stack file is a mapping, this is {}", document.kind());
-                    report
-                        .error(document.at, what)
-                        .hint("begin with `services:` at the left margin");
-                }
+            if let Value::Map(map) = document.value {
+                found.push(map);
+            } else {
+                let what = format!("a stack file is a mapping, this is {}", document.kind());
+                report.error(document.at, what).hint("begin with `services:` at the left margin");
             }
         }
     }
@@ -171,10 +168,10 @@ fn fill_in(tree: &mut Map, project: &str) {
         if tree.map("networks").is_none() {
             tree.set("networks", at, Node::new(Value::Map(Map::default()), at));
         }
-        if let Some(Value::Map(networks)) = tree.get_mut("networks").map(|node| &mut node.value) {
-            if networks.get("default").is_none() {
-                networks.push("default", at, Node::new(Value::Map(Map::default()), at));
-            }
+        if let Some(Value::Map(networks)) = tree.get_mut("networks").map(|node| &mut node.value)
+            && networks.get("default").is_none()
+        {
+            networks.push("default", at, Node::new(Value::Map(Map::default()), at));
         }
     }
     for kind in ["volumes", "networks"] {

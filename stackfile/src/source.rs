@@ -50,7 +50,7 @@ impl Span {
 #[derive(Debug)]
 struct Text {
     name: String,
-    text: String,
+    content: String,
     /// Where each line begins.
     lines: Vec<usize>,
 }
@@ -73,12 +73,12 @@ impl Texts {
                 text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1),
             )
             .collect();
-        self.files.push(Text { name: name.to_owned(), text, lines });
+        self.files.push(Text { name: name.to_owned(), content: text, lines });
         Some(number)
     }
 
     pub(crate) fn text(&self, file: u16) -> &str {
-        self.files.get(usize::from(file)).map_or("", |file| &file.text)
+        self.files.get(usize::from(file)).map_or("", |file| &file.content)
     }
 
     /// The source text under a span.
@@ -103,16 +103,16 @@ impl Texts {
         let Some(file) = self.files.get(usize::from(at.file)) else {
             return Location::default();
         };
-        let mut start = (at.start as usize).min(file.text.len());
-        while !file.text.is_char_boundary(start) {
+        let mut start = (at.start as usize).min(file.content.len());
+        while !file.content.is_char_boundary(start) {
             start -= 1;
         }
         let line = file.lines.partition_point(|begin| *begin <= start).saturating_sub(1);
         let begin = file.lines.get(line).copied().unwrap_or(0);
-        let source = file.text[begin..].lines().next().unwrap_or("");
-        let before = file.text[begin..start].chars().count();
+        let source = file.content[begin..].lines().next().unwrap_or("");
+        let before = file.content[begin..start].chars().count();
         let end = (at.end as usize).min(begin + source.len()).max(start);
-        let width = file.text.get(start..end).map_or(1, |text| text.trim_end().chars().count());
+        let width = file.content.get(start..end).map_or(1, |text| text.trim_end().chars().count());
         let (source, offset) = window(source, before);
         Location {
             file: file.name.clone(),

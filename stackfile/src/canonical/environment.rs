@@ -78,12 +78,11 @@ fn from_list(items: Vec<Node>, place: &Place<'_>, walk: &mut Walk<'_>, pass_on: 
         let name_at = walk.part(&item, 0, name.len());
         check_name(name, name_at, &below, walk);
         let entry = Entry { key: name.to_owned(), key_at: name_at, value: Node::new(value, at) };
-        match known.get(name) {
-            Some(index) => out.entries[*index] = entry,
-            None => {
-                known.insert(name.to_owned(), out.entries.len());
-                out.entries.push(entry);
-            }
+        if let Some(index) = known.get(name) {
+            out.entries[*index] = entry;
+        } else {
+            known.insert(name.to_owned(), out.entries.len());
+            out.entries.push(entry);
         }
     }
     out

@@ -50,6 +50,7 @@ fn mapping(at: Span, fields: impl IntoIterator<Item = (&'static str, Option<Valu
     Node::new(Value::Map(map), at)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it stands among fields that may be absent")]
 fn text(text: impl Into<String>) -> Option<Value> {
     Some(Value::Text(text.into()))
 }

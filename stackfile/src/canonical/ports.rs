@@ -109,10 +109,11 @@ fn parse(short: &str) -> Result<Vec<Short>, String> {
         "" => None,
         text => Some(port_range(text)?),
     };
-    if let Some(range) = &published {
-        if range.len() != count && count != 1 {
-            return Err(format!("{} ports are published for {count}", range.len()));
-        }
+    if let Some(range) = &published
+        && range.len() != count
+        && count != 1
+    {
+        return Err(format!("{} ports are published for {count}", range.len()));
     }
     let name = |index: usize| {
         let range = published.as_ref()?;

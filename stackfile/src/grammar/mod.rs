@@ -238,16 +238,16 @@ impl<'a> Walk<'a> {
     }
 
     fn text(&mut self, node: Node, shape: &Shape, place: &Place<'_>) -> Node {
-        if let (Shape::OneOf(words), Some(text)) = (shape, node.as_text()) {
-            if !words.contains(&text) {
-                let finding =
-                    self.wrong(&node, place, format!("`{text}` is not a value of `{}`", place.key));
-                finding.hint(match nearest(text, words.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("it is one of {}", words.join(", ")),
-                });
-                return node.broken();
-            }
+        if let (Shape::OneOf(words), Some(text)) = (shape, node.as_text())
+            && !words.contains(&text)
+        {
+            let finding =
+                self.wrong(&node, place, format!("`{text}` is not a value of `{}`", place.key));
+            finding.hint(match nearest(text, words.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("it is one of {}", words.join(", ")),
+            });
+            return node.broken();
         }
         match (&node.value, shape) {
             (Value::Text(_), _) => node,

@@ -73,12 +73,13 @@ fn hint(entry: &Entry, keys: &[Key], place: &Place<'_>) -> String {
     let name = entry.key.as_str();
     let known = |name: &str| keys.iter().any(|key| key.name == name);
     let (in_service, in_stack) = (known("image"), known("services"));
-    let is_service = matches!(&entry.value.value, Value::Map(map) if map.get("image").is_some());
+    let looks_like_one =
+        matches!(&entry.value.value, Value::Map(map) if map.get("image").is_some());
     if in_service {
         if let Some((_, path)) = DEEPER.iter().find(|(word, _)| *word == name) {
             return format!("it belongs deeper: `{path}`");
         }
-        if is_service {
+        if looks_like_one {
             return format!("if `{name}` is a service, indent it like `{}`", place.key);
         }
         if keys::is_stack_key(place.key) {
@@ -88,10 +89,8 @@ fn hint(entry: &Entry, keys: &[Key], place: &Place<'_>) -> String {
             return format!("`{name}` stands at the left margin, not in a service");
         }
     }
-    if !in_stack {
-        if let Some(path) = deeper(name, keys, LEVELS) {
-            return format!("it belongs deeper: `{path}`");
-        }
+    if !in_stack && let Some(path) = deeper(name, keys, LEVELS) {
+        return format!("it belongs deeper: `{path}`");
     }
     if !in_service && keys::is_service_key(name) {
         return if in_stack {
@@ -103,7 +102,7 @@ fn hint(entry: &Entry, keys: &[Key], place: &Place<'_>) -> String {
     if in_stack && name == "nodes" {
         return "a file of nodes is given with `--nodes`, beside the stack file".to_owned();
     }
-    if in_stack && is_service {
+    if in_stack && looks_like_one {
         return format!("if `{name}` is a service, put it below `services:`");
     }
     format!("known here: {}; keys of your own begin with `x-`", some_of(keys))

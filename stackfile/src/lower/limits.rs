@@ -34,9 +34,12 @@ pub(super) fn check(stack: &StackSpec, places: &Places<'_>, report: &mut Report)
     }
 }
 
+/// The ports of one number that were met so far: who publishes them, and where.
+type Taken<'a> = Vec<(&'a Port, &'a ServiceName, Span)>;
+
 /// Two services, or two lines of one, that publish the same port.
 fn ports(stack: &StackSpec, places: &Places<'_>, report: &mut Report) {
-    let mut taken: BTreeMap<(u16, &str), Vec<(&Port, &ServiceName, Span)>> = BTreeMap::new();
+    let mut taken: BTreeMap<(u16, &str), Taken<'_>> = BTreeMap::new();
     // In the order of the file, so that the later line is the one to blame.
     let mut ordered: Vec<_> = places.iter().collect();
     ordered.sort_by_key(|(_, place)| place.at);

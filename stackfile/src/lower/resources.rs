@@ -29,32 +29,25 @@ pub(super) fn ask(service: &Context<'_>, report: &mut Report) -> ResourceAsk {
     let reservation_node = find(["reservations", "memory"], "mem_reservation");
     let given = |node| bytes(node).filter(|amount| *amount > Bytes::ZERO);
     let (limit, reservation) = (given(limit_node), given(reservation_node));
-    if let (Some(limit), Some(node)) = (limit, limit_node) {
-        if limit < LEAST_MEMORY {
-            report
-                .error(
-                    node.place(service.at),
-                    format!("a memory limit of {limit} starts no container"),
-                )
-                .path(service.path("mem_limit"))
-                .hint(
-                    "the least is 6 MiB; a number without a unit is bytes, so write `512m` or `2g`",
-                );
-        }
+    if let (Some(limit), Some(node)) = (limit, limit_node)
+        && limit < LEAST_MEMORY
+    {
+        report
+            .error(node.place(service.at), format!("a memory limit of {limit} starts no container"))
+            .path(service.path("mem_limit"))
+            .hint("the least is 6 MiB; a number without a unit is bytes, so write `512m` or `2g`");
     }
-    if let (Some(limit), Some(reserved), Some(node)) = (limit, reservation, reservation_node) {
-        if reserved > limit {
-            let what = format!(
-                "`{}` reserves {reserved} of memory but may use only {limit}",
-                service.name
-            );
-            let finding = report.error(node.place(service.at), what);
-            finding.path(service.path("deploy.resources.reservations.memory"));
-            if let Some(node) = limit_node {
-                finding.related(node.place(service.at), "the limit");
-            }
-            finding.hint("a reservation is at most the limit");
+    if let (Some(limit), Some(reserved), Some(node)) = (limit, reservation, reservation_node)
+        && reserved > limit
+    {
+        let what =
+            format!("`{}` reserves {reserved} of memory but may use only {limit}", service.name);
+        let finding = report.error(node.place(service.at), what);
+        finding.path(service.path("deploy.resources.reservations.memory"));
+        if let Some(node) = limit_node {
+            finding.related(node.place(service.at), "the limit");
         }
+        finding.hint("a reservation is at most the limit");
     }
     let (memory, basis) = match (reservation, limit) {
         (Some(reserved), _) => (reserved, MemoryBasis::Reservation),
@@ -64,16 +57,16 @@ pub(super) fn ask(service: &Context<'_>, report: &mut Report) -> ResourceAsk {
     let cpu_limit = cores(find(["limits", "cpus"], "cpus")).filter(|cpu| *cpu > MilliCpu::ZERO);
     let cpu_node = service.get(&["deploy", "resources", "reservations", "cpus"]);
     let cpu = cores(cpu_node).unwrap_or_default();
-    if let (Some(limit), Some(node)) = (cpu_limit, cpu_node) {
-        if cpu > limit {
-            report
-                .error(
-                    node.place(service.at),
-                    format!("`{}` reserves {cpu} CPUs but may use only {limit}", service.name),
-                )
-                .path(service.path("deploy.resources.reservations.cpus"))
-                .hint("a reservation is at most the limit");
-        }
+    if let (Some(limit), Some(node)) = (cpu_limit, cpu_node)
+        && cpu > limit
+    {
+        report
+            .error(
+                node.place(service.at),
+                format!("`{}` reserves {cpu} CPUs but may use only {limit}", service.name),
+            )
+            .path(service.path("deploy.resources.reservations.cpus"))
+            .hint("a reservation is at most the limit");
     }
     ResourceAsk {
         reserved: Resources { memory, cpu },

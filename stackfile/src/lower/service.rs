@@ -172,8 +172,7 @@ fn platform(service: &Context<'_>, report: &mut Report) -> Option<String> {
     let text = service.text("platform").filter(|text| !text.is_empty())?;
     let mut parts = text.split('/');
     let arch = match (parts.next(), parts.next()) {
-        (Some("linux"), Some(arch)) => arch,
-        (Some(arch), None) => arch,
+        (Some("linux"), Some(arch)) | (Some(arch), None) => arch,
         _ => "",
     };
     let arch = match arch {

@@ -21,7 +21,7 @@ pub(super) fn references(tree: &Map, inactive: &[String], report: &mut Report) {
     for entry in &services.entries {
         let Some(service) = entry.value.as_map() else { continue };
         let checked =
-            Service { name: &entry.key, at: entry.key_at, service, tree, services, inactive };
+            Checked { name: &entry.key, at: entry.key_at, service, tree, services, inactive };
         checked.image(report);
         checked.volumes(report);
         checked.networks(report);
@@ -61,7 +61,7 @@ fn names(tree: &Map, report: &mut Report) {
     }
 }
 
-struct Service<'a> {
+struct Checked<'a> {
     name: &'a str,
     at: Span,
     service: &'a Map,
@@ -70,7 +70,7 @@ struct Service<'a> {
     inactive: &'a [String],
 }
 
-impl Service<'_> {
+impl Checked<'_> {
     fn path(&self, below: &str) -> String {
         format!("services.{}.{below}", self.name)
     }

@@ -7,7 +7,7 @@ use crate::{
     diagnostic::Report,
     dotenv,
     interpolate::Variables,
-    source::{Span, Texts},
+    source::Texts,
     tree::{Map, Node, Value},
     yaml,
 };
@@ -71,10 +71,10 @@ pub(super) fn resolve(
 fn own(given: Option<Node>, environment: &mut Map, variables: &Variables<'_>) {
     let Some(Node { value: Value::Map(given), .. }) = given else { return };
     for mut entry in given.entries {
-        if entry.value.value == Value::Null {
-            if let Some(value) = variables.get(&entry.key) {
-                entry.value.value = Value::Text(value.to_owned());
-            }
+        if entry.value.value == Value::Null
+            && let Some(value) = variables.get(&entry.key)
+        {
+            entry.value.value = Value::Text(value.to_owned());
         }
         environment.set(&entry.key, entry.key_at, entry.value);
     }
@@ -91,54 +91,58 @@ impl Files<'_> {
     fn open(
         &mut self,
         file: &Map,
-        path_node: &Node,
+        path: &Node,
         texts: &mut Texts,
         report: &mut Report,
     ) -> Option<u16> {
-        let path = path_node.as_text()?;
+        let at = path.at;
+        let path = path.as_text()?;
         if let Some(number) = self.known.get(path) {
             return *number;
         }
-        let optional = file.bool("required") == Some(false);
-        let number = self.read(path, path_node.at, optional, texts, report);
+        let number = match self.bytes(path, file.bool("required") == Some(false)) {
+            Ok(bytes) => {
+                bytes.and_then(|bytes| yaml::intern(&SourceFile::new(path, bytes), texts, report))
+            }
+            Err(Unread { what, hint }) => {
+                let finding = report.error(at, format!("the env file {path} {what}"));
+                if let Some(hint) = hint {
+                    finding.hint(hint);
+                }
+                None
+            }
+        };
         self.known.insert(path.to_owned(), number);
         number
     }
 
-    fn read(
-        &mut self,
-        path: &str,
-        at: Span,
-        optional: bool,
-        texts: &mut Texts,
-        report: &mut Report,
-    ) -> Option<u16> {
+    /// The content of a file; nothing when it is missing and may be.
+    fn bytes(&mut self, path: &str, optional: bool) -> Result<Option<Vec<u8>>, Unread> {
+        let unread = |what: &str| Unread { what: what.to_owned(), hint: None };
         let bytes = match self.sources.read(path) {
             Ok(bytes) => bytes,
-            Err(ReadError::NotFound) if optional => return None,
+            Err(ReadError::NotFound) if optional => return Ok(None),
             Err(ReadError::NotFound) => {
-                report.error(at, format!("the env file {path} was not found")).hint(
-                    "paths are relative to the project directory; for a file that may be missing \
-                     write `- path: …` with `required: false`",
-                );
-                return None;
+                return Err(Unread { hint: Some(MISSING), ..unread("was not found") });
             }
-            Err(ReadError::TooLarge) => {
-                report.error(at, format!("the env file {path} is larger than 1 MiB"));
-                return None;
-            }
+            Err(ReadError::TooLarge) => return Err(unread("is larger than 1 MiB")),
             Err(ReadError::Other(why)) => {
-                report.error(at, format!("the env file {path} could not be read: {why}"));
-                return None;
+                return Err(unread(&format!("could not be read: {why}")));
             }
         };
-        match self.budget.checked_sub(bytes.len()) {
-            Some(rest) => self.budget = rest,
-            None => {
-                report.error(at, "the env files hold more than 8 MiB together");
-                return None;
-            }
-        }
-        yaml::intern(&SourceFile::new(path, bytes), texts, report)
+        self.budget = self
+            .budget
+            .checked_sub(bytes.len())
+            .ok_or_else(|| unread("is one too many: all of them hold more than 8 MiB"))?;
+        Ok(Some(bytes))
     }
 }
+
+/// Why an env file could not be used.
+struct Unread {
+    what: String,
+    hint: Option<&'static str>,
+}
+
+const MISSING: &str = "paths are relative to the project directory; for a file that may be missing \
+                       write `- path: …` with `required: false`";

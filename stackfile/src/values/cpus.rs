@@ -8,10 +8,10 @@ const MAX: u64 = 4096 * 1000;
 /// A number of CPUs: `2`, `0.5`. Kubernetes' `500m` is not one.
 pub(crate) fn cpus(text: &str) -> Result<MilliCpu, String> {
     let text = text.trim();
-    if let Some(milli) = text.strip_suffix('m') {
-        if let Ok(milli) = milli.parse::<u32>() {
-            return Err(format!("write it in cores: `{}`", MilliCpu(u64::from(milli))));
-        }
+    if let Some(milli) = text.strip_suffix('m')
+        && let Ok(milli) = milli.parse::<u32>()
+    {
+        return Err(format!("write it in cores: `{}`", MilliCpu(u64::from(milli))));
     }
     let milli = scale(text, 1000).ok_or("write it in cores, as in `2` or `0.5`")?;
     if milli > MAX {

@@ -189,7 +189,7 @@ impl<'r> Builder<'r> {
             }
             Some(Content::List(items)) => items.push(node),
             Some(Content::Map { map, key, seen, merged }) => match key.take() {
-                None => *key = read_key(node, merge, self.report),
+                None => *key = Some(read_key(&node, merge, self.report)),
                 Some(Key { merge: true, .. }) => merged.push(node),
                 Some(Key { text, at, .. }) => {
                     if let Some(first) = seen.get(&text) {
@@ -296,12 +296,12 @@ impl<'r> Builder<'r> {
 }
 
 /// Reads a key. What is not a plain word has been reported already or is reported here.
-fn read_key(node: Node, merge: bool, report: &mut Report) -> Option<Key> {
+fn read_key(node: &Node, merge: bool, report: &mut Report) -> Key {
     let text = node.value.scalar_text();
     if text.is_none() && node.value != Value::Broken {
         report.error(node.at, format!("a key must be a word, this is {}", node.kind()));
     }
-    Some(Key { text: text.unwrap_or_default(), at: node.at, merge })
+    Key { text: text.unwrap_or_default(), at: node.at, merge }
 }
 
 /// Adds up a tree. It is at most [`MAX_DEPTH`] deep, so the recursion is.

@@ -46,8 +46,10 @@ pub(crate) fn intern(file: &SourceFile, texts: &mut Texts, report: &mut Report) 
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
-            let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = bytes
+                .get(..error.valid_up_to())
+                .and_then(|valid| std::str::from_utf8(valid).ok())
+                .map_or(1, |valid| valid.matches('\n').count() + 1);
             report
                 .error(None, format!("{name}:{line}: this is not UTF-8 text"))
                 .hint("save the file as UTF-8 in your editor");
