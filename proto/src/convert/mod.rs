@@ -15,17 +15,13 @@ mod service;
 mod stack;
 mod task;
 mod view;
-mod words;
+pub mod words;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{At, BadField};
 pub use field::Field;
-pub use words::{
-    CauseWord, ChangeActionWord, ConditionWord, DesiredWord, HealthWord, LivenessWord,
-    MemoryBasisWord, ProtocolWord, RoleWord, TaskStateWord,
-};
 
 /// Reads a message that must be there, for example `message::<_, StackSpec>(request.spec).at("spec")`.
 pub fn message<W, M>(wire: Option<W>) -> Result<M, BadField>
