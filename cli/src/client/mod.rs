@@ -1,0 +1,206 @@
+//! The way to the cluster: one channel, tried again while a new leader is elected, and answers in the
+//! words of `model`.
+
+mod reads;
+mod streams;
+mod writes;
+
+use std::{error::Error as _, fmt, path::PathBuf, time::Duration};
+
+use proto::v1::control_client::ControlClient;
+pub use streams::{Answers, ExecInput, ExecOutput, Rollout, ServiceNote, Watch, WatchView};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::{Code, Request, Response, Status, transport::Channel};
+pub use writes::Written;
+
+use crate::{
+    args::Global,
+    context::{self, Context},
+    error::{Blame, Error},
+    output::{Out, amount::nearest},
+};
+
+/// How long one answer may take unless `--timeout` says otherwise.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one endpoint may take to accept a connection, so that the next one gets its turn.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long and how often an unreachable cluster is asked again: an election ends within two seconds.
+const RETRY_DELAYS: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(600),
+    Duration::from_secs(1),
+];
+/// Pauses between attempts to resume a stream.
+const RESUME_PAUSE: Duration = Duration::from_millis(500);
+
+/// A cluster and who asks it.
+#[derive(Clone)]
+pub struct Client {
+    control: ControlClient<Channel>,
+    endpoints: Vec<String>,
+    file: PathBuf,
+    answer_timeout: Duration,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Chooses the context and prepares the channel; nothing is sent before the first question.
+    pub fn connect(global: &Global, out: &mut Out) -> Result<Self, Error> {
+        let (file, context) = context::load(global)?;
+        if context::is_exposed(&file) {
+            let shown = file.display();
+            out.note(&format!(
+                "warning: others can read {shown}, which holds a key: chmod 600 {shown}"
+            ));
+        }
+        Self::with_context(file, context, global)
+    }
+
+    /// The same with a context at hand.
+    pub fn with_context(file: PathBuf, context: Context, global: &Global) -> Result<Self, Error> {
+        let Context { endpoints, authorities, certificate, key, .. } = context;
+        let identity = proto::transport::Identity { authorities, certificate, key };
+        let answer_timeout = global.timeout.map_or(ANSWER_TIMEOUT, |timeout| timeout.0);
+        let connect_timeout = CONNECT_TIMEOUT.min(answer_timeout);
+        let channel =
+            proto::transport::channel(&endpoints, &identity, connect_timeout).map_err(|error| {
+                Error::input(format!("the context file {} cannot be used: {error}", file.display()))
+                    .hint("a scheduler writes one as DATA_DIR/admin.yaml; copy it whole")
+            })?;
+        Ok(Self { control: ControlClient::new(channel), endpoints, file, answer_timeout })
+    }
+
+    /// Asks until there is an answer or the time is up. Every question may be asked again: reads
+    /// change nothing, and writes carry a request id that makes them happen once.
+    async fn ask<Q: Clone, A>(
+        &self,
+        question: Q,
+        call: impl AsyncFn(ControlClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
+    ) -> Result<A, Error> {
+        let deadline = Instant::now() + self.answer_timeout;
+        let mut delays = RETRY_DELAYS.into_iter();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let attempt = timeout(left, call(self.control.clone(), Request::new(question.clone())));
+            let status = match attempt.await {
+                Ok(Ok(answer)) => return Ok(answer.into_inner()),
+                Ok(Err(status)) => status,
+                Err(_) => return Err(self.silent()),
+            };
+            match delays.next() {
+                Some(delay) if is_passing(&status) && Instant::now() + delay < deadline => {
+                    sleep(delay).await;
+                }
+                _ => return Err(self.failure(status)),
+            }
+        }
+    }
+
+    fn silent(&self) -> Error {
+        let waited = crate::args::Span(self.answer_timeout);
+        self.how_to_reach(Error::unreachable(format!("no answer from the cluster within {waited}")))
+    }
+
+    fn failure(&self, status: Status) -> Error {
+        if is_passing(&status) || status.code() == Code::DeadlineExceeded {
+            let endpoints = self.endpoints.join(", ");
+            let why = cause(&status);
+            let error =
+                Error::unreachable(format!("cannot reach the cluster at {endpoints}: {why}"));
+            return self.how_to_reach(error);
+        }
+        Error::from(status)
+    }
+
+    fn how_to_reach(&self, error: Error) -> Error {
+        error.hint(format!(
+            "check that a scheduler runs there, or see what is wrong with `sisoctl doctor` (context: {})",
+            self.file.display()
+        ))
+    }
+
+    /// The same error, with the nearest name when it was about a stack or service that is not there.
+    pub async fn with_nearest(&self, error: Error, stack: &str, service: Option<&str>) -> Error {
+        if error.has_hint() || error.blame() != Some(Blame::Input) {
+            return error;
+        }
+        let Ok(stacks) = self.stacks().await else { return error };
+        if !stacks.iter().any(|row| row.stack == stack) {
+            let names: Vec<String> = stacks.into_iter().map(|row| row.stack).collect();
+            return suggest(error, stack, "stack", &names);
+        }
+        let (Some(service), Ok(tasks)) = (service, self.tasks(Some(stack)).await) else {
+            return error;
+        };
+        let mut names: Vec<String> = tasks.into_iter().map(|row| row.service).collect();
+        names.sort();
+        names.dedup();
+        if names.iter().any(|name| name == service) {
+            error
+        } else {
+            suggest(error, service, "service", &names)
+        }
+    }
+}
+
+/// Whether asking again soon may help: the connection broke, or nobody leads at the moment. What a
+/// scheduler answered has no source.
+fn is_passing(status: &Status) -> bool {
+    status.code() == Code::Unavailable || status.source().is_some()
+}
+
+/// The innermost cause: the outer ones only say that the transport failed.
+fn cause(status: &Status) -> String {
+    let mut cause = status.message().to_owned();
+    let mut source = status.source();
+    while let Some(error) = source {
+        cause = error.to_string();
+        source = error.source();
+    }
+    cause
+}
+
+fn suggest(error: Error, name: &str, noun: &str, names: &[String]) -> Error {
+    match nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None if names.is_empty() => error.hint(format!("there is no {noun} yet")),
+        None => error.hint(format!("there are: {}", names.join(", "))),
+    }
+}
+
+/// A wire message in the words of `model`.
+fn believe<M, W>(message: W) -> Result<M, Error>
+where
+    M: TryFrom<W>,
+    M::Error: fmt::Display,
+{
+    message.try_into().map_err(|error: M::Error| {
+        Error::cluster(format!("the scheduler's answer cannot be read: {error}"))
+            .hint("it may be of another version: compare `sisoctl version`")
+    })
+}
+
+/// The same for a list.
+fn believe_all<M, W>(messages: Vec<W>) -> Result<Vec<M>, Error>
+where
+    M: TryFrom<W>,
+    M::Error: fmt::Display,
+{
+    messages.into_iter().map(believe).collect()
+}
+
+fn missing(what: &str) -> Error {
+    Error::cluster(format!("the scheduler's answer lacks {what}"))
+        .hint("it may be of another version: compare `sisoctl version`")
+}
+
+/// 128 random bits that name one write, however often it is asked.
+fn request_id() -> Vec<u8> {
+    rand::random::<u128>().to_be_bytes().to_vec()
+}

@@ -1,0 +1,88 @@
+//! Questions that change nothing.
+
+use model::{
+    StackSpec,
+    view::{
+        ExplainView, NodeRow, PlacementView, PlanView, RevisionRow, StackRow, StatusView, TaskRow,
+        TokenRow,
+    },
+};
+use proto::v1 as pb;
+
+use super::{Client, believe, believe_all};
+use crate::{args::ServiceTarget, error::Error};
+
+impl Client {
+    /// All tasks, or those of one stack.
+    pub async fn tasks(&self, stack: Option<&str>) -> Result<Vec<TaskRow>, Error> {
+        let question = pb::ListTasksRequest { stack: stack.map(str::to_owned) };
+        let answer = self.ask(question, async |mut control, q| control.list_tasks(q).await).await?;
+        believe_all(answer.tasks)
+    }
+
+    /// All machines.
+    pub async fn nodes(&self) -> Result<Vec<NodeRow>, Error> {
+        let question = pb::ListNodesRequest {};
+        let answer = self.ask(question, async |mut control, q| control.list_nodes(q).await).await?;
+        believe_all(answer.nodes)
+    }
+
+    /// Who sits where.
+    pub async fn placement(&self) -> Result<PlacementView, Error> {
+        let question = pb::PlacementRequest {};
+        believe(self.ask(question, async |mut control, q| control.placement(q).await).await?)
+    }
+
+    /// What applying a stack would do.
+    pub async fn plan(&self, spec: &StackSpec) -> Result<PlanView, Error> {
+        let question = pb::PlanRequest { spec: Some(spec.into()) };
+        believe(self.ask(question, async |mut control, q| control.plan(q).await).await?)
+    }
+
+    /// Why the replicas of a service are where they are.
+    pub async fn explain(&self, target: &ServiceTarget) -> Result<Vec<ExplainView>, Error> {
+        let question = pb::ExplainRequest {
+            stack: target.stack.to_string(),
+            service: target.service.to_string(),
+            replica: target.replica,
+        };
+        let answer = self.ask(question, async |mut control, q| control.explain(q).await).await?;
+        believe_all(answer.explanations)
+    }
+
+    /// The health of the cluster.
+    pub async fn status(&self) -> Result<StatusView, Error> {
+        let question = pb::StatusRequest {};
+        believe(self.ask(question, async |mut control, q| control.status(q).await).await?)
+    }
+
+    /// All stacks.
+    pub async fn stacks(&self) -> Result<Vec<StackRow>, Error> {
+        let question = pb::ListStacksRequest {};
+        let answer =
+            self.ask(question, async |mut control, q| control.list_stacks(q).await).await?;
+        believe_all(answer.stacks)
+    }
+
+    /// The revisions of a stack.
+    pub async fn history(&self, stack: &str) -> Result<Vec<RevisionRow>, Error> {
+        let question = pb::StackHistoryRequest { stack: stack.to_owned() };
+        let answer =
+            self.ask(question, async |mut control, q| control.stack_history(q).await).await?;
+        believe_all(answer.revisions)
+    }
+
+    /// All join tokens, without their secrets.
+    pub async fn tokens(&self) -> Result<Vec<TokenRow>, Error> {
+        let question = pb::ListTokensRequest {};
+        let answer =
+            self.ask(question, async |mut control, q| control.list_tokens(q).await).await?;
+        believe_all(answer.tokens)
+    }
+
+    /// The scheduler's version, cluster and clock.
+    pub async fn version(&self) -> Result<pb::VersionReply, Error> {
+        let question = pb::VersionRequest {};
+        self.ask(question, async |mut control, q| control.version(q).await).await
+    }
+}

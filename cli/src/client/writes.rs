@@ -1,0 +1,118 @@
+//! Questions that change something. Each carries a request id chosen once, so that asking again after
+//! a lost answer does not do it twice.
+
+use std::time::Duration;
+
+use model::{StackName, StackSpec, TokenId, token::Role, view::PlanView};
+use proto::v1 as pb;
+use serde::Serialize;
+
+use super::{Client, believe, missing, request_id};
+use crate::{
+    args::{ScaleTo, Target},
+    error::Error,
+};
+
+/// What a write did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// The stack's revision after a write to a stack, else the cluster's.
+    pub revision: u64,
+    /// Whether anything is different now.
+    pub changed: bool,
+}
+
+impl From<pb::WriteReply> for Written {
+    fn from(reply: pb::WriteReply) -> Self {
+        Self { revision: reply.revision, changed: reply.changed }
+    }
+}
+
+impl Client {
+    /// Makes the cluster run a stack.
+    pub async fn apply(&self, spec: &StackSpec) -> Result<(Written, PlanView), Error> {
+        let question =
+            pb::ApplyRequest { request_id: request_id(), spec: Some(spec.into()), basis: None };
+        let answer = self.ask(question, async |mut control, q| control.apply(q).await).await?;
+        let written = Written { revision: answer.revision, changed: answer.changed };
+        Ok((written, believe(answer.plan.ok_or_else(|| missing("the plan"))?)?))
+    }
+
+    /// Removes a stack, and its volumes when told.
+    pub async fn remove_stack(&self, stack: &StackName, volumes: bool) -> Result<Written, Error> {
+        let question =
+            pb::RemoveStackRequest { request_id: request_id(), stack: stack.to_string(), volumes };
+        Ok(self.ask(question, async |mut control, q| control.remove_stack(q).await).await?.into())
+    }
+
+    /// Goes back to an earlier revision; the one before when none is given.
+    pub async fn rollback_stack(
+        &self,
+        stack: &StackName,
+        to: Option<u64>,
+    ) -> Result<Written, Error> {
+        let question =
+            pb::RollbackStackRequest { request_id: request_id(), stack: stack.to_string(), to };
+        Ok(self.ask(question, async |mut control, q| control.rollback_stack(q).await).await?.into())
+    }
+
+    /// Sets how many replicas a service has.
+    pub async fn scale(&self, to: &ScaleTo) -> Result<Written, Error> {
+        let question = pb::ScaleRequest {
+            request_id: request_id(),
+            stack: to.stack.to_string(),
+            service: to.service.to_string(),
+            replicas: to.replicas,
+        };
+        Ok(self.ask(question, async |mut control, q| control.scale(q).await).await?.into())
+    }
+
+    /// Replaces tasks by new ones of the same specification.
+    pub async fn restart(&self, target: &Target) -> Result<Written, Error> {
+        let question = pb::RestartRequest {
+            request_id: request_id(),
+            stack: target.stack.to_string(),
+            service: target.service.as_ref().map(ToString::to_string),
+            replica: target.replica,
+        };
+        Ok(self.ask(question, async |mut control, q| control.restart(q).await).await?.into())
+    }
+
+    /// Cordons a machine or ends that.
+    pub async fn set_schedulable(&self, node: &str, schedulable: bool) -> Result<Written, Error> {
+        let question = pb::SetSchedulableRequest {
+            request_id: request_id(),
+            node: node.to_owned(),
+            schedulable,
+        };
+        Ok(self
+            .ask(question, async |mut control, q| control.set_schedulable(q).await)
+            .await?
+            .into())
+    }
+
+    /// Makes a join token.
+    pub async fn create_token(
+        &self,
+        role: Role,
+        ttl: Duration,
+    ) -> Result<pb::CreateTokenReply, Error> {
+        let role = match role {
+            Role::Node => pb::Role::Node,
+            Role::Scheduler => pb::Role::Scheduler,
+            Role::Admin => pb::Role::Admin,
+        };
+        let question = pb::CreateTokenRequest {
+            request_id: request_id(),
+            role: role.into(),
+            ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.ask(question, async |mut control, q| control.create_token(q).await).await
+    }
+
+    /// Makes a join token useless.
+    pub async fn revoke_token(&self, id: TokenId) -> Result<Written, Error> {
+        let question = pb::RevokeTokenRequest { request_id: request_id(), id: id.to_string() };
+        Ok(self.ask(question, async |mut control, q| control.revoke_token(q).await).await?.into())
+    }
+}

@@ -1,0 +1,311 @@
+//! Follows a stack until nothing more will happen by itself, and tells how it ended.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use model::{StackName, view::TaskRow};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::{
+    args::{Global, ServiceTarget, Span},
+    client::{Client, Rollout, ServiceNote, Watch, WatchView, Written},
+    error::Error,
+    output::{Out, Tone, amount::count, plan::misfit_lines, progress::Progress},
+    signals,
+};
+
+/// How long a stack may take unless `--timeout` says otherwise.
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
+/// Replicas without a place that are explained in full; the rest is counted.
+const MAX_EXPLAINED: usize = 5;
+
+/// Where a stack is expected to get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// This revision of it, or a later one, is settled.
+    Settled {
+        /// The stack's revision.
+        revision: u64,
+    },
+    /// It and all its tasks are gone.
+    Gone,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct End {
+    /// The stack's revision.
+    pub revision: u64,
+    /// Services that did not become ready.
+    pub failed: Vec<ServiceNote>,
+    /// Services that wait for something that will not come by itself.
+    pub waiting: Vec<ServiceNote>,
+    /// Tasks that are wanted and ready.
+    pub ready: u32,
+    /// Tasks that are wanted.
+    pub wanted: u32,
+    /// Replicas without a machine.
+    #[serde(skip)]
+    homeless: Vec<(String, u32)>,
+}
+
+impl End {
+    fn of(view: &WatchView) -> Self {
+        let wanted = || view.tasks.iter().filter(|task| task.desired != "stop");
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let homeless = wanted().filter(|task| task.node.is_none() && task.state == "pending");
+        Self {
+            revision: view.rollout.revision,
+            failed: view.rollout.failed.clone(),
+            waiting: view.rollout.waiting.clone(),
+            ready: number(wanted().filter(|task| is_done(task)).count()),
+            wanted: number(wanted().count()),
+            homeless: homeless.map(|task| (task.service.clone(), task.replica)).collect(),
+        }
+    }
+
+    /// Whether everything is as it was wanted.
+    pub fn is_good(&self) -> bool {
+        self.failed.is_empty() && self.waiting.is_empty()
+    }
+}
+
+/// Ready, or finished with success as a job does.
+fn is_done(task: &TaskRow) -> bool {
+    task.ready || task.state == "stopped"
+}
+
+/// Shows how a stack comes along until it is where it should be or stops coming along.
+pub async fn until(
+    goal: Goal,
+    stack: &StackName,
+    client: &Client,
+    global: &Global,
+    out: &mut Out,
+) -> Result<End, Error> {
+    let limit = global.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0);
+    let mut way = Way { goal, progress: Progress::new(out), last: None };
+    let ended = tokio::select! {
+        ended = timeout(limit, way.go(client.watch(stack), out)) => ended,
+        () = signals::interrupt() => {
+            way.progress.finish();
+            return Err(Error::interrupted().hint(goes_on(stack)));
+        }
+    };
+    way.progress.finish();
+    match ended {
+        Ok(Err(error)) if !error.has_hint() => Err(error.hint(goes_on(stack))),
+        Ok(ended) => ended,
+        Err(_) => Err(too_late(goal, stack, limit, way.last.as_ref())),
+    }
+}
+
+/// The way to a goal: what is shown of it, and how it was last seen.
+struct Way {
+    goal: Goal,
+    progress: Progress,
+    last: Option<WatchView>,
+}
+
+impl Way {
+    async fn go(&mut self, mut watch: Watch<'_>, out: &mut Out) -> Result<End, Error> {
+        loop {
+            let view = watch.next().await?;
+            self.progress.show(out, &view.tasks);
+            if is_reached(self.goal, &view.rollout) {
+                return Ok(End::of(&view));
+            }
+            self.last = Some(view);
+        }
+    }
+}
+
+fn is_reached(goal: Goal, rollout: &Rollout) -> bool {
+    match goal {
+        Goal::Gone => !rollout.exists,
+        // An older revision is news from before the write.
+        Goal::Settled { revision } => {
+            !rollout.exists || (rollout.settled && rollout.revision >= revision)
+        }
+    }
+}
+
+fn goes_on(stack: &StackName) -> String {
+    format!(
+        "the cluster goes on without you: look with `sisoctl ps {stack}` or `sisoctl events -f {stack}`"
+    )
+}
+
+fn too_late(goal: Goal, stack: &StackName, limit: Duration, last: Option<&WatchView>) -> Error {
+    let limit = Span(limit);
+    let tasks = last.map(|view| view.tasks.as_slice()).unwrap_or_default();
+    let unready = |task: &&TaskRow| match goal {
+        Goal::Gone => task.state != "stopped",
+        Goal::Settled { .. } => task.desired != "stop" && !is_done(task),
+    };
+    let lines = tasks.iter().filter(unready).map(|task| {
+        let phase = crate::output::progress::phase(task);
+        format!("{}.{}: {}", task.service, task.replica, phase.word)
+    });
+    let what = match goal {
+        Goal::Gone => "gone",
+        Goal::Settled { .. } => "ready",
+    };
+    Error::cluster(format!("{stack} is not {what} after {limit}"))
+        .details(lines.collect())
+        .hint(format!("{}; --timeout waits longer", goes_on(stack)))
+}
+
+/// Why a stack that settled is not as it was wanted, with the amounts and fixes of every replica that
+/// found no place.
+pub async fn why_not(stack: &StackName, end: &End, client: &Client) -> Error {
+    let mut lines: Vec<String> =
+        end.failed.iter().map(|note| format!("{}: {}", note.service, note.why)).collect();
+    let mut explained = BTreeSet::new();
+    for (service, replica) in end.homeless.iter().take(MAX_EXPLAINED) {
+        let Ok(target) = format!("{stack}/{service}.{replica}").parse::<ServiceTarget>() else {
+            continue;
+        };
+        // Without an explanation the note of the rollout says it in a sentence.
+        for view in client.explain(&target).await.unwrap_or_default() {
+            lines.push(format!("{service}.{replica} is pending, it fits nowhere:"));
+            lines.extend(misfit_lines(&view.placement).into_iter().map(|line| format!("  {line}")));
+            explained.insert(service.as_str());
+        }
+    }
+    if let Some(more @ 1..) = end.homeless.len().checked_sub(MAX_EXPLAINED) {
+        lines.push(format!("and {} more without a place", count(more as u64, "replica")));
+    }
+    let rest = end.waiting.iter().filter(|note| !explained.contains(note.service.as_str()));
+    lines.extend(rest.map(|note| format!("{}: {}", note.service, note.why)));
+    let service = end.failed.first().or(end.waiting.first());
+    let hint = match service {
+        Some(note) if end.failed.is_empty() => {
+            format!("what runs goes on; why: `sisoctl explain {stack}/{}`", note.service)
+        }
+        Some(note) => format!("see what it wrote: `sisoctl logs {stack}/{}`", note.service),
+        None => goes_on(stack),
+    };
+    let message = if end.failed.is_empty() {
+        format!("{stack} is not complete: {} of {} ready", end.ready, count(end.wanted, "task"))
+    } else {
+        format!("{stack} did not become ready")
+    };
+    Error::cluster(message).details(lines).hint(hint)
+}
+
+/// What a write did to a stack, for scripts.
+#[derive(Debug, Serialize)]
+pub struct Finished {
+    stack: String,
+    #[serde(flatten)]
+    written: Written,
+    /// `None` when nobody waited for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<End>,
+    #[serde(skip)]
+    good: bool,
+}
+
+/// Follows a write to a stack, unless detached, and says how it ended. A stack that did not become
+/// what was wanted is an error, told after the data.
+pub async fn finish(
+    (stack, written): (&StackName, Written),
+    detach: bool,
+    client: &Client,
+    global: &Global,
+    out: &mut Out,
+) -> Result<Finished, Error> {
+    let end = if detach {
+        None
+    } else {
+        let goal = Goal::Settled { revision: written.revision };
+        Some(until(goal, stack, client, global, out).await?)
+    };
+    let good = end.as_ref().is_none_or(End::is_good);
+    if !out.is_json() {
+        let revision = written.revision;
+        let line = match &end {
+            _ if !written.changed => format!("{stack} revision {revision}: nothing to change"),
+            Some(end) if good => all_ready(stack.as_str(), end, out),
+            Some(_) => String::new(),
+            None => {
+                format!("{stack} revision {revision}: under way; look with `sisoctl ps {stack}`")
+            }
+        };
+        if !line.is_empty() {
+            out.data_line(&line)?;
+        }
+    }
+    Ok(Finished { stack: stack.to_string(), written, end, good })
+}
+
+impl Finished {
+    /// An error unless it ended well.
+    pub async fn judge(&self, client: &Client) -> Result<(), Error> {
+        match (&self.end, StackName::new(&self.stack)) {
+            (Some(end), Ok(stack)) if !self.good => Err(why_not(&stack, end, client).await),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The last line of a write that was followed to its good end.
+pub fn all_ready(stack: &str, end: &End, out: &Out) -> String {
+    let stack = out.paint(Tone::Strong, stack);
+    let tasks = format!("{} of {} ready", end.ready, count(end.wanted, "task"));
+    format!("{stack} revision {}: {}", end.revision, out.paint(Tone::Good, &tasks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::task;
+
+    fn view(settled: bool, revision: u64, tasks: Vec<TaskRow>) -> WatchView {
+        let rollout = Rollout { settled, revision, exists: true, ..Rollout::default() };
+        WatchView { tasks, rollout }
+    }
+
+    #[test]
+    fn the_goal_is_reached_by_the_revision_that_was_applied_or_a_later_one() {
+        let goal = Goal::Settled { revision: 3 };
+        for (settled, revision, expected) in
+            [(true, 2, false), (false, 3, false), (true, 3, true), (true, 4, true)]
+        {
+            assert_eq!(is_reached(goal, &view(settled, revision, vec![]).rollout), expected);
+        }
+        let gone = Rollout::default();
+        assert!(is_reached(goal, &gone) && is_reached(Goal::Gone, &gone));
+        assert!(!is_reached(Goal::Gone, &view(true, 3, vec![]).rollout));
+    }
+
+    #[test]
+    fn the_end_counts_what_is_wanted_and_names_who_has_no_place() {
+        let mut pending = task("neo4j", 2);
+        (pending.node, pending.state, pending.ready) = (None, "pending".to_owned(), false);
+        let mut leaving = task("web", 1);
+        leaving.desired = "stop".to_owned();
+        let mut job = task("migrate", 1);
+        (job.state, job.ready) = ("stopped".to_owned(), false);
+        let end = End::of(&view(true, 3, vec![task("db", 1), pending, leaving, job]));
+        assert_eq!((end.ready, end.wanted), (2, 3));
+        assert_eq!(end.homeless, [("neo4j".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn who_waited_too_long_is_told_what_is_missing() {
+        let mut starting = task("web", 1);
+        (starting.state, starting.ready) = ("starting".to_owned(), false);
+        let view = view(false, 3, vec![task("db", 1), starting]);
+        let stack = StackName::new("shop").unwrap();
+        let limit = Duration::from_mins(5);
+        let goal = Goal::Settled { revision: 3 };
+        let Error::Told { message, details, .. } = too_late(goal, &stack, limit, Some(&view))
+        else {
+            panic!("not told");
+        };
+        assert_eq!(message, "shop is not ready after 5m");
+        assert_eq!(details, ["web.1: starting"]);
+    }
+}

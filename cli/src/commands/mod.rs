@@ -1,0 +1,120 @@
+//! One file per verb. Each has a `run` that asks the cluster and a rendering that does not.
+
+pub mod apply;
+pub mod completion;
+pub mod config;
+pub mod context;
+pub mod doctor;
+pub mod events;
+pub mod exec;
+pub mod explain;
+pub mod follow;
+pub mod logs;
+pub mod node;
+pub mod placement;
+pub mod plan;
+pub mod ps;
+pub mod restart;
+pub mod scale;
+pub mod stack;
+pub mod status;
+pub mod token;
+pub mod version;
+
+use std::io::{self, BufRead as _, Write as _};
+
+use crate::{
+    args::{Command, Global},
+    client::Client,
+    error::Error,
+    output::Out,
+    signals,
+};
+
+/// How a command that was carried out ends the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// With 0.
+    Done,
+    /// With 3: it found something wrong and has told it.
+    Found,
+    /// With the exit code of a remote command.
+    Remote(u8),
+}
+
+/// Carries out a command.
+pub async fn run(command: Command, global: &Global, out: &mut Out) -> Result<Outcome, Error> {
+    match command {
+        Command::Config(args) => config::run(&args, out)?,
+        Command::Context(args) => context::run(&args, out)?,
+        Command::Completion(args) => completion::run(&args, out)?,
+        Command::Plan(args) => plan::run(&args, global, out).await?,
+        Command::Version => version::run(global, out).await?,
+        Command::Doctor(args) => return doctor::run(&args, global, out).await,
+        command => {
+            // Boxed: one future that holds them all would be as large as the largest.
+            return Box::pin(ask_cluster(command, global, out)).await;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+async fn ask_cluster(command: Command, global: &Global, out: &mut Out) -> Result<Outcome, Error> {
+    // What is wrong with the input is told before the cluster is looked for.
+    let prepared = match &command {
+        Command::Apply(args) => Some(apply::Prepared::read(args, out)?),
+        _ => None,
+    };
+    let client = &Client::connect(global, out)?;
+    match command {
+        Command::Apply(args) => {
+            if let Some(prepared) = prepared {
+                apply::run(&args, prepared, client, global, out).await?;
+            }
+        }
+        Command::Ps(args) => ps::run(&args, client, out).await?,
+        Command::Status => status::run(client, out).await?,
+        Command::Placement => placement::run(client, out).await?,
+        Command::Explain(args) => explain::run(&args, client, out).await?,
+        Command::Logs(args) => logs::run(&args, client, out).await?,
+        Command::Exec(args) => return exec::run(args, client, out).await,
+        Command::Events(args) => events::run(&args, client, out).await?,
+        Command::Restart(args) => restart::run(&args, client, global, out).await?,
+        Command::Scale(args) => scale::run(&args, client, global, out).await?,
+        Command::Node(args) => node::run(&args, client, out).await?,
+        Command::Stack(args) => stack::run(&args, client, global, out).await?,
+        Command::Token(args) => token::run(&args, client, out).await?,
+        Command::Config(_)
+        | Command::Context(_)
+        | Command::Completion(_)
+        | Command::Plan(_)
+        | Command::Version
+        | Command::Doctor(_) => {}
+    }
+    Ok(Outcome::Done)
+}
+
+/// Asks a yes-or-no question on a terminal; without one the answer is yes, as scripts expect.
+async fn agreed(question: &str, out: &Out) -> Result<bool, Error> {
+    if !(out.look.stdin_terminal && out.look.stderr_terminal) {
+        return Ok(true);
+    }
+    let question = question.to_owned();
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    // A thread of its own: a read from the terminal cannot be called off, a thread can be left.
+    std::thread::spawn(move || {
+        let mut stderr = io::stderr();
+        let asked = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+        let mut answer = String::new();
+        let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer).map(drop));
+        // Nobody waits for an answer any more when the person pressed Ctrl-C.
+        let _ = sender.send(read.map(|()| answer));
+    });
+    tokio::select! {
+        answer = receiver => match answer {
+            Ok(Ok(answer)) => Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes")),
+            _ => Ok(false),
+        },
+        () = signals::interrupt() => Err(Error::interrupted()),
+    }
+}

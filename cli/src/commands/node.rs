@@ -1,0 +1,225 @@
+//! `node`: machines.
+
+use jiff::Timestamp;
+use model::{
+    Bytes,
+    view::{NodeRow, TaskRow},
+};
+use serde::Serialize;
+
+use super::ps;
+use crate::{
+    args::Node,
+    client::Client,
+    error::Error,
+    output::{
+        Out, Tone,
+        amount::nearest,
+        bars::bar,
+        json, safe,
+        table::{Cell, Table},
+    },
+};
+
+/// Carries out `node`.
+pub async fn run(args: &Node, client: &Client, out: &mut Out) -> Result<(), Error> {
+    match args {
+        Node::Ls => list(client, out).await,
+        Node::Show { node } => show(node.as_str(), client, out).await,
+        Node::Cordon { node } => set_schedulable(node.as_str(), false, client, out).await,
+        Node::Uncordon { node } => set_schedulable(node.as_str(), true, client, out).await,
+    }
+}
+
+async fn list(client: &Client, out: &mut Out) -> Result<(), Error> {
+    let nodes = client.nodes().await?;
+    if out.is_json() {
+        return json::document(out, &nodes);
+    }
+    if out.look.quiet {
+        return nodes.iter().try_for_each(|node| out.data_line(&node.name));
+    }
+    let empty = "no nodes: make a token with `sisoctl token create --role node` and start siso-agent with it";
+    table(&nodes).print(out, empty)
+}
+
+/// Machines as a table.
+pub fn table(nodes: &[NodeRow]) -> Table {
+    let mut table = Table::new(&[
+        "NODE",
+        "STATE",
+        "ALLOCATABLE",
+        "RESERVED",
+        "FREE",
+        "USED",
+        "CPUS",
+        "TASKS",
+        "ARCH",
+        "LABELS",
+    ]);
+    for node in nodes {
+        let memory = node.memory;
+        let (state, tone) = state(node);
+        let labels: Vec<String> =
+            node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        table.row([
+            Cell::new(node.name.as_str()),
+            Cell::new(state.as_str()).tone(tone),
+            Cell::amount(memory.allocatable.to_string()),
+            Cell::amount(memory.reserved.to_string()),
+            Cell::amount(memory.allocatable.saturating_sub(memory.reserved).to_string()),
+            Cell::amount(memory.used.map(|used| used.to_string())),
+            Cell::amount(format!("{}/{}", node.cpus.reserved, node.cpus.capacity)),
+            Cell::amount(node.tasks.to_string()),
+            Cell::new(node.arch.as_str()),
+            Cell::remark(&labels.join(",")),
+        ]);
+    }
+    table
+}
+
+fn state(node: &NodeRow) -> (String, Tone) {
+    let mut words = vec![node.state.as_str()];
+    if !node.schedulable {
+        words.push("cordoned");
+    }
+    if !node.engine_ready {
+        words.push("no engine");
+    }
+    let tone = match (node.state.as_str(), words.len()) {
+        ("ready", 1) => Tone::Good,
+        ("ready", _) => Tone::Careful,
+        _ => Tone::Bad,
+    };
+    (words.join(", "), tone)
+}
+
+/// A machine and what is on it, for scripts.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    node: &'a NodeRow,
+    placed: &'a [TaskRow],
+}
+
+async fn show(name: &str, client: &Client, out: &mut Out) -> Result<(), Error> {
+    let nodes = client.nodes().await?;
+    let Some(node) = nodes.iter().find(|node| node.name == name) else {
+        return Err(unknown(name, &nodes));
+    };
+    let mut tasks = client.tasks(None).await?;
+    tasks.retain(|task| task.node.as_deref() == Some(name));
+    if out.is_json() {
+        return json::document(out, &Shown { node, placed: &tasks });
+    }
+    let mut text = render(node, out);
+    if !tasks.is_empty() {
+        text.push('\n');
+        text.push_str(&ps::table(&tasks, Timestamp::now()).render(out));
+    }
+    out.data(&text)
+}
+
+fn unknown(name: &str, nodes: &[NodeRow]) -> Error {
+    let error = Error::input(format!("there is no node `{name}`"));
+    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    match nearest(name, names.iter().copied()) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None if names.is_empty() => error.hint("there is no node yet"),
+        None => error.hint(format!("there are: {}", names.join(", "))),
+    }
+}
+
+/// Everything about a machine.
+pub fn render(node: &NodeRow, out: &Out) -> String {
+    let (state, tone) = state(node);
+    let memory = node.memory;
+    let free = memory.allocatable.saturating_sub(memory.reserved);
+    let mut table = Table::new(&["", ""]);
+    let mut fact = |name: &'static str, value: &str, tone: Tone| {
+        table.row([Cell::new(name).tone(Tone::Faint), Cell::new(value).tone(tone)]);
+    };
+    fact("node", &format!("{} ({})", node.name, node.id), Tone::Strong);
+    fact("state", &state, tone);
+    fact("address", &node.address, Tone::Plain);
+    let labels: Vec<String> =
+        node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    fact("labels", &labels.join(", "), Tone::Plain);
+    fact("engine", &format!("{} ({})", node.engine, node.arch), Tone::Plain);
+    fact("agent", &node.version, Tone::Plain);
+    let bar = bar(memory.reserved, Bytes::ZERO, memory.allocatable, &out.look);
+    fact("memory", &format!("{bar} {free} free"), Tone::Plain);
+    for (name, amount) in [
+        ("  capacity", memory.capacity),
+        ("  reserve", memory.reserve),
+        ("  allocatable", memory.allocatable),
+        ("  reserved", memory.reserved),
+    ] {
+        fact(name, &amount.to_string(), Tone::Plain);
+    }
+    let burst =
+        if memory.limits > memory.allocatable { " (more than allocatable: burst)" } else { "" };
+    fact("  limits", &format!("{}{burst}", memory.limits), Tone::Plain);
+    fact("  used", &memory.used.map(|used| used.to_string()).unwrap_or_default(), Tone::Plain);
+    let cpus = node.cpus;
+    fact("cpus", &format!("{} of {} reserved", cpus.reserved, cpus.capacity), Tone::Plain);
+    let disk = node.disk;
+    fact("disk", &format!("{} of {} free", disk.free, disk.capacity), Tone::Plain);
+    fact("tasks", &node.tasks.to_string(), Tone::Plain);
+    table.render(out)
+}
+
+async fn set_schedulable(
+    name: &str,
+    schedulable: bool,
+    client: &Client,
+    out: &mut Out,
+) -> Result<(), Error> {
+    let written = match client.set_schedulable(name, schedulable).await {
+        Ok(written) => written,
+        Err(error) if error.exit_code() == 1 && !error.has_hint() => {
+            return Err(match client.nodes().await {
+                Ok(nodes) if !nodes.iter().any(|node| node.name == name) => unknown(name, &nodes),
+                _ => error,
+            });
+        }
+        Err(error) => return Err(error),
+    };
+    if out.is_json() {
+        return json::document(out, &written);
+    }
+    let name = safe::line(name).into_owned();
+    out.data_line(&match (written.changed, schedulable) {
+        (false, _) => format!("{name}: nothing to change"),
+        (true, true) => format!("{name} takes new tasks again"),
+        (true, false) => {
+            format!("{name} is cordoned: nothing new is placed there, what runs stays")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        output::Look,
+        testing::{node, streams},
+    };
+
+    #[test]
+    fn machines_show_what_they_offer_and_what_is_wrong() {
+        let mut cordoned = node("mini-2");
+        (cordoned.schedulable, cordoned.engine_ready) = (false, false);
+        let mut down = node("mini-3");
+        down.state = "down".to_owned();
+        down.memory.used = None;
+        let nodes = [node("mini-1"), cordoned, down];
+        insta::assert_snapshot!(table(&nodes).render(&streams(Look::plain()).0));
+    }
+
+    #[test]
+    fn one_machine_shows_everything() {
+        let look = Look { unicode: false, ..Look::plain() };
+        insta::assert_snapshot!(render(&node("mini-1"), &streams(look).0));
+    }
+}

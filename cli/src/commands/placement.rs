@@ -1,0 +1,105 @@
+//! `placement`: who sits where and what is free.
+
+use model::{
+    Bytes,
+    view::{PlacedTask, PlacementNode, PlacementView},
+};
+
+use crate::{
+    client::Client,
+    error::Error,
+    output::{
+        Out, Tone,
+        bars::bar,
+        json, safe,
+        table::{Cell, Table},
+    },
+};
+
+/// Carries out `placement`.
+pub async fn run(client: &Client, out: &mut Out) -> Result<(), Error> {
+    let placement = client.placement().await?;
+    if out.is_json() {
+        return json::document(out, &placement);
+    }
+    if placement.nodes.is_empty() {
+        out.note("no nodes: make a token with `sisoctl token create --role node` and start siso-agent with it");
+    }
+    let text = render(&placement, out);
+    out.data(&text)
+}
+
+/// A bar per node, each task below it with its own share.
+pub fn render(placement: &PlacementView, out: &Out) -> String {
+    let mut parts: Vec<String> = placement.nodes.iter().map(|node| node_part(node, out)).collect();
+    if !placement.pending.is_empty() {
+        let mut table = Table::new(&["", "", ""]).indented(2);
+        for task in &placement.pending {
+            table.row([
+                Cell::new(name(task).as_str()),
+                Cell::amount(task.memory.to_string()),
+                Cell::remark(task.reason.as_deref().unwrap_or_default()),
+            ]);
+        }
+        parts.push(format!("{}\n{}", out.paint(Tone::Careful, "pending"), table.render(out)));
+    }
+    parts.join("\n")
+}
+
+fn node_part(node: &PlacementNode, out: &Out) -> String {
+    let title = out.paint(Tone::Strong, &safe::line(&node.name));
+    let PlacementNode { allocatable, reserved, free, .. } = node;
+    let bar = bar(*reserved, Bytes::ZERO, *allocatable, &out.look);
+    let mut text = format!("{title}\n  {bar} {reserved} of {allocatable} reserved, {free} free\n");
+    let mut tasks: Vec<&PlacedTask> = node.tasks.iter().collect();
+    tasks.sort_by(|a, b| b.memory.cmp(&a.memory).then_with(|| name(a).cmp(&name(b))));
+    let mut table = Table::new(&["", "", ""]).indented(2);
+    for task in tasks {
+        let share = self::bar(task.memory, Bytes::ZERO, *allocatable, &out.look);
+        table.row([
+            Cell::new(share.as_str()).tone(Tone::Faint),
+            Cell::amount(task.memory.to_string()),
+            Cell::new(name(task).as_str()),
+        ]);
+    }
+    text.push_str(&table.render(out));
+    text
+}
+
+fn name(task: &PlacedTask) -> String {
+    format!("{}/{}.{}", task.stack, task.service, task.replica)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{output::Look, testing::streams};
+
+    #[test]
+    fn bars_show_who_takes_what_and_what_waits() {
+        let task = |service: &str, memory, reason: Option<&str>| PlacedTask {
+            task: "t1".to_owned(),
+            stack: "shop".to_owned(),
+            service: service.to_owned(),
+            replica: 1,
+            memory: Bytes::mib(memory),
+            reason: reason.map(str::to_owned),
+        };
+        let node = |name: &str, reserved, tasks| PlacementNode {
+            name: name.to_owned(),
+            allocatable: Bytes::gib(14),
+            reserved: Bytes::mib(reserved),
+            free: Bytes::gib(14).saturating_sub(Bytes::mib(reserved)),
+            tasks,
+        };
+        let placement = PlacementView {
+            nodes: vec![
+                node("mini-1", 6656, vec![task("web", 512, None), task("neo4j", 6144, None)]),
+                node("mini-2", 0, vec![]),
+            ],
+            pending: vec![task("big", 20480, Some("mini-1: needs 20.0 GiB, 7.5 GiB free"))],
+        };
+        let look = Look { unicode: false, ..Look::plain() };
+        insta::assert_snapshot!(render(&placement, &streams(look).0));
+    }
+}

@@ -1,0 +1,49 @@
+//! `plan`: what `apply` would do, on the cluster or on imagined machines.
+
+use std::path::Path;
+
+use model::{Resources, StackSpec, view::PlanView};
+use scheduler_core::offline::{ImaginedNode, plan_offline};
+
+use crate::{
+    args::{Global, Plan},
+    client::Client,
+    error::Error,
+    output::{Out, json, plan::render},
+    stack_input::{StackInput, note_line, read_file, say_notes},
+};
+
+/// Carries out `plan`.
+pub async fn run(args: &Plan, global: &Global, out: &mut Out) -> Result<(), Error> {
+    let loaded = StackInput::read(&args.stack)?.load()?;
+    if !out.is_json() {
+        say_notes(out, &loaded.notes);
+    }
+    let mut plan = match &args.nodes {
+        Some(file) => offline(file, &loaded.spec)?,
+        None => Client::connect(global, out)?.plan(&loaded.spec).await?,
+    };
+    if out.is_json() {
+        plan.warnings.extend(loaded.notes.iter().map(note_line));
+        return json::document(out, &plan);
+    }
+    let text = render(&plan, out);
+    out.data(&text)
+}
+
+fn offline(file: &Path, spec: &StackSpec) -> Result<PlanView, Error> {
+    let nodes = stackfile::nodes(&read_file(file)?).map_err(Error::Stack)?;
+    let nodes: Vec<ImaginedNode> = nodes
+        .into_iter()
+        .map(|node| ImaginedNode {
+            name: node.name,
+            resources: Resources { memory: node.memory, cpu: node.cpus },
+            labels: node.labels,
+            arch: node.arch.unwrap_or_default(),
+        })
+        .collect();
+    plan_offline(spec, &nodes).map_err(|rejection| {
+        let blame = if rejection.is_input_error() { Error::input } else { Error::cluster };
+        blame(&rejection)
+    })
+}

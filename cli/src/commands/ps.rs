@@ -1,0 +1,126 @@
+//! `ps`: tasks and how they are.
+
+use jiff::Timestamp;
+use model::view::TaskRow;
+
+use crate::{
+    args::Ps,
+    client::Client,
+    error::Error,
+    output::{
+        Out, Tone,
+        amount::age,
+        json,
+        table::{Cell, Table},
+    },
+};
+
+/// Carries out `ps`.
+pub async fn run(args: &Ps, client: &Client, out: &mut Out) -> Result<(), Error> {
+    let stack = args.stack.as_ref().map(AsRef::as_ref);
+    let tasks = match client.tasks(stack).await {
+        Ok(tasks) => tasks,
+        Err(error) => {
+            return Err(client.with_nearest(error, stack.unwrap_or_default(), None).await);
+        }
+    };
+    if out.is_json() {
+        return json::document(out, &tasks);
+    }
+    if out.look.quiet {
+        return tasks.iter().try_for_each(|task| out.data_line(&task.task));
+    }
+    let empty = match stack {
+        Some(stack) => format!("no tasks in stack {stack}"),
+        None => "no tasks: `sisoctl apply FILE` makes some".to_owned(),
+    };
+    table(&tasks, Timestamp::now()).print(out, &empty)
+}
+
+/// Tasks as a table.
+pub fn table(tasks: &[TaskRow], now: Timestamp) -> Table {
+    let mut table = Table::new(&[
+        "REPLICA", "TASK", "NODE", "STATE", "HEALTH", "RESERVED", "LIMIT", "USED", "AGE",
+        "RESTARTS", "ERROR",
+    ]);
+    for task in tasks {
+        let replica = format!("{}/{}.{}", task.stack, task.service, task.replica);
+        let age = task.started_at.as_deref().map(|since| age(since, now));
+        table.row([
+            Cell::new(replica.as_str()),
+            Cell::new(task.task.as_str()).tone(Tone::Faint),
+            Cell::new(task.node.as_deref()),
+            Cell::new(state(task)).tone(state_tone(task)),
+            Cell::new(task.health.as_deref()).tone(health_tone(task.health.as_deref())),
+            Cell::amount(task.memory_reservation.to_string()),
+            Cell::amount(task.memory_limit.to_string()),
+            Cell::amount(task.memory_used.map(|used| used.to_string())),
+            Cell::amount(age),
+            Cell::amount(task.restarts.to_string()),
+            Cell::remark(remark(task)),
+        ]);
+    }
+    table
+}
+
+/// A task that is told to stop says so before it begins to.
+fn state(task: &TaskRow) -> &str {
+    let ended = matches!(task.state.as_str(), "stopped" | "failed" | "stopping" | "lost");
+    if task.desired == "stop" && !ended { "stopping" } else { &task.state }
+}
+
+fn state_tone(task: &TaskRow) -> Tone {
+    match task.state.as_str() {
+        "running" if task.ready => Tone::Good,
+        "failed" | "lost" => Tone::Bad,
+        "pending" => Tone::Careful,
+        "stopped" => Tone::Faint,
+        _ => Tone::Plain,
+    }
+}
+
+fn health_tone(health: Option<&str>) -> Tone {
+    match health {
+        Some("healthy") => Tone::Good,
+        Some("unhealthy") => Tone::Bad,
+        _ => Tone::Plain,
+    }
+}
+
+/// The last error; for a task that waits, what it waits for.
+fn remark(task: &TaskRow) -> &str {
+    let waits = !task.ready && task.desired != "stop";
+    let waiting_for = task.waiting_for.as_deref().filter(|_| waits);
+    waiting_for.or(task.error.as_deref()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        output::Look,
+        testing::{streams, task},
+    };
+
+    #[test]
+    fn a_row_tells_where_a_task_is_how_it_is_and_what_it_uses() {
+        let mut pending = task("neo4j", 1);
+        pending.node = None;
+        pending.state = "pending".to_owned();
+        pending.health = None;
+        pending.memory_used = None;
+        pending.started_at = None;
+        pending.ready = false;
+        pending.waiting_for = Some("mini-1: needs 2.0 GiB, 1.3 GiB free".to_owned());
+        let mut failed = task("web", 2);
+        failed.state = "failed".to_owned();
+        failed.health = None;
+        failed.restarts = 3;
+        failed.error = Some("killed: exceeded its limit of 2.0 GiB\u{1b}[2J".to_owned());
+        let mut leaving = task("web", 1);
+        leaving.desired = "stop".to_owned();
+        let now = "2026-03-01T12:00:00Z".parse().unwrap();
+        let tasks = [pending, task("postgres", 1), leaving, failed];
+        insta::assert_snapshot!(table(&tasks, now).render(&streams(Look::plain()).0));
+    }
+}

@@ -1,0 +1,75 @@
+//! `sisoctl`, the program people and scripts use: reads what they want, asks the cluster, and tells
+//! them in words or JSON.
+//!
+//! **Invariant:** data goes to standard output, everything else to standard error, and foreign text
+//! reaches a terminal only through [`output`], which makes it harmless. Start at [`args`], then
+//! [`commands`].
+
+#![warn(missing_docs)]
+
+pub mod args;
+pub mod client;
+pub mod commands;
+pub mod context;
+pub mod error;
+pub mod output;
+pub mod signals;
+pub mod stack_input;
+pub mod terminal;
+#[cfg(test)]
+mod testing;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::Args;
+use commands::Outcome;
+use error::Error;
+use output::{Look, Out};
+
+/// The exit code of a command that told what it found wrong.
+const FOUND: u8 = 3;
+
+/// Carries out the command line of this process.
+pub fn run() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help goes to standard output, mistakes to standard error; a closed stream is no news.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let global = args.global.clone();
+    let look = Look::of_process(global.output, global.quiet, global.no_color);
+    let mut out = Out::of_process(look);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => {
+            let ended = runtime.block_on(until_interrupted(args, &mut out));
+            // A name that is still being looked up is not waited for.
+            runtime.shutdown_background();
+            ended
+        }
+        Err(error) => Err(Error::cluster(format!("cannot start: {error}"))),
+    };
+    match ended {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Found) => ExitCode::from(FOUND),
+        Ok(Outcome::Remote(code)) => ExitCode::from(code),
+        Err(error) => {
+            error.report(&mut out);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn until_interrupted(args: Args, out: &mut Out) -> Result<Outcome, Error> {
+    tokio::select! {
+        // A command that has more to say about its end than this is asked first.
+        biased;
+        ended = commands::run(args.command, &args.global, out) => ended,
+        () = signals::interrupt() => Err(Error::interrupted()),
+    }
+}

@@ -1,0 +1,193 @@
+//! A plan for people: what changes, where everything goes, what is left on each machine.
+
+use model::{
+    Bytes, MilliCpu,
+    view::{ChangeAction, PlanNode, PlanView, ReplicaPlacement, ServiceChange},
+};
+
+use super::{
+    Out, Tone,
+    amount::count,
+    bars::bar,
+    safe,
+    table::{Cell, Table},
+};
+
+/// Misfits shown per replica; more machines than this say the same in other amounts.
+const MAX_VERDICTS: usize = 10;
+
+/// The whole plan.
+pub fn render(plan: &PlanView, out: &Out) -> String {
+    let mut parts = vec![heading(plan, out)];
+    parts.push(changes(&plan.changes, out));
+    if !plan.placements.is_empty() {
+        parts.push("\n".to_owned());
+        parts.push(placements(&plan.placements, out));
+    }
+    for placement in plan.placements.iter().filter(|placement| placement.node.is_none()) {
+        let name = format!("{}.{} fits nowhere:", placement.service, placement.replica);
+        parts.push(format!("\n{}\n", out.paint(Tone::Bad, &safe::line(&name))));
+        for line in misfit_lines(placement) {
+            parts.push(format!("  {}\n", safe::line(&line)));
+        }
+    }
+    if !plan.nodes.is_empty() {
+        parts.push("\n".to_owned());
+        parts.push(nodes(&plan.nodes, out));
+    }
+    for warning in &plan.warnings {
+        let word = out.paint(Tone::Careful, "warning:");
+        parts.push(format!("\n{word} {}\n", safe::line(warning)));
+    }
+    parts.concat()
+}
+
+/// Whether applying would change nothing.
+pub fn is_unchanged(plan: &PlanView) -> bool {
+    plan.changes.iter().all(|change| change.action == ChangeAction::Keep)
+}
+
+fn heading(plan: &PlanView, out: &Out) -> String {
+    let stack = out.paint(Tone::Strong, &safe::line(&plan.stack));
+    let of = |action| plan.changes.iter().filter(|change| change.action == action).count();
+    let parts: Vec<String> = [
+        (ChangeAction::Create, "to create"),
+        (ChangeAction::Update, "to update"),
+        (ChangeAction::Replace, "to replace"),
+        (ChangeAction::Remove, "to remove"),
+        (ChangeAction::Keep, "unchanged"),
+    ]
+    .into_iter()
+    .filter(|(action, _)| of(*action) > 0)
+    .map(|(action, words)| format!("{} {words}", of(action)))
+    .collect();
+    let parts = if parts.is_empty() { "no services".to_owned() } else { parts.join(", ") };
+    format!("{stack} revision {}: {parts}\n", plan.revision)
+}
+
+/// One line per service that changes.
+pub fn changes(changes: &[ServiceChange], out: &Out) -> String {
+    let mut table = Table::new(&["", "", "", ""]).indented(2);
+    for change in changes.iter().filter(|change| change.action != ChangeAction::Keep) {
+        let (mark, tone) = match change.action {
+            ChangeAction::Create => ("+", Tone::Good),
+            ChangeAction::Update | ChangeAction::Replace => ("~", Tone::Careful),
+            ChangeAction::Remove => ("-", Tone::Bad),
+            ChangeAction::Keep => ("=", Tone::Faint),
+        };
+        table.row([
+            Cell::new(mark).tone(tone),
+            Cell::new(change.action.as_str()).tone(tone),
+            Cell::new(change.service.as_str()),
+            Cell::remark(&change.fields.join(", ")).tone(Tone::Faint),
+        ]);
+    }
+    table.render(out)
+}
+
+fn placements(placements: &[ReplicaPlacement], out: &Out) -> String {
+    let mut table = Table::new(&["REPLICA", "NODE", "MEMORY", "CPUS", "WHY"]);
+    for placement in placements {
+        let node = match &placement.node {
+            Some(node) => Cell::new(node.as_str()),
+            None => Cell::new("none").tone(Tone::Bad),
+        };
+        table.row([
+            Cell::new(format!("{}.{}", placement.service, placement.replica).as_str()),
+            node,
+            Cell::amount(placement.memory.to_string()),
+            cpus(placement.cpus),
+            Cell::remark(why(placement)).tone(Tone::Faint),
+        ]);
+    }
+    table.render(out)
+}
+
+/// CPUs reserved; most services reserve none.
+pub fn cpus(cpus: MilliCpu) -> Cell {
+    Cell::amount((cpus > MilliCpu::ZERO).then(|| cpus.to_string()))
+}
+
+fn why(placement: &ReplicaPlacement) -> &str {
+    let chosen = |node: &String| placement.verdicts.iter().find(|verdict| verdict.node == *node);
+    let verdict = placement.node.as_ref().and_then(chosen);
+    verdict.map_or("", |verdict| verdict.reason.as_str())
+}
+
+/// Why a replica fits nowhere and what would make it fit, a line each.
+pub fn misfit_lines(placement: &ReplicaPlacement) -> Vec<String> {
+    let misfits: Vec<_> = placement.verdicts.iter().filter(|verdict| !verdict.fits).collect();
+    let mut lines: Vec<String> = misfits
+        .iter()
+        .take(MAX_VERDICTS)
+        .map(|verdict| format!("{}: {}", verdict.node, verdict.reason))
+        .collect();
+    if misfits.is_empty() {
+        lines.push("there is no machine in the cluster".to_owned());
+    }
+    if misfits.len() > MAX_VERDICTS {
+        lines.push(format!("and {} more", count((misfits.len() - MAX_VERDICTS) as u64, "machine")));
+    }
+    lines.extend(placement.fixes.iter().map(|fix| format!("fix: {fix}")));
+    lines
+}
+
+fn nodes(nodes: &[PlanNode], out: &Out) -> String {
+    let mut table = Table::new(&["NODE", "MEMORY", "RESERVED", "OF", "FREE", "TASKS"]);
+    for node in nodes {
+        let stays = node.reserved_before.min(node.reserved_after);
+        let added = node.reserved_after.saturating_sub(stays);
+        table.row([
+            Cell::new(node.name.as_str()),
+            Cell::new(bar(stays, added, node.allocatable, &out.look).as_str()),
+            Cell::amount(change(node.reserved_before, node.reserved_after, out)),
+            Cell::amount(node.allocatable.to_string()),
+            Cell::amount(node.free_after.to_string()),
+            Cell::amount(node.tasks.len().to_string()),
+        ]);
+    }
+    table.render(out)
+}
+
+fn change(before: Bytes, after: Bytes, out: &Out) -> String {
+    let arrow = if out.look.unicode { "→" } else { "->" };
+    if before == after { after.to_string() } else { format!("{before} {arrow} {after}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        output::Look,
+        testing::{plan, streams, unplaced},
+    };
+
+    #[test]
+    fn a_plan_shows_changes_places_misfits_and_headroom() {
+        insta::assert_snapshot!(render(&plan(), &streams(Look::plain()).0));
+    }
+
+    #[test]
+    fn a_plan_without_unicode_is_plain_ascii() {
+        let look = Look { unicode: false, ..Look::plain() };
+        let text = render(&plan(), &streams(look).0);
+        assert!(text.is_ascii(), "{text}");
+    }
+
+    #[test]
+    fn many_misfits_are_counted_not_listed() {
+        let mut placement = unplaced("web", 1);
+        let verdict = placement.verdicts[0].clone();
+        placement.verdicts = vec![verdict; MAX_VERDICTS + 3];
+        let lines = misfit_lines(&placement);
+        assert_eq!(lines.len(), MAX_VERDICTS + 2);
+        assert_eq!(lines[MAX_VERDICTS], "and 3 machines more");
+    }
+
+    #[test]
+    fn an_empty_cluster_is_named_as_the_reason() {
+        let mut placement = unplaced("web", 1);
+        placement.verdicts.clear();
+        assert_eq!(misfit_lines(&placement)[0], "there is no machine in the cluster");
+    }
+}

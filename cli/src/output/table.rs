@@ -1,0 +1,194 @@
+//! Columns without lines, as container people know them. Every cell is made harmless here.
+
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use super::{Out, Tone, safe};
+use crate::error::Error;
+
+/// Spaces between columns.
+const GAP: usize = 3;
+/// A last column narrower than this says nothing: it is then not cut, and the terminal wraps it.
+const MIN_LAST: usize = 20;
+
+/// One cell: text, its tone, its side.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    text: String,
+    tone: Tone,
+    right: bool,
+}
+
+impl Cell {
+    /// Text; `None` and empty text are shown as `-`.
+    pub fn new<'a>(text: impl Into<Option<&'a str>>) -> Self {
+        let text = text.into().filter(|text| !text.is_empty()).unwrap_or("-");
+        Self { text: safe::line(text).into_owned(), tone: Tone::Plain, right: false }
+    }
+
+    /// The same in a tone.
+    #[must_use]
+    pub fn tone(self, tone: Tone) -> Self {
+        Self { tone, ..self }
+    }
+
+    /// A number or amount, on the right side of its column; `None` is `-`.
+    pub fn amount(amount: impl Into<Option<String>>) -> Self {
+        Self { right: true, ..Self::new(amount.into().as_deref()) }
+    }
+
+    /// The same without a dash when empty, for a last column of remarks.
+    pub fn remark(text: &str) -> Self {
+        Self { text: safe::line(text).into_owned(), tone: Tone::Plain, right: false }
+    }
+
+    fn width(&self) -> usize {
+        self.text.width()
+    }
+}
+
+/// Rows under a header.
+#[derive(Debug)]
+pub struct Table {
+    header: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
+    indent: usize,
+}
+
+impl Table {
+    /// An empty table.
+    pub fn new(header: &[&'static str]) -> Self {
+        Self { header: header.to_vec(), rows: Vec::new(), indent: 0 }
+    }
+
+    /// The same, each line beginning with this many spaces.
+    #[must_use]
+    pub fn indented(self, indent: usize) -> Self {
+        Self { indent, ..self }
+    }
+
+    /// Adds a row; it has as many cells as the header.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// Prints header and rows; without rows only `empty`, to standard error.
+    pub fn print(&self, out: &mut Out, empty: &str) -> Result<(), Error> {
+        if self.rows.is_empty() {
+            out.note(empty);
+            return Ok(());
+        }
+        let text = self.render(out);
+        out.data(&text)
+    }
+
+    /// Header and rows as text; on a terminal the last column is cut at its edge.
+    pub fn render(&self, out: &Out) -> String {
+        let widths = self.widths();
+        let before: usize = widths.iter().rev().skip(1).map(|width| width + GAP).sum();
+        let room = out.look.width.map(|width| width.saturating_sub(before + self.indent));
+        let room = room.filter(|room| *room >= MIN_LAST);
+        let mut lines = Vec::new();
+        if self.header.iter().any(|title| !title.is_empty()) {
+            lines.push(self.line(&self.titles(), &widths, None, out));
+        }
+        lines.extend(self.rows.iter().map(|row| self.line(row, &widths, room, out)));
+        lines.concat()
+    }
+
+    fn titles(&self) -> Vec<Cell> {
+        let is_right = |column: usize| {
+            self.rows.first().and_then(|row| row.get(column)).is_some_and(|c| c.right)
+        };
+        let title = |(column, title): (usize, &&str)| Cell {
+            text: (*title).to_owned(),
+            tone: Tone::Faint,
+            right: is_right(column),
+        };
+        self.header.iter().enumerate().map(title).collect()
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let widest = |column: usize, title: &str| {
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(Cell::width)
+                .fold(title.width(), usize::max)
+        };
+        self.header.iter().enumerate().map(|(column, title)| widest(column, title)).collect()
+    }
+
+    fn line(&self, cells: &[Cell], widths: &[usize], room: Option<usize>, out: &Out) -> String {
+        let mut line = " ".repeat(self.indent);
+        let last = widths.len().saturating_sub(1);
+        for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
+            let shown = match room {
+                Some(room) if column == last => cut(&cell.text, room, out.look.unicode),
+                _ => cell.text.clone(),
+            };
+            let pad = " ".repeat(width.saturating_sub(shown.width()));
+            let painted = out.paint(cell.tone, &shown);
+            match (cell.right, column == last) {
+                (true, _) => line.extend([pad.as_str(), &painted]),
+                (false, true) => line.push_str(&painted),
+                (false, false) => line.extend([painted.as_str(), &pad]),
+            }
+            if column != last {
+                line.push_str(&" ".repeat(GAP));
+            }
+        }
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        line
+    }
+}
+
+/// Text of at most `room` columns; what is cut is marked.
+pub fn cut(text: &str, room: usize, unicode: bool) -> String {
+    if text.width() <= room {
+        return text.to_owned();
+    }
+    let mark = if unicode { "…" } else { "..." };
+    let mut used = mark.width();
+    let keep = text.chars().take_while(|c| {
+        used += c.width().unwrap_or(0);
+        used <= room
+    });
+    keep.chain(mark.chars()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{output::Look, testing::streams};
+
+    fn render(look: Look) -> String {
+        let mut table = Table::new(&["NAME", "SIZE", "ERROR"]);
+        table.row([Cell::new("web"), Cell::amount("1.5 GiB".to_owned()), Cell::remark("")]);
+        table.row([
+            Cell::new("東京\u{1b}[2J"),
+            Cell::amount(None),
+            Cell::remark("killed: exceeded its limit of 512.0 MiB, again and again"),
+        ]);
+        table.render(&streams(look).0)
+    }
+
+    #[test]
+    fn columns_line_up_and_nothing_is_cut_off_a_terminal() {
+        insta::assert_snapshot!(render(Look::plain()), @r"
+        NAME               SIZE   ERROR
+        web             1.5 GiB
+        東京\u{1b}[2J         -   killed: exceeded its limit of 512.0 MiB, again and again
+        ");
+    }
+
+    #[test]
+    fn a_terminal_gets_lines_that_fit() {
+        let look = Look { width: Some(60), unicode: false, ..Look::plain() };
+        insta::assert_snapshot!(render(look), @r"
+        NAME               SIZE   ERROR
+        web             1.5 GiB
+        東京\u{1b}[2J         -   killed: exceeded its limit of 5...
+        ");
+    }
+}
