@@ -160,9 +160,14 @@ impl Error {
         match self {
             Self::Stack(diagnostics) => {
                 let shown: Vec<Value> = diagnostics.shown.iter().map(diagnostic_json).collect();
-                let hint = diagnostics.shown.iter().find_map(|diagnostic| diagnostic.hint.clone());
-                json!({"error": self.to_string(), "hint": hint, "code": code, "diagnostics": shown,
-                       "more": diagnostics.more})
+                let first = diagnostics.shown.first();
+                json!({
+                    "error": first.map_or_else(String::new, diagnostic_line),
+                    "hint": first.and_then(|first| first.hint.as_ref()),
+                    "code": code,
+                    "diagnostics": shown,
+                    "more": diagnostics.more,
+                })
             }
             Self::Told { details, hint, .. } => {
                 json!({"error": self.to_string(), "hint": hint, "code": code, "details": details})
@@ -185,8 +190,16 @@ fn in_colour(out: &Out, text: &str) -> String {
     coloured.collect::<Vec<_>>().join("\n")
 }
 
-/// A message about a stack file for scripts.
-pub fn diagnostic_json(diagnostic: &Diagnostic) -> Value {
+/// A message about a stack file on one line: `file:line:column: message`.
+pub fn diagnostic_line(diagnostic: &Diagnostic) -> String {
+    match &diagnostic.at {
+        Some(at) => format!("{}:{}:{}: {}", at.file, at.line, at.column, diagnostic.message),
+        None => diagnostic.message.clone(),
+    }
+}
+
+/// The same for scripts, whole.
+fn diagnostic_json(diagnostic: &Diagnostic) -> Value {
     let at = diagnostic.at.as_ref();
     json!({
         "severity": diagnostic.severity.as_str(),

@@ -134,14 +134,6 @@ pub fn say_notes(out: &mut Out, notes: &[Diagnostic]) {
     }
 }
 
-/// A note on one line, for the `warnings` of a plan: `file:line:column: message`.
-pub fn note_line(note: &Diagnostic) -> String {
-    match &note.at {
-        Some(at) => format!("{}:{}:{}: {}", at.file, at.line, at.column, note.message),
-        None => note.message.clone(),
-    }
-}
-
 /// Reads one file that is not a stack file, such as `NODES.yaml`.
 pub fn read_file(path: &Path) -> Result<SourceFile, Error> {
     let name = path.display().to_string();

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     args::{Apply, Global},
     client::Client,
-    error::Error,
+    error::{Error, diagnostic_line},
     output::{
         Out,
         amount::count,
@@ -18,7 +18,7 @@ use crate::{
         plan::{is_unchanged, render},
         safe,
     },
-    stack_input::{LoadedStack, StackInput, note_line, say_notes},
+    stack_input::{LoadedStack, StackInput, say_notes},
 };
 
 /// A stack that was read without mistakes.
@@ -55,7 +55,7 @@ pub async fn run(
     let LoadedStack { spec, notes } = loaded;
     let mut plan = client.plan(&spec).await?;
     if out.is_json() {
-        plan.warnings.extend(notes.iter().map(note_line));
+        plan.warnings.extend(notes.iter().map(diagnostic_line));
     } else if args.dry_run || (!out.look.quiet && !is_unchanged(&plan)) {
         let text = render(&plan, out);
         out.data(&text)?;

@@ -8,9 +8,9 @@ use scheduler_core::offline::{ImaginedNode, plan_offline};
 use crate::{
     args::{Global, Plan},
     client::Client,
-    error::Error,
+    error::{Error, diagnostic_line},
     output::{Out, json, plan::render},
-    stack_input::{StackInput, note_line, read_file, say_notes},
+    stack_input::{StackInput, read_file, say_notes},
 };
 
 /// Carries out `plan`.
@@ -24,7 +24,7 @@ pub async fn run(args: &Plan, global: &Global, out: &mut Out) -> Result<(), Erro
         None => Client::connect(global, out)?.plan(&loaded.spec).await?,
     };
     if out.is_json() {
-        plan.warnings.extend(loaded.notes.iter().map(note_line));
+        plan.warnings.extend(loaded.notes.iter().map(diagnostic_line));
         return json::document(out, &plan);
     }
     let text = render(&plan, out);
