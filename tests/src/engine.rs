@@ -142,6 +142,18 @@ impl Engine {
         self.must("POST", &format!("/containers/{id}/kill"));
     }
 
+    /// Removes a container as a person does by hand.
+    #[track_caller]
+    pub fn remove_container(&self, id: &str) {
+        self.must("DELETE", &format!("/containers/{id}?force=1"));
+    }
+
+    /// Removes a volume with its data as a person does by hand.
+    #[track_caller]
+    pub fn remove_volume(&self, name: &str) {
+        self.must("DELETE", &format!("/volumes/{name}"));
+    }
+
     /// Runs a command in a container and waits for its end; past the agent.
     #[track_caller]
     pub fn exec(&self, id: &str, command: &[&str]) {

@@ -104,16 +104,15 @@ impl OwnEngine {
             let _ = fs::remove_file(self.directory.join(file));
         }
     }
-
-    /// The end of its log.
-    pub fn story(&self) -> String {
-        self.daemon.story()
-    }
 }
 
 impl Drop for OwnEngine {
     /// A stopping engine takes its containers with it; a killed one would leave them behind.
+    #[allow(clippy::print_stderr, reason = "libtest shows it with the failed test, and only then")]
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.daemon.story());
+        }
         if self.engine.answers().is_err() {
             self.daemon.kill9();
             self.forget_processes();

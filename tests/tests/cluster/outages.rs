@@ -66,3 +66,48 @@ fn a_container_that_ends_while_the_scheduler_is_away_is_started_again() {
         task["restarts"] == 1 && task["state"] == "running"
     });
 }
+
+#[test]
+fn a_container_removed_by_hand_is_made_again() {
+    let Some(world) = World::new("removed-container") else { return };
+    world.apply(&sleepers("removed", 1)).expect(0);
+    let before = world.wait_running("removed", 1);
+    world.engine.remove_container(before.keys().next().expect("a container"));
+    wait_until("another one runs", PATIENT, || {
+        let running = world.running("removed");
+        if running.len() == 1 && running != before { Ok(()) } else { Err(format!("{running:?}")) }
+    });
+    world.wait_running("removed", 1);
+}
+
+#[test]
+fn a_volume_that_vanished_is_an_error_and_never_made_anew() {
+    let Some(mut world) = World::new("vanished-volume") else { return };
+    let text = "
+name: bereft
+services:
+  db:
+    image: siso/test:1
+    command: [sleep, '1000000']
+    mem_limit: 16m
+    volumes: [data:/data]
+volumes:
+  data:
+";
+    world.apply(text).expect(0);
+    world.wait_running("bereft", 1);
+    world.agent.kill9();
+    world.engine.remove_container(&world.container("bereft", "db"));
+    let volumes = world.engine.volumes(world.cluster());
+    assert_eq!(volumes.len(), 1, "{volumes:?}");
+    world.engine.remove_volume(&volumes[0]);
+    world.start_agent();
+    let task = world.wait_task("bereft", "says that its volume is gone", |task| {
+        task["error"].as_str().is_some_and(|error| error.contains("volume"))
+    });
+    assert_ne!(task["state"], "running", "{task:#}");
+    assert!(world.engine.volumes(world.cluster()).is_empty(), "an empty volume was made");
+    assert!(world.running("bereft").is_empty());
+    let status = world.ctl.json(&["status"]);
+    assert!(status["problems"].to_string().contains("bereft"), "{status:#}");
+}
