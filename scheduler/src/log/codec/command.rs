@@ -1,0 +1,65 @@
+//! What may be asked of the cluster.
+
+use model::{
+    Inventory, ServiceName, StackName, StackSpec, TaskReport,
+    id::{NodeKind, TokenKind},
+    name::NodeName,
+};
+use proto::{
+    convert::{
+        kinds::{AtRevision, Maybe, Message, Parsed, Required, Same, Time},
+        words::{LivenessWord, RoleWord},
+    },
+    v1::{self, command},
+};
+use scheduler_core::Command;
+
+use super::{
+    change::ChangeForm,
+    form::{Hash, Labels, Many, Number, Text, choice},
+};
+
+choice!(CommandForm: v1::Command, command::Command, command => Command {
+    found: Found { id: Text, name: Text },
+    apply_stack: ApplyStack {
+        spec: Required<Message<v1::StackSpec, StackSpec>>,
+        basis: Maybe<AtRevision>,
+    },
+    remove_stack: RemoveStack { stack: Parsed<StackName>, volumes: Same<bool> },
+    rollback_stack: RollbackStack { stack: Parsed<StackName>, to: Maybe<AtRevision> },
+    scale: Scale {
+        stack: Parsed<StackName>,
+        service: Parsed<ServiceName>,
+        replicas: Same<u32>,
+    },
+    restart: Restart {
+        stack: Parsed<StackName>,
+        service: Maybe<Parsed<ServiceName>>,
+        slot: Maybe<Same<u32>>,
+    },
+    join_node: JoinNode {
+        name: Parsed<NodeName>,
+        labels: Labels,
+        address: Text,
+        token: Number<TokenKind>,
+        secret_hash: Hash,
+    },
+    update_node: UpdateNode {
+        node: Number<NodeKind>,
+        inventory: Required<Message<v1::Inventory, Inventory>>,
+        address: Text,
+    },
+    set_liveness: SetLiveness { node: Number<NodeKind>, liveness: LivenessWord },
+    set_schedulable: SetSchedulable { node: Number<NodeKind>, schedulable: Same<bool> },
+    report_tasks: ReportTasks {
+        node: Number<NodeKind>,
+        reports: Many<Message<v1::TaskReport, TaskReport>>,
+    },
+    create_token: CreateToken { role: RoleWord, secret_hash: Hash, expires_at: Time },
+    revoke_token: RevokeToken { token: Number<TokenKind> },
+    confirm_volumes_removed: ConfirmVolumesRemoved {
+        node: Number<NodeKind>,
+        volumes: Many<Text>,
+    },
+    plan: Plan { basis: AtRevision, changes: Many<ChangeForm> },
+});

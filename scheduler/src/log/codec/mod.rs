@@ -1,0 +1,111 @@
+//! The durable form of what the schedulers agree on: entries of the log, and snapshots.
+//!
+//! **Invariant:** what was written is read back as the same value by this version and every later
+//! one, or not at all. A reader that met something it does not know and went on would come to hold
+//! another cluster than its peers; so a higher version, an unknown field, variant or enumeration
+//! value is an error, never skipped.
+//!
+//! The limits of the door hold here only for values that came through it (specifications,
+//! inventories, reports). Everything else is read as it was written, even where it makes no sense:
+//! an entry is refused by `apply`, which answers, and not here, where every replica would stop.
+//! A change to `proto/v1/log.proto`, or to a message it holds, comes with a higher version and new
+//! files in `tests/golden`.
+
+mod change;
+mod command;
+mod form;
+mod image;
+
+#[cfg(test)]
+mod tests;
+
+use model::Timestamp;
+use prost::Message;
+use proto::{
+    convert::{
+        At as _, BadField, Field,
+        kinds::{Maybe, Required},
+    },
+    v1,
+};
+use scheduler_core::{ClusterImage, Entry, cluster::snapshot::IMAGE_VERSION};
+use thiserror::Error;
+
+use self::{command::CommandForm, form::RequestKey, image::ImageForm};
+
+/// The form of entries this version writes; it reads this one and all lower ones.
+pub(crate) const ENTRY_VERSION: u32 = 1;
+
+/// Why bytes are not what they should be.
+#[derive(Debug, Error)]
+pub(crate) enum BadBytes {
+    /// Not even a message.
+    #[error(transparent)]
+    Shape(#[from] prost::DecodeError),
+    /// A newer program wrote them, or nobody did.
+    #[error(
+        "version: {found} is not within 1 to {known}: a newer version of this program must read it"
+    )]
+    Version { found: u32, known: u32 },
+    /// They hold fields this version has no name for.
+    #[error("{count} of {of} bytes belong to fields this program does not know")]
+    Unknown { count: usize, of: usize },
+    /// A field has no meaning.
+    #[error(transparent)]
+    Field(#[from] BadField),
+}
+
+/// The bytes of an entry. Equal entries have equal bytes.
+pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
+    let wire = v1::Entry {
+        version: ENTRY_VERSION,
+        at: entry.at.0,
+        request: Maybe::<RequestKey>::write(&entry.request),
+        command: Some(CommandForm::write(&entry.command)),
+    };
+    wire.encode_to_vec()
+}
+
+/// Reads what [`encode_entry`] of this or an earlier version wrote.
+pub(crate) fn decode_entry(bytes: &[u8]) -> Result<Entry, BadBytes> {
+    let wire = v1::Entry::decode(bytes)?;
+    check_version(wire.version, ENTRY_VERSION)?;
+    let meant = wire.encoded_len();
+    let entry = Entry {
+        at: Timestamp(wire.at),
+        request: Maybe::<RequestKey>::read(wire.request).at("request")?,
+        command: Required::<CommandForm>::read(wire.command).at("command")?,
+    };
+    check_whole(meant, bytes)?;
+    Ok(entry)
+}
+
+/// The bytes of a whole cluster. Equal clusters have equal bytes.
+pub(crate) fn encode_image(image: &ClusterImage) -> Vec<u8> {
+    ImageForm::write(image).encode_to_vec()
+}
+
+/// Reads what [`encode_image`] of this or an earlier version wrote. Whether it is a cluster that
+/// can be is for the cluster to say.
+pub(crate) fn decode_image(bytes: &[u8]) -> Result<ClusterImage, BadBytes> {
+    let wire = v1::Snapshot::decode(bytes)?;
+    check_version(wire.version, IMAGE_VERSION)?;
+    let meant = wire.encoded_len();
+    let image = ImageForm::read(wire)?;
+    check_whole(meant, bytes)?;
+    Ok(image)
+}
+
+/// Comes first: a higher version explains whatever else is unknown.
+fn check_version(found: u32, known: u32) -> Result<(), BadBytes> {
+    if (1..=known).contains(&found) { Ok(()) } else { Err(BadBytes::Version { found, known }) }
+}
+
+/// Decoding drops fields it has no name for without a word. What it kept, written again, is shorter
+/// by just those. Comes last, because it cannot say where they were.
+fn check_whole(meant: usize, bytes: &[u8]) -> Result<(), BadBytes> {
+    match bytes.len().abs_diff(meant) {
+        0 => Ok(()),
+        count => Err(BadBytes::Unknown { count, of: bytes.len() }),
+    }
+}

@@ -1,0 +1,292 @@
+//! The values whose bytes stand in `tests/golden`. What is here stays as it is: a new field gets a
+//! new value and a new file.
+
+mod spec;
+
+use std::collections::BTreeMap;
+
+use model::{
+    Bytes, Desired, Epoch, Event, Generation, Health, Inventory, Liveness, MilliCpu, Node, NodeId,
+    RequestId, Revision, ServiceSpec, TaskId, TaskReport, TaskState, TaskStatus, Timestamp,
+    TokenId,
+    event::Severity,
+    task::{Cause, Decision, Failure, TaskVolume},
+    token::{Role, Token},
+    view::Verdict,
+};
+use scheduler_core::{
+    Change, ClusterImage, Command, Entry, RolloutOutcome,
+    cluster::{
+        Answer, FailedRollout, Remembered, Removal, Volume,
+        snapshot::{RequestImage, RevisionImage, ServiceImage, StackImage, TaskImage},
+    },
+};
+
+use self::spec::{full, stack};
+
+const AT: Timestamp = Timestamp(1_760_000_000_000);
+const REQUEST: RequestId = RequestId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
+
+fn pairs(key: &str, value: &str) -> BTreeMap<String, String> {
+    [(key.to_owned(), value.to_owned())].into()
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
+}
+
+fn inventory() -> Inventory {
+    Inventory {
+        memory: Bytes::gib(16),
+        memory_budget: Some(Bytes::gib(14)),
+        memory_reserve: Bytes::gib(1),
+        cpu: MilliCpu::cores(8),
+        arch: "arm64".to_owned(),
+        os: "linux".to_owned(),
+        engine: "docker 20.10.24".to_owned(),
+        agent_version: "0.1.0".to_owned(),
+        disk: Bytes::gib(256),
+        disk_free: Bytes::gib(100),
+        engine_ready: true,
+    }
+}
+
+fn status() -> TaskStatus {
+    TaskStatus {
+        restarts: 2,
+        state: TaskState::Failed,
+        sequence: 17,
+        health: Health::Unhealthy,
+        container: Some("c0ffee".to_owned()),
+        exit_code: Some(-9),
+        failure: Some(Failure {
+            cause: Cause::OutOfMemory,
+            message: "killed: exceeded its limit of 512.0 MiB".to_owned(),
+        }),
+        started_at: Some(AT),
+        finished_at: Some(AT.plus_millis(1_500)),
+    }
+}
+
+fn decision() -> Decision {
+    let fits = Verdict {
+        node: "mini-1".to_owned(),
+        fits: true,
+        reason: "fits".to_owned(),
+        resource: None,
+        needed: None,
+        free: None,
+        short: None,
+        score: Some(vec![0, -1, 2_048]),
+    };
+    let short = Verdict {
+        node: "mini-2".to_owned(),
+        fits: false,
+        reason: "needs 2.0 GiB, 1.0 GiB free, short 1.0 GiB".to_owned(),
+        resource: Some("memory".to_owned()),
+        needed: Some(2 << 30),
+        free: Some(1 << 30),
+        short: Some(1 << 30),
+        score: None,
+    };
+    Decision { at: AT, revision: Revision(40), verdicts: vec![fits, short] }
+}
+
+fn changes() -> Vec<Change> {
+    let (stack, service) = ("shop".parse().unwrap(), "db".parse().unwrap());
+    let task = TaskId::new(12);
+    vec![
+        Change::CreateTask {
+            task,
+            stack,
+            service,
+            slot: 1,
+            epoch: Epoch(3),
+            spec_revision: Revision(4),
+        },
+        Change::Place { task, node: NodeId::new(2), decision: decision() },
+        Change::SetDesired { task, desired: Desired::Run },
+        Change::MarkLost { task: TaskId::new(9) },
+        Change::Forget { task: TaskId::new(8) },
+        Change::RecordRollout {
+            stack: "shop".parse().unwrap(),
+            service: "web".parse().unwrap(),
+            outcome: RolloutOutcome::Failed {
+                revision: Revision(4),
+                reason: "a new task failed".to_owned(),
+            },
+        },
+        Change::ForgetStack { stack: "old".parse().unwrap() },
+        Change::Note {
+            severity: Severity::Warning,
+            kind: "waiting".to_owned(),
+            task,
+            message: "waits for room".to_owned(),
+        },
+    ]
+}
+
+/// One entry of each kind of command, every field set.
+pub(super) fn entries() -> Vec<Entry> {
+    let node = NodeId::new(2);
+    let stack_name = || "shop".parse().unwrap();
+    let service_name = || "db".parse().unwrap();
+    let commands = vec![
+        Command::Found { id: "5150c0de".to_owned(), name: "home".to_owned() },
+        Command::ApplyStack { spec: stack(), basis: Some(Revision(0)) },
+        Command::RemoveStack { stack: stack_name(), volumes: true },
+        Command::RollbackStack { stack: stack_name(), to: Some(Revision(3)) },
+        Command::Scale { stack: stack_name(), service: service_name(), replicas: 5 },
+        Command::Restart { stack: stack_name(), service: Some(service_name()), slot: Some(1) },
+        Command::JoinNode {
+            name: "mini-2".parse().unwrap(),
+            labels: pairs("role", "database"),
+            address: "192.168.1.12".to_owned(),
+            token: TokenId::new(1),
+            secret_hash: [0xab; 32],
+        },
+        Command::UpdateNode { node, inventory: inventory(), address: "192.168.1.12".to_owned() },
+        Command::SetLiveness { node, liveness: Liveness::Unreachable },
+        Command::SetSchedulable { node, schedulable: true },
+        Command::ReportTasks {
+            node,
+            reports: vec![TaskReport { task: TaskId::new(12), status: status() }],
+        },
+        Command::CreateToken { role: Role::Node, secret_hash: [0xcd; 32], expires_at: AT },
+        Command::RevokeToken { token: TokenId::new(1) },
+        Command::ConfirmVolumesRemoved { node, volumes: words("old_data old_cache") },
+        Command::Plan { basis: Revision(41), changes: changes() },
+    ];
+    commands.into_iter().map(|command| Entry { at: AT, request: Some(REQUEST), command }).collect()
+}
+
+fn stack_image() -> StackImage {
+    StackImage {
+        revision: Revision(4),
+        history: vec![RevisionImage {
+            revision: Revision(4),
+            at: AT,
+            cause: "rollback to 3".to_owned(),
+            spec: stack(),
+        }],
+        services: vec![ServiceImage {
+            name: "db".parse().unwrap(),
+            spec: 1,
+            spec_revision: Revision(4),
+            wanted: true,
+            failed: Some(FailedRollout {
+                revision: Revision(3),
+                at: AT,
+                reason: "a new task failed".to_owned(),
+            }),
+            slots: vec![(1, Epoch(3), Epoch(2)), (2, Epoch(1), Epoch(0))],
+        }],
+        removal: Some(Removal { volumes: true, since: AT }),
+    }
+}
+
+fn task_image() -> TaskImage {
+    TaskImage {
+        id: TaskId::new(12),
+        stack: "shop".parse().unwrap(),
+        service: "db".parse().unwrap(),
+        slot: 1,
+        epoch: Epoch(3),
+        spec: 1,
+        spec_revision: Revision(4),
+        volumes: [(
+            "pg_data".parse().unwrap(),
+            TaskVolume { engine_name: "shop-pg".to_owned(), external: true },
+        )]
+        .into(),
+        desired: Desired::Stop,
+        node: Some(NodeId::new(2)),
+        decision: Some(decision()),
+        status: status(),
+        created_at: AT,
+        since: AT.plus_millis(2_000),
+    }
+}
+
+fn node() -> Node {
+    Node {
+        id: NodeId::new(2),
+        name: "mini-2".parse().unwrap(),
+        labels: pairs("role", "database"),
+        address: "192.168.1.12".to_owned(),
+        inventory: inventory(),
+        liveness: Liveness::Down,
+        schedulable: true,
+        joined_at: AT,
+        since: AT.plus_millis(3_000),
+    }
+}
+
+fn requests() -> Vec<RequestImage> {
+    let refused = Answer::Refused { text: "there is no stack `x`".to_owned(), input: true };
+    let answers = [
+        Answer::Done,
+        Answer::Unchanged,
+        Answer::Stack(Revision(4)),
+        Answer::Node(NodeId::new(2)),
+        Answer::Token(TokenId::new(1)),
+        refused,
+    ];
+    let numbered = (REQUEST.0..).map(RequestId).zip(answers);
+    numbered
+        .map(|(request, answer)| RequestImage {
+            request,
+            remembered: Remembered { at: AT, revision: Revision(42), answer },
+        })
+        .collect()
+}
+
+/// One of everything, every field set.
+pub(super) fn image() -> ClusterImage {
+    ClusterImage {
+        version: 1,
+        id: "5150c0de".to_owned(),
+        name: "home".to_owned(),
+        revision: Revision(42),
+        planned: Revision(41),
+        next_task: TaskId::new(13),
+        next_node: NodeId::new(3),
+        next_token: TokenId::new(2),
+        specs: vec![ServiceSpec::new("nginx:1.27"), full()],
+        stacks: vec![stack_image()],
+        tasks: vec![task_image()],
+        nodes: vec![(node(), Generation(42))],
+        volumes: vec![(
+            "shop-pg".to_owned(),
+            Volume {
+                stack: "shop".parse().unwrap(),
+                name: "pg_data".parse().unwrap(),
+                external: true,
+                home: NodeId::new(2),
+                used: true,
+                removing: true,
+                created_at: AT,
+            },
+        )],
+        tokens: vec![Token {
+            id: TokenId::new(1),
+            role: Role::Scheduler,
+            secret_hash: [0xef; 32],
+            created_at: AT,
+            expires_at: AT.plus_millis(86_400_000),
+            used_at: Some(AT.plus_millis(1_000)),
+        }],
+        requests: requests(),
+        events: vec![Event {
+            revision: Revision(42),
+            at: AT,
+            severity: Severity::Warning,
+            kind: "oom".to_owned(),
+            stack: Some("shop".parse().unwrap()),
+            service: Some("db".parse().unwrap()),
+            task: Some(TaskId::new(12)),
+            node: Some(NodeId::new(2)),
+            message: "killed: exceeded its limit of 512.0 MiB".to_owned(),
+        }],
+    }
+}
