@@ -11,9 +11,9 @@ use std::{
 use model::token::Role;
 use rustls::{ClientConfig, client::Resumption, pki_types::ServerName};
 use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::TlsConnector;
 
-use super::{Identity, SERVER_NAME, TransportError, peer_of, pinned::Pinned};
+use super::{Identity, SERVER_NAME, TransportError, peer_of, pinned::Pinned, stream::Stream};
 
 /// The longest address: a DNS name has at most 253 characters, a port 5.
 const ENDPOINT_MAX: usize = 260;
@@ -56,7 +56,7 @@ impl Dialer {
     }
 
     /// Connects to the first endpoint that answers as a scheduler, and remembers it.
-    pub(super) async fn dial(&self) -> Result<TlsStream<TcpStream>, TransportError> {
+    pub(super) async fn dial(&self) -> Result<Stream, TransportError> {
         let count = self.endpoints.len();
         let first = self.preferred.load(Ordering::Relaxed);
         let mut failures = Vec::new();
@@ -84,25 +84,25 @@ impl Dialer {
         }
     }
 
-    async fn dial_one(&self, endpoint: &str) -> Result<TlsStream<TcpStream>, TransportError> {
+    async fn dial_one(&self, endpoint: &str) -> Result<Stream, TransportError> {
         let failed = |cause| TransportError::Connect { endpoint: endpoint.to_owned(), cause };
         let tcp = TcpStream::connect(endpoint).await.map_err(failed)?;
         tcp.set_nodelay(true).map_err(failed)?;
         let name = ServerName::try_from(SERVER_NAME)
             .map_err(|error| failed(std::io::Error::other(error)))?;
-        let stream = self
+        let tls = self
             .connector
             .0
             .connect(name, tcp)
             .await
             .map_err(|cause| TransportError::of_handshake(endpoint, cause))?;
-        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let certificate = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let peer = peer_of(certificate.map_or(&[][..], |certificate| certificate))?;
         if peer.role != Role::Scheduler {
             let why = format!("its certificate is that of the {} {}", peer.role.as_str(), peer.id);
             return Err(TransportError::Untrusted { endpoint: endpoint.to_owned(), why });
         }
-        Ok(stream)
+        Ok(Stream::new(tls, endpoint))
     }
 }
 

@@ -9,6 +9,7 @@ mod dial;
 mod error;
 mod identity;
 mod pinned;
+mod stream;
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ mod tests;
 pub use channel::{channel, enrol_channel};
 pub use error::TransportError;
 pub use identity::{Identity, Peer, identity_uri, peer_of};
+pub use stream::reason;
 
 /// The DNS name in every scheduler's certificate. Clients check for it whatever the address they
 /// dial, so that an address may change without a new certificate.

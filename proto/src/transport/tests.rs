@@ -170,9 +170,7 @@ async fn nobody() -> String {
 async fn call(endpoints: &[String], identity: &Identity) -> Result<String, (Code, String)> {
     let channel = channel(endpoints, identity, LIMIT).unwrap();
     let reply = EnrolClient::new(channel).join(JoinRequest::default()).await;
-    reply
-        .map(|reply| reply.into_inner().cluster)
-        .map_err(|status| (status.code(), status.message().to_owned()))
+    reply.map(|reply| reply.into_inner().cluster).map_err(|status| (status.code(), reason(&status)))
 }
 
 #[tokio::test]
@@ -335,4 +333,24 @@ fn a_certificate_that_does_not_say_clearly_who_holds_it_is_refused() {
     check(&[&format!("siso://c/node/{}", "n".repeat(600))]);
     assert!(peer_of(b"").is_err());
     assert!(peer_of(&[0x30, 0x82, 0xff, 0xff]).is_err());
+}
+
+#[tokio::test]
+async fn a_scheduler_that_refuses_our_certificate_is_understood() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let address = scheduler(&ours).await;
+    for (signer, life, expected) in [
+        (&ours, Life::Ended, "check the clocks"),
+        (&ours, Life::NotBegun, "check the clocks"),
+        (&theirs, Life::Current, "does not accept this machine's certificate"),
+    ] {
+        let (certificate, key) = signer.issue(Role::Node, "n3", life);
+        let identity = Identity {
+            authorities: ours.pem.clone(),
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        };
+        let (_, text) = call(&[address.to_string()], &identity).await.unwrap_err();
+        assert!(text.contains(expected), "{text}");
+    }
 }
