@@ -1,0 +1,2 @@
+//! The process `siso-scheduler`.
+fn main() {}
