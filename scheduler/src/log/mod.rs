@@ -1,0 +1,150 @@
+//! The replicated log: what was agreed, in order, durable before it is answered.
+//!
+//! **Invariant:** openraft and the store are named here and nowhere else; everyone else sees
+//! [`ReplicatedLog`]. Read `store` for durability, `state_machine` for how the log becomes a
+//! [`Cluster`], `snapshots` for what replaces its old part.
+
+mod codec;
+mod network;
+mod raft;
+mod record;
+mod snapshots;
+mod state_machine;
+mod storage;
+mod store;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::{io, path::PathBuf, time::Duration};
+
+use futures::future::BoxFuture;
+use model::{RequestId, Revision};
+use parking_lot::MappedRwLockReadGuard;
+use scheduler_core::{Applied, Cluster, Command};
+use thiserror::Error;
+use tokio::sync::watch;
+
+pub use raft::{ELECTION_LAN, ELECTION_WAN, Election, LogSettings, RaftLog};
+
+/// How long a proposal may take until it is answered. Far beyond a slow disk's commit.
+pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest command: a specification of 1 MiB fits, and a plan of thousands of changes.
+pub const COMMAND_BYTES_MAX: usize = 4 << 20;
+
+/// Where commands go to be agreed on, and where what was agreed can be read.
+pub trait ReplicatedLog: Send + Sync + 'static {
+    /// Proposes a command and answers what applying it answered, once it is durable. With `request`,
+    /// proposing the same again answers as the first time.
+    fn propose(
+        &self,
+        request: Option<RequestId>,
+        command: Command,
+    ) -> BoxFuture<'_, Result<Applied, LogError>>;
+
+    /// Returns once every write answered before the call can be read with [`Self::cluster`], and this
+    /// replica was still the leader after the call began.
+    fn barrier(&self) -> BoxFuture<'_, Result<(), LogError>>;
+
+    /// Tells when [`Self::cluster`] has changed.
+    fn revision(&self) -> watch::Receiver<Revision>;
+
+    /// Tells who leads, and whether this replica still works.
+    fn standing(&self) -> watch::Receiver<Standing>;
+
+    /// The cluster as this replica knows it. Blocks it from changing: not to be kept.
+    fn cluster(&self) -> MappedRwLockReadGuard<'_, Cluster>;
+}
+
+/// What a replica is, at the moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// This replica's id.
+    pub id: u64,
+    /// The term it knows.
+    pub term: u64,
+    /// Who leads, as far as it knows.
+    pub leader: Option<u64>,
+    /// The voting members with the addresses they are reached at.
+    pub voters: Vec<(u64, String)>,
+    /// The last entry in its log.
+    pub last: u64,
+    /// The last entry it has applied.
+    pub applied: u64,
+    /// The last entry its newest snapshot covers.
+    pub snapshot: u64,
+    /// The last entry removed from its log.
+    pub purged: u64,
+    /// Why it has stopped for good, when it has.
+    pub failed: Option<String>,
+}
+
+impl Standing {
+    /// Whether this replica leads.
+    pub fn leads(&self) -> bool {
+        self.failed.is_none() && self.leader == Some(self.id)
+    }
+}
+
+/// What goes wrong with the log.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// A file of the log cannot be used.
+    #[error("cannot use {}", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// All snapshots are damaged.
+    #[error(
+        "no snapshot is whole, the newest is {}: this scheduler's copy of the cluster is lost and \
+         must come from a backup or another scheduler",
+        path.display()
+    )]
+    NoWholeSnapshot {
+        /// The newest.
+        path: PathBuf,
+    },
+    /// Snapshots and log do not meet.
+    #[error(
+        "the newest whole snapshot ends at entry {applied}, the log begins after entry {purged}: what \
+         lies between is lost and must come from a backup or another scheduler"
+    )]
+    Gap {
+        /// Where the snapshot ends.
+        applied: u64,
+        /// Where the log begins.
+        purged: u64,
+    },
+    /// The settings contradict each other.
+    #[error("bad election times: {0}")]
+    Settings(String),
+    /// No leader is known.
+    #[error("the cluster has no leader at the moment")]
+    NoLeader,
+    /// Another replica leads.
+    #[error("scheduler {leader} leads, not this one")]
+    NotLeader {
+        /// Which.
+        leader: u64,
+    },
+    /// No answer in time: it may still happen.
+    #[error(
+        "the change was not confirmed within {} s; it may still be made",
+        PROPOSE_TIMEOUT.as_secs()
+    )]
+    TimedOut,
+    /// The command is too large.
+    #[error("the change is {size} bytes large, at most {COMMAND_BYTES_MAX} are allowed")]
+    TooLarge {
+        /// Its size.
+        size: usize,
+    },
+    /// This replica has stopped for good.
+    #[error("this scheduler has stopped: {0}")]
+    Stopped(String),
+}

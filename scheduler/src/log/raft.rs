@@ -1,0 +1,320 @@
+//! [`ReplicatedLog`] by openraft.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, thread, time::Duration};
+
+use bytes::Bytes;
+use futures::{FutureExt as _, future::BoxFuture};
+use model::{RequestId, Revision};
+use openraft::{
+    BasicNode, Config, RaftMetrics, ReadPolicy, SnapshotPolicy,
+    async_runtime::WatchReceiver as _,
+    errors::{ClientWriteError, LinearizableReadError, RaftError},
+};
+use parking_lot::{MappedRwLockReadGuard, Mutex, RwLock, RwLockReadGuard};
+use scheduler_core::{Applied, Cluster, Command, Entry};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{sleep, timeout},
+};
+
+use super::{
+    COMMAND_BYTES_MAX, LogError, PROPOSE_TIMEOUT, ReplicatedLog, Standing, codec,
+    network::Peers,
+    snapshots::SnapshotFiles,
+    state_machine::{State, StateMachine},
+    storage::LogStorage,
+    store::Store,
+    types::{Payload, Types},
+};
+
+/// Proposals in flight; more wait their turn. Bounds the memory they take together.
+const PROPOSALS_MAX: usize = 512;
+/// A new leader may not know yet that it leads; asking again this soon costs nothing.
+const LEADER_RETRY: Duration = Duration::from_millis(5);
+/// Entries a peer may lag behind and still count as caught up; also what a new member must reach.
+const LAG_MAX: u64 = 50;
+/// Old entries are removed in steps of at most this many.
+const PURGE_STEP: u64 = 256;
+/// How long stopping may wait for the writer.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How patient replicas are with each other. Failover takes about `timeout_max` and one more
+/// timeout between `timeout_min` and `timeout_max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Election {
+    /// Between two heartbeats of the leader.
+    pub heartbeat: Duration,
+    /// A replica stands for election after at least this long without a leader.
+    pub timeout_min: Duration,
+    /// And after at most this long.
+    pub timeout_max: Duration,
+}
+
+/// For schedulers in one building.
+pub const ELECTION_LAN: Election = Election {
+    heartbeat: Duration::from_millis(100),
+    timeout_min: Duration::from_millis(300),
+    timeout_max: Duration::from_millis(500),
+};
+
+/// For schedulers in different countries.
+pub const ELECTION_WAN: Election = Election {
+    heartbeat: Duration::from_millis(250),
+    timeout_min: Duration::from_secs(1),
+    timeout_max: Duration::from_secs(2),
+};
+
+/// Where a replica's log lies and how it behaves.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// Holds the log and the snapshots; made when missing.
+    pub directory: PathBuf,
+    /// This replica's id.
+    pub id: u64,
+    /// How patient it is.
+    pub election: Election,
+    /// A snapshot is made after this many entries. Twice as many stay in the log besides, so that the
+    /// snapshot before the newest can still be used.
+    pub snapshot_every: u64,
+}
+
+type Raft = openraft::Raft<Types, StateMachine>;
+
+/// One replica of the log.
+pub struct RaftLog {
+    raft: Raft,
+    state: Arc<RwLock<State>>,
+    revision: watch::Receiver<Revision>,
+    standing: watch::Receiver<Standing>,
+    proposals: Semaphore,
+    writer: Mutex<Option<thread::JoinHandle<()>>>,
+    was_empty: bool,
+}
+
+impl std::fmt::Debug for RaftLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RaftLog")
+            .field("standing", &*self.standing.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RaftLog {
+    /// Opens the replica's log and takes part in what the cluster agrees on. `on_commit` is told how
+    /// long each durable write took and how many changes it held.
+    pub async fn open(
+        settings: &LogSettings,
+        on_commit: impl Fn(Duration, usize) + Send + 'static,
+    ) -> Result<Self, LogError> {
+        let files = SnapshotFiles::open(settings.directory.join("snapshots"))?;
+        let loaded = files.newest()?;
+        let (store, contents, writer) = Store::open(&settings.directory.join("log.redb"))?;
+        let was_empty = contents.is_empty() && loaded.is_none();
+        let applied = loaded.as_ref().and_then(|loaded| loaded.meta.last_log_id);
+        if contents.purged > applied {
+            return Err(LogError::Gap {
+                applied: applied.map_or(0, |id| id.index),
+                purged: contents.purged.map_or(0, |id| id.index),
+            });
+        }
+        let storage = LogStorage::new(store, contents);
+        let made_durable = storage.made_durable();
+        let observe = move |took, jobs, last: Option<u64>| {
+            if let Some(last) = last {
+                made_durable(last);
+            }
+            on_commit(took, jobs);
+        };
+        let writer = writer
+            .start(Box::new(observe))
+            .map_err(|cause| LogError::Open { path: settings.directory.clone(), cause })?;
+        let machine = StateMachine::new(files, loaded);
+        let (state, revision) = (machine.state(), machine.revision());
+        let config = Arc::new(config(settings)?);
+        let raft = Raft::new(settings.id, config, Peers, storage, machine)
+            .await
+            .map_err(|fatal| LogError::Stopped(fatal.to_string()))?;
+        let standing = follow(&raft);
+        let proposals = Semaphore::new(PROPOSALS_MAX);
+        let writer = Mutex::new(Some(writer));
+        let log = Self { raft, state, revision, standing, proposals, writer, was_empty };
+        log.stand_at_once().await?;
+        Ok(log)
+    }
+
+    /// Whether there was neither log nor snapshot when it was opened.
+    pub fn was_empty(&self) -> bool {
+        self.was_empty
+    }
+
+    /// Makes this replica, reached at `address`, the only voter of a new cluster. Done already: fine.
+    pub async fn found(&self, address: &str) -> Result<(), LogError> {
+        let initialized = self.raft.is_initialized().await.map_err(stopped)?;
+        if initialized {
+            return Ok(());
+        }
+        let members = BTreeMap::from([(*self.raft.node_id(), BasicNode::new(address))]);
+        self.raft.initialize(members).await.map_err(stopped)
+    }
+
+    /// A lone voter has nobody to wait for.
+    async fn stand_at_once(&self) -> Result<(), LogError> {
+        let own = *self.raft.node_id();
+        if self.raft.voter_ids().eq([own]) {
+            self.raft.trigger().elect(false).await.map_err(stopped)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a snapshot now, of what is applied now.
+    pub async fn snapshot(&self) -> Result<(), LogError> {
+        self.raft.trigger().snapshot().await.map_err(stopped)
+    }
+
+    /// Stops taking part and closes the files. Nothing is answered afterwards.
+    pub async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "the log did not stop by itself");
+        }
+        let Some(writer) = self.writer.lock().take() else { return };
+        let joined = tokio::task::spawn_blocking(move || writer.join());
+        if timeout(STOP_TIMEOUT, joined).await.is_err() {
+            tracing::warn!("the log's writer did not stop in time");
+        }
+    }
+
+    async fn write(&self, payload: Payload) -> Result<Applied, LogError> {
+        let _turn = self.proposals.acquire().await.map_err(stopped)?;
+        loop {
+            match self.raft.client_write(payload.clone()).await {
+                Ok(response) => return response.data.ok_or(LogError::NoLeader),
+                Err(RaftError::Fatal(fatal)) => return Err(stopped(fatal)),
+                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                    match forward.leader_id {
+                        Some(leader) if leader != *self.raft.node_id() => {
+                            return Err(LogError::NotLeader { leader });
+                        }
+                        _ => sleep(LEADER_RETRY).await,
+                    }
+                }
+                Err(RaftError::APIError(error)) => return Err(stopped(error)),
+            }
+        }
+    }
+
+    async fn linearize(&self) -> Result<(), LogError> {
+        loop {
+            match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+                Ok(_) => return Ok(()),
+                Err(RaftError::Fatal(fatal)) => return Err(stopped(fatal)),
+                Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                    match forward.leader_id {
+                        Some(leader) if leader != *self.raft.node_id() => {
+                            return Err(LogError::NotLeader { leader });
+                        }
+                        _ => sleep(LEADER_RETRY).await,
+                    }
+                }
+                Err(RaftError::APIError(_)) => return Err(LogError::NoLeader),
+            }
+        }
+    }
+}
+
+impl ReplicatedLog for RaftLog {
+    fn propose(
+        &self,
+        request: Option<RequestId>,
+        command: Command,
+    ) -> BoxFuture<'_, Result<Applied, LogError>> {
+        let entry = Entry { at: crate::clock::now(), request, command };
+        let bytes = codec::encode_entry(&entry);
+        async move {
+            if bytes.len() > COMMAND_BYTES_MAX {
+                return Err(LogError::TooLarge { size: bytes.len() });
+            }
+            let write = self.write(Payload(Bytes::from(bytes)));
+            timeout(PROPOSE_TIMEOUT, write).await.unwrap_or(Err(LogError::TimedOut))
+        }
+        .boxed()
+    }
+
+    fn barrier(&self) -> BoxFuture<'_, Result<(), LogError>> {
+        async {
+            let linearize = timeout(PROPOSE_TIMEOUT, self.linearize());
+            linearize.await.unwrap_or(Err(LogError::NoLeader))
+        }
+        .boxed()
+    }
+
+    fn revision(&self) -> watch::Receiver<Revision> {
+        self.revision.clone()
+    }
+
+    fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    fn cluster(&self) -> MappedRwLockReadGuard<'_, Cluster> {
+        RwLockReadGuard::map(self.state.read(), |state| &state.cluster)
+    }
+}
+
+fn stopped(error: impl std::fmt::Display) -> LogError {
+    LogError::Stopped(error.to_string())
+}
+
+fn config(settings: &LogSettings) -> Result<Config, LogError> {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Config {
+        cluster_name: "siso".to_owned(),
+        heartbeat_interval: millis(settings.election.heartbeat),
+        election_timeout_min: millis(settings.election.timeout_min),
+        election_timeout_max: millis(settings.election.timeout_max),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(settings.snapshot_every),
+        max_in_snapshot_log_to_keep: settings.snapshot_every.saturating_mul(2),
+        purge_batch_size: settings.snapshot_every.min(PURGE_STEP),
+        replication_lag_threshold: LAG_MAX,
+        enable_pre_vote: Some(true),
+        ..Config::default()
+    }
+    .validate()
+    .map_err(|error| LogError::Settings(error.to_string()))
+}
+
+/// Follows the library's own figures, by one receiver for good: each new one would begin as changed.
+fn follow(raft: &Raft) -> watch::Receiver<Standing> {
+    let mut metrics = raft.metrics();
+    let (sender, receiver) = watch::channel(standing(&metrics.borrow_watched()));
+    tokio::spawn(async move {
+        loop {
+            let news = standing(&metrics.borrow_watched());
+            let failed = news.failed.is_some();
+            sender.send_if_modified(|known| {
+                let changed = *known != news;
+                *known = news;
+                changed
+            });
+            if failed || metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn standing(metrics: &RaftMetrics<Types>) -> Standing {
+    let voters = metrics.membership_config.membership();
+    let address = |id| voters.get_node(&id).map_or_else(String::new, |node| node.addr.clone());
+    Standing {
+        id: metrics.id,
+        term: metrics.current_term,
+        leader: metrics.current_leader,
+        voters: voters.voter_ids().map(|id| (id, address(id))).collect(),
+        last: metrics.last_log_index.unwrap_or_default(),
+        applied: metrics.last_applied.map_or(0, |id| id.index),
+        snapshot: metrics.snapshot.map_or(0, |id| id.index),
+        purged: metrics.purged.map_or(0, |id| id.index),
+        failed: metrics.running_state.as_ref().err().map(ToString::to_string),
+    }
+}

@@ -1,0 +1,240 @@
+//! What lies on disk: protobuf records, each behind its own CRC32C.
+//!
+//! The store has checksums of its own for its pages; this one covers a record from the moment it is
+//! encoded until it is decoded, so that damage anywhere in between is found, not believed.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use openraft::{BasicNode, EntryPayload, entry::RaftEntry as _, vote::RaftLeaderId as _};
+use prost::Message;
+use thiserror::Error;
+
+use super::types::{LogId, Membership, Payload, RaftEntry, Types, Vote};
+
+/// Bytes of the checksum in front of each record.
+const CHECKSUM_BYTES: usize = 4;
+
+/// Why a record cannot be believed.
+#[derive(Debug, Error)]
+pub(crate) enum BadRecord {
+    #[error("its checksum does not match")]
+    Checksum,
+    #[error("it does not decode")]
+    Shape(#[source] prost::DecodeError),
+    #[error("it lacks {0}")]
+    Missing(&'static str),
+    #[error("it says it is entry {found}, in the place of entry {expected}")]
+    Misplaced { found: u64, expected: u64 },
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct LogIdRecord {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(uint64, tag = "2")]
+    index: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EntryRecord {
+    #[prost(message, optional, tag = "1")]
+    id: Option<LogIdRecord>,
+    #[prost(oneof = "PayloadRecord", tags = "2, 3, 4")]
+    payload: Option<PayloadRecord>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum PayloadRecord {
+    #[prost(message, tag = "2")]
+    Blank(BlankRecord),
+    #[prost(bytes = "bytes", tag = "3")]
+    Command(Bytes),
+    #[prost(message, tag = "4")]
+    Membership(MembershipRecord),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct BlankRecord {}
+
+/// Who votes: one set, or two while the members change.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MembershipRecord {
+    #[prost(message, repeated, tag = "1")]
+    voters: Vec<VotersRecord>,
+    #[prost(btree_map = "uint64, string", tag = "2")]
+    addresses: BTreeMap<u64, String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct VotersRecord {
+    #[prost(uint64, repeated, tag = "1")]
+    ids: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct VoteRecord {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(uint64, tag = "2")]
+    scheduler: u64,
+    #[prost(bool, tag = "3")]
+    committed: bool,
+}
+
+impl From<&LogId> for LogIdRecord {
+    fn from(id: &LogId) -> Self {
+        Self { term: id.leader_id.term, index: id.index }
+    }
+}
+
+impl From<&LogIdRecord> for LogId {
+    fn from(record: &LogIdRecord) -> Self {
+        // Who led that term is not part of a committed id.
+        let leader = openraft::alias::LeaderIdOf::<Types>::new(record.term, 0).to_committed();
+        Self::new(leader, record.index)
+    }
+}
+
+impl From<&Membership> for MembershipRecord {
+    fn from(membership: &Membership) -> Self {
+        let voters = membership.get_joint_config().iter();
+        Self {
+            voters: voters.map(|ids| VotersRecord { ids: ids.iter().copied().collect() }).collect(),
+            addresses: membership.nodes().map(|(id, node)| (*id, node.addr.clone())).collect(),
+        }
+    }
+}
+
+impl TryFrom<MembershipRecord> for Membership {
+    type Error = BadRecord;
+
+    fn try_from(record: MembershipRecord) -> Result<Self, BadRecord> {
+        let voters = record.voters.into_iter().map(|set| set.ids.into_iter().collect()).collect();
+        let nodes: BTreeMap<u64, BasicNode> = record
+            .addresses
+            .into_iter()
+            .map(|(id, address)| (id, BasicNode::new(address)))
+            .collect();
+        Self::new(voters, nodes).map_err(|_| BadRecord::Missing("the address of a voter"))
+    }
+}
+
+fn seal(message: &impl Message) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(CHECKSUM_BYTES + message.encoded_len());
+    bytes.extend_from_slice(&[0; CHECKSUM_BYTES]);
+    bytes.extend_from_slice(&message.encode_to_vec());
+    if let Some((checksum, body)) = bytes.split_first_chunk_mut::<CHECKSUM_BYTES>() {
+        *checksum = crc32c::crc32c(body).to_le_bytes();
+    }
+    bytes
+}
+
+fn unseal<M: Message + Default>(sealed: &[u8]) -> Result<M, BadRecord> {
+    let (checksum, body) = sealed.split_first_chunk().ok_or(BadRecord::Checksum)?;
+    if crc32c::crc32c(body) != u32::from_le_bytes(*checksum) {
+        return Err(BadRecord::Checksum);
+    }
+    M::decode(body).map_err(BadRecord::Shape)
+}
+
+/// The bytes of one entry.
+pub(crate) fn encode_entry(entry: &RaftEntry) -> Vec<u8> {
+    let payload = match &entry.payload {
+        EntryPayload::Blank => PayloadRecord::Blank(BlankRecord {}),
+        EntryPayload::Normal(payload) => PayloadRecord::Command(payload.0.clone()),
+        EntryPayload::Membership(membership) => PayloadRecord::Membership(membership.into()),
+    };
+    seal(&EntryRecord { id: Some((&entry.log_id()).into()), payload: Some(payload) })
+}
+
+/// The entry that lies in the place `index`.
+pub(crate) fn decode_entry(index: u64, sealed: &[u8]) -> Result<RaftEntry, BadRecord> {
+    let record: EntryRecord = unseal(sealed)?;
+    let id: LogId = (&record.id.ok_or(BadRecord::Missing("its log id"))?).into();
+    if id.index != index {
+        return Err(BadRecord::Misplaced { found: id.index, expected: index });
+    }
+    let payload = match record.payload.ok_or(BadRecord::Missing("its payload"))? {
+        PayloadRecord::Blank(_) => EntryPayload::Blank,
+        PayloadRecord::Command(bytes) => EntryPayload::Normal(Payload(bytes)),
+        PayloadRecord::Membership(membership) => EntryPayload::Membership(membership.try_into()?),
+    };
+    Ok(RaftEntry::new(id, payload))
+}
+
+pub(crate) fn encode_vote(vote: &Vote) -> Vec<u8> {
+    let leader = &vote.leader_id;
+    seal(&VoteRecord { term: leader.term, scheduler: leader.voted_for, committed: vote.committed })
+}
+
+pub(crate) fn decode_vote(sealed: &[u8]) -> Result<Vote, BadRecord> {
+    let record: VoteRecord = unseal(sealed)?;
+    if record.committed {
+        return Ok(Vote::new_committed(record.term, record.scheduler));
+    }
+    Ok(Vote::new(record.term, record.scheduler))
+}
+
+pub(crate) fn encode_log_id(id: &LogId) -> Vec<u8> {
+    seal(&LogIdRecord::from(id))
+}
+
+pub(crate) fn decode_log_id(sealed: &[u8]) -> Result<LogId, BadRecord> {
+    Ok((&unseal::<LogIdRecord>(sealed)?).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn entries() -> Vec<RaftEntry> {
+        let voters = vec![BTreeSet::from([1]), BTreeSet::from([1, 2])];
+        let nodes = BTreeMap::from([(1, BasicNode::new("a:1")), (2, BasicNode::new("b:2"))]);
+        let membership = Membership::new(voters, nodes).unwrap();
+        let leader = openraft::alias::LeaderIdOf::<Types>::new(3, 0).to_committed();
+        let id = |index| LogId::new(leader, index);
+        vec![
+            RaftEntry::new(id(7), EntryPayload::Blank),
+            RaftEntry::new(id(8), EntryPayload::Normal(Payload(Bytes::from_static(b"command")))),
+            RaftEntry::new(id(9), EntryPayload::Membership(membership)),
+        ]
+    }
+
+    #[test]
+    fn an_entry_reads_back_in_its_own_place_only() {
+        for entry in entries() {
+            let bytes = encode_entry(&entry);
+            assert_eq!(decode_entry(entry.index(), &bytes).unwrap(), entry);
+            let misplaced = decode_entry(entry.index() + 1, &bytes);
+            assert!(matches!(misplaced, Err(BadRecord::Misplaced { .. })), "{misplaced:?}");
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_record_is_found() {
+        for entry in entries() {
+            let bytes = encode_entry(&entry);
+            for position in 0..bytes.len() * 8 {
+                let mut damaged = bytes.clone();
+                damaged[position / 8] ^= 1 << (position % 8);
+                assert!(decode_entry(entry.index(), &damaged).is_err(), "bit {position}");
+            }
+            for length in 0..bytes.len() {
+                assert!(decode_entry(entry.index(), &bytes[..length]).is_err(), "cut at {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn votes_and_log_ids_read_back() {
+        for vote in [Vote::new(4, 2), Vote::new_committed(4, 2)] {
+            assert_eq!(decode_vote(&encode_vote(&vote)).unwrap(), vote);
+        }
+        for entry in entries() {
+            assert_eq!(decode_log_id(&encode_log_id(&entry.log_id())).unwrap(), entry.log_id());
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Snapshots as files: written beside, read back, then renamed into place; the newest two are kept.
+//!
+//! **Invariant:** a file with a snapshot's name is whole. What is not, by its checksum, is never
+//! loaded; the one before it is, and the log must then reach back to it.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use prost::Message;
+use scheduler_core::{Cluster, ClusterImage};
+
+use super::{
+    LogError, codec,
+    record::{LogIdRecord, MembershipRecord},
+    types::{LogId, Membership, SnapshotMeta, StoredMembership},
+};
+
+const MAGIC: &[u8; 8] = b"sisosnap";
+/// Magic, checksum, length of the body.
+const HEADER_BYTES: usize = MAGIC.len() + 4 + 8;
+/// The newest, and one to fall back to.
+const KEPT: usize = 2;
+const EXTENSION: &str = "snapshot";
+
+#[derive(Clone, PartialEq, Message)]
+struct SnapshotRecord {
+    #[prost(message, optional, tag = "1")]
+    last: Option<LogIdRecord>,
+    #[prost(message, optional, tag = "2")]
+    membership_at: Option<LogIdRecord>,
+    #[prost(message, optional, tag = "3")]
+    membership: Option<MembershipRecord>,
+    #[prost(bytes = "bytes", tag = "4")]
+    image: Bytes,
+}
+
+/// A cluster and the point of the log it stands for.
+pub(super) struct Loaded {
+    pub(super) meta: SnapshotMeta,
+    pub(super) cluster: Cluster,
+}
+
+/// The bytes of a snapshot file: header and body.
+pub(super) fn encode(meta: &SnapshotMeta, cluster: &Cluster) -> Bytes {
+    let body = SnapshotRecord {
+        last: meta.last_log_id.as_ref().map(LogIdRecord::from),
+        membership_at: meta.last_membership.log_id().as_ref().map(LogIdRecord::from),
+        membership: Some(meta.last_membership.membership().into()),
+        image: codec::encode_image(&ClusterImage::from(cluster)).into(),
+    }
+    .encode_to_vec();
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+    bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&body);
+    bytes.into()
+}
+
+fn body(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = bytes.strip_prefix(MAGIC)?;
+    let (checksum, rest) = rest.split_first_chunk()?;
+    let (length, body) = rest.split_first_chunk()?;
+    let whole = u64::from_le_bytes(*length) == body.len() as u64
+        && u32::from_le_bytes(*checksum) == crc32c::crc32c(body);
+    whole.then_some(body)
+}
+
+/// Reads what [`encode`] wrote; nothing of a damaged snapshot is believed.
+pub(super) fn decode(bytes: &[u8]) -> io::Result<Loaded> {
+    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+    let body = body(bytes).ok_or_else(|| invalid("its checksum does not match".to_owned()))?;
+    let record = SnapshotRecord::decode(body).map_err(|cause| invalid(cause.to_string()))?;
+    let membership: Membership = record
+        .membership
+        .ok_or_else(|| invalid("it lacks its members".to_owned()))?
+        .try_into()
+        .map_err(|cause| invalid(format!("its members are damaged: {cause}")))?;
+    let image = codec::decode_image(&record.image).map_err(|cause| invalid(cause.to_string()))?;
+    let cluster = Cluster::try_from(image).map_err(|cause| invalid(cause.to_string()))?;
+    let meta = SnapshotMeta {
+        last_log_id: record.last.as_ref().map(LogId::from),
+        last_membership: StoredMembership::new(
+            record.membership_at.as_ref().map(LogId::from),
+            membership,
+        ),
+    };
+    Ok(Loaded { meta, cluster })
+}
+
+/// The directory of a replica's snapshots.
+#[derive(Debug, Clone)]
+pub(super) struct SnapshotFiles {
+    directory: PathBuf,
+}
+
+impl SnapshotFiles {
+    pub(super) fn open(directory: PathBuf) -> Result<Self, LogError> {
+        fs::create_dir_all(&directory)
+            .map_err(|cause| LogError::Open { path: directory.clone(), cause })?;
+        Ok(Self { directory })
+    }
+
+    /// The newest first. The name is the index, so that the order of names is the order of time.
+    fn paths(&self) -> io::Result<Vec<PathBuf>> {
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == EXTENSION) {
+                paths.push(path);
+            }
+        }
+        paths.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(paths)
+    }
+
+    /// The newest snapshot that is whole; `None` when there is no file at all.
+    pub(super) fn newest(&self) -> Result<Option<Loaded>, LogError> {
+        let open = |cause| LogError::Open { path: self.directory.clone(), cause };
+        let paths = self.paths().map_err(open)?;
+        for (damaged, path) in paths.iter().enumerate() {
+            match fs::read(path).and_then(|bytes| decode(&bytes)) {
+                Ok(loaded) => {
+                    // Out of the way, or it would count as one of those kept.
+                    for path in paths.iter().take(damaged) {
+                        fs::rename(path, path.with_extension("damaged")).map_err(open)?;
+                    }
+                    return Ok(Some(loaded));
+                }
+                Err(error) => {
+                    tracing::error!(path = %path.display(), %error, "a snapshot is damaged");
+                }
+            }
+        }
+        match paths.into_iter().next() {
+            Some(path) => Err(LogError::NoWholeSnapshot { path }),
+            None => Ok(None),
+        }
+    }
+
+    /// The bytes of the newest whole snapshot, to be sent to a peer.
+    pub(super) fn newest_bytes(&self) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
+        for path in self.paths()? {
+            let bytes = fs::read(path)?;
+            if let Ok(loaded) = decode(&bytes) {
+                return Ok(Some((loaded.meta, bytes.into())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes the snapshot durable, proves that it loads, publishes it, and forgets the oldest.
+    pub(super) fn publish(&self, meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<()> {
+        let index = meta.last_log_id.map_or(0, |id| id.index);
+        let path = self.directory.join(format!("{index:020}.{EXTENSION}"));
+        let beside = path.with_extension("tmp");
+        let mut file = File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        drop(file);
+        decode(&fs::read(&beside)?)?;
+        fs::rename(&beside, &path)?;
+        sync_directory(&self.directory)?;
+        for old in self.paths()?.into_iter().skip(KEPT) {
+            fs::remove_file(old)?;
+        }
+        Ok(())
+    }
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}

@@ -1,0 +1,152 @@
+//! The one place that calls `apply`: folds the log into the [`Cluster`] and answers who proposed.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use model::Revision;
+use openraft::{
+    EntryPayload, OptionalSend, RaftSnapshotBuilder,
+    alias::SnapshotOf,
+    entry::RaftEntry as _,
+    storage::{EntryResponder, RaftStateMachine},
+};
+use parking_lot::RwLock;
+use scheduler_core::{Applied, Cluster};
+use tokio::sync::watch;
+
+use super::{
+    codec,
+    snapshots::{self, Loaded, SnapshotFiles},
+    types::{LogId, Payload, RaftEntry, SnapshotMeta, StoredMembership, Types},
+};
+
+/// A snapshot on its way: the bytes of its file.
+pub(super) type SnapshotBytes = Bytes;
+
+/// The cluster as this replica knows it, and how far into the log that is.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) cluster: Cluster,
+    pub(super) applied: Option<LogId>,
+    membership: StoredMembership,
+}
+
+/// Applies the log. Clones share the state.
+#[derive(Clone)]
+pub(crate) struct StateMachine {
+    state: Arc<RwLock<State>>,
+    files: SnapshotFiles,
+    revision: Arc<watch::Sender<Revision>>,
+}
+
+impl StateMachine {
+    pub(super) fn new(files: SnapshotFiles, loaded: Option<Loaded>) -> Self {
+        let state = loaded.map_or_else(State::default, |Loaded { meta, cluster }| State {
+            cluster,
+            applied: meta.last_log_id,
+            membership: meta.last_membership,
+        });
+        let (revision, _) = watch::channel(state.cluster.revision());
+        Self { state: Arc::new(RwLock::new(state)), files, revision: Arc::new(revision) }
+    }
+
+    pub(super) fn state(&self) -> Arc<RwLock<State>> {
+        Arc::clone(&self.state)
+    }
+
+    pub(super) fn revision(&self) -> watch::Receiver<Revision> {
+        self.revision.subscribe()
+    }
+
+    /// Folds one entry. An entry that cannot be read was written by a newer version or is damaged
+    /// beyond its checksums: this replica must not go on without it.
+    fn fold(&self, entry: &RaftEntry) -> io::Result<Option<Applied>> {
+        let mut state = self.state.write();
+        let answer = match &entry.payload {
+            EntryPayload::Blank => None,
+            EntryPayload::Membership(membership) => {
+                state.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+                None
+            }
+            EntryPayload::Normal(Payload(bytes)) => {
+                let command = codec::decode_entry(bytes).map_err(|cause| {
+                    let text = format!("entry {} cannot be read: {cause}", entry.index());
+                    tracing::error!(index = entry.index(), %cause, "an entry cannot be read");
+                    io::Error::new(io::ErrorKind::InvalidData, text)
+                })?;
+                Some(state.cluster.apply(&command))
+            }
+        };
+        state.applied = Some(entry.log_id);
+        let revision = state.cluster.revision();
+        drop(state);
+        self.revision.send_if_modified(|known| std::mem::replace(known, revision) != revision);
+        Ok(answer)
+    }
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotData = SnapshotBytes;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let state = self.state.read();
+        Ok((state.applied, state.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
+    {
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            let answer = self.fold(&entry)?;
+            if let Some(responder) = responder {
+                responder.send(answer);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, bytes: Bytes) -> io::Result<()> {
+        let Loaded { cluster, .. } = snapshots::decode(&bytes)?;
+        self.files.publish(meta, &bytes)?;
+        let revision = cluster.revision();
+        *self.state.write() =
+            State { cluster, applied: meta.last_log_id, membership: meta.last_membership.clone() };
+        self.revision.send_replace(revision);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<Types, Bytes>>> {
+        let newest = self.files.newest_bytes()?;
+        Ok(newest.map(|(meta, snapshot)| SnapshotOf::<Types, Bytes> { meta, snapshot }))
+    }
+}
+
+impl RaftSnapshotBuilder<Types> for StateMachine {
+    type SnapshotData = SnapshotBytes;
+
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Types, Bytes>> {
+        let this = self.clone();
+        let build = move || {
+            let (meta, bytes) = {
+                let state = this.state.read();
+                let meta = SnapshotMeta {
+                    last_log_id: state.applied,
+                    last_membership: state.membership.clone(),
+                };
+                let bytes = snapshots::encode(&meta, &state.cluster);
+                (meta, bytes)
+            };
+            this.files.publish(&meta, &bytes)?;
+            Ok(SnapshotOf::<Types, Bytes> { meta, snapshot: bytes })
+        };
+        tokio::task::spawn_blocking(build).await.map_err(io::Error::other)?
+    }
+}
