@@ -6,3 +6,6 @@
 
 mod clock;
 pub mod log;
+mod pki;
+
+pub use pki::PkiError;

@@ -1,0 +1,198 @@
+//! The cluster's certificate authority and what it signs.
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use model::{RequestId, token::Role};
+use proto::transport;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
+    SanType, SerialNumber,
+};
+use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemObject as _};
+use sha2::{Digest as _, Sha256};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::{ADMIN_LIFE, AUTHORITY_LIFE, BACKDATED, MACHINE_LIFE, PkiError, files};
+
+/// Largest request to be signed: a P-256 one has about 300 bytes, an RSA one about 1,500.
+const REQUEST_BYTES_MAX: usize = 16 << 10;
+
+/// Whom a certificate is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) role: Role,
+    /// `n3`, a scheduler's number, or an admin's name.
+    pub(crate) id: String,
+}
+
+/// A key and the certificate for it, as PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct KeyAndCertificate {
+    pub(crate) key: String,
+    pub(crate) certificate: String,
+}
+
+/// Signs for one cluster.
+pub(crate) struct Authority {
+    cluster: String,
+    pem: String,
+    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
+fn issue_error(error: rcgen::Error) -> PkiError {
+    PkiError::Issue(error.to_string())
+}
+
+impl Authority {
+    /// The authority whose key and certificate lie in `directory`; makes them when there are none.
+    pub(crate) fn open(directory: &Path, cluster: &str) -> Result<Self, PkiError> {
+        let file = |cause| PkiError::File { path: directory.into(), cause };
+        fs::create_dir_all(directory).map_err(file)?;
+        let (key_path, path) = (directory.join("ca.key"), directory.join("ca.crt"));
+        let key = match files::read(&key_path)? {
+            Some(text) => KeyPair::from_pem(&text)
+                .map_err(|error| PkiError::Damaged { path: key_path, what: error.to_string() })?,
+            None => {
+                let key = KeyPair::generate().map_err(issue_error)?;
+                files::write(&key_path, &key.serialize_pem())?;
+                key
+            }
+        };
+        let pem = match files::read(&path)? {
+            Some(pem) => pem,
+            None => {
+                let pem = authority_params(cluster)?.self_signed(&key).map_err(issue_error)?.pem();
+                files::write(&path, &pem)?;
+                pem
+            }
+        };
+        let damaged = |what: String| PkiError::Damaged { path: path.clone(), what };
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
+            .map_err(|error| damaged(error.to_string()))?;
+        let (_, parsed) =
+            X509Certificate::from_der(&certificate).map_err(|error| damaged(error.to_string()))?;
+        if parsed.public_key().subject_public_key.data != key.der_bytes() {
+            return Err(damaged("it belongs to another key than ca.key".to_owned()));
+        }
+        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(issue_error)?;
+        Ok(Self { cluster: cluster.to_owned(), pem, certificate, issuer })
+    }
+
+    /// The authority's certificate, as PEM: what others trust.
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// The authority's certificate, as DER.
+    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// SHA-256 of the authority's certificate, as join tokens carry it.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        Sha256::digest(&self.certificate).into()
+    }
+
+    /// The secret of the token that `request` asks for. The same request asked again must answer the
+    /// same token, and no secret is ever stored: so it is derived from what only the authority knows.
+    pub(crate) fn token_secret(&self, request: RequestId) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(b"siso join token 1\0");
+        hash.update(Sha256::digest(self.issuer.key().serialized_der()));
+        hash.update(request.0.to_be_bytes());
+        hash.finalize().into()
+    }
+
+    /// A new key with a certificate for `holder`, who is also called by `names` (DNS names or
+    /// addresses).
+    pub(crate) fn issue(
+        &self,
+        holder: &Holder,
+        names: &[String],
+    ) -> Result<KeyAndCertificate, PkiError> {
+        let key = KeyPair::generate().map_err(issue_error)?;
+        let certificate = self.sign(&key, holder, names)?;
+        Ok(KeyAndCertificate { key: key.serialize_pem(), certificate })
+    }
+
+    /// The certificate, as PEM, for the key of a PKCS#10 request. Nothing but the key is taken from
+    /// it, and only after it has proven that whoever asks holds the private half.
+    pub(crate) fn sign_request(&self, request: &[u8], holder: &Holder) -> Result<String, PkiError> {
+        if request.len() > REQUEST_BYTES_MAX {
+            return Err(PkiError::Request(format!("it is larger than {REQUEST_BYTES_MAX} bytes")));
+        }
+        let request =
+            CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(request))
+                .map_err(|error| PkiError::Request(error.to_string()))?;
+        self.sign(&request.public_key, holder, &[])
+    }
+
+    fn sign(
+        &self,
+        key: &impl PublicKeyData,
+        holder: &Holder,
+        names: &[String],
+    ) -> Result<String, PkiError> {
+        let text = |text: &str| text.try_into().map_err(issue_error);
+        let uri = transport::identity_uri(&self.cluster, holder.role, &holder.id);
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name(&format!("siso {} {}", holder.role.as_str(), holder.id));
+        params.subject_alt_names = vec![SanType::URI(text(&uri)?)];
+        for name in names {
+            params.subject_alt_names.push(match name.parse::<IpAddr>() {
+                Ok(address) => SanType::IpAddress(address),
+                Err(_) => SanType::DnsName(text(name)?),
+            });
+        }
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = match holder.role {
+            Role::Scheduler => {
+                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
+            }
+            Role::Node | Role::Admin => vec![ExtendedKeyUsagePurpose::ClientAuth],
+        };
+        params.use_authority_key_identifier_extension = true;
+        let life = match holder.role {
+            Role::Admin => ADMIN_LIFE,
+            Role::Node | Role::Scheduler => MACHINE_LIFE,
+        };
+        limit(&mut params, life);
+        let certificate = params.signed_by(key, &self.issuer).map_err(issue_error)?;
+        Ok(certificate.pem())
+    }
+}
+
+fn authority_params(cluster: &str) -> Result<CertificateParams, PkiError> {
+    let mut params = CertificateParams::new(Vec::new()).map_err(issue_error)?;
+    params.distinguished_name = name(&format!("siso cluster {cluster}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    limit(&mut params, AUTHORITY_LIFE);
+    Ok(params)
+}
+
+fn name(common: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common);
+    name
+}
+
+fn limit(params: &mut CertificateParams, life: Duration) {
+    let now = SystemTime::now();
+    params.not_before = (now - BACKDATED).into();
+    params.not_after = (now + life).into();
+    params.serial_number = Some(SerialNumber::from_slice(&rand::random::<[u8; 16]>()));
+}

@@ -1,0 +1,138 @@
+//! The certificates this scheduler keeps for itself, and the TLS it speaks.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use model::token::Role;
+use proto::transport;
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::NoServerSessionStorage,
+};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+use super::{Authority, Holder, KeyAndCertificate, MACHINE_LIFE, PkiError, files, verifier};
+
+/// The TLS settings in use; looked up for each connection, so that a renewed certificate is used at
+/// once and open connections live on.
+pub(crate) type TlsSettings = Arc<ArcSwap<ServerConfig>>;
+
+/// A certificate that is kept in files and made anew when it is old or names the wrong addresses.
+#[derive(Debug)]
+pub(crate) struct OwnIdentity {
+    holder: Holder,
+    names: Vec<String>,
+    key: PathBuf,
+    certificate: PathBuf,
+}
+
+impl OwnIdentity {
+    /// The identity of `holder`, who is called by `names`, kept in `directory` as `STEM.key` and
+    /// `STEM.crt`.
+    pub(crate) fn new(directory: &Path, stem: &str, holder: Holder, names: Vec<String>) -> Self {
+        let path = |extension| directory.join(format!("{stem}.{extension}"));
+        Self { holder, names, key: path("key"), certificate: path("crt") }
+    }
+
+    /// The identity of scheduler `id`, reached by the host `advertised`.
+    pub(crate) fn scheduler(directory: &Path, id: u64, advertised: &str) -> Self {
+        let holder = Holder { role: Role::Scheduler, id: id.to_string() };
+        let mut names = vec![transport::SERVER_NAME.to_owned()];
+        if advertised != transport::SERVER_NAME {
+            names.push(advertised.to_owned());
+        }
+        Self::new(directory, "scheduler", holder, names)
+    }
+
+    /// What the files hold if that is good for half of `life` yet, else something new. The second
+    /// value tells whether it is new.
+    pub(crate) fn current(
+        &self,
+        authority: &Authority,
+        life: Duration,
+    ) -> Result<(KeyAndCertificate, bool), PkiError> {
+        if let (Some(key), Some(certificate)) =
+            (files::read(&self.key)?, files::read(&self.certificate)?)
+            && self.is_good(&certificate, authority, life)
+        {
+            return Ok((KeyAndCertificate { key, certificate }, false));
+        }
+        let issued = authority.issue(&self.holder, &self.names)?;
+        // The key first: a certificate without its key would be taken for good at the next start.
+        files::write(&self.certificate, "")?;
+        files::write(&self.key, &issued.key)?;
+        files::write(&self.certificate, &issued.certificate)?;
+        Ok((issued, true))
+    }
+
+    fn is_good(&self, pem: &str, authority: &Authority, life: Duration) -> bool {
+        let Ok(der) = CertificateDer::from_pem_slice(pem.as_bytes()) else { return false };
+        let Ok((_, certificate)) = X509Certificate::from_der(&der) else { return false };
+        let Ok((_, issuer)) = X509Certificate::from_der(authority.certificate()) else {
+            return false;
+        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let left = u64::try_from(certificate.validity().not_after.timestamp())
+            .unwrap_or(0)
+            .saturating_sub(now.as_secs());
+        let begun = u64::try_from(certificate.validity().not_before.timestamp())
+            .is_ok_and(|begin| begin <= now.as_secs());
+        begun
+            && left >= life.as_secs() / 2
+            && certificate.issuer() == issuer.subject()
+            && self.is_named_in(&certificate)
+    }
+
+    fn is_named_in(&self, certificate: &X509Certificate<'_>) -> bool {
+        let Ok(Some(alternatives)) = certificate.subject_alternative_name() else { return false };
+        let alternatives = &alternatives.value.general_names;
+        self.names.iter().all(|name| {
+            alternatives.iter().any(|alternative| match alternative {
+                GeneralName::DNSName(dns) => *dns == name,
+                GeneralName::IPAddress(bytes) => is_address(bytes, name),
+                _ => false,
+            })
+        })
+    }
+
+    /// The TLS this scheduler speaks with the identity it has now.
+    pub(crate) fn tls(&self, authority: &Authority) -> Result<ServerConfig, PkiError> {
+        let (identity, _) = self.current(authority, MACHINE_LIFE)?;
+        tls(&identity, authority)
+    }
+}
+
+fn is_address(bytes: &[u8], name: &str) -> bool {
+    name.parse::<std::net::IpAddr>().is_ok_and(|address| match address {
+        std::net::IpAddr::V4(address) => bytes == address.octets(),
+        std::net::IpAddr::V6(address) => bytes == address.octets(),
+    })
+}
+
+fn tls(identity: &KeyAndCertificate, authority: &Authority) -> Result<ServerConfig, PkiError> {
+    let failed = |error: &dyn std::fmt::Display| PkiError::Tls(error.to_string());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let clients = verifier::verifier(authority.certificate(), &provider)?;
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())
+        .map_err(|error| failed(&error))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).map_err(|error| failed(&error))?;
+    // The authority is sent along, so that who joins can compare it with the token's hash of it.
+    let chain = vec![certificate, authority.certificate().clone()];
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| failed(&error))?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain, key)
+        .map_err(|error| failed(&error))?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    // A resumed session would keep an identity that was renewed or removed since.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}

@@ -1,0 +1,178 @@
+use std::{os::unix::fs::PermissionsExt as _, path::Path};
+
+use model::{
+    RequestId, Timestamp, TokenId,
+    token::{Role, Token},
+};
+use proto::transport;
+use rcgen::{CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, SanType};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::*;
+
+const CLUSTER: &str = "0123456789abcdef0123456789abcdef";
+
+fn der(pem: &str) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
+}
+
+fn node(id: &str) -> Holder {
+    Holder { role: Role::Node, id: id.to_owned() }
+}
+
+/// A request that asks for far more than it may get.
+fn greedy_request(key: &KeyPair) -> Vec<u8> {
+    let mut params = CertificateParams::new(vec![transport::SERVER_NAME.to_owned()]).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "admin");
+    let admin = transport::identity_uri(CLUSTER, Role::Admin, "root");
+    params.subject_alt_names.push(SanType::URI(admin.as_str().try_into().unwrap()));
+    params.is_ca = IsCa::NoCa;
+    params.serialize_request(key).unwrap().der().to_vec()
+}
+
+#[test]
+fn a_signed_request_gets_the_name_the_cluster_decided_and_nothing_it_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::open(dir.path(), CLUSTER).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let pem = authority.sign_request(&greedy_request(&key), &node("n3")).unwrap();
+    let certificate = der(&pem);
+    let peer = transport::peer_of(&certificate).unwrap();
+    assert_eq!((peer.cluster.as_str(), peer.role, peer.id.as_str()), (CLUSTER, Role::Node, "n3"));
+    let (_, parsed) = X509Certificate::from_der(&certificate).unwrap();
+    let names = parsed.subject_alternative_name().unwrap().unwrap().value;
+    assert_eq!(names.general_names.len(), 1, "{names:?}");
+    assert_eq!(parsed.subject().to_string(), "CN=siso node n3");
+    assert!(!parsed.is_ca());
+    assert_eq!(parsed.public_key().subject_public_key.data, key.public_key_raw());
+    let life = parsed.validity().not_after.timestamp() - parsed.validity().not_before.timestamp();
+    let expected = MACHINE_LIFE + BACKDATED;
+    assert_eq!(u64::try_from(life).unwrap(), expected.as_secs());
+}
+
+#[test]
+fn a_request_that_does_not_prove_its_key_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::open(dir.path(), CLUSTER).unwrap();
+    let request = greedy_request(&KeyPair::generate().unwrap());
+    for position in [0, request.len() / 2, request.len() - 3] {
+        let mut damaged = request.clone();
+        damaged[position] ^= 1;
+        let refused = authority.sign_request(&damaged, &node("n3"));
+        assert!(matches!(refused, Err(PkiError::Request(_))), "byte {position}");
+    }
+    for damaged in [&[][..], b"hello", &vec![0x30; 1 << 20]] {
+        assert!(authority.sign_request(damaged, &node("n3")).is_err());
+    }
+}
+
+#[test]
+fn an_authority_is_made_once_and_its_key_is_private() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Authority::open(dir.path(), CLUSTER).unwrap();
+    let second = Authority::open(dir.path(), CLUSTER).unwrap();
+    assert_eq!(first.fingerprint(), second.fingerprint());
+    let request = RequestId(7);
+    assert_eq!(first.token_secret(request), second.token_secret(request));
+    assert_ne!(first.token_secret(request), first.token_secret(RequestId(8)));
+    let mode = std::fs::metadata(dir.path().join("ca.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_damaged_authority_is_refused_and_not_replaced() {
+    let damage = |file: &str, text: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap().serialize_pem();
+        Authority::open(dir.path(), CLUSTER).unwrap();
+        let text = if text == "another key" { key.as_str() } else { text };
+        std::fs::write(dir.path().join(file), text).unwrap();
+        let refused = Authority::open(dir.path(), CLUSTER).unwrap_err();
+        assert!(matches!(refused, PkiError::Damaged { .. }), "{refused}");
+        assert_eq!(std::fs::read_to_string(dir.path().join(file)).unwrap(), text);
+    };
+    damage("ca.key", "");
+    damage("ca.key", "another key");
+    damage("ca.crt", "");
+    damage("ca.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+}
+
+#[test]
+fn the_own_certificate_is_kept_until_it_is_old_or_names_the_wrong_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::open(dir.path(), CLUSTER).unwrap();
+    let check = |host: &str, life, is_new: bool| {
+        let identity = OwnIdentity::scheduler(dir.path(), 1, host);
+        assert_eq!(identity.current(&authority, life).unwrap().1, is_new, "{host}");
+    };
+    check("10.0.0.1", MACHINE_LIFE, true);
+    check("10.0.0.1", MACHINE_LIFE, false);
+    check("10.0.0.2", MACHINE_LIFE, true);
+    check("mini-1.tail.net", MACHINE_LIFE, true);
+    check("mini-1.tail.net", MACHINE_LIFE, false);
+    check("::1", MACHINE_LIFE, true);
+    check("::1", MACHINE_LIFE, false);
+    check("::1", MACHINE_LIFE * 3, true);
+    std::fs::write(dir.path().join("scheduler.crt"), "").unwrap();
+    check("::1", MACHINE_LIFE, true);
+    let other = tempfile::tempdir().unwrap();
+    let stranger = Authority::open(other.path(), "another").unwrap();
+    let identity = OwnIdentity::scheduler(dir.path(), 1, "::1");
+    assert!(identity.current(&stranger, MACHINE_LIFE).unwrap().1, "of another authority");
+}
+
+#[test]
+fn an_admin_certificate_says_admin() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::open(dir.path(), CLUSTER).unwrap();
+    let holder = Holder { role: Role::Admin, id: "admin".to_owned() };
+    let admin = OwnIdentity::new(dir.path(), "admin", holder, Vec::new());
+    let (identity, _) = admin.current(&authority, ADMIN_LIFE).unwrap();
+    let peer = transport::peer_of(&der(&identity.certificate)).unwrap();
+    assert_eq!((peer.role, peer.id.as_str()), (Role::Admin, "admin"));
+}
+
+fn token(role: Role, secret: &[u8], expires_at: u64) -> Token {
+    Token {
+        id: TokenId::new(1),
+        role,
+        secret_hash: hash_secret(secret),
+        created_at: Timestamp(0),
+        expires_at: Timestamp(expires_at),
+        used_at: None,
+    }
+}
+
+#[test]
+fn a_token_opens_for_its_secret_its_role_and_its_time_only() {
+    let secret = [7; 32];
+    let mut changed = secret;
+    changed[31] ^= 1;
+    let valid = token(Role::Node, &secret, 1000);
+    let check = |token: Option<&Token>, secret: &[u8], now, expected| {
+        assert_eq!(check_token(token, secret, Timestamp(now)), expected);
+    };
+    check(Some(&valid), &secret, 999, Ok(()));
+    check(Some(&valid), &secret, 1000, Err(TokenRefusal::Expired));
+    check(Some(&valid), &changed, 999, Err(TokenRefusal::Unknown));
+    check(Some(&valid), &[], 999, Err(TokenRefusal::Unknown));
+    check(None, &secret, 999, Err(TokenRefusal::Unknown));
+    let scheduler = token(Role::Scheduler, &secret, 1000);
+    check(Some(&scheduler), &secret, 999, Err(TokenRefusal::WrongRole(Role::Scheduler)));
+    // Who does not know the secret does not learn what the token is for.
+    check(Some(&scheduler), &changed, 999, Err(TokenRefusal::Unknown));
+}
+
+#[test]
+fn private_files_are_replaced_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path: &Path = &dir.path().join("file");
+    write_private(path, "one").unwrap();
+    // Left behind by a process that was killed.
+    std::fs::write(path.with_extension("tmp"), "half").unwrap();
+    write_private(path, "two").unwrap();
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "two");
+    assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+}
