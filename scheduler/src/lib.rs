@@ -4,8 +4,24 @@
 //! **Invariant:** nothing is answered as done before it is durable, and nobody but `log` changes what
 //! the cluster is. Read [`start()`] first, then `log`, `leader`, `dispatch` and `api`.
 
+mod admin;
+mod api;
 mod clock;
+mod config;
+mod data_dir;
+mod dispatch;
+mod leader;
+mod listener;
 pub mod log;
+mod metrics;
 mod pki;
+mod probes;
+mod start;
 
+#[cfg(test)]
+mod tests;
+
+pub use config::{Config, ElectionProfile, LogFormat};
+pub use data_dir::DataDirError;
 pub use pki::PkiError;
+pub use start::{Handle, StartError, start};

@@ -1,0 +1,70 @@
+//! Who may call what: decided from the certificate of the connection, never from a message.
+
+use std::sync::Arc;
+
+use model::{NodeId, token::Role};
+use proto::transport::Peer;
+use tonic::{Request, Status, service::Interceptor};
+
+use crate::listener::Caller;
+
+/// Lets callers of one role into a service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gate {
+    pub(crate) role: Role,
+    /// Whether a certificate that has ended still passes here; the handlers then decide.
+    pub(crate) expired_too: bool,
+}
+
+impl Interceptor for Gate {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let caller = request.extensions().get::<Caller>();
+        let peer = caller.and_then(|caller| caller.peer.as_deref()).ok_or_else(|| {
+            Status::unauthenticated("this needs a certificate of the cluster, and there was none")
+        })?;
+        if peer.role != self.role {
+            let (own, needed) = (peer.role.as_str(), self.role.as_str());
+            let address = caller.map(|caller| caller.address);
+            tracing::warn!(
+                role = own,
+                id = peer.id,
+                ?address,
+                "a call beyond its role was refused"
+            );
+            let text = format!("a certificate of role {own} may not do this, only role {needed}");
+            return Err(Status::permission_denied(text));
+        }
+        if caller.is_some_and(|caller| caller.expired) && !self.expired_too {
+            return Err(expired());
+        }
+        Ok(request)
+    }
+}
+
+fn expired() -> Status {
+    Status::unauthenticated(
+        "the certificate has expired\nhint: check the clock of both machines; a node renews its \
+         certificate by itself, a person takes a new DIR/admin.yaml from the scheduler",
+    )
+}
+
+/// The certificate's holder, past a [`Gate`].
+pub(crate) fn peer<T>(request: &Request<T>) -> Result<Arc<Peer>, Status> {
+    let peer = request.extensions().get::<Caller>().and_then(|caller| caller.peer.clone());
+    peer.ok_or_else(|| Status::unauthenticated("there was no certificate"))
+}
+
+/// The node that calls, past a [`Gate`]; its certificate may have ended.
+pub(crate) fn node<T>(request: &Request<T>) -> Result<NodeId, Status> {
+    let peer = peer(request)?;
+    let id = peer.id.parse();
+    id.map_err(|_| Status::unauthenticated(format!("`{}` in the certificate is no node", peer.id)))
+}
+
+/// The node that calls, with a certificate that has not ended.
+pub(crate) fn live_node<T>(request: &Request<T>) -> Result<NodeId, Status> {
+    if request.extensions().get::<Caller>().is_some_and(|caller| caller.expired) {
+        return Err(expired());
+    }
+    node(request)
+}

@@ -1,0 +1,142 @@
+//! What people ask. One line per call here; the answers are in the rooms below.
+
+mod live;
+mod reads;
+mod relayed;
+mod writes;
+
+use std::sync::Arc;
+
+use proto::v1::{
+    ApplyReply, ApplyRequest, CreateTokenReply, CreateTokenRequest, EventRow, EventsRequest,
+    ExecRequest, ExplainReply, ExplainRequest, ListNodesReply, ListNodesRequest, ListStacksReply,
+    ListStacksRequest, ListTasksReply, ListTasksRequest, ListTokensReply, ListTokensRequest,
+    LogEntry, LogsRequest, PlacementRequest, PlacementView, PlanRequest, PlanView, RelayFrame,
+    RemoveStackRequest, RestartRequest, RevokeTokenRequest, RollbackStackRequest, ScaleRequest,
+    SetSchedulableRequest, StackHistoryReply, StackHistoryRequest, StatusRequest, StatusView,
+    VersionReply, VersionRequest, WatchReply, WatchRequest, WriteReply, control_server,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Office, callers};
+
+/// The service `Control`.
+pub(crate) struct Control(pub(crate) Arc<Office>);
+
+type Answer<T> = Result<Response<T>, Status>;
+type Stream<T> = ReceiverStream<Result<T, Status>>;
+
+/// Says in the log who asked for what.
+fn audit<T>(request: &Request<T>, what: &str) {
+    let who = callers::peer(request).map_or_else(|_| String::new(), |peer| peer.id.clone());
+    tracing::info!(admin = who, what, "asked");
+}
+
+#[tonic::async_trait]
+impl control_server::Control for Control {
+    type WatchStream = Stream<WatchReply>;
+    type EventsStream = Stream<EventRow>;
+    type LogsStream = Stream<LogEntry>;
+    type ExecStream = Stream<RelayFrame>;
+
+    async fn apply(&self, request: Request<ApplyRequest>) -> Answer<ApplyReply> {
+        audit(&request, "apply");
+        writes::apply(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn plan(&self, request: Request<PlanRequest>) -> Answer<PlanView> {
+        reads::plan(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Answer<Self::WatchStream> {
+        live::watch(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Answer<ListTasksReply> {
+        reads::tasks(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Answer<ListNodesReply> {
+        reads::nodes(&self.0).await.map(Response::new)
+    }
+
+    async fn placement(&self, _: Request<PlacementRequest>) -> Answer<PlacementView> {
+        reads::placement(&self.0).await.map(Response::new)
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Answer<ExplainReply> {
+        reads::explain(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Answer<StatusView> {
+        reads::status(&self.0).await.map(Response::new)
+    }
+
+    async fn list_stacks(&self, _: Request<ListStacksRequest>) -> Answer<ListStacksReply> {
+        reads::stacks(&self.0).await.map(Response::new)
+    }
+
+    async fn stack_history(
+        &self,
+        request: Request<StackHistoryRequest>,
+    ) -> Answer<StackHistoryReply> {
+        reads::history(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn remove_stack(&self, request: Request<RemoveStackRequest>) -> Answer<WriteReply> {
+        audit(&request, "remove a stack");
+        writes::remove_stack(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rollback_stack(&self, request: Request<RollbackStackRequest>) -> Answer<WriteReply> {
+        audit(&request, "roll back a stack");
+        writes::rollback_stack(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn scale(&self, request: Request<ScaleRequest>) -> Answer<WriteReply> {
+        audit(&request, "scale a service");
+        writes::scale(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn restart(&self, request: Request<RestartRequest>) -> Answer<WriteReply> {
+        audit(&request, "restart");
+        writes::restart(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn set_schedulable(&self, request: Request<SetSchedulableRequest>) -> Answer<WriteReply> {
+        audit(&request, "cordon or uncordon a node");
+        writes::set_schedulable(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn create_token(&self, request: Request<CreateTokenRequest>) -> Answer<CreateTokenReply> {
+        audit(&request, "create a token");
+        writes::create_token(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_tokens(&self, _: Request<ListTokensRequest>) -> Answer<ListTokensReply> {
+        reads::tokens(&self.0).await.map(Response::new)
+    }
+
+    async fn revoke_token(&self, request: Request<RevokeTokenRequest>) -> Answer<WriteReply> {
+        audit(&request, "revoke a token");
+        writes::revoke_token(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn events(&self, request: Request<EventsRequest>) -> Answer<Self::EventsStream> {
+        live::events(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn logs(&self, request: Request<LogsRequest>) -> Answer<Self::LogsStream> {
+        relayed::logs(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Answer<Self::ExecStream> {
+        audit(&request, "exec");
+        relayed::exec(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn version(&self, _: Request<VersionRequest>) -> Answer<VersionReply> {
+        Ok(Response::new(reads::version(&self.0)))
+    }
+}

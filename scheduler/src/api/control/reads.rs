@@ -1,0 +1,133 @@
+//! Reads: each first makes sure that it sees every write answered before.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{StackSpec, TaskId, task::Telemetry, view::SchedulerRow};
+use parking_lot::MappedRwLockReadGuard;
+use proto::v1::{
+    ExplainReply, ExplainRequest, ListNodesReply, ListStacksReply, ListTasksReply,
+    ListTasksRequest, ListTokensReply, PlacementView, PlanRequest, PlanView, StackHistoryReply,
+    StackHistoryRequest, StatusView, VersionReply,
+};
+use scheduler_core::{Cluster, view};
+use tonic::Status;
+
+use super::{
+    super::{Office, status as statuses},
+    writes::{service, spec, stack},
+};
+use crate::{clock, log::Standing};
+
+/// The cluster, as of now or later.
+async fn read(office: &Office) -> Result<MappedRwLockReadGuard<'_, Cluster>, Status> {
+    office.log.barrier().await.map_err(statuses::log_error)?;
+    Ok(office.log.cluster())
+}
+
+/// What is known of the present besides the log.
+pub(super) fn soft(telemetry: &BTreeMap<TaskId, Telemetry>) -> view::Soft<'_> {
+    view::Soft { telemetry, now: clock::now() }
+}
+
+fn rows<T, R: From<T>>(rows: Vec<T>) -> Vec<R> {
+    rows.into_iter().map(R::from).collect()
+}
+
+pub(super) async fn plan(office: &Arc<Office>, request: PlanRequest) -> Result<PlanView, Status> {
+    preview(office, &spec(request.spec)?).await
+}
+
+/// What applying `spec` would do. It plans many times over, so it does that on a copy of the cluster
+/// and away from the threads that serve.
+pub(super) async fn preview(office: &Office, spec: &StackSpec) -> Result<PlanView, Status> {
+    let (cluster, spec) = (read(office).await?.clone(), spec.clone());
+    let planned = move || view::plan_view(&cluster, &spec, clock::now());
+    let planned = tokio::task::spawn_blocking(planned).await;
+    let planned = planned.map_err(|_| Status::internal("the preview failed"))?;
+    planned.map(Into::into).map_err(|rejection| statuses::rejected(&rejection))
+}
+
+pub(super) async fn tasks(
+    office: &Office,
+    request: ListTasksRequest,
+) -> Result<ListTasksReply, Status> {
+    let stack = request.stack.as_deref().map(stack).transpose()?;
+    let telemetry = office.dispatch.sessions.telemetry();
+    let cluster = read(office).await?;
+    if let Some(name) = &stack
+        && cluster.stack(name).is_none()
+    {
+        return Err(Status::not_found(format!("there is no stack `{name}`")));
+    }
+    Ok(ListTasksReply { tasks: rows(view::tasks(&cluster, &soft(&telemetry), stack.as_ref())) })
+}
+
+pub(super) async fn nodes(office: &Office) -> Result<ListNodesReply, Status> {
+    let telemetry = office.dispatch.sessions.telemetry();
+    let cluster = read(office).await?;
+    Ok(ListNodesReply { nodes: rows(view::nodes(&cluster, &soft(&telemetry))) })
+}
+
+pub(super) async fn placement(office: &Office) -> Result<PlacementView, Status> {
+    Ok(view::placement(&*read(office).await?).into())
+}
+
+pub(super) async fn explain(
+    office: &Office,
+    request: ExplainRequest,
+) -> Result<ExplainReply, Status> {
+    let (stack, service) = (stack(&request.stack)?, service(&request.service)?);
+    let explained =
+        view::explain(&*read(office).await?, &stack, &service, request.replica, clock::now());
+    let explanations = explained.map_err(|rejection| statuses::rejected(&rejection))?;
+    Ok(ExplainReply { explanations: rows(explanations) })
+}
+
+pub(super) async fn stacks(office: &Office) -> Result<ListStacksReply, Status> {
+    Ok(ListStacksReply { stacks: rows(view::stacks(&*read(office).await?)) })
+}
+
+pub(super) async fn history(
+    office: &Office,
+    request: StackHistoryRequest,
+) -> Result<StackHistoryReply, Status> {
+    let stack = stack(&request.stack)?;
+    let history = view::history(&*read(office).await?, &stack);
+    let history = history.map_err(|rejection| statuses::rejected(&rejection))?;
+    Ok(StackHistoryReply { revisions: rows(history) })
+}
+
+pub(super) async fn tokens(office: &Office) -> Result<ListTokensReply, Status> {
+    Ok(ListTokensReply { tokens: rows(view::tokens(&*read(office).await?, clock::now())) })
+}
+
+pub(super) async fn status(office: &Office) -> Result<StatusView, Status> {
+    let telemetry = office.dispatch.sessions.telemetry();
+    let mut status = view::status(&*read(office).await?, &soft(&telemetry));
+    let standing = office.log.standing().borrow().clone();
+    status.schedulers = standing.voters.iter().map(|voter| scheduler(&standing, voter)).collect();
+    let leader = standing.voters.iter().find(|(id, _)| Some(*id) == standing.leader);
+    status.leader = leader.map(|(_, address)| address.clone());
+    Ok(status.into())
+}
+
+/// A voting member, as far as this one knows.
+fn scheduler(standing: &Standing, (id, address): &(u64, String)) -> SchedulerRow {
+    let own = *id == standing.id;
+    let role = if Some(*id) == standing.leader { "leader" } else { "follower" };
+    SchedulerRow {
+        id: *id,
+        address: address.clone(),
+        role: role.to_owned(),
+        version: if own { env!("CARGO_PKG_VERSION").to_owned() } else { String::new() },
+        applied: if own { standing.applied } else { 0 },
+    }
+}
+
+pub(super) fn version(office: &Office) -> VersionReply {
+    VersionReply {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster: office.name.clone(),
+        now: clock::now().0,
+    }
+}

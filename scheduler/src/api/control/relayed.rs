@@ -1,0 +1,326 @@
+//! Logs and exec: what a task says and is told, relayed by its agent.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{NodeId, ServiceName, StackName, Task, TaskId, TaskState};
+use proto::v1::{
+    CloseStdin, ExecRequest, ExecTarget, LogEntry, LogOptions, LogsRequest, RelayFrame, open_relay,
+    relay_frame::Frame,
+};
+use scheduler_core::{Cluster, Rejection};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Duration, sleep},
+};
+use tonic::{Status, Streaming};
+
+use super::{
+    super::{Office, status},
+    Stream, live,
+    writes::{service, stack},
+};
+use crate::dispatch::RelayEnds;
+
+/// Tasks whose logs one call reads; each is a stream of its own.
+const TASKS_MAX: usize = 64;
+/// Lines on their way to a slow reader; the container's own log keeps the rest.
+const LINES_LAG: usize = 64;
+/// Frames on their way to a slow terminal.
+const FRAMES_LAG: usize = 16;
+/// Before a log that ended is asked for again, when it is followed: the task may start once more.
+const REOPEN: Duration = Duration::from_secs(1);
+/// Words of a command, together with their bytes, that one exec may have.
+const COMMAND_WORDS_MAX: usize = 1024;
+const COMMAND_BYTES_MAX: usize = 128 << 10;
+
+/// A replica, as people name it: `STACK[/SERVICE[.N]]`.
+struct Selection {
+    stack: StackName,
+    service: Option<ServiceName>,
+    slot: Option<u32>,
+}
+
+impl Selection {
+    fn new(
+        stack_name: &str,
+        service_name: Option<&str>,
+        slot: Option<u32>,
+    ) -> Result<Self, Status> {
+        let service = service_name.map(service).transpose()?;
+        Ok(Self { stack: stack(stack_name)?, service, slot })
+    }
+
+    fn check(&self, cluster: &Cluster) -> Result<(), Rejection> {
+        let stack = self.stack.clone();
+        if cluster.stack(&stack).is_none() {
+            return Err(Rejection::UnknownStack(stack));
+        }
+        match &self.service {
+            Some(service) if cluster.service(&stack, service).is_none() => {
+                Err(Rejection::UnknownService { stack, service: service.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tasks<'a>(&'a self, cluster: &'a Cluster) -> impl Iterator<Item = &'a Task> {
+        cluster.tasks_of(&self.stack).filter(|task| {
+            self.service.as_ref().is_none_or(|service| task.service == *service)
+                && self.slot.is_none_or(|slot| task.slot == slot)
+        })
+    }
+}
+
+/// A task with a container whose log can be read.
+#[derive(Clone)]
+struct Source {
+    task: TaskId,
+    node: NodeId,
+    /// What each of its lines says of where it comes from.
+    label: LogEntry,
+}
+
+/// The tasks whose logs are meant: those that live, else the last one of each replica.
+fn sources(cluster: &Cluster, selection: &Selection) -> Vec<Source> {
+    let mut replicas: BTreeMap<(&ServiceName, u32), Vec<&Task>> = BTreeMap::new();
+    for task in selection.tasks(cluster).filter(|task| task.status.container.is_some()) {
+        let replica = replicas.entry((&task.service, task.slot)).or_default();
+        if task.status.state.is_over() {
+            if replica.iter().all(|other| other.status.state.is_over() && other.epoch < task.epoch)
+            {
+                *replica = vec![task];
+            }
+        } else {
+            replica.retain(|other| !other.status.state.is_over());
+            replica.push(task);
+        }
+    }
+    let chosen = replicas.into_values().flatten().filter_map(|task| {
+        let node = task.node?;
+        let label = LogEntry {
+            service: task.service.to_string(),
+            replica: task.slot,
+            task: task.id.to_string(),
+            node: cluster.node_name(node),
+            line: None,
+            error: None,
+        };
+        Some(Source { task: task.id, node, label })
+    });
+    chosen.collect()
+}
+
+type Lines = mpsc::Sender<Result<LogEntry, Status>>;
+
+pub(super) async fn logs(
+    office: &Arc<Office>,
+    request: LogsRequest,
+) -> Result<Stream<LogEntry>, Status> {
+    let selection = Selection::new(&request.stack, request.service.as_deref(), request.replica)?;
+    let options = request.options.unwrap_or_default();
+    office.log.barrier().await.map_err(status::log_error)?;
+    selection.check(&office.log.cluster()).map_err(|rejection| status::rejected(&rejection))?;
+    live::spawn(office, LINES_LAG, move |office, lines| async move {
+        if options.follow {
+            follow(&office, &selection, options, &lines).await
+        } else {
+            once(&office, &selection, options, &lines).await
+        }
+    })
+}
+
+async fn once(
+    office: &Arc<Office>,
+    selection: &Selection,
+    options: LogOptions,
+    lines: &Lines,
+) -> Result<(), Status> {
+    let sources = sources(&office.log.cluster(), selection);
+    if sources.len() > TASKS_MAX {
+        return Err(status::exhausted("logs", TASKS_MAX));
+    }
+    let mut reading = JoinSet::new();
+    for source in sources {
+        reading.spawn(read(Arc::clone(office), source, options, lines.clone()));
+    }
+    while reading.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// Reads until the reader goes: tasks that come later, and starts that come again, included.
+async fn follow(
+    office: &Arc<Office>,
+    selection: &Selection,
+    options: LogOptions,
+    lines: &Lines,
+) -> Result<(), Status> {
+    let mut revision = office.log.revision();
+    let mut reading = JoinSet::new();
+    // Tasks that were read: since when they are to be read on, `None` while they are being read.
+    let mut known: BTreeMap<TaskId, Option<u64>> = BTreeMap::new();
+    let mut first = true;
+    loop {
+        revision.mark_unchanged();
+        let sources = sources(&office.log.cluster(), selection);
+        for source in sources {
+            let mut options = options;
+            match known.get(&source.task) {
+                Some(None) => continue,
+                Some(Some(since)) => {
+                    options = LogOptions { since: Some(*since), tail: None, ..options }
+                }
+                None if first => {}
+                None => options = LogOptions { since: None, tail: None, ..options },
+            }
+            if reading.len() >= TASKS_MAX {
+                return Err(status::exhausted("logs", TASKS_MAX));
+            }
+            known.insert(source.task, None);
+            reading.spawn(read(Arc::clone(office), source, options, lines.clone()));
+        }
+        first = false;
+        tokio::select! {
+            Some(ended) = reading.join_next() => {
+                if let Ok((task, last)) = ended {
+                    known.insert(task, Some(last.saturating_add(1)));
+                }
+                sleep(REOPEN).await;
+            }
+            changed = revision.changed() => {
+                changed.map_err(|_| Status::unavailable("the scheduler stops"))?;
+            }
+        }
+    }
+}
+
+/// Reads the log of one task; answers the time of its last line.
+async fn read(
+    office: Arc<Office>,
+    source: Source,
+    options: LogOptions,
+    lines: Lines,
+) -> (TaskId, u64) {
+    let mut last = options.since.map_or(0, |since| since.saturating_sub(1));
+    if let Err(failed) = lines_of(&office, &source, options, &lines, &mut last).await {
+        let error = Some(failed.message().to_owned());
+        // The reader may be gone.
+        drop(lines.send(Ok(LogEntry { error, ..source.label })).await);
+    }
+    (source.task, last)
+}
+
+async fn lines_of(
+    office: &Office,
+    source: &Source,
+    options: LogOptions,
+    lines: &Lines,
+    last: &mut u64,
+) -> Result<(), Status> {
+    let dispatch = &office.dispatch;
+    let what = open_relay::What::Logs(options);
+    let mut relay =
+        dispatch.relays.open(&dispatch.sessions, source.node, source.task, what).await?;
+    while let Some(frame) = relay.next().await? {
+        match frame {
+            Frame::Log(line) => {
+                *last = line.at.max(*last);
+                let entry = LogEntry { line: Some(line), ..source.label.clone() };
+                if lines.send(Ok(entry)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Frame::Error(text) => return Err(Status::unavailable(text)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn exec(
+    office: &Arc<Office>,
+    mut input: Streaming<ExecRequest>,
+) -> Result<Stream<RelayFrame>, Status> {
+    let first = input.message().await?;
+    let target = first.and_then(|first| first.target);
+    let target = target.ok_or_else(|| status::bad_input("target: missing in the first message"))?;
+    let relay = open_exec(office, target).await?;
+    live::spawn(office, FRAMES_LAG, move |_, output| async move {
+        let to_agent = relay.to_agent.clone();
+        tokio::select! {
+            ended = say(relay, &output) => ended,
+            ended = hear(&mut input, &to_agent) => ended,
+        }
+    })
+}
+
+async fn open_exec(office: &Office, target: ExecTarget) -> Result<RelayEnds, Status> {
+    let selection = Selection::new(&target.stack, Some(&target.service), target.replica)?;
+    let options = target.options.unwrap_or_default();
+    let bytes: usize = options.command.iter().map(String::len).sum();
+    if options.command.is_empty() {
+        return Err(status::bad_input("command: missing"));
+    }
+    if options.command.len() > COMMAND_WORDS_MAX || bytes > COMMAND_BYTES_MAX {
+        let text = format!("command: at most {COMMAND_WORDS_MAX} words, {COMMAND_BYTES_MAX} bytes");
+        return Err(status::bad_input(text));
+    }
+    office.log.barrier().await.map_err(status::log_error)?;
+    let (task, node) = {
+        let cluster = office.log.cluster();
+        selection.check(&cluster).map_err(|rejection| status::rejected(&rejection))?;
+        let running = |task: &&Task| task.status.state == TaskState::Running;
+        let newest = selection.tasks(&cluster).filter(running);
+        let chosen = newest.min_by_key(|task| (task.slot, std::cmp::Reverse(task.epoch)));
+        chosen.and_then(|task| Some((task.id, task.node?))).ok_or_else(|| {
+            let replica = target.replica.map_or_else(String::new, |slot| format!(".{slot}"));
+            let text = format!("nothing of `{}/{}{replica}` runs", target.stack, target.service);
+            Status::failed_precondition(text)
+        })?
+    };
+    let what = open_relay::What::Exec(options);
+    office.dispatch.relays.open(&office.dispatch.sessions, node, task, what).await
+}
+
+/// From the task to the person, until the command has ended.
+async fn say(
+    mut relay: RelayEnds,
+    output: &mpsc::Sender<Result<RelayFrame, Status>>,
+) -> Result<(), Status> {
+    while let Some(frame) = relay.next().await? {
+        let last = matches!(frame, Frame::ExitCode(_) | Frame::Error(_));
+        let frame = RelayFrame { relay: 0, frame: Some(frame) };
+        if output.send(Ok(frame)).await.is_err() || last {
+            return Ok(());
+        }
+    }
+    Err(Status::unavailable("the agent ended the relay before the command had ended"))
+}
+
+/// From the person to the task. The end of the input is passed on; it does not end the command.
+async fn hear(
+    input: &mut Streaming<ExecRequest>,
+    to_agent: &mpsc::Sender<Result<RelayFrame, Status>>,
+) -> Result<(), Status> {
+    loop {
+        let message = input.message().await?;
+        let ended = message.is_none();
+        let frame = match message {
+            Some(message) => message.frame.and_then(|frame| frame.frame),
+            None => Some(Frame::CloseStdin(CloseStdin {})),
+        };
+        match frame {
+            Some(frame @ (Frame::Stdin(_) | Frame::Resize(_) | Frame::CloseStdin(_))) => {
+                let frame = RelayFrame { relay: 0, frame: Some(frame) };
+                if to_agent.send(Ok(frame)).await.is_err() {
+                    return Err(Status::unavailable("the agent is gone"));
+                }
+            }
+            Some(_) => return Err(status::bad_input("frame: only input goes to a command")),
+            None => {}
+        }
+        if ended {
+            std::future::pending::<()>().await;
+        }
+    }
+}

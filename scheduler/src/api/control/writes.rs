@@ -1,0 +1,183 @@
+//! Writes: one command each, done once per request id.
+
+use std::sync::Arc;
+
+use model::{
+    NodeName, RequestId, Revision, ServiceName, StackName, StackSpec, TokenId,
+    token::{JoinToken, Role},
+};
+use prost::Message as _;
+use proto::{
+    convert::At as _,
+    v1::{
+        ApplyReply, ApplyRequest, CreateTokenReply, CreateTokenRequest, RemoveStackRequest,
+        RestartRequest, RevokeTokenRequest, RollbackStackRequest, ScaleRequest,
+        SetSchedulableRequest, WriteReply,
+    },
+};
+use scheduler_core::{Command, Outcome, Rejection};
+use tonic::Status;
+
+use super::{
+    super::{Office, status},
+    reads,
+};
+use crate::{clock, pki::hash_secret};
+
+/// The largest specification of a stack.
+const SPEC_BYTES_MAX: usize = 1 << 20;
+/// The longest a token may last: it is meant to be used at once.
+const TOKEN_TTL_MAX_MS: u64 = 30 * 24 * 3600 * 1000;
+
+/// Asking again with the same id does nothing again, so there must be one.
+fn request_id(bytes: &[u8]) -> Result<RequestId, Status> {
+    let id: [u8; 16] = bytes.try_into().map_err(|_| {
+        status::bad_input(format!("request_id: 16 bytes are needed, there are {}", bytes.len()))
+    })?;
+    Ok(RequestId(u128::from_be_bytes(id)))
+}
+
+/// Reads the specification of a request.
+pub(super) fn spec(spec: Option<proto::v1::StackSpec>) -> Result<StackSpec, Status> {
+    let spec = spec.ok_or_else(|| status::bad_input("spec: missing"))?;
+    let size = spec.encoded_len();
+    if size > SPEC_BYTES_MAX {
+        let text = format!("the stack is {size} bytes large, at most {SPEC_BYTES_MAX} are allowed");
+        return Err(status::bad_input(text));
+    }
+    StackSpec::try_from(spec).at("spec").map_err(status::bad_input)
+}
+
+async fn write(office: &Office, id: &[u8], command: Command) -> Result<WriteReply, Status> {
+    let id = request_id(id)?;
+    let (cluster, outcome) = status::outcome(office.log.propose(Some(id), command).await)?;
+    let revision = match outcome {
+        Outcome::Stack(revision) => revision,
+        _ => cluster,
+    };
+    Ok(WriteReply { revision: revision.0, changed: outcome != Outcome::Unchanged })
+}
+
+pub(super) async fn apply(
+    office: &Arc<Office>,
+    request: ApplyRequest,
+) -> Result<ApplyReply, Status> {
+    let id = request_id(&request.request_id)?;
+    let spec = spec(request.spec)?;
+    // What will happen is shown as seen right before: afterwards there would be nothing to change.
+    let plan = reads::preview(office, &spec).await?;
+    let stack = spec.name.clone();
+    let command = Command::ApplyStack { spec, basis: request.basis.map(Revision) };
+    let (_, outcome) = status::outcome(office.log.propose(Some(id), command).await)?;
+    let revision = match outcome {
+        Outcome::Stack(revision) => revision,
+        _ => office.log.cluster().stack(&stack).map_or(Revision(0), |stack| stack.revision()),
+    };
+    Ok(ApplyReply {
+        revision: revision.0,
+        changed: outcome != Outcome::Unchanged,
+        plan: Some(plan),
+    })
+}
+
+pub(super) fn stack(name: &str) -> Result<StackName, Status> {
+    name.parse().map_err(status::bad_input)
+}
+
+pub(super) fn service(name: &str) -> Result<ServiceName, Status> {
+    name.parse().map_err(status::bad_input)
+}
+
+pub(super) async fn remove_stack(
+    office: &Office,
+    request: RemoveStackRequest,
+) -> Result<WriteReply, Status> {
+    let stack = stack(&request.stack)?;
+    let command = Command::RemoveStack { stack, volumes: request.volumes };
+    write(office, &request.request_id, command).await
+}
+
+pub(super) async fn rollback_stack(
+    office: &Office,
+    request: RollbackStackRequest,
+) -> Result<WriteReply, Status> {
+    let stack = stack(&request.stack)?;
+    let command = Command::RollbackStack { stack, to: request.to.map(Revision) };
+    write(office, &request.request_id, command).await
+}
+
+pub(super) async fn scale(office: &Office, request: ScaleRequest) -> Result<WriteReply, Status> {
+    let (stack, service) = (stack(&request.stack)?, service(&request.service)?);
+    let command = Command::Scale { stack, service, replicas: request.replicas };
+    write(office, &request.request_id, command).await
+}
+
+pub(super) async fn restart(
+    office: &Office,
+    request: RestartRequest,
+) -> Result<WriteReply, Status> {
+    let stack = stack(&request.stack)?;
+    let service = request.service.as_deref().map(service).transpose()?;
+    let command = Command::Restart { stack, service, slot: request.replica };
+    write(office, &request.request_id, command).await
+}
+
+pub(super) async fn set_schedulable(
+    office: &Office,
+    request: SetSchedulableRequest,
+) -> Result<WriteReply, Status> {
+    let name: NodeName = request.node.parse().map_err(status::bad_input)?;
+    office.log.barrier().await.map_err(status::log_error)?;
+    let node = office.log.cluster().node_named(&name).map(|node| node.id);
+    let node = node.ok_or_else(|| Status::not_found(format!("there is no node `{name}`")))?;
+    let command = Command::SetSchedulable { node, schedulable: request.schedulable };
+    write(office, &request.request_id, command).await
+}
+
+pub(super) async fn create_token(
+    office: &Office,
+    request: CreateTokenRequest,
+) -> Result<CreateTokenReply, Status> {
+    let id = request_id(&request.request_id)?;
+    let role = match proto::v1::Role::try_from(request.role) {
+        Ok(proto::v1::Role::Node) => Role::Node,
+        Ok(proto::v1::Role::Scheduler) => Role::Scheduler,
+        _ => return Err(status::bad_input("role: a token is for `node` or `scheduler`")),
+    };
+    if !(1..=TOKEN_TTL_MAX_MS).contains(&request.ttl_ms) {
+        let days = TOKEN_TTL_MAX_MS / (24 * 3600 * 1000);
+        return Err(status::bad_input(format!(
+            "ttl: a token lasts more than 0 and at most {days} d"
+        )));
+    }
+    let secret = office.authority.token_secret(id);
+    let expires_at = clock::now().plus_millis(request.ttl_ms);
+    let command = Command::CreateToken { role, secret_hash: hash_secret(&secret), expires_at };
+    let (_, outcome) = status::outcome(office.log.propose(Some(id), command).await)?;
+    let Outcome::Token(token) = outcome else {
+        return Err(Status::internal("the log gave a new token another answer than its id"));
+    };
+    // Asked for again, it is the token of the first time, with the end it got then.
+    let made = office.log.cluster().tokens().get(&token).cloned();
+    let made = made.ok_or_else(|| status::rejected(&Rejection::UnknownToken(token)))?;
+    let handed = JoinToken {
+        role: made.role,
+        id: token,
+        expires_at: made.expires_at,
+        authority: office.authority.fingerprint(),
+        secret,
+    };
+    Ok(CreateTokenReply {
+        id: token.to_string(),
+        token: handed.to_string(),
+        expires_at: made.expires_at.to_rfc3339(),
+    })
+}
+
+pub(super) async fn revoke_token(
+    office: &Office,
+    request: RevokeTokenRequest,
+) -> Result<WriteReply, Status> {
+    let token: TokenId = request.id.parse().map_err(status::bad_input)?;
+    write(office, &request.request_id, Command::RevokeToken { token }).await
+}

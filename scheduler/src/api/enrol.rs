@@ -1,0 +1,105 @@
+//! The one door without a certificate: a join token becomes one.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{NodeName, RequestId, TokenId, token::Role};
+use proto::v1::{JoinReply, JoinRequest, enrol_server};
+use scheduler_core::{Command, Outcome};
+use sha2::{Digest as _, Sha256};
+use tonic::{Request, Response, Status};
+
+use super::{Office, status};
+use crate::{
+    clock,
+    listener::Caller,
+    pki::{Holder, check_token, hash_secret},
+};
+
+/// A secret has 32 bytes as hexadecimal digits; more is not hashed.
+const SECRET_CHARS_MAX: usize = 256;
+/// Labels one node may bring; the longest key and value.
+const LABELS_MAX: usize = 64;
+const LABEL_CHARS_MAX: usize = 256;
+/// `HOST:PORT`: a DNS name has at most 253 characters.
+const ADDRESS_CHARS_MAX: usize = 260;
+
+/// The service `Enrol`.
+pub(crate) struct Enrol(pub(crate) Arc<Office>);
+
+#[tonic::async_trait]
+impl enrol_server::Enrol for Enrol {
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
+        let address = request.extensions().get::<Caller>().map(|caller| caller.address);
+        let request = request.into_inner();
+        let name = request.name.clone();
+        let joined = join(&self.0, request).await;
+        match &joined {
+            Ok(reply) => tracing::info!(node = reply.node, name, ?address, "a node joined"),
+            Err(refused) => {
+                tracing::warn!(name, ?address, reason = refused.message(), "a join was refused");
+            }
+        }
+        joined.map(Response::new)
+    }
+}
+
+async fn join(office: &Office, request: JoinRequest) -> Result<JoinReply, Status> {
+    let name: NodeName = request.name.parse().map_err(status::bad_input)?;
+    check_words(&request.labels.iter().collect(), &request.address)?;
+    let secret = secret(&request.token_secret)?;
+    office.log.barrier().await.map_err(status::log_error)?;
+    let token = TokenId::new(request.token_id);
+    {
+        let cluster = office.log.cluster();
+        check_token(cluster.tokens().get(&token), &secret, clock::now())
+            .map_err(status::token_refused)?;
+    }
+    // An answer that was lost on the way is asked for again with the same key: that is the same node.
+    let repeat = Sha256::new().chain_update(secret).chain_update(&request.csr).finalize();
+    let repeat = repeat.first_chunk().map(|bytes| RequestId(u128::from_be_bytes(*bytes)));
+    let join = Command::JoinNode {
+        name,
+        labels: request.labels.into_iter().collect(),
+        address: request.address,
+        token,
+        secret_hash: hash_secret(&secret),
+    };
+    // Nothing is spent on a request that cannot be signed.
+    let trial = Holder { role: Role::Node, id: "n0".to_owned() };
+    office.authority.sign_request(&request.csr, &trial).map_err(|e| status::pki_error(&e))?;
+    let (_, outcome) = status::outcome(office.log.propose(repeat, join).await)?;
+    let Outcome::Node(node) = outcome else {
+        return Err(Status::internal("the log gave a join another answer than a node"));
+    };
+    let holder = Holder { role: Role::Node, id: node.to_string() };
+    let signed = office.authority.sign_request(&request.csr, &holder);
+    Ok(JoinReply {
+        cluster: office.cluster.clone(),
+        node: node.raw(),
+        certificate: signed.map_err(|error| status::pki_error(&error))?,
+        authorities: office.authority.pem().to_owned(),
+    })
+}
+
+/// Secrets travel as 64 hexadecimal digits.
+fn secret(text: &str) -> Result<[u8; 32], Status> {
+    let known = (text.len() <= SECRET_CHARS_MAX).then(|| model::token::unhex(text)).flatten();
+    known.ok_or_else(|| status::token_refused(crate::pki::TokenRefusal::Unknown))
+}
+
+fn check_words(labels: &BTreeMap<&String, &String>, address: &str) -> Result<(), Status> {
+    if labels.len() > LABELS_MAX {
+        return Err(status::bad_input(format!("a node has at most {LABELS_MAX} labels")));
+    }
+    let long = |text: &str| text.chars().count() > LABEL_CHARS_MAX;
+    if let Some((key, _)) = labels.iter().find(|(key, value)| long(key) || long(value)) {
+        let start: String = key.chars().take(LABEL_CHARS_MAX).collect();
+        let text = format!("label `{start}`: at most {LABEL_CHARS_MAX} characters are allowed");
+        return Err(status::bad_input(text));
+    }
+    if address.chars().count() > ADDRESS_CHARS_MAX {
+        let text = format!("an address has at most {ADDRESS_CHARS_MAX} characters");
+        return Err(status::bad_input(text));
+    }
+    Ok(())
+}

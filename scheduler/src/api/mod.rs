@@ -1,0 +1,62 @@
+//! The services on the one port. Handlers are thin: they turn messages into model values, ask the
+//! log or `scheduler_core`, and turn the answer into messages.
+//!
+//! **Invariant:** a read sees every write that was answered before it began; a write is answered
+//! after it is durable, and asked again with the same request id it is done once.
+
+mod agents;
+mod callers;
+mod control;
+mod count;
+mod enrol;
+pub(crate) mod status;
+
+use std::sync::Arc;
+
+use model::token::Role;
+use proto::v1::{
+    agent_server::AgentServer, control_server::ControlServer, enrol_server::EnrolServer,
+};
+use tokio::sync::Semaphore;
+use tonic::service::{Routes, interceptor::InterceptedService};
+
+pub(crate) use count::CountLayer;
+
+use self::{agents::Agent, callers::Gate, control::Control, enrol::Enrol};
+use crate::{dispatch::Dispatch, log::ReplicatedLog, pki::Authority};
+
+/// The largest message in either direction.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Watches, followed events, logs and execs at one time, of all callers together.
+pub(crate) const STREAMS_MAX: usize = 256;
+
+/// What every handler needs.
+pub(crate) struct Office {
+    pub(crate) log: Arc<dyn ReplicatedLog>,
+    pub(crate) dispatch: Arc<Dispatch>,
+    pub(crate) authority: Authority,
+    /// The cluster's id.
+    pub(crate) cluster: String,
+    /// The cluster's name.
+    pub(crate) name: String,
+    /// Places for streams.
+    pub(crate) streams: Arc<Semaphore>,
+}
+
+/// All services, each behind its gate.
+pub(crate) fn routes(office: &Arc<Office>) -> Routes {
+    let control = ControlServer::new(Control(Arc::clone(office)))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let agent = AgentServer::new(Agent(Arc::clone(office)))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let enrol =
+        EnrolServer::new(Enrol(Arc::clone(office))).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let people = Gate { role: Role::Admin, expired_too: false };
+    let nodes = Gate { role: Role::Node, expired_too: true };
+    Routes::default()
+        .add_service(InterceptedService::new(control, people))
+        .add_service(InterceptedService::new(agent, nodes))
+        .add_service(enrol)
+}

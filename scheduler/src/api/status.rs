@@ -1,0 +1,74 @@
+//! The one place where errors become gRPC statuses. The code decides the exit code of `sisoctl`, the
+//! message is a sentence for a person, a line that begins with `hint: ` may follow.
+
+use model::Revision;
+use scheduler_core::{Applied, Outcome, Rejection};
+use tonic::{Code, Status};
+
+use crate::{
+    log::LogError,
+    pki::{PkiError, TokenRefusal},
+};
+
+/// The person's input is wrong; `what` says which part and why.
+pub(crate) fn bad_input(what: impl std::fmt::Display) -> Status {
+    Status::invalid_argument(what.to_string())
+}
+
+/// The answer of the log to a write: the cluster's revision afterwards and what was done.
+pub(crate) fn outcome(applied: Result<Applied, LogError>) -> Result<(Revision, Outcome), Status> {
+    let Applied { revision, result } = applied.map_err(log_error)?;
+    result.map(|outcome| (revision, outcome)).map_err(|rejection| rejected(&rejection))
+}
+
+/// Something asked for cannot be done.
+pub(crate) fn rejected(rejection: &Rejection) -> Status {
+    let code = match rejection {
+        _ if rejection.is_not_found() => Code::NotFound,
+        Rejection::TooMany { .. } => Code::InvalidArgument,
+        _ if rejection.is_input_error() => Code::InvalidArgument,
+        Rejection::StackMoved { .. } | Rejection::StalePlan { .. } => Code::Aborted,
+        Rejection::BadToken | Rejection::NotItsTask { .. } => Code::PermissionDenied,
+        _ => Code::FailedPrecondition,
+    };
+    Status::new(code, rejection.to_string())
+}
+
+pub(crate) fn log_error(error: LogError) -> Status {
+    let code = match &error {
+        LogError::TooLarge { .. } => Code::InvalidArgument,
+        LogError::TimedOut => Code::DeadlineExceeded,
+        LogError::NoLeader
+        | LogError::NotLeader { .. }
+        | LogError::Stopped(_)
+        | LogError::Open { .. }
+        | LogError::NoWholeSnapshot { .. }
+        | LogError::Gap { .. }
+        | LogError::Settings(_) => Code::Unavailable,
+    };
+    Status::new(code, error.to_string())
+}
+
+pub(crate) fn token_refused(refusal: TokenRefusal) -> Status {
+    Status::permission_denied(format!(
+        "{refusal}\nhint: make another with `sisoctl token create --role node`"
+    ))
+}
+
+pub(crate) fn pki_error(error: &PkiError) -> Status {
+    match error {
+        PkiError::Request(_) => Status::invalid_argument(error.to_string()),
+        PkiError::File { .. }
+        | PkiError::Damaged { .. }
+        | PkiError::Issue(_)
+        | PkiError::Tls(_) => {
+            tracing::error!(%error, "a certificate could not be made");
+            Status::internal("the certificate could not be made; see the scheduler's log")
+        }
+    }
+}
+
+/// A limit of this scheduler is reached; `what` names it.
+pub(crate) fn exhausted(what: &str, limit: usize) -> Status {
+    Status::resource_exhausted(format!("too many {what} at one time, the limit is {limit}"))
+}

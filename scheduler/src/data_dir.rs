@@ -1,0 +1,208 @@
+//! The data directory: whose it is, and that only one process uses it.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use crate::pki::write_private;
+
+/// Who this scheduler is. Written when it founds a cluster, never changed afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The cluster's id: 32 hexadecimal digits.
+    pub(crate) cluster: String,
+    /// The cluster's name.
+    pub(crate) name: String,
+    /// This scheduler's number in the cluster.
+    pub(crate) scheduler: u64,
+    /// Whether it ever was a member. If so, its log must never be empty again.
+    pub(crate) member: bool,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, Error)]
+pub enum DataDirError {
+    /// A file cannot be read or written.
+    #[error("cannot use {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// Another process runs on it.
+    #[error("{} is used by another siso-scheduler", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The identity is there but cannot be read.
+    #[error("{} is damaged: restore it from a backup", path.display())]
+    DamagedIdentity {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is a log without an identity.
+    #[error(
+        "{} holds a log but no identity: a part of it was removed; restore it from a backup, or use \
+         an empty directory",
+        path.display()
+    )]
+    NoIdentity {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is an identity without a log.
+    #[error(
+        "known id, empty log: {} belongs to scheduler {scheduler} of cluster `{name}`, but its log is \
+         gone; a member that forgot what it agreed to must not vote again. Restore the directory \
+         from a backup, or use an empty one to found a new cluster",
+        path.display()
+    )]
+    EmptyLog {
+        /// The directory.
+        path: PathBuf,
+        /// Its number.
+        scheduler: u64,
+        /// Its cluster.
+        name: String,
+    },
+}
+
+/// A directory only this process uses, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Takes the directory, making it when missing.
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |cause| DataDirError::File { path, cause }
+        };
+        fs::create_dir_all(path).map_err(failed(path))?;
+        let lock_path = path.join("lock");
+        let lock = File::create(&lock_path).map_err(failed(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(cause)) => Err(failed(&lock_path)(cause)),
+        }
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    pub(crate) fn pki(&self) -> PathBuf {
+        self.path.join("pki")
+    }
+
+    pub(crate) fn admin(&self) -> PathBuf {
+        self.path.join("admin.yaml")
+    }
+
+    fn identity_path(&self) -> PathBuf {
+        self.path.join("identity")
+    }
+
+    /// Who this directory belongs to; `None` when it is new.
+    pub(crate) fn identity(&self) -> Result<Option<Identity>, DataDirError> {
+        let path = self.identity_path();
+        match fs::read_to_string(&path) {
+            Ok(text) => parse(&text).map(Some).ok_or(DataDirError::DamagedIdentity { path }),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(DataDirError::File { path, cause: error })
+            }
+            Err(_) if self.log().exists() => {
+                Err(DataDirError::NoIdentity { path: self.path.clone() })
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Remembers who this directory belongs to.
+    pub(crate) fn set_identity(&self, identity: &Identity) -> Result<(), DataDirError> {
+        let path = self.identity_path();
+        write_private(&path, &print(identity)).map_err(|cause| DataDirError::File { path, cause })
+    }
+
+    /// Refuses a log that is empty although it must not be.
+    pub(crate) fn check_log(&self, identity: &Identity, empty: bool) -> Result<(), DataDirError> {
+        if identity.member && empty {
+            return Err(DataDirError::EmptyLog {
+                path: self.path.clone(),
+                scheduler: identity.scheduler,
+                name: identity.name.clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn print(identity: &Identity) -> String {
+    let Identity { cluster, name, scheduler, member } = identity;
+    format!("cluster: {cluster}\nname: {name}\nscheduler: {scheduler}\nmember: {member}\n")
+}
+
+fn parse(text: &str) -> Option<Identity> {
+    let value = |key: &str| {
+        text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": ")).map(str::to_owned)
+    };
+    let identity = Identity {
+        cluster: value("cluster")?,
+        name: value("name")?,
+        scheduler: value("scheduler")?.parse().ok()?,
+        member: value("member")?.parse().ok()?,
+    };
+    (print(&identity) == text).then_some(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity { cluster: "ab".repeat(16), name: "home".into(), scheduler: 1, member: true }
+    }
+
+    #[test]
+    fn an_identity_reads_back_and_damage_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(parent.path()).unwrap();
+        assert_eq!(dir.identity().unwrap(), None);
+        dir.set_identity(&identity()).unwrap();
+        assert_eq!(dir.identity().unwrap(), Some(identity()));
+        fs::write(dir.identity_path(), "cluster: ab\n").unwrap();
+        assert!(matches!(dir.identity(), Err(DataDirError::DamagedIdentity { .. })));
+    }
+
+    #[test]
+    fn a_directory_has_one_user_at_a_time() {
+        let parent = tempfile::tempdir().unwrap();
+        let first = DataDir::open(parent.path()).unwrap();
+        assert!(matches!(DataDir::open(parent.path()), Err(DataDirError::InUse { .. })));
+        drop(first);
+        DataDir::open(parent.path()).unwrap();
+    }
+
+    #[test]
+    fn half_a_directory_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(parent.path()).unwrap();
+        fs::create_dir(dir.log()).unwrap();
+        assert!(matches!(dir.identity(), Err(DataDirError::NoIdentity { .. })));
+        let refused = dir.check_log(&identity(), true).unwrap_err().to_string();
+        assert!(refused.starts_with("known id, empty log"), "{refused}");
+        dir.check_log(&identity(), false).unwrap();
+        dir.check_log(&Identity { member: false, ..identity() }, true).unwrap();
+    }
+}

@@ -1,0 +1,140 @@
+//! Relays: bytes between a person and one task, by way of its agent. The agent dials, because
+//! schedulers cannot reach it; the scheduler asks it to and waits.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use model::{NodeId, TaskId};
+use parking_lot::Mutex;
+use proto::v1::{
+    OpenRelay, RelayFrame, SchedulerMessage, open_relay, relay_frame, scheduler_message,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tonic::{Status, Streaming};
+
+use super::Sessions;
+use crate::api::status;
+
+/// From asking the agent until its stream is there.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the agent's stream until its first frame.
+const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(5);
+/// Relays at one time: each holds two streams and their buffers.
+pub(crate) const RELAYS_MAX: usize = 256;
+/// Frames on their way to the agent; it reads them as fast as the task does.
+const TO_AGENT: usize = 16;
+
+/// A relay, seen from the scheduler.
+pub(crate) struct RelayEnds {
+    first: Option<relay_frame::Frame>,
+    from_agent: Streaming<RelayFrame>,
+    /// What the agent is sent; dropping it tells the agent to end.
+    pub(crate) to_agent: mpsc::Sender<Result<RelayFrame, Status>>,
+}
+
+impl RelayEnds {
+    /// What the agent sends next; `None` when it has ended the relay.
+    pub(crate) async fn next(&mut self) -> Result<Option<relay_frame::Frame>, Status> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        loop {
+            match self.from_agent.message().await? {
+                Some(RelayFrame { frame: Some(frame), .. }) => return Ok(Some(frame)),
+                Some(RelayFrame { frame: None, .. }) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+struct Awaited {
+    node: NodeId,
+    deliver: oneshot::Sender<RelayEnds>,
+}
+
+/// The relays that agents were asked for and have not opened yet.
+#[derive(Default)]
+pub(crate) struct Relays {
+    awaited: Mutex<BTreeMap<u64, Awaited>>,
+    last: AtomicU64,
+}
+
+impl Relays {
+    /// Asks the agent of `node` for a relay and waits until it is there.
+    pub(crate) async fn open(
+        &self,
+        sessions: &Sessions,
+        node: NodeId,
+        task: TaskId,
+        what: open_relay::What,
+    ) -> Result<RelayEnds, Status> {
+        let relay = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let (deliver, arrives) = oneshot::channel();
+        {
+            let mut awaited = self.awaited.lock();
+            if awaited.len() >= RELAYS_MAX {
+                return Err(status::exhausted("relays", RELAYS_MAX));
+            }
+            awaited.insert(relay, Awaited { node, deliver });
+        }
+        let ask = OpenRelay { relay, task: task.raw(), what: Some(what) };
+        let ask = SchedulerMessage { message: Some(scheduler_message::Message::OpenRelay(ask)) };
+        let opened = async {
+            sessions.send(node, ask).await?;
+            arrives.await.map_err(|_| Status::unavailable("the agent did not open the relay"))
+        };
+        let opened = timeout(OPEN_TIMEOUT, opened).await;
+        self.awaited.lock().remove(&relay);
+        opened.unwrap_or_else(|_| {
+            let seconds = OPEN_TIMEOUT.as_secs();
+            let text = format!("the agent of node {node} did not answer within {seconds} s");
+            Err(Status::unavailable(text))
+        })
+    }
+
+    /// Takes the agent's stream and gives it to whoever waits for it. The first frame says who.
+    pub(crate) async fn attach(
+        &self,
+        node: NodeId,
+        mut from_agent: Streaming<RelayFrame>,
+        to_agent: mpsc::Sender<Result<RelayFrame, Status>>,
+    ) {
+        let first = match timeout(FIRST_FRAME_TIMEOUT, from_agent.message()).await {
+            Ok(Ok(Some(first))) => first,
+            Ok(Ok(None) | Err(_)) => return,
+            Err(_) => return refuse(&to_agent, Status::deadline_exceeded("no first frame")),
+        };
+        let awaited = {
+            let mut relays = self.awaited.lock();
+            // Another node's relay stays with that node.
+            let own = relays.get(&first.relay).is_some_and(|awaited| awaited.node == node);
+            if own { relays.remove(&first.relay) } else { None }
+        };
+        match awaited {
+            // Whoever asked may have gone; the streams end as they are dropped.
+            Some(awaited) => {
+                let ends = RelayEnds { first: first.frame, from_agent, to_agent };
+                drop(awaited.deliver.send(ends));
+            }
+            None => refuse(&to_agent, Status::not_found("nobody waits for this relay")),
+        }
+    }
+
+    /// The channel towards the agent.
+    pub(crate) fn channel()
+    -> (mpsc::Sender<Result<RelayFrame, Status>>, mpsc::Receiver<Result<RelayFrame, Status>>) {
+        mpsc::channel(TO_AGENT)
+    }
+}
+
+/// The queue is empty so far, so there is room; if not, the agent has gone.
+fn refuse(to_agent: &mpsc::Sender<Result<RelayFrame, Status>>, status: Status) {
+    drop(to_agent.try_send(Err(status)));
+}

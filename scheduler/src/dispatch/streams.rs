@@ -1,0 +1,316 @@
+//! One session: an agent's stream from its hello to its end.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use model::{Generation, Inventory, Liveness, NodeId, TaskId, TaskReport, task::Telemetry};
+use prost::Message as _;
+use proto::v1::{
+    Acknowledge, AgentMessage, AssignmentSet, Heartbeat, Hello, SchedulerMessage, agent_message,
+    scheduler_message,
+};
+use scheduler_core::{Command, Rejection};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+use tonic::{Status, Streaming};
+
+use super::{Dispatch, sessions::Outbox};
+use crate::{api::status, clock};
+
+pub(crate) type Inbound = Streaming<AgentMessage>;
+pub(crate) type Outbound = mpsc::Receiver<Result<SchedulerMessage, Status>>;
+
+/// From the stream's begin to the agent's hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Messages on their way to the agent. A set replaces the one before, so there are few.
+const OUTBOX: usize = 16;
+/// Messages of the agent that wait for the log; when full, the stream is read no further.
+const WAITING_MAX: usize = 64;
+/// Reports in one message, and in one entry of the log: an agent with more tasks sends several.
+const REPORTS_MAX: usize = 1000;
+/// Tasks with telemetry in one heartbeat.
+const TELEMETRY_MAX: usize = 10_000;
+/// Sets larger than this would be refused by the agent's message limit.
+const SET_BYTES_MAX: usize = 4 << 20;
+/// A clock this far from ours makes times hard to read and TLS fail when it grows.
+const SKEW_WARNING_MS: u64 = 10_000;
+/// Between two warnings of the same clock.
+const SKEW_EVERY: Duration = Duration::from_secs(600);
+
+/// What an agent says that has to be in the log.
+enum Lasting {
+    Reports(Vec<TaskReport>),
+    Inventory(Inventory),
+    VolumesRemoved(Vec<String>),
+}
+
+struct Waiting {
+    sequence: u64,
+    what: Lasting,
+}
+
+/// Serves the session of `node` in a task of its own; its messages come out of the receiver.
+pub(crate) fn serve(dispatch: Arc<Dispatch>, node: NodeId, inbound: Inbound) -> Outbound {
+    let (outbox, outbound) = mpsc::channel(OUTBOX);
+    tokio::spawn(async move {
+        let ended = Box::pin(session(&dispatch, node, inbound, &outbox)).await;
+        tracing::info!(%node, reason = ended.message(), "session ended");
+        // The agent may be gone already.
+        drop(outbox.try_send(Err(ended)));
+    });
+    outbound
+}
+
+/// Runs the session; answers why it ended.
+async fn session(
+    dispatch: &Dispatch,
+    node: NodeId,
+    mut inbound: Inbound,
+    outbox: &Outbox,
+) -> Status {
+    let hello = match greet(dispatch, node, &mut inbound).await {
+        Ok(hello) => hello,
+        Err(refused) => return refused,
+    };
+    let ticket = dispatch.sessions.enter(node, outbox.clone());
+    dispatch.sessions.heard(node, clock::now());
+    dispatch.sessions.heard_again.notify_one();
+    tracing::info!(%node, version = hello.version, generation = hello.generation, "session began");
+    let (waiting, queue) = mpsc::channel(WAITING_MAX);
+    let ended = tokio::select! {
+        ended = receive(dispatch, node, &mut inbound, waiting) => ended,
+        ended = record(dispatch, node, &hello.address, queue, outbox) => ended,
+        ended = push(dispatch, node, outbox) => ended,
+        () = deposed(dispatch) => Status::unavailable("this scheduler does not lead any more"),
+        () = ticket.replaced.cancelled() => {
+            Status::aborted("the same node opened a newer session")
+        }
+        () = dispatch.stop.cancelled() => Status::unavailable("the scheduler stops"),
+    };
+    dispatch.sessions.leave(&ticket);
+    ended
+}
+
+/// Reads the hello and writes what it offers into the log.
+async fn greet(dispatch: &Dispatch, node: NodeId, inbound: &mut Inbound) -> Result<Hello, Status> {
+    let first = timeout(HELLO_TIMEOUT, inbound.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("the agent sent no hello"))??;
+    let Some(AgentMessage { message: Some(agent_message::Message::Hello(hello)), .. }) = first
+    else {
+        return Err(status::bad_input("the first message of a session must be a hello"));
+    };
+    let inventory = hello.inventory.clone().ok_or_else(|| status::bad_input("hello.inventory"))?;
+    let inventory = inventory.try_into().map_err(status::bad_input)?;
+    update(dispatch, node, inventory, &hello.address).await?;
+    Ok(hello)
+}
+
+async fn update(
+    dispatch: &Dispatch,
+    node: NodeId,
+    inventory: Inventory,
+    address: &str,
+) -> Result<(), Status> {
+    let address = address.to_owned();
+    let update = Command::UpdateNode { node, inventory, address };
+    status::outcome(dispatch.log.propose(None, update).await)?;
+    Ok(())
+}
+
+/// Reads the agent's messages: the present is noted at once, the rest waits for the log.
+async fn receive(
+    dispatch: &Dispatch,
+    node: NodeId,
+    inbound: &mut Inbound,
+    waiting: mpsc::Sender<Waiting>,
+) -> Status {
+    let mut warned: Option<Instant> = None;
+    loop {
+        let message = match inbound.message().await {
+            Ok(Some(message)) => message,
+            Ok(None) => return Status::ok("the agent ended it"),
+            Err(error) => return error,
+        };
+        let sequence = message.sequence;
+        let what = match message.message {
+            Some(agent_message::Message::Heartbeat(heartbeat)) => {
+                if let Err(refused) = beat(dispatch, node, heartbeat, &mut warned) {
+                    return refused;
+                }
+                continue;
+            }
+            Some(agent_message::Message::Hello(_)) => {
+                return status::bad_input("a session has one hello");
+            }
+            Some(other) => match lasting(other) {
+                Ok(what) => what,
+                Err(refused) => return refused,
+            },
+            None => return status::bad_input("a message of unknown kind"),
+        };
+        if waiting.send(Waiting { sequence, what }).await.is_err() {
+            return Status::unavailable("the session is ending");
+        }
+    }
+}
+
+fn lasting(message: agent_message::Message) -> Result<Lasting, Status> {
+    match message {
+        agent_message::Message::Reports(reports) => {
+            if reports.reports.len() > REPORTS_MAX {
+                let text = format!("a message has at most {REPORTS_MAX} reports");
+                return Err(status::bad_input(text));
+            }
+            let reports = reports.reports.into_iter().map(TaskReport::try_from);
+            reports.collect::<Result<_, _>>().map(Lasting::Reports).map_err(status::bad_input)
+        }
+        agent_message::Message::Inventory(inventory) => {
+            inventory.try_into().map(Lasting::Inventory).map_err(status::bad_input)
+        }
+        agent_message::Message::VolumesRemoved(removed) => {
+            Ok(Lasting::VolumesRemoved(removed.volumes))
+        }
+        agent_message::Message::Hello(_) | agent_message::Message::Heartbeat(_) => {
+            Err(status::bad_input("not a message for the log"))
+        }
+    }
+}
+
+fn beat(
+    dispatch: &Dispatch,
+    node: NodeId,
+    heartbeat: Heartbeat,
+    warned: &mut Option<Instant>,
+) -> Result<(), Status> {
+    let now = clock::now();
+    dispatch.sessions.heard(node, now);
+    let skew = now.0.abs_diff(heartbeat.at);
+    if skew > SKEW_WARNING_MS && warned.is_none_or(|last| last.elapsed() > SKEW_EVERY) {
+        tracing::warn!(%node, skew_ms = skew, "the node's clock and this scheduler's clock differ");
+        *warned = Some(Instant::now());
+    }
+    if heartbeat.telemetry.len() > TELEMETRY_MAX {
+        return Err(status::bad_input(format!("telemetry of more than {TELEMETRY_MAX} tasks")));
+    }
+    let mut telemetry = BTreeMap::new();
+    let cluster = dispatch.log.cluster();
+    for row in heartbeat.telemetry {
+        let (task, measured): (TaskId, Telemetry) = row.try_into().map_err(status::bad_input)?;
+        // A node speaks of its own tasks only.
+        if cluster.task(task).is_some_and(|task| task.node == Some(node)) {
+            telemetry.insert(task, measured);
+        }
+    }
+    let ready = cluster.node(node).is_some_and(|node| node.liveness == Liveness::Ready);
+    drop(cluster);
+    dispatch.sessions.measured(node, telemetry);
+    if !ready {
+        dispatch.sessions.heard_again.notify_one();
+    }
+    Ok(())
+}
+
+/// Writes what waits into the log, together what came together, and acknowledges it.
+async fn record(
+    dispatch: &Dispatch,
+    node: NodeId,
+    address: &str,
+    mut queue: mpsc::Receiver<Waiting>,
+    outbox: &Outbox,
+) -> Status {
+    let mut waiting = Vec::new();
+    loop {
+        if queue.recv_many(&mut waiting, WAITING_MAX).await == 0 {
+            return Status::ok("the agent ended it");
+        }
+        let last = waiting.last().map_or(0, |waiting| waiting.sequence);
+        if let Err(failed) = write(dispatch, node, address, waiting.drain(..)).await {
+            return failed;
+        }
+        let acknowledge = scheduler_message::Message::Acknowledge(Acknowledge { sequence: last });
+        if outbox.send(Ok(SchedulerMessage { message: Some(acknowledge) })).await.is_err() {
+            return Status::ok("the agent is gone");
+        }
+    }
+}
+
+async fn write(
+    dispatch: &Dispatch,
+    node: NodeId,
+    address: &str,
+    waiting: impl Iterator<Item = Waiting>,
+) -> Result<(), Status> {
+    let mut reports = Vec::new();
+    for waiting in waiting {
+        match waiting.what {
+            Lasting::Reports(more) => {
+                if reports.len() + more.len() > REPORTS_MAX {
+                    report(dispatch, node, std::mem::take(&mut reports)).await?;
+                }
+                reports.extend(more);
+            }
+            Lasting::Inventory(inventory) => update(dispatch, node, inventory, address).await?,
+            Lasting::VolumesRemoved(volumes) => {
+                let removed = Command::ConfirmVolumesRemoved { node, volumes };
+                status::outcome(dispatch.log.propose(None, removed).await)?;
+            }
+        }
+    }
+    if reports.is_empty() { Ok(()) } else { report(dispatch, node, reports).await }
+}
+
+async fn report(dispatch: &Dispatch, node: NodeId, reports: Vec<TaskReport>) -> Result<(), Status> {
+    let applied = dispatch
+        .log
+        .propose(None, Command::ReportTasks { node, reports })
+        .await
+        .map_err(status::log_error)?;
+    match applied.result {
+        Ok(_) => Ok(()),
+        // The others were taken, and repeating this one would change nothing.
+        Err(rejection @ Rejection::NotItsTask { .. }) => {
+            tracing::warn!(%node, %rejection, "a report was refused");
+            Ok(())
+        }
+        Err(rejection) => Err(status::rejected(&rejection)),
+    }
+}
+
+/// Returns once this scheduler does not lead.
+async fn deposed(dispatch: &Dispatch) {
+    // When the log is gone altogether, nobody leads here either.
+    drop(dispatch.log.standing().wait_for(|standing| !standing.leads()).await);
+}
+
+/// Sends the node its complete set, now and whenever it has changed.
+async fn push(dispatch: &Dispatch, node: NodeId, outbox: &Outbox) -> Status {
+    let mut revision = dispatch.log.revision();
+    let mut sent: Option<Generation> = None;
+    loop {
+        revision.mark_unchanged();
+        let news = {
+            let cluster = dispatch.log.cluster();
+            if cluster.node(node).is_none() {
+                return Status::permission_denied("the node is no member of the cluster any more");
+            }
+            let changed = sent != Some(cluster.generation(node));
+            changed.then(|| scheduler_core::assignments(&cluster, node))
+        };
+        if let Some(set) = news {
+            sent = Some(set.generation);
+            let set = AssignmentSet::from(&set);
+            if set.encoded_len() > SET_BYTES_MAX {
+                return status::exhausted("bytes in the node's assignments", SET_BYTES_MAX);
+            }
+            let set = scheduler_message::Message::Assignments(set);
+            if outbox.send(Ok(SchedulerMessage { message: Some(set) })).await.is_err() {
+                return Status::ok("the agent is gone");
+            }
+        }
+        if revision.changed().await.is_err() {
+            return Status::unavailable("the scheduler stops");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The leader's loop: wakes, plans, proposes. It decides nothing; `scheduler_core::plan` does.
+//!
+//! **Invariant:** only a scheduler that leads proposes plans, and each plan names the revision it was
+//! made on; what no longer holds by the time it is applied is refused there.
+
+use std::{sync::Arc, time::Duration};
+
+use model::Timestamp;
+use scheduler_core::{Command, Outcome, Plan};
+use tokio::time::sleep;
+
+use crate::{clock, dispatch::Dispatch, log::LogError, metrics::Figures};
+
+/// After a plan that could not be proposed: the log is busy or changing hands.
+const RETRY: Duration = Duration::from_secs(1);
+/// Plans in a row that change nothing although they wanted to; then it is time to wait for something
+/// else to happen instead of asking again at once.
+const REFUSED_MAX: u32 = 3;
+/// Between two plans when nothing happens: bounds the harm of a wake-up that was forgotten.
+const PLAN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+/// Between two plans in any case: a plan that wants to be made again at once must not take the core.
+const PLAN_AT_MOST_EVERY: Duration = Duration::from_millis(20);
+
+/// What made the leader plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    /// The cluster changed.
+    Changed,
+    /// A node that was not ready is heard again.
+    HeardAgain,
+    /// The plan before asked for this time.
+    Due,
+    /// It leads no longer, or the scheduler stops.
+    Deposed,
+}
+
+/// Leads whenever this scheduler is the leader, until the log is gone.
+pub(crate) async fn run(dispatch: Arc<Dispatch>, figures: Arc<Figures>) {
+    let mut standing = dispatch.log.standing();
+    loop {
+        let elected = standing.wait_for(|standing| standing.leads()).await;
+        let Ok(term) = elected.map(|standing| standing.term) else { return };
+        tracing::info!(term, "leading");
+        dispatch.sessions.start_afresh(clock::now());
+        lead(&dispatch, &figures).await;
+        tracing::info!(term, "leads no longer");
+        if dispatch.stop.is_cancelled() {
+            return;
+        }
+    }
+}
+
+async fn lead(dispatch: &Dispatch, figures: &Figures) {
+    let mut revision = dispatch.log.revision();
+    let mut standing = dispatch.log.standing();
+    let mut refused = 0;
+    loop {
+        revision.mark_unchanged();
+        let plan = plan(dispatch, figures);
+        let due = due(&plan, clock::now());
+        match propose(dispatch, plan).await {
+            Ok(true) => refused = 0,
+            Ok(false) => refused += 1,
+            Err(error) => {
+                tracing::warn!(%error, "a plan could not be proposed");
+                tokio::select! {
+                    () = sleep(RETRY) => {}
+                    _ = standing.wait_for(|standing| !standing.leads()) => return,
+                    () = dispatch.stop.cancelled() => return,
+                }
+                continue;
+            }
+        }
+        if refused >= REFUSED_MAX {
+            tracing::warn!("plans are refused again and again; waiting for something to change");
+            refused = 0;
+            revision.mark_unchanged();
+        }
+        let wake = tokio::select! {
+            biased;
+            () = dispatch.stop.cancelled() => Wake::Deposed,
+            _ = standing.wait_for(|standing| !standing.leads()) => Wake::Deposed,
+            changed = revision.changed() => {
+                if changed.is_ok() { Wake::Changed } else { Wake::Deposed }
+            }
+            () = dispatch.sessions.heard_again.notified() => Wake::HeardAgain,
+            () = sleep(due) => Wake::Due,
+        };
+        tracing::trace!(?wake, "woken");
+        if wake == Wake::Deposed {
+            return;
+        }
+    }
+}
+
+fn plan(dispatch: &Dispatch, figures: &Figures) -> Plan {
+    let beats = dispatch.sessions.beats();
+    let cluster = dispatch.log.cluster();
+    let began = std::time::Instant::now();
+    let plan = scheduler_core::plan(&cluster, &beats, clock::now());
+    figures.planned(began.elapsed());
+    plan
+}
+
+fn due(plan: &Plan, now: Timestamp) -> Duration {
+    let due = plan.wake_at.map(|at| Duration::from_millis(at.millis_since(now)));
+    due.map_or(PLAN_AT_LEAST_EVERY, |due| due.clamp(PLAN_AT_MOST_EVERY, PLAN_AT_LEAST_EVERY))
+}
+
+/// Proposes what the plan says; answers whether everything in it was taken.
+async fn propose(dispatch: &Dispatch, plan: Plan) -> Result<bool, LogError> {
+    for (node, liveness) in plan.liveness {
+        tracing::info!(%node, liveness = liveness.as_str(), "node changes");
+        let set = Command::SetLiveness { node, liveness };
+        if let Err(rejection) = dispatch.log.propose(None, set).await?.result {
+            tracing::warn!(%node, %rejection, "a node's liveness was refused");
+        }
+    }
+    if plan.changes.is_empty() {
+        return Ok(true);
+    }
+    let Plan { basis, mut changes, .. } = plan;
+    tracing::debug!(%basis, changes = changes.len(), "plan");
+    let applied = loop {
+        let command = Command::Plan { basis, changes: changes.clone() };
+        match dispatch.log.propose(None, command).await {
+            // Changes build on those before them only: the first half stands alone, and the rest is
+            // in the next plan again.
+            Err(LogError::TooLarge { .. }) if changes.len() > 1 => {
+                changes.truncate(changes.len() / 2);
+            }
+            answer => break answer?,
+        }
+    };
+    match applied.result {
+        Ok(Outcome::Planned { refused }) => {
+            for why in &refused {
+                tracing::warn!(%why, "a change of the plan was refused");
+            }
+            Ok(refused.is_empty())
+        }
+        Ok(_) => Ok(true),
+        Err(rejection) => {
+            tracing::debug!(%rejection, "a plan was refused");
+            Ok(false)
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The one port: accepts connections, ends their TLS, knows who is on the other side.
+//!
+//! **Invariant:** whoever stalls holds up only itself. Every handshake runs in its own task with a
+//! time limit, and the number of connections is limited.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, SystemTime},
+};
+
+use proto::transport::{self, Peer};
+use rustls::pki_types::CertificateDer;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{Sleep, sleep, timeout},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::pki::TlsSettings;
+
+/// Connections at one time: far more than a small cluster has agents and people, few enough that all
+/// of them together stay within a small machine's memory.
+const CONNECTIONS_MAX: usize = 1024;
+/// From the first byte to the end of the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the handshake to the first complete words of HTTP/2. Later silence is found by its pings.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a client says first in HTTP/2 (RFC 9113 §3.4).
+const PREFACE_BYTES: usize = 24;
+/// Finds connections whose other side vanished without a word.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+/// Connections with a finished handshake waiting to be served.
+const BACKLOG: usize = 64;
+/// After an accept failed for want of files or memory.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Who is on the other side of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// Its address.
+    pub(crate) address: SocketAddr,
+    /// Who its certificate says it is; `None` without a certificate.
+    pub(crate) peer: Option<Arc<Peer>>,
+    /// Whether that certificate has ended: good for renewal only.
+    pub(crate) expired: bool,
+}
+
+/// One accepted connection.
+pub(crate) struct Connection {
+    stream: TlsStream<TcpStream>,
+    caller: Caller,
+    /// Runs until the client has said its first words.
+    silence: Option<Pin<Box<Sleep>>>,
+    heard: usize,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        self.caller.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(silence) = &mut self.silence
+            && silence.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.heard = self.heard.saturating_add(buffer.filled().len() - before);
+        if self.heard >= PREFACE_BYTES {
+            self.silence = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// Accepts until `stop`; connections that passed TLS come out of the stream. `cluster` is the only
+/// cluster whose certificates count.
+pub(crate) fn accept(
+    listener: TcpListener,
+    tls: TlsSettings,
+    cluster: String,
+    stop: CancellationToken,
+) -> ReceiverStream<io::Result<Connection>> {
+    let (sender, receiver) = mpsc::channel(BACKLOG);
+    let accepting = async move {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let cluster: Arc<str> = cluster.into();
+        loop {
+            // Without a place nobody is accepted: the rest waits in the system's backlog.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let (tcp, address) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            };
+            let acceptor = TlsAcceptor::from(tls.load_full());
+            let (sender, cluster) = (sender.clone(), Arc::clone(&cluster));
+            tokio::spawn(async move {
+                match handshake(tcp, address, acceptor, &cluster, place).await {
+                    // The server is gone when nobody receives.
+                    Ok(connection) => drop(sender.send(Ok(connection)).await),
+                    Err(error) => {
+                        tracing::debug!(%address, %error, "a connection was refused");
+                    }
+                }
+            });
+        }
+    };
+    tokio::spawn(stop.run_until_cancelled_owned(accepting));
+    ReceiverStream::new(receiver)
+}
+
+async fn handshake(
+    tcp: TcpStream,
+    address: SocketAddr,
+    acceptor: TlsAcceptor,
+    cluster: &str,
+    place: OwnedSemaphorePermit,
+) -> io::Result<Connection> {
+    tcp.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE);
+    SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
+    let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let caller = caller(address, certificate, cluster)?;
+    let silence = Some(Box::pin(sleep(PREFACE_TIMEOUT)));
+    Ok(Connection { stream, caller, silence, heard: 0, _place: place })
+}
+
+fn caller(
+    address: SocketAddr,
+    certificate: Option<&CertificateDer<'_>>,
+    cluster: &str,
+) -> io::Result<Caller> {
+    let Some(certificate) = certificate else {
+        return Ok(Caller { address, peer: None, expired: false });
+    };
+    let peer = transport::peer_of(certificate).map_err(io::Error::other)?;
+    if peer.cluster != cluster {
+        return Err(io::Error::other("its certificate belongs to another cluster"));
+    }
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(io::Error::other)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let end = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+    Ok(Caller { address, peer: Some(Arc::new(peer)), expired: now.as_secs() > end })
+}

@@ -1,0 +1,360 @@
+//! From a command line to a running scheduler, and back.
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use model::token::{Hex, Role};
+use scheduler_core::{Command, Rejection};
+use thiserror::Error;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::{
+    admin, api,
+    config::{self, Config},
+    data_dir::{DataDir, DataDirError, Identity},
+    dispatch::Dispatch,
+    leader, listener,
+    log::{LogError, LogSettings, RaftLog, ReplicatedLog, Standing},
+    metrics::Figures,
+    pki::{ADMIN_LIFE, Authority, Holder, OwnIdentity, PkiError, TlsSettings},
+    probes,
+};
+
+/// The number of the scheduler that founds a cluster.
+const FOUNDER: u64 = 1;
+/// The name in the certificate of the first admin.
+const FIRST_ADMIN: &str = "admin";
+/// How long a lone scheduler may take to lead itself: a slow disk, a long log.
+const LEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long open calls may take to end when the scheduler stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the age of the own certificate is looked at.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(12 * 3600);
+/// HTTP/2 pings: find a silent other side within 10 s.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+/// Calls at one time on one connection.
+const CALLS_PER_CONNECTION: u32 = 256;
+/// Headers of one call.
+const HEADER_BYTES_MAX: u32 = 16 << 10;
+
+/// Why a scheduler does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The command line asks for something impossible.
+    #[error("{0}")]
+    Config(String),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// Keys and certificates cannot be used.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The log cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The context file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Context {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The directory belongs to another cluster than its log.
+    #[error(
+        "the log is of cluster {found}, the directory of cluster {expected}: files were mixed up"
+    )]
+    OtherCluster {
+        /// The log's.
+        found: String,
+        /// The directory's.
+        expected: String,
+    },
+    /// The founding was refused.
+    #[error("the cluster cannot be founded: {0}")]
+    Refused(#[source] Rejection),
+}
+
+/// A running scheduler.
+pub struct Handle {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where others reach it.
+    pub advertised: String,
+    /// Where `/healthz` and `/metrics` answer.
+    pub metrics_address: SocketAddr,
+    /// The cluster's id.
+    pub cluster: String,
+    /// The cluster's name.
+    pub name: String,
+    log: Arc<RaftLog>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    // Last: the directory is given free when everything that uses it is gone.
+    directory: DataDir,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// Where the context file of the first admin lies.
+    pub fn admin_file(&self) -> PathBuf {
+        self.directory.admin()
+    }
+
+    /// Returns why, when this scheduler can no longer do its work: its log is broken.
+    pub async fn failed(&self) -> String {
+        let mut standing = self.log.standing();
+        match standing.wait_for(|standing| standing.failed.is_some()).await {
+            Ok(standing) => standing.failed.clone().unwrap_or_default(),
+            Err(_) => "the log has ended".to_owned(),
+        }
+    }
+
+    /// Ends open calls, closes the log and gives the data directory free.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        let ended =
+            timeout(STOP_TIMEOUT, async { while self.tasks.join_next().await.is_some() {} });
+        if ended.await.is_err() {
+            tracing::warn!("some calls did not end in time");
+            self.tasks.shutdown().await;
+        }
+        self.log.stop().await;
+    }
+
+    /// Makes a snapshot of the cluster now, whatever the number of changes.
+    pub async fn snapshot(&self) -> Result<(), LogError> {
+        self.log.snapshot().await
+    }
+
+    /// What this scheduler's log is at the moment.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.log.standing()
+    }
+}
+
+/// Starts a scheduler: founds a cluster on an empty data directory, goes on where it was on another.
+/// Returns when it leads and answers.
+pub async fn start(config: Config) -> Result<Handle, StartError> {
+    check(&config)?;
+    let directory = DataDir::open(&config.data_dir)?;
+    let identity = identity(&directory, &config)?;
+    let authority = Authority::open(&directory.pki(), &identity.cluster)?;
+    let (listener, address) = listen(config.listen).await?;
+    let (metrics_listener, metrics_address) = listen(config.metrics_listen).await?;
+    let advertised = config::advertised(address, config.advertise.as_deref());
+    let own = OwnIdentity::scheduler(&directory.pki(), FOUNDER, config::host(&advertised));
+    let tls: TlsSettings = Arc::new(ArcSwap::from_pointee(own.tls(&authority)?));
+    let figures = Arc::new(Figures::default());
+    let log = open_log(&config, &directory, &identity, &figures).await?;
+    let identity = found(&log, &directory, identity, &advertised).await?;
+    write_admin(&directory, &authority, &identity, &advertised)?;
+
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let replicated: Arc<dyn ReplicatedLog> = Arc::clone(&log) as _;
+    let dispatch = Arc::new(Dispatch::new(Arc::clone(&replicated), stop.clone()));
+    let office = Arc::new(api::Office {
+        log: replicated,
+        dispatch: Arc::clone(&dispatch),
+        authority,
+        cluster: identity.cluster.clone(),
+        name: identity.name.clone(),
+        streams: Arc::new(Semaphore::new(api::STREAMS_MAX)),
+    });
+    let connections =
+        listener::accept(listener, Arc::clone(&tls), identity.cluster.clone(), stop.clone());
+    tasks.spawn(serve(Arc::clone(&office), Arc::clone(&figures), connections, stop.clone()));
+    tasks.spawn(renew(office, own, tls, stop.clone()));
+    let probes =
+        probes::serve(metrics_listener, Arc::clone(&dispatch), Arc::clone(&figures), stop.clone());
+    tasks.spawn(probes);
+    tasks.spawn(leader::run(dispatch, figures));
+    let Identity { cluster, name, .. } = identity;
+    Ok(Handle { address, advertised, metrics_address, cluster, name, log, stop, tasks, directory })
+}
+
+fn check(config: &Config) -> Result<(), StartError> {
+    let name = &config.cluster_name;
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let label = (1..=model::name::LABEL_MAX).contains(&name.len()) && name.bytes().all(plain);
+    if !label {
+        let text = format!("--cluster-name {name:?}: use 1 to 63 of a-z, 0-9 and `-`");
+        return Err(StartError::Config(text));
+    }
+    if let Some(advertise) = &config.advertise {
+        let port = advertise.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if config::host(advertise).is_empty() || port.is_none_or(|port| port == 0) {
+            let text = format!("--advertise {advertise:?}: HOST:PORT is needed, like mini-1:7400");
+            return Err(StartError::Config(text));
+        }
+    }
+    Ok(())
+}
+
+/// Who this directory belongs to; a new one begins to found a cluster.
+fn identity(directory: &DataDir, config: &Config) -> Result<Identity, StartError> {
+    if let Some(identity) = directory.identity()? {
+        return Ok(identity);
+    }
+    if config.join.is_some() {
+        return Err(StartError::Config(
+            "--join: joining a cluster as a further voter is not supported by this version; start \
+             without --join to found a cluster of one scheduler"
+                .to_owned(),
+        ));
+    }
+    let cluster = Hex(&rand::random::<[u8; 16]>()).to_string();
+    let name = config.cluster_name.clone();
+    let identity = Identity { cluster, name, scheduler: FOUNDER, member: false };
+    directory.set_identity(&identity)?;
+    Ok(identity)
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |cause| StartError::Listen { address, cause };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+async fn open_log(
+    config: &Config,
+    directory: &DataDir,
+    identity: &Identity,
+    figures: &Arc<Figures>,
+) -> Result<Arc<RaftLog>, StartError> {
+    let settings = LogSettings {
+        directory: directory.log(),
+        id: identity.scheduler,
+        election: config.election.election(),
+        snapshot_every: config.snapshot_every,
+    };
+    let figures = Arc::clone(figures);
+    let log = RaftLog::open(&settings, move |took, jobs| figures.committed(took, jobs)).await?;
+    if let Err(refused) = directory.check_log(identity, log.was_empty()) {
+        log.stop().await;
+        return Err(refused.into());
+    }
+    Ok(Arc::new(log))
+}
+
+/// Makes sure that the log leads and knows its cluster. Interrupted, it goes on at the next start.
+async fn found(
+    log: &RaftLog,
+    directory: &DataDir,
+    identity: Identity,
+    advertised: &str,
+) -> Result<Identity, StartError> {
+    if !identity.member {
+        log.found(advertised).await?;
+    }
+    let mut standing = log.standing();
+    let led = timeout(
+        LEAD_TIMEOUT,
+        standing.wait_for(|standing| standing.leads() || standing.failed.is_some()),
+    )
+    .await;
+    match led {
+        Ok(Ok(standing)) => {
+            if let Some(failed) = &standing.failed {
+                return Err(LogError::Stopped(failed.clone()).into());
+            }
+        }
+        Ok(Err(_)) | Err(_) => return Err(LogError::NoLeader.into()),
+    }
+    log.barrier().await?;
+    let found = log.cluster().id().to_owned();
+    if found.is_empty() {
+        let (id, name) = (identity.cluster.clone(), identity.name.clone());
+        let applied = log.propose(None, Command::Found { id, name }).await?;
+        if let Err(rejection) = applied.result {
+            return Err(StartError::Refused(rejection));
+        }
+    } else if found != identity.cluster {
+        return Err(StartError::OtherCluster { found, expected: identity.cluster });
+    }
+    if identity.member {
+        return Ok(identity);
+    }
+    let identity = Identity { member: true, ..identity };
+    directory.set_identity(&identity)?;
+    Ok(identity)
+}
+
+fn write_admin(
+    directory: &DataDir,
+    authority: &Authority,
+    identity: &Identity,
+    advertised: &str,
+) -> Result<(), StartError> {
+    let holder = Holder { role: Role::Admin, id: FIRST_ADMIN.to_owned() };
+    let admin = OwnIdentity::new(&directory.pki(), "admin", holder, Vec::new());
+    let (admin, _) = admin.current(authority, ADMIN_LIFE)?;
+    let path = directory.admin();
+    let endpoints = [advertised.to_owned()];
+    admin::write_context(&path, &identity.name, &endpoints, authority.pem(), &admin)
+        .map_err(|cause| StartError::Context { path, cause })
+}
+
+async fn serve(
+    office: Arc<api::Office>,
+    figures: Arc<Figures>,
+    connections: tokio_stream::wrappers::ReceiverStream<io::Result<listener::Connection>>,
+    stop: CancellationToken,
+) {
+    let served = Server::builder()
+        .http2_keepalive_interval(Some(PING_INTERVAL))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+        .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
+        .max_concurrent_streams(Some(CALLS_PER_CONNECTION))
+        .layer(api::CountLayer(figures))
+        .add_routes(api::routes(&office))
+        .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the server ended");
+    }
+}
+
+/// Makes a new certificate when half of the life of the own one is over; new connections get it.
+async fn renew(
+    office: Arc<api::Office>,
+    own: OwnIdentity,
+    tls: TlsSettings,
+    stop: CancellationToken,
+) {
+    let renewing = async {
+        loop {
+            sleep(CERTIFICATE_CHECK).await;
+            match own.tls(&office.authority) {
+                Ok(settings) => tls.store(Arc::new(settings)),
+                Err(error) => tracing::error!(%error, "the own certificate cannot be renewed"),
+            }
+        }
+    };
+    stop.run_until_cancelled(renewing).await;
+}

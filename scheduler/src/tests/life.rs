@@ -1,0 +1,205 @@
+//! A cluster from its first start on: apply, run, stop, start again.
+
+use model::TaskState;
+use proto::v1::{
+    EventsRequest, ListNodesRequest, LogsRequest, PlacementRequest, RelayFrame, RemoveStackRequest,
+    ScaleRequest, SetSchedulableRequest, StackHistoryRequest, StatusRequest, WatchRequest,
+    open_relay, relay_frame::Frame,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{
+    agent::Agent,
+    world::{World, request_id, stack},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stack_is_applied_placed_run_and_shown() {
+    let mut world = World::new().await;
+    let mut agent = Agent::join(&mut world, "mini-1").await;
+    let mut session = agent.session().await;
+    let applied = world.apply(&stack("shop", &[("web", 2), ("db", 1)])).await.unwrap();
+    assert!(applied.changed);
+    assert_eq!(applied.plan.unwrap().placements.len(), 3);
+    let running = session.run(3).await;
+    session.beat(&[(running[0], 12_345)]).await;
+    // A report behind the heartbeat: when it is acknowledged, the heartbeat was read.
+    session.report(running[0], TaskState::Running).await;
+    session.acknowledged().await;
+    let tasks = world.tasks().await;
+    assert_eq!(tasks.len(), 3);
+    assert!(tasks.iter().all(|task| task.state == "running" && task.ready), "{tasks:?}");
+    assert!(tasks.iter().all(|task| task.node.as_deref() == Some("mini-1")), "{tasks:?}");
+    assert_eq!(tasks.iter().filter(|task| task.memory_used == Some(12_345)).count(), 1);
+
+    let nodes = world.admin.list_nodes(ListNodesRequest {}).await.unwrap().into_inner().nodes;
+    assert_eq!((nodes[0].name.as_str(), nodes[0].state.as_str()), ("mini-1", "ready"));
+    assert_eq!(nodes[0].labels["role"], "test");
+    let placement = world.admin.placement(PlacementRequest {}).await.unwrap().into_inner();
+    assert_eq!(placement.nodes[0].tasks.len(), 3);
+    let status = world.admin.status(StatusRequest {}).await.unwrap().into_inner();
+    assert!(status.healthy, "{status:?}");
+    assert_eq!(status.schedulers.len(), 1);
+    let again = world.apply(&stack("shop", &[("web", 2), ("db", 1)])).await.unwrap();
+    assert!(!again.changed);
+    world.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_keeps_every_answer_and_the_agent_goes_on() {
+    let mut world = World::new().await;
+    let mut agent = Agent::join(&mut world, "mini-1").await;
+    let mut session = agent.session().await;
+    world.apply(&stack("shop", &[("web", 2)])).await.unwrap();
+    let running = session.run(2).await;
+    let before = world.tasks().await;
+    let cluster = world.handle.cluster.clone();
+    drop(session);
+    let mut world = world.restart().await;
+    assert_eq!(world.handle.cluster, cluster);
+    assert_eq!(world.tasks().await.len(), before.len());
+    agent.redial(&world);
+    let mut session = agent.session().await;
+    let mut tasks: Vec<_> = session.assignments().await.tasks.iter().map(|t| t.task).collect();
+    tasks.sort_unstable();
+    assert_eq!(tasks, running);
+    assert_eq!(world.tasks().await, before);
+    world.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_request_is_done_once() {
+    let mut world = World::new().await;
+    let spec = stack("shop", &[("web", 1)]);
+    let id = request_id();
+    let request = |replicas| ScaleRequest {
+        request_id: id.clone(),
+        stack: "shop".to_owned(),
+        service: "web".to_owned(),
+        replicas,
+    };
+    world.apply(&spec).await.unwrap();
+    let first = world.admin.scale(request(2)).await.unwrap().into_inner();
+    let history = StackHistoryRequest { stack: "shop".to_owned() };
+    let revisions =
+        world.admin.stack_history(history.clone()).await.unwrap().into_inner().revisions;
+    assert_eq!(world.admin.scale(request(2)).await.unwrap().into_inner(), first);
+    let mut world = world.restart().await;
+    assert_eq!(world.admin.scale(request(2)).await.unwrap().into_inner(), first);
+    let after = world.admin.stack_history(history).await.unwrap().into_inner().revisions;
+    assert_eq!(after, revisions);
+    let missing = ScaleRequest { request_id: vec![1, 2, 3], ..request(3) };
+    let refused = world.admin.scale(missing).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    world.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_shows_the_stack_until_it_has_settled() {
+    let mut world = World::new().await;
+    let mut agent = Agent::join(&mut world, "mini-1").await;
+    let mut session = agent.session().await;
+    world.apply(&stack("shop", &[("web", 1)])).await.unwrap();
+    let request = WatchRequest { stack: Some("shop".to_owned()) };
+    let mut watch = world.admin.watch(request).await.unwrap().into_inner();
+    session.run(1).await;
+    loop {
+        let news = watch.message().await.unwrap().unwrap();
+        if news.rollout.is_some_and(|rollout| rollout.settled) {
+            assert_eq!(news.tasks[0].state, "running");
+            break;
+        }
+    }
+    let request = EventsRequest { follow: false, stack: None, after: 0 };
+    let mut events = world.admin.events(request).await.unwrap().into_inner();
+    let mut kinds = Vec::new();
+    while let Some(event) = events.message().await.unwrap() {
+        kinds.push(event.kind);
+    }
+    assert!(!kinds.is_empty());
+    world.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_stack_stops_and_is_forgotten() {
+    let mut world = World::new().await;
+    let mut agent = Agent::join(&mut world, "mini-1").await;
+    let mut session = agent.session().await;
+    world.apply(&stack("shop", &[("web", 2)])).await.unwrap();
+    session.run(2).await;
+    let request =
+        RemoveStackRequest { request_id: request_id(), stack: "shop".to_owned(), volumes: false };
+    world.admin.remove_stack(request).await.unwrap();
+    session.obey(|set| set.tasks.is_empty()).await;
+    let request = WatchRequest { stack: Some("shop".to_owned()) };
+    let mut watch = world.admin.watch(request).await.unwrap().into_inner();
+    while watch.message().await.unwrap().unwrap().rollout.is_some_and(|rollout| rollout.exists) {}
+    world.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_session_of_a_node_replaces_the_older() {
+    let mut world = World::new().await;
+    let mut agent = Agent::join(&mut world, "mini-1").await;
+    let mut first = agent.session().await;
+    first.assignments().await;
+    let mut second = agent.session().await;
+    second.assignments().await;
+    let ended = first.next().await.unwrap_err();
+    assert_eq!(ended.code(), tonic::Code::Aborted, "{ended}");
+    world.apply(&stack("shop", &[("web", 1)])).await.unwrap();
+    second.run(1).await;
+    world.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cordoned_node_gets_nothing_and_says_why() {
+    let mut world = World::new().await;
+    let mut agent = Agent::join(&mut world, "mini-1").await;
+    let mut session = agent.session().await;
+    session.assignments().await;
+    let cordon = |schedulable| SetSchedulableRequest {
+        request_id: request_id(),
+        node: "mini-1".to_owned(),
+        schedulable,
+    };
+    world.admin.set_schedulable(cordon(false)).await.unwrap();
+    let applied = world.apply(&stack("shop", &[("web", 1)])).await.unwrap();
+    let plan = applied.plan.unwrap();
+    assert_eq!(plan.unplaced, 1);
+    assert!(!plan.placements[0].verdicts[0].fits, "{plan:?}");
+    world.admin.set_schedulable(cordon(true)).await.unwrap();
+    session.run(1).await;
+    world.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_lines_come_through_the_agent_with_where_they_come_from() {
+    let mut world = World::new().await;
+    let mut agent = Agent::join(&mut world, "mini-1").await;
+    let mut session = agent.session().await;
+    world.apply(&stack("shop", &[("web", 1)])).await.unwrap();
+    session.run(1).await;
+    let request = LogsRequest { stack: "shop".to_owned(), ..LogsRequest::default() };
+    let mut logs = world.admin.logs(request).await.unwrap().into_inner();
+    let asked = session.relay().await;
+    assert!(matches!(asked.what, Some(open_relay::What::Logs(_))));
+    let (to_scheduler, frames) = mpsc::channel(8);
+    let line = |text: &str| {
+        let text = text.as_bytes().to_vec();
+        Some(Frame::Log(proto::v1::LogLine { at: 1, stderr: false, text: text.into() }))
+    };
+    for (relay, frame) in [(asked.relay, line("one")), (0, line("two"))] {
+        to_scheduler.send(RelayFrame { relay, frame }).await.unwrap();
+    }
+    drop(to_scheduler);
+    let _from_scheduler = agent.client.relay(ReceiverStream::new(frames)).await.unwrap();
+    for expected in ["one", "two"] {
+        let entry = logs.message().await.unwrap().unwrap();
+        assert_eq!((entry.service.as_str(), entry.node.as_str()), ("web", "mini-1"));
+        assert_eq!(&entry.line.unwrap().text[..], expected.as_bytes());
+    }
+    assert_eq!(logs.message().await.unwrap(), None);
+    world.handle.stop().await;
+}

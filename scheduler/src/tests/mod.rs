@@ -1,0 +1,7 @@
+//! The scheduler as others meet it: over TLS, with certificates, through its API.
+
+mod agent;
+mod doors;
+mod life;
+mod tokens;
+mod world;

@@ -1,0 +1,111 @@
+//! A scheduler in this process, and the people who talk to it.
+
+use std::{path::Path, time::Duration};
+
+use model::{
+    ServiceSpec, StackName, StackSpec,
+    token::{JoinToken, Role},
+};
+use proto::{
+    transport::{self, Identity},
+    v1::{
+        self, ApplyReply, ApplyRequest, CreateTokenRequest, ListTasksRequest, TaskRow,
+        control_client::ControlClient,
+    },
+};
+use tempfile::TempDir;
+use tonic::{Status, transport::Channel};
+
+use crate::{Config, ElectionProfile, Handle, LogFormat, StartError, start};
+
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
+/// Conditions are waited for this long; nothing here should take more than a second.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) fn config(directory: &Path) -> Config {
+    Config {
+        data_dir: directory.to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        advertise: None,
+        cluster_name: "home".to_owned(),
+        join: None,
+        token_file: None,
+        metrics_listen: "127.0.0.1:0".parse().unwrap(),
+        election: ElectionProfile::Lan,
+        snapshot_every: 2000,
+        log_format: LogFormat::Text,
+        log_level: "info".to_owned(),
+    }
+}
+
+pub(super) struct World {
+    pub(super) directory: TempDir,
+    pub(super) handle: Handle,
+    pub(super) admin: ControlClient<Channel>,
+}
+
+pub(super) fn request_id() -> Vec<u8> {
+    rand::random::<[u8; 16]>().to_vec()
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        Self::on(tempfile::tempdir().unwrap()).await.unwrap()
+    }
+
+    pub(super) async fn on(directory: TempDir) -> Result<Self, StartError> {
+        let handle = start(config(directory.path())).await?;
+        let identity = admin_identity(directory.path());
+        let admin = ControlClient::new(channel(&handle, &identity));
+        Ok(Self { directory, handle, admin })
+    }
+
+    /// Stops the scheduler and starts it again on the same directory.
+    pub(super) async fn restart(self) -> Self {
+        self.handle.stop().await;
+        Self::on(self.directory).await.unwrap()
+    }
+
+    pub(super) async fn token_text(&mut self, role: Role) -> String {
+        let role = v1::Role::from(role).into();
+        let request = CreateTokenRequest { request_id: request_id(), role, ttl_ms: 60_000 };
+        self.admin.create_token(request).await.unwrap().into_inner().token
+    }
+
+    pub(super) async fn token(&mut self) -> JoinToken {
+        self.token_text(Role::Node).await.parse().unwrap()
+    }
+
+    pub(super) async fn apply(&mut self, spec: &StackSpec) -> Result<ApplyReply, Status> {
+        let request =
+            ApplyRequest { request_id: request_id(), spec: Some(spec.into()), basis: None };
+        self.admin.apply(request).await.map(tonic::Response::into_inner)
+    }
+
+    pub(super) async fn tasks(&mut self) -> Vec<TaskRow> {
+        let request = ListTasksRequest { stack: None };
+        self.admin.list_tasks(request).await.unwrap().into_inner().tasks
+    }
+}
+
+pub(super) fn admin_identity(directory: &Path) -> Identity {
+    let read = |file: &str| std::fs::read_to_string(directory.join("pki").join(file)).unwrap();
+    Identity { authorities: read("ca.crt"), certificate: read("admin.crt"), key: read("admin.key") }
+}
+
+pub(super) fn channel(handle: &Handle, identity: &Identity) -> Channel {
+    transport::channel(&[handle.advertised.clone()], identity, CONNECT).unwrap()
+}
+
+pub(super) fn stack(name: &str, services: &[(&str, u32)]) -> StackSpec {
+    let service = |(name, replicas): &(&str, u32)| {
+        let spec = ServiceSpec { replicas: *replicas, ..ServiceSpec::new("busybox:1") };
+        (name.parse().unwrap(), spec)
+    };
+    StackSpec {
+        name: StackName::new(name).unwrap(),
+        services: services.iter().map(service).collect(),
+        volumes: std::collections::BTreeMap::new(),
+        networks: std::collections::BTreeMap::new(),
+    }
+}
