@@ -7,6 +7,10 @@ use crate::source::{Span, Texts};
 /// The most messages of one load that are shown; the rest is counted.
 pub const MAX_SHOWN: usize = 50;
 
+/// Past so many errors a file is wrong as a whole; looking for the nearest name of each would take
+/// long.
+const MAX_KEPT: usize = 1_000;
+
 /// How much a message matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -201,6 +205,8 @@ impl Finding {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     findings: Vec<Finding>,
+    /// How many of them are errors.
+    errors: usize,
 }
 
 impl Report {
@@ -229,6 +235,7 @@ impl Report {
     }
 
     fn add(&mut self, severity: Severity, at: Option<Span>, message: String) -> &mut Finding {
+        self.errors += usize::from(severity == Severity::Error);
         let finding = Finding {
             severity,
             message,
@@ -246,6 +253,7 @@ impl Report {
     /// Takes over the findings of another.
     pub(crate) fn append(&mut self, mut other: Self) {
         self.findings.append(&mut other.findings);
+        self.errors += other.errors;
     }
 
     /// How many findings there are so far.
@@ -253,8 +261,13 @@ impl Report {
         self.findings.len()
     }
 
+    /// Whether there are so many errors that more are not worth looking for.
+    pub(crate) fn is_full(&self) -> bool {
+        self.errors >= MAX_KEPT
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+        self.errors > 0
     }
 
     /// The errors, if there are any, else the warnings and notes.
@@ -283,5 +296,85 @@ impl Finding {
             related: self.related.map(|(at, label)| (texts.locate(at), label)),
             hint: self.hint,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Span;
+
+    /// What is shown for bytes `from..to` of `text`.
+    fn show(text: &str, from: usize, to: usize) -> String {
+        let (mut texts, mut report) = (Texts::default(), Report::default());
+        let file = texts.add("f.yaml", text.to_owned()).unwrap();
+        report.error(Span::new(file, from, to), "wrong").label("here").hint("mend it");
+        report.finish(&texts).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_caret_stands_under_its_place() {
+        assert_eq!(
+            show("a: 1\nkey: value\n", 10, 15),
+            "error: wrong\n --> f.yaml:2:6\n  |\n2 | key: value\n  |      ^^^^^ here\nhint: mend it"
+        );
+    }
+
+    #[test]
+    fn columns_are_characters_and_a_tab_is_one() {
+        assert_eq!(
+            show("\täö: x\n", 7, 8),
+            "error: wrong\n --> f.yaml:1:6\n  |\n1 | →äö: x\n  |      ^ here\nhint: mend it"
+        );
+    }
+
+    #[test]
+    fn a_place_outside_the_text_is_still_shown() {
+        let end = "error: wrong\n --> f.yaml:2:1\n  |\n2 | \n  | ^ here\nhint: mend it";
+        assert_eq!(show("a: 1\n", 5, 5), end);
+        assert_eq!(show("a: 1\n", 999, 1000), end);
+        // A place that begins inside a character is that of the character.
+        assert!(show("ä\n", 1, 2).contains("f.yaml:1:1"));
+    }
+
+    #[test]
+    fn a_place_over_several_lines_ends_with_its_first() {
+        assert!(show("a: |\n  b\n  c\n", 3, 12).contains("|    ^ here"));
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_place_is_shown() {
+        let text = format!("{}WRONG{}", "x".repeat(5000), "y".repeat(5000));
+        let shown = show(&text, 5000, 5005);
+        assert!(shown.contains("f.yaml:1:5001") && shown.len() < 500, "{shown}");
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[3].find("WRONG"), lines[4].find("^^^^^"));
+    }
+
+    #[test]
+    fn nothing_of_the_file_reaches_the_terminal_as_control() {
+        let mut report = Report::default();
+        report.error(None, "a\u{1b}[31mb\u{202e}c\u{7}").hint("\u{9b}x\ny");
+        let shown = report.finish(&Texts::default()).unwrap_err().to_string();
+        assert_eq!(shown, "error: a\\u{1b}[31mb\\u{202e}c\\u{7}\nhint: \\u{9b}x\\ny");
+        assert!(show("a: \u{1b}[31m\n", 3, 8).contains("a: \u{fffd}[31m"));
+    }
+
+    #[test]
+    fn errors_come_in_the_order_of_the_file_and_each_once() {
+        let (mut texts, mut report) = (Texts::default(), Report::default());
+        let file = texts.add("f", "abc".to_owned()).unwrap();
+        for at in [2, 0, 1, 0] {
+            report.error(Span::new(file, at, at + 1), format!("at {at}"));
+        }
+        report.note(None, "only with a stack that can be used");
+        let messages: Vec<String> = report
+            .finish(&texts)
+            .unwrap_err()
+            .shown
+            .into_iter()
+            .map(|error| error.message)
+            .collect();
+        assert_eq!(messages, ["at 0", "at 1", "at 2"]);
     }
 }

@@ -1,5 +1,7 @@
 //! `.env` and `env_file`: `NAME=value` lines as Compose reads them.
 
+use std::collections::BTreeMap;
+
 use crate::{
     diagnostic::Report,
     interpolate::substitute,
@@ -18,14 +20,11 @@ pub(crate) fn parse(
 ) -> Vec<Line> {
     let mut reader = Reader { file, text: texts.text(file), at: 0 };
     let mut lines: Vec<Line> = Vec::new();
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
     while let Some(item) = reader.next_line() {
         let parsed = item.and_then(|Raw { name, value, at }| {
             let Some(value) = value else { return Ok((name, None)) };
-            let inner = |wanted: &str| {
-                outer(wanted).or_else(|| {
-                    lines.iter().rev().find(|(name, _)| name == wanted).and_then(|(_, v)| v.clone())
-                })
-            };
+            let inner = |wanted: &str| outer(wanted).or_else(|| known.get(wanted).cloned());
             let value = match value {
                 Quoted::Literal(text) => text,
                 Quoted::Template(text) => substitute(&text, &inner, &mut Vec::new())
@@ -34,7 +33,12 @@ pub(crate) fn parse(
             Ok((name, Some(value)))
         });
         match parsed {
-            Ok(line) => lines.push(line),
+            Ok((name, value)) => {
+                if let Some(value) = &value {
+                    known.insert(name.clone(), value.clone());
+                }
+                lines.push((name, value));
+            }
             Err((at, what, hint)) => {
                 report.error(at, what).hint(hint);
             }

@@ -1,5 +1,7 @@
 //! Several files of one stack: what a later one does to an earlier one.
 
+use std::collections::BTreeMap;
+
 use crate::tree::{Map, Node, Tag, Value};
 
 /// Puts `over` over `base`. Both are in canonical form, so keys of lists are explicit.
@@ -27,9 +29,11 @@ fn strip_below(node: &mut Node) {
 }
 
 fn merge_maps(base: &mut Map, over: Map, path: &mut Vec<String>) {
+    let index: BTreeMap<String, usize> =
+        base.entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect();
     for entry in over.entries {
         path.push(entry.key.clone());
-        match base.entries.iter_mut().find(|known| known.key == entry.key) {
+        match index.get(&entry.key).and_then(|at| base.entries.get_mut(*at)) {
             None => base.entries.push(entry),
             Some(known) => {
                 let empty = Node::new(Value::Null, known.value.at);
@@ -98,17 +102,23 @@ fn other_driver(base: &Map, over: &Map) -> bool {
 
 fn merge_lists(mut base: Vec<Node>, over: Vec<Node>, rule: Rule) -> Vec<Node> {
     let keys = if let Rule::By(keys) = rule { keys } else { &[] };
-    let same = |a: &Node, b: &Node| match (a.as_map(), b.as_map()) {
-        (Some(a), Some(b)) if !keys.is_empty() => {
-            let scalar = |map: &Map, key| map.get(key).and_then(|node| node.value.scalar_text());
-            keys.iter().all(|key| scalar(a, key) == scalar(b, key))
+    let identity = |node: &Node| match node.as_map() {
+        Some(map) if !keys.is_empty() => {
+            let parts =
+                keys.iter().map(|key| map.get(key).and_then(|node| node.value.scalar_text()));
+            format!("{:?}", parts.collect::<Vec<_>>())
         }
-        _ => a == b,
+        _ => node.identity(),
     };
+    let mut index: BTreeMap<String, usize> =
+        base.iter().enumerate().map(|(at, item)| (identity(item), at)).collect();
     for item in over {
-        match base.iter().position(|known| same(known, &item)) {
-            Some(index) => base[index] = item,
-            None => base.push(item),
+        let key = identity(&item);
+        if let Some(at) = index.get(&key) {
+            base[*at] = item;
+        } else {
+            index.insert(key, base.len());
+            base.push(item);
         }
     }
     base

@@ -5,7 +5,7 @@ mod environment;
 mod name;
 mod paths;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use name::ProjectName;
 
@@ -46,7 +46,7 @@ pub(crate) fn read(
     let (mut tree, mut held, deferred) = one_tree(documents, &variables, texts, report);
     merge::strip_reset(&mut tree);
     let inactive = leave_out_inactive(&mut tree, &profiles(request, &variables));
-    held.retain(|held| !inactive.iter().any(|name| held.is_below_service(name)));
+    held.retain(|held| !held.is_below_one_of(&inactive));
     environment::resolve(&mut tree, &variables, request.sources, texts, report);
     paths::resolve(&mut tree, request.project_directory, &variables, &mut held);
     fill_in(&mut tree, &name.text);
@@ -129,9 +129,9 @@ fn profiles(request: &Request<'_>, variables: &Variables<'_>) -> Vec<String> {
 }
 
 /// Removes the services of profiles that are not active, and answers which they were.
-fn leave_out_inactive(tree: &mut Map, active: &[String]) -> Vec<String> {
+fn leave_out_inactive(tree: &mut Map, active: &[String]) -> BTreeSet<String> {
     let Some(Value::Map(services)) = tree.get_mut("services").map(|node| &mut node.value) else {
-        return Vec::new();
+        return BTreeSet::new();
     };
     let is_active = |node: &Node| {
         let profiles = node.as_map().map(|service| service.list("profiles")).unwrap_or_default();
@@ -202,10 +202,9 @@ fn name_resource(key: &str, at: Span, node: &mut Node, project: &str) {
 }
 
 impl Held {
-    fn is_below_service(&self, name: &str) -> bool {
-        self.path
-            .strip_prefix("services.")
-            .and_then(|rest| rest.strip_prefix(name))
-            .is_some_and(|rest| rest.starts_with('.'))
+    /// Whether the key belongs to one of these services. A service's name may hold dots.
+    fn is_below_one_of(&self, services: &BTreeSet<String>) -> bool {
+        let Some(rest) = self.path.strip_prefix("services.") else { return false };
+        rest.match_indices('.').any(|(dot, _)| services.contains(&rest[..dot]))
     }
 }

@@ -76,6 +76,22 @@ impl Node {
         Self { value: Value::Broken, ..self }
     }
 
+    /// The value spelt out without places: equal for equal values only.
+    pub(crate) fn identity(&self) -> String {
+        match &self.value {
+            Value::List(items) => {
+                let items: Vec<String> = items.iter().map(Self::identity).collect();
+                format!("[{}]", items.join(","))
+            }
+            Value::Map(map) => {
+                let pair = |entry: &Entry| format!("{:?}:{}", entry.key, entry.value.identity());
+                let pairs: Vec<String> = map.entries.iter().map(pair).collect();
+                format!("{{{}}}", pairs.join(","))
+            }
+            scalar => format!("{scalar:?}"),
+        }
+    }
+
     pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),

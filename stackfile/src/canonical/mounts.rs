@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::{items, mapping, text};
 use crate::{
     grammar::{MOUNT, Place, Walk},
@@ -13,6 +15,7 @@ pub(crate) fn mounts(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Node
         Err(node) => return node,
     };
     let mut out: Vec<Node> = Vec::new();
+    let mut targets: BTreeMap<String, usize> = BTreeMap::new();
     for (index, item) in list.into_iter().enumerate() {
         let below = place.item(index);
         let mount = match &item.value {
@@ -32,12 +35,13 @@ pub(crate) fn mounts(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Node
             }
         };
         // The last mount of a target wins.
-        let target =
-            |node: &Node| node.as_map().and_then(|map| map.text("target")).map(str::to_owned);
-        let key = target(&mount);
-        match out.iter().position(|known| key.is_some() && target(known) == key) {
-            Some(known) => out[known] = mount,
-            None => out.push(mount),
+        let target = mount.as_map().and_then(|map| map.text("target")).map(str::to_owned);
+        let known = target.as_ref().and_then(|target| targets.get(target)).copied();
+        if let Some(known) = known {
+            out[known] = mount;
+        } else {
+            targets.extend(target.map(|target| (target, out.len())));
+            out.push(mount);
         }
     }
     Node { value: Value::List(out), ..shell }

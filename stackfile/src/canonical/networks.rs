@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use crate::{
     grammar::{Place, SERVICE_NETWORK, Walk},
     tree::{Entry, Map, Node, Value},
@@ -10,6 +12,7 @@ pub(crate) fn service_networks(node: Node, place: &Place<'_>, walk: &mut Walk<'_
     let mut out = Map::default();
     match value {
         Value::List(items) => {
+            let mut known = BTreeSet::new();
             for (index, item) in items.into_iter().enumerate() {
                 let Some(name) = item.as_text() else {
                     if item.value != Value::Broken {
@@ -17,7 +20,9 @@ pub(crate) fn service_networks(node: Node, place: &Place<'_>, walk: &mut Walk<'_
                     }
                     continue;
                 };
-                out.set(name, item.at, Node::new(Value::Null, item.at));
+                if known.insert(name.to_owned()) {
+                    out.push(name, item.at, Node::new(Value::Null, item.at));
+                }
             }
         }
         Value::Map(map) => {

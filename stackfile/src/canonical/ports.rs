@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{items, mapping, text};
 use crate::{
@@ -16,8 +16,10 @@ pub(crate) fn ports(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Node 
         Err(node) => return node,
     };
     let mut out: Vec<Node> = Vec::new();
+    let mut known = BTreeSet::new();
     for (index, item) in list.into_iter().enumerate() {
         let below = place.item(index);
+        let at = item.at;
         let more = match &item.value {
             Value::Text(short) => match parse(short) {
                 Ok(found) => found.into_iter().map(|port| port.canonical(&item)).collect(),
@@ -48,11 +50,11 @@ pub(crate) fn ports(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Node 
                 vec![item.broken()]
             }
         };
-        for port in more {
-            if !out.iter().any(|known| known.value == port.value && port.value != Value::Broken) {
-                out.push(port);
-            }
+        if !walk.spend_ports(more.len(), at) {
+            break;
         }
+        // The same port twice is one port.
+        out.extend(more.into_iter().filter(|port| known.insert(port.identity())));
     }
     Node { value: Value::List(out), ..shell }
 }
@@ -184,6 +186,7 @@ pub(crate) fn expose(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Node
     let mut out = Vec::new();
     for (index, item) in list.into_iter().enumerate() {
         let below = place.item(index);
+        let at = item.at;
         let Some(text) = item.value.scalar_text() else {
             if item.value != Value::Broken {
                 walk.expected(&item, &below, "a port such as `80`");
@@ -198,6 +201,8 @@ pub(crate) fn expose(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Node
         };
         if let Some(why) = fault {
             walk.wrong(&item, &below, format!("`{text}` is not a port: {why}"));
+        } else if !walk.spend_ports(port_range(port).map_or(1, |range| range.len()), at) {
+            break;
         }
         out.push(Node { value: Value::Text(text), ..item });
     }

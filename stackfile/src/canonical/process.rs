@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::{mapping, text};
 use crate::{
     diagnostic::Report,
@@ -151,6 +153,7 @@ pub(crate) fn depends_on(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> 
     let mut out = Map::default();
     match value {
         Value::List(items) => {
+            let mut known = BTreeSet::new();
             for (index, item) in items.into_iter().enumerate() {
                 let Some(name) = item.as_text() else {
                     if item.value != Value::Broken {
@@ -159,10 +162,11 @@ pub(crate) fn depends_on(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> 
                     }
                     continue;
                 };
-                let name = name.to_owned();
                 let fields =
                     [("condition", text("service_started")), ("required", Some(Value::Bool(true)))];
-                out.set(&name, item.at, mapping(item.at, fields));
+                if known.insert(name.to_owned()) {
+                    out.push(name, item.at, mapping(item.at, fields));
+                }
             }
         }
         Value::Map(map) => {

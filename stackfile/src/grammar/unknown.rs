@@ -48,6 +48,9 @@ pub(super) fn report(
     place: &Place<'_>,
     report: &mut Report,
 ) -> Option<&'static str> {
+    if report.is_full() {
+        return None;
+    }
     let name = &entry.key;
     let meant = meant(name, keys);
     let hint = match meant {

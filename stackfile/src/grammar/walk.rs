@@ -8,6 +8,10 @@ use crate::{
     values,
 };
 
+/// How many ports a file may name once ranges are written out. A port is a rule of the engine each,
+/// so thousands are slow long before this.
+const MAX_PORTS: usize = 10_000;
+
 /// The walk over one tree.
 pub(crate) struct Walk<'a> {
     pub(crate) texts: &'a Texts,
@@ -16,11 +20,24 @@ pub(crate) struct Walk<'a> {
     pub(crate) held: Vec<Held>,
     /// What is wrong for a cluster only.
     pub(crate) deferred: Report,
+    ports: usize,
 }
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(texts: &'a Texts, report: &'a mut Report) -> Self {
-        Self { texts, report, held: Vec::new(), deferred: Report::default() }
+        Self { texts, report, held: Vec::new(), deferred: Report::default(), ports: 0 }
+    }
+
+    /// Counts ports against their budget; false once it is spent, which is reported once.
+    pub(crate) fn spend_ports(&mut self, count: usize, at: Span) -> bool {
+        let before = self.ports;
+        self.ports = before.saturating_add(count);
+        if before <= MAX_PORTS && self.ports > MAX_PORTS {
+            self.report
+                .error(at, format!("the file names more than {MAX_PORTS} ports"))
+                .hint("name single ports, or shorter ranges");
+        }
+        self.ports <= MAX_PORTS
     }
 
     /// Checks the whole document against `shape`.

@@ -34,8 +34,8 @@ pub(super) fn check(stack: &StackSpec, places: &Places<'_>, report: &mut Report)
     }
 }
 
-/// The ports of one number that were met so far: who publishes them, and where.
-type Taken<'a> = Vec<(&'a Port, &'a ServiceName, Span)>;
+/// The ports of one number that were met so far, and who publishes them.
+type Taken<'a> = Vec<(&'a Port, &'a Context<'a>)>;
 
 /// Two services, or two lines of one, that publish the same port.
 fn ports(stack: &StackSpec, places: &Places<'_>, report: &mut Report) {
@@ -47,22 +47,20 @@ fn ports(stack: &StackSpec, places: &Places<'_>, report: &mut Report) {
         let Some(service) = stack.services.get(name) else { continue };
         for port in &service.ports {
             let Some(published) = port.published else { continue };
-            let at = port_place(place, port);
             let same = taken.entry((published, port.protocol.as_str())).or_default();
-            if let Some((_, other, first)) = same.iter().find(|(known, ..)| overlaps(known, port)) {
-                let by = if *other == name { "itself".to_owned() } else { format!("`{other}`") };
+            let clash = same.iter().find(|(known, _)| overlaps(known, port));
+            if let Some((known, other)) = clash.filter(|_| !report.is_full()) {
+                let itself = other.name == place.name;
+                let by = if itself { "itself".to_owned() } else { format!("`{}`", other.name) };
+                let what =
+                    format!("port {published} of the node is published by `{name}` and by {by}");
                 report
-                    .error(
-                        at,
-                        format!(
-                            "port {published} of the node is published by `{name}` and by {by}"
-                        ),
-                    )
+                    .error(port_place(place, port), what)
                     .path(place.path("ports"))
-                    .related(*first, "published here first")
+                    .related(port_place(other, known), "published here first")
                     .hint("give one of them another port on the left side of the colon");
             }
-            same.push((port, name, at));
+            same.push((port, place));
         }
     }
 }

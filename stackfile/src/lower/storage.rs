@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use model::{
     Bytes, VolumeName,
     spec::{Mount, MountSource},
@@ -20,9 +22,10 @@ pub(super) fn mounts(service: &Context<'_>, report: &mut Report) -> Vec<Mount> {
             mounts.extend(mount(service, map, node.at, report));
         }
     }
+    let mut targets: BTreeSet<String> = mounts.iter().map(|mount| mount.target.clone()).collect();
     for (text, at) in service.texts("tmpfs") {
         let Some(mount) = tmpfs(service, text, at, report) else { continue };
-        if mounts.iter().any(|known| known.target == mount.target) {
+        if !targets.insert(mount.target.clone()) {
             report
                 .error(at, format!("two things are mounted at {}", mount.target))
                 .path(service.path("tmpfs"));

@@ -14,14 +14,20 @@ use crate::{
 };
 
 /// Reports references to nothing, cycles and contradictions.
-pub(super) fn references(tree: &Map, inactive: &[String], report: &mut Report) {
+pub(super) fn references(tree: &Map, inactive: &BTreeSet<String>, report: &mut Report) {
     let empty = Map::default();
     let services = tree.map("services").unwrap_or(&empty);
-    names(tree, report);
+    check_names(tree, report);
+    let keys = |kind| tree.entries(kind).iter().map(|entry| entry.key.as_str()).collect();
+    let names = Names {
+        services: keys("services"),
+        volumes: keys("volumes"),
+        networks: keys("networks"),
+        inactive,
+    };
     for entry in &services.entries {
         let Some(service) = entry.value.as_map() else { continue };
-        let checked =
-            Checked { name: &entry.key, at: entry.key_at, service, tree, services, inactive };
+        let checked = Checked { name: &entry.key, at: entry.key_at, service, names: &names };
         checked.image(report);
         checked.volumes(report);
         checked.networks(report);
@@ -32,7 +38,7 @@ pub(super) fn references(tree: &Map, inactive: &[String], report: &mut Report) {
 }
 
 /// Names by Compose's rule, which is wider than a cluster's.
-fn names(tree: &Map, report: &mut Report) {
+fn check_names(tree: &Map, report: &mut Report) {
     let fits = |name: &str| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         !name.is_empty() && name.chars().all(allowed)
@@ -65,9 +71,15 @@ struct Checked<'a> {
     name: &'a str,
     at: Span,
     service: &'a Map,
-    tree: &'a Map,
-    services: &'a Map,
-    inactive: &'a [String],
+    names: &'a Names<'a>,
+}
+
+/// What is declared, for looking up.
+struct Names<'a> {
+    services: BTreeSet<&'a str>,
+    volumes: BTreeSet<&'a str>,
+    networks: BTreeSet<&'a str>,
+    inactive: &'a BTreeSet<String>,
 }
 
 impl Checked<'_> {
@@ -104,13 +116,10 @@ impl Checked<'_> {
                 continue;
             };
             let Some(name) = map.text("source") else { continue };
-            let declared = self.tree.map("volumes");
-            if declared.is_some_and(|volumes| volumes.get(name).is_some()) {
+            if self.names.volumes.contains(name) || report.is_full() {
                 continue;
             }
-            let names =
-                declared.iter().flat_map(|map| &map.entries).map(|entry| entry.key.as_str());
-            let hint = match nearest(name, names) {
+            let hint = match nearest(name, self.names.volumes.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if name.contains('/') => {
                     format!("a path of the node begins with `/`: `/{name}`")
@@ -139,15 +148,13 @@ impl Checked<'_> {
                 .path(self.path("network_mode"))
                 .hint("keep one of the two");
         }
-        let declared = self.tree.map("networks");
         for entry in &networks.entries {
-            let name = &entry.key;
-            if name == "default" || declared.is_some_and(|map| map.get(name).is_some()) {
+            let name = entry.key.as_str();
+            let declared = name == "default" || self.names.networks.contains(name);
+            if declared || report.is_full() {
                 continue;
             }
-            let names =
-                declared.iter().flat_map(|map| &map.entries).map(|entry| entry.key.as_str());
-            let hint = match nearest(name, names) {
+            let hint = match nearest(name, self.names.networks.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("declare it: `networks:` at the left margin, below it `{name}:`"),
             };
@@ -162,7 +169,7 @@ impl Checked<'_> {
         let Some(dependencies) = self.service.map("depends_on") else { return };
         for entry in &dependencies.entries {
             let name = entry.key.as_str();
-            if self.services.get(name).is_some() {
+            if self.names.services.contains(name) {
                 if name == self.name {
                     report
                         .error(entry.key_at, format!("`{name}` depends on itself"))
@@ -171,9 +178,9 @@ impl Checked<'_> {
                 }
                 continue;
             }
-            let inactive = self.inactive.iter().any(|left_out| left_out == name);
+            let inactive = self.names.inactive.contains(name);
             let required = entry.value.as_map().and_then(|map| map.bool("required"));
-            if inactive && required == Some(false) {
+            if (inactive && required == Some(false)) || report.is_full() {
                 continue;
             }
             let finding = if inactive {
@@ -184,7 +191,7 @@ impl Checked<'_> {
                 let what = format!("`{}` depends on `{name}`, which is not a service", self.name);
                 report.error(entry.key_at, what)
             };
-            let others = self.services.entries.iter().map(|entry| entry.key.as_str());
+            let others = self.names.services.iter().copied();
             let near = nearest(name, others.filter(|other| *other != self.name));
             finding.path(self.path("depends_on")).hint(match near {
                 _ if inactive => {
@@ -256,19 +263,23 @@ fn cycles(services: &Map, report: &mut Report) {
     let mut done: BTreeSet<&str> = BTreeSet::new();
     for start in edges.keys() {
         let mut path: Vec<(&str, usize)> = Vec::new();
+        // Where on the path each of its services is.
+        let mut depth: BTreeMap<&str, usize> = BTreeMap::new();
         let mut next = Some(*start);
         while let Some(name) = next.take() {
             if done.insert(name) {
+                depth.insert(name, path.len());
                 path.push((name, 0));
             }
             // The next edge of the deepest service that has one left.
             while let Some((name, index)) = path.last_mut() {
                 let Some((to, at)) = edges.get(name).and_then(|list| list.get(*index)) else {
+                    depth.remove(*name);
                     path.pop();
                     continue;
                 };
                 *index += 1;
-                if let Some(from) = path.iter().position(|(name, _)| name == to) {
+                if let Some(from) = depth.get(to).copied() {
                     let names: Vec<&str> = path[from..].iter().map(|(name, _)| *name).collect();
                     let cycle = format!("{} → {to}", names.join(" → "));
                     report

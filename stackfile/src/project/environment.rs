@@ -8,11 +8,11 @@ use crate::{
     dotenv,
     interpolate::Variables,
     source::Texts,
-    tree::{Map, Node, Value},
+    tree::{Entry, Map, Node, Value},
     yaml,
 };
 
-/// How much text all files named by `env_file` may hold together.
+/// How much text is read from `env_file`s, a file counted for every service that names it.
 const MAX_ENV_FILES_BYTES: usize = 8 << 20;
 
 /// Reads the `env_file`s of every service into its `environment`, and removes the key.
@@ -31,7 +31,6 @@ pub(super) fn resolve(
         let Value::Map(service) = &mut entry.value.value else { continue };
         let named = service.remove("env_file");
         let named = named.as_ref().and_then(Node::as_list).unwrap_or_default();
-        let mut environment = Map::default();
         let mut known: BTreeMap<String, String> = BTreeMap::new();
         for file in named {
             let Some(file) = file.as_map() else { continue };
@@ -55,20 +54,22 @@ pub(super) fn resolve(
                 }
             }
         }
-        for (name, value) in known {
-            environment.push(name, entry.key_at, Node::text(value, entry.key_at));
-        }
+        let at = entry.key_at;
+        let from_files = known.into_iter().map(|(key, value)| {
+            (key.clone(), Entry { key, key_at: at, value: Node::text(value, at) })
+        });
+        let mut environment: BTreeMap<String, Entry> = from_files.collect();
         own(service.remove("environment"), &mut environment, variables);
-        if !environment.entries.is_empty() {
-            let at = entry.key_at;
-            service.push("environment", at, Node::new(Value::Map(environment), at));
+        if !environment.is_empty() {
+            let map = Map { entries: environment.into_values().collect() };
+            service.push("environment", at, Node::new(Value::Map(map), at));
         }
     }
 }
 
 /// Puts the service's own variables over those of its files; a bare name takes the value of the
 /// person's environment.
-fn own(given: Option<Node>, environment: &mut Map, variables: &Variables<'_>) {
+fn own(given: Option<Node>, environment: &mut BTreeMap<String, Entry>, variables: &Variables<'_>) {
     let Some(Node { value: Value::Map(given), .. }) = given else { return };
     for mut entry in given.entries {
         if entry.value.value == Value::Null
@@ -76,7 +77,7 @@ fn own(given: Option<Node>, environment: &mut Map, variables: &Variables<'_>) {
         {
             entry.value.value = Value::Text(value.to_owned());
         }
-        environment.set(&entry.key, entry.key_at, entry.value);
+        environment.insert(entry.key.clone(), entry);
     }
 }
 
@@ -97,8 +98,13 @@ impl Files<'_> {
     ) -> Option<u16> {
         let at = path.at;
         let path = path.as_text()?;
-        if let Some(number) = self.known.get(path) {
-            return *number;
+        if let Some(number) = self.known.get(path).copied() {
+            let number = number?;
+            if self.spend(texts.text(number).len()) {
+                return Some(number);
+            }
+            report.error(at, format!("the env file {path} {ONE_TOO_MANY}"));
+            return None;
         }
         let number = match self.bytes(path, file.bool("required") == Some(false)) {
             Ok(bytes) => {
@@ -130,11 +136,14 @@ impl Files<'_> {
                 return Err(unread(&format!("could not be read: {why}")));
             }
         };
-        self.budget = self
-            .budget
-            .checked_sub(bytes.len())
-            .ok_or_else(|| unread("is one too many: all of them hold more than 8 MiB"))?;
-        Ok(Some(bytes))
+        if self.spend(bytes.len()) { Ok(Some(bytes)) } else { Err(unread(ONE_TOO_MANY)) }
+    }
+
+    /// Counts text against the budget; false when it is spent.
+    fn spend(&mut self, bytes: usize) -> bool {
+        let rest = self.budget.checked_sub(bytes);
+        self.budget = rest.unwrap_or(0);
+        rest.is_some()
     }
 }
 
@@ -144,5 +153,6 @@ struct Unread {
     hint: Option<&'static str>,
 }
 
+const ONE_TOO_MANY: &str = "is one too many: all of them together hold more than 8 MiB";
 const MISSING: &str = "paths are relative to the project directory; for a file that may be missing \
                        write `- path: …` with `required: false`";

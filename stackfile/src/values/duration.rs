@@ -35,7 +35,10 @@ pub(crate) fn duration(text: &str) -> Result<u64, String> {
         let (number, tail) = rest.split_at(digits);
         let letters = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
-        let unit = unit.trim_start();
+        if unit.starts_with(char::is_whitespace) {
+            let unit = unit.trim();
+            return Err(format!("no space stands before the unit; did you mean `{number}{unit}`?"));
+        }
         if number.is_empty() {
             return Err(format!("a number was expected before `{unit}`, as in `30s`"));
         }

@@ -64,7 +64,8 @@ fn durations_have_units() {
     check("90", Err("did you mean `90s`?"));
     check("1h30", Err("did you mean `30s`?"));
     check("s", Err("a number was expected before `s`"));
-    check("5 sec", Err("`sec` is not a unit"));
+    check("5sec", Err("`sec` is not a unit"));
+    check("1 m", Err("did you mean `1m`?"));
     check("-1s", Err("negative"));
     check("", Err("a number with a unit"));
     check("9999w", Err("longer than ten years"));

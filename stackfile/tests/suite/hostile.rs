@@ -87,6 +87,16 @@ fn ten_thousand_services_are_refused() {
 }
 
 #[test]
+fn ranges_of_ports_are_not_written_out_without_end() {
+    let said = "names more than 10000 ports";
+    check("services: {web: {image: x, ports: [1-65535]}}", said);
+    check(
+        format!("services:\n  web:\n    image: x\n    expose:\n{}", "      - 1-9999\n".repeat(2)),
+        said,
+    );
+}
+
+#[test]
 fn many_mistakes_are_counted_not_printed() {
     let mut text = "services:\n  web:\n    image: x\n".to_owned();
     for number in 0..1000 {
