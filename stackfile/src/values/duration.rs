@@ -35,20 +35,20 @@ pub(crate) fn duration(text: &str) -> Result<u64, String> {
         let (number, tail) = rest.split_at(digits);
         let letters = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
-        if unit.starts_with(char::is_whitespace) {
-            let unit = unit.trim();
-            return Err(format!("no space stands before the unit; did you mean `{number}{unit}`?"));
-        }
         if number.is_empty() {
             return Err(format!("a number was expected before `{unit}`, as in `30s`"));
         }
         if unit.is_empty() {
             return Err(format!("the unit is missing; did you mean `{number}s`?"));
         }
+        let bare = unit.trim();
         let (_, ns) = UNITS
             .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(|| format!("`{unit}` is not a unit of time; use ms, s, m, h or d"))?;
+            .find(|(name, _)| *name == bare)
+            .ok_or_else(|| format!("`{bare}` is not a unit of time; use ms, s, m, h or d"))?;
+        if bare != unit {
+            return Err(format!("no space stands before the unit; did you mean `{number}{bare}`?"));
+        }
         let part = scale(number, *ns).ok_or_else(|| format!("`{number}` is not a number"))?;
         total = total.saturating_add(part);
         rest = tail;
