@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 pub fn assignments(cluster: &Cluster, node: NodeId) -> AssignmentSet {
     let tasks: Vec<Assignment> = cluster
         .tasks_on(node)
-        .filter(|task| !(task.desired == Desired::Stop && task.status.state.is_over()))
+        .filter(|task| !is_settled(task))
         .map(|task| assignment(cluster, task))
         .collect();
     let stacks: BTreeSet<StackName> = tasks.iter().map(|held| held.stack.clone()).collect();
@@ -29,6 +29,11 @@ pub fn assignments(cluster: &Cluster, node: NodeId) -> AssignmentSet {
             .map(|(name, _)| name.clone())
             .collect(),
     }
+}
+
+/// Whether the task was to stop and has: its node need not know it any more.
+pub(crate) fn is_settled(task: &Task) -> bool {
+    task.desired == Desired::Stop && task.status.state.is_over()
 }
 
 fn assignment(cluster: &Cluster, task: &Task) -> Assignment {

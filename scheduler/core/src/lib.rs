@@ -30,5 +30,10 @@ pub use cluster::{
     snapshot::{BadImage, ClusterImage},
 };
 pub use liveness::{Heartbeats, Thresholds};
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod testing;
+
 pub use offline::{ImaginedNode, plan_offline};
 pub use plan::{Plan, PlanReport, plan};

@@ -116,13 +116,13 @@ fn yield_room(cluster: &Cluster) -> Vec<Change> {
         fleet.put(Ask::of(new), node);
         changes.push(Change::SetDesired { task: old.id, desired: model::Desired::Stop });
         if orchestrate::starts_first(&new.spec) {
-            changes.push(stop_first(old.id, cluster.node_name(node)));
+            changes.push(stop_first(old.id, &cluster.node_name(node)));
         }
     }
     changes
 }
 
-fn stop_first(task: TaskId, node: String) -> Change {
+fn stop_first(task: TaskId, node: &str) -> Change {
     Change::Note {
         severity: Severity::Warning,
         kind: "stop-first".to_owned(),

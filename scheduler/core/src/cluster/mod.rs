@@ -11,6 +11,9 @@ pub mod snapshot;
 mod stack;
 mod volume;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use model::{

@@ -298,27 +298,33 @@ impl TryFrom<ClusterImage> for Cluster {
         };
         for (index, stack) in image.stacks.into_iter().enumerate() {
             let (name, stack) = read_stack(index, stack, &specs)?;
-            once(cluster.stacks.insert(name.clone(), stack), || format!("stack `{name}`"))?;
+            once(cluster.stacks.insert(name.clone(), stack).as_ref(), || {
+                format!("stack `{name}`")
+            })?;
         }
         for task in image.tasks {
             let task = read_task(task, &specs)?;
             let id = task.id;
-            once(cluster.tasks.insert(id, task), || format!("task {id}"))?;
+            once(cluster.tasks.insert(id, task).as_ref(), || format!("task {id}"))?;
         }
         for (node, generation) in image.nodes {
             let id = node.id;
             cluster.generations.insert(id, generation);
-            once(cluster.nodes.insert(id, node), || format!("node {id}"))?;
+            once(cluster.nodes.insert(id, node).as_ref(), || format!("node {id}"))?;
         }
         for (name, volume) in image.volumes {
-            once(cluster.volumes.insert(name.clone(), volume), || format!("volume `{name}`"))?;
+            once(cluster.volumes.insert(name.clone(), volume).as_ref(), || {
+                format!("volume `{name}`")
+            })?;
         }
         for token in image.tokens {
             let id = token.id;
-            once(cluster.tokens.insert(id, token), || format!("token {id}"))?;
+            once(cluster.tokens.insert(id, token).as_ref(), || format!("token {id}"))?;
         }
         for held in image.requests {
-            once(cluster.requests.insert(held.request, held.remembered), || "a request".into())?;
+            once(cluster.requests.insert(held.request, held.remembered).as_ref(), || {
+                "a request".into()
+            })?;
         }
         match invariants::check(&cluster).into_iter().next() {
             Some(violation) => Err(BadImage::Invalid(violation)),
@@ -331,7 +337,7 @@ fn at_most(what: &'static str, count: usize, limit: usize) -> Result<(), BadImag
     if count > limit { Err(BadImage::TooMany { what, count, limit }) } else { Ok(()) }
 }
 
-fn once<T>(replaced: Option<T>, what: impl FnOnce() -> String) -> Result<(), BadImage> {
+fn once<T>(replaced: Option<&T>, what: impl FnOnce() -> String) -> Result<(), BadImage> {
     if replaced.is_some() { Err(BadImage::Twice(what())) } else { Ok(()) }
 }
 
@@ -376,7 +382,7 @@ fn read_stack(
                 .collect(),
         };
         let known = services.insert(service.name.clone(), read);
-        once(known, || format!("service `{name}/{}`", service.name))?;
+        once(known.as_ref(), || format!("service `{name}/{}`", service.name))?;
     }
     Ok((name, Stack { revision: image.revision, history, services, removal: image.removal }))
 }

@@ -7,6 +7,9 @@ mod gate;
 mod replica;
 mod traits;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use model::{Desired, Epoch, Liveness, ServiceName, StackName, Task, TaskId, TaskState, Timestamp};
@@ -14,7 +17,7 @@ use model::{Desired, Epoch, Liveness, ServiceName, StackName, Task, TaskId, Task
 pub use gate::{Waits, may_start, waits_for};
 pub use traits::{is_current, is_movable, starts_first};
 
-use crate::cluster::{Change, Cluster, Service, Stack};
+use crate::cluster::{Change, Cluster, Service};
 
 /// How long a new task without a health check must have run before the old one stops, in
 /// milliseconds: most programs that cannot start have ended by then.
@@ -87,7 +90,7 @@ pub fn orchestrate(cluster: &Cluster, now: Timestamp) -> Steps {
             scene.steps(wanted, &replicas, &mut ids, &mut steps);
         }
         if stack.removal().is_some() {
-            forget(cluster, name, stack, &mut steps);
+            forget(cluster, name, &mut steps);
         }
     }
     steps
@@ -107,7 +110,7 @@ fn group(cluster: &Cluster) -> BTreeMap<(&StackName, &ServiceName), Replicas<'_>
 
 /// A removed stack is forgotten once nothing of it runs anywhere that can be reached. What runs on a
 /// node that is down is swept when that node comes back and finds it in no set.
-fn forget(cluster: &Cluster, name: &StackName, _: &Stack, steps: &mut Steps) {
+fn forget(cluster: &Cluster, name: &StackName, steps: &mut Steps) {
     let runs = |task: &Task| task.holds_resources() && task.status.state != TaskState::Lost;
     if !cluster.tasks_of(name).any(runs) {
         steps.push(Change::ForgetStack { stack: name.clone() });
@@ -118,11 +121,14 @@ impl<'a> Scene<'a> {
     fn steps(self, wanted: bool, replicas: &Replicas<'a>, ids: &mut Ids, steps: &mut Steps) {
         let count = if wanted { self.service.spec.replicas } else { 0 };
         for (_, tasks) in replicas.iter().filter(|(slot, _)| **slot > count) {
-            tasks.iter().for_each(|task| self.retire(task, steps));
+            for task in tasks {
+                self.retire(task, steps);
+            }
         }
-        let mut busy =
-            replicas.range(..=count).any(|(_, tasks)| self.is_in_motion(&holders(tasks)));
-        self.give_up_after_failure(count, replicas, steps);
+        let mut busy = replicas.range(..=count).any(|(_, tasks)| self.is_in_motion(tasks));
+        if self.give_up_after_failure(count, replicas, steps) {
+            return;
+        }
         for slot in 1..=count {
             let none = Vec::new();
             let tasks = replicas.get(&slot).unwrap_or(&none);

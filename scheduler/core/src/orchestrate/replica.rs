@@ -14,7 +14,13 @@ impl<'a> Scene<'a> {
     }
 
     /// Whether the replica is on its way from one task to another: the next one waits for that.
-    pub(super) fn is_in_motion(self, holders: &[&Task]) -> bool {
+    pub(super) fn is_in_motion(self, tasks: &[&Task]) -> bool {
+        let stopping = |task: &&Task| {
+            // One that has just stopped counts until its successor has had its turn.
+            let there = task.holds_resources() || task.status.state == TaskState::Stopped;
+            task.desired == Desired::Stop && there && task.status.state != TaskState::Lost
+        };
+        let holders = holders(tasks);
         let live = holders.iter().filter(|task| !task.status.state.is_over()).count();
         let unproven = |task: &&Task| {
             task.node.is_some()
@@ -22,18 +28,19 @@ impl<'a> Scene<'a> {
                 && self.current(task)
                 && !task.is_ready()
         };
-        live > 1 || holders.last().is_some_and(unproven)
+        live > 1 || tasks.iter().any(stopping) || holders.last().is_some_and(unproven)
     }
 
-    /// Where a new task failed for good, the replicas that are still old keep serving.
+    /// Where a new task failed for good, the replicas that are still old keep serving; answers
+    /// whether that was found out now.
     pub(super) fn give_up_after_failure(
         self,
         count: u32,
         replicas: &Replicas<'a>,
         steps: &mut Steps,
-    ) {
+    ) -> bool {
         if self.service.failed.is_some() {
-            return;
+            return false;
         }
         let newest = |tasks: &Vec<&'a Task>| holders(tasks).last().copied();
         let tasks: Vec<&Task> =
@@ -43,7 +50,9 @@ impl<'a> Scene<'a> {
         let old = tasks.iter().any(|task| !task.status.state.is_over() && !self.current(task));
         if let Some(failed) = failed.filter(|_| old) {
             self.give_up(failed, steps);
+            return true;
         }
+        false
     }
 
     /// Forgets what ended, except the last failures, and what was to stop before it had a node.
@@ -114,6 +123,9 @@ impl<'a> Scene<'a> {
             } else if free {
                 self.drop_attempt(newest, steps);
             }
+        } else if newest.desired == Desired::Prepare {
+            // It never ran: nobody misses it.
+            steps.set(newest, Desired::Stop);
         } else if older.is_empty() {
             // One replica after the other, but nobody waits for one that does not serve anyway.
             let waits = self.service.failed.is_some() || (*busy && newest.is_ready());
@@ -153,7 +165,9 @@ impl<'a> Scene<'a> {
                 steps.wake(again);
             }
         } else if completed {
-            older.iter().for_each(|old| self.drop_attempt(old, steps));
+            for old in older {
+                self.drop_attempt(old, steps);
+            }
         } else {
             self.give_up(newest, steps);
             steps.set(newest, Desired::Stop);
@@ -173,7 +187,8 @@ impl<'a> Scene<'a> {
 
     /// Lets a task run once what it depends on is there and nothing it may not run beside is.
     fn let_run(self, task: &Task, steps: &mut Steps) {
-        if task.desired != Desired::Prepare || !may_start(self.cluster, task) {
+        let asks = task.desired == Desired::Prepare && task.node.is_some();
+        if !asks || !may_start(self.cluster, task) {
             return;
         }
         let beside = self.cluster.tasks_of(&task.stack).any(|other| {

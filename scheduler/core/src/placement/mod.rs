@@ -11,6 +11,9 @@ mod repair;
 mod score;
 mod verdict;
 
+#[cfg(test)]
+mod tests;
+
 use model::{NodeId, Task};
 
 pub(crate) use filter::holds;

@@ -1,7 +1,10 @@
-//! A task that fits nowhere may fit after one or two tasks of the same batch go elsewhere. Only
-//! tasks that do not run yet move, and only to where they fit.
+//! A task that fits nowhere may fit after one or two tasks of the same batch go elsewhere, or after
+//! two nodes share theirs anew. Only tasks that do not run yet move, and only to where they fit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use model::{NodeId, TaskId};
 
@@ -31,7 +34,8 @@ pub(super) fn repair<'a>(
             .filter(|other| other.volumes.is_empty())
             .filter_map(|other| Some((*other, placed.get(&other.task)?.node?)))
             .collect();
-        let Some(moves) = search.make_room(*ask, &movable) else { continue };
+        let moves = search.make_room(*ask, &movable).or_else(|| search.repack(*ask, &movable));
+        let Some(moves) = moves else { continue };
         for (moved, node) in moves {
             let scores = search.rank_without(&moved, node);
             let verdicts = verdicts(search.fleet, &moved, &scores);
@@ -95,6 +99,53 @@ impl<'a> Search<'_, 'a> {
             self.fleet.put(*other, node);
         }
         None
+    }
+
+    /// Shares out `ask` and what may move on two nodes anew, for every two nodes.
+    fn repack(&mut self, ask: Ask<'a>, movable: &[(Ask<'a>, NodeId)]) -> Option<Moves<'a>> {
+        let nodes: Vec<NodeId> = self.fleet.rooms().keys().copied().collect();
+        for (index, one) in nodes.iter().enumerate() {
+            for other in nodes.iter().skip(index.saturating_add(1)) {
+                let pair = [*one, *other];
+                let before: Moves<'a> =
+                    movable.iter().filter(|(_, at)| pair.contains(at)).copied().collect();
+                for (moved, at) in &before {
+                    self.fleet.take_away(moved.task, *at);
+                }
+                let mut left: Vec<Ask<'a>> = before.iter().map(|(moved, _)| *moved).collect();
+                left.push(ask);
+                left.sort_by_key(|held| (Reverse(held.reserved().memory), held.task));
+                let mut moves = Vec::new();
+                if self.share(&left, pair, &mut moves) {
+                    return Some(moves);
+                }
+                for (moved, at) in before {
+                    self.fleet.put(moved, at);
+                }
+            }
+        }
+        None
+    }
+
+    /// Puts each of `left` on one of two nodes, the largest first, going back when the rest does not
+    /// fit.
+    fn share(&mut self, left: &[Ask<'a>], pair: [NodeId; 2], moves: &mut Moves<'a>) -> bool {
+        let Some((first, rest)) = left.split_first() else { return true };
+        for node in pair {
+            let Some(tries) = self.tries.checked_sub(1) else { return false };
+            self.tries = tries;
+            if self.fleet.fits(first, node).is_err() {
+                continue;
+            }
+            self.fleet.put(*first, node);
+            moves.push((*first, node));
+            if self.share(rest, pair, moves) {
+                return true;
+            }
+            moves.pop();
+            self.fleet.take_away(first.task, node);
+        }
+        false
     }
 
     fn context(&self, ask: &Ask<'_>) -> Context<'_> {

@@ -3,11 +3,12 @@
 use std::cmp::Reverse;
 
 use model::{
-    Desired, ServiceName, StackName, Task, TaskId, TaskState, Timestamp,
+    ServiceName, StackName, Task, TaskId, TaskState, Timestamp,
     view::{ExplainView, ReplicaPlacement},
 };
 
 use crate::{
+    assign,
     cluster::{Cluster, Rejection, Service},
     placement::{Ask, Fleet, fixes, verdicts},
     view::tasks::waiting_for,
@@ -28,7 +29,7 @@ pub fn explain(
     let mut tasks: Vec<&Task> = cluster
         .tasks_of(stack)
         .filter(|task| task.service == *service && slot.is_none_or(|slot| slot == task.slot))
-        .filter(|task| !(task.desired == Desired::Stop && task.status.state.is_over()))
+        .filter(|task| !assign::is_settled(task))
         .collect();
     tasks.sort_by_key(|task| (task.slot, Reverse(task.epoch)));
     if let Some(slot) = slot.filter(|slot| tasks.is_empty() && outside(*slot, known)) {
@@ -66,13 +67,13 @@ fn view(cluster: &Cluster, service: &Service, task: &Task, now: Timestamp) -> Ex
 /// Where one task goes, and why.
 pub(super) fn replica_placement(cluster: &Cluster, task: &Task) -> ReplicaPlacement {
     let resources = task.spec.resources.reserved;
-    let (verdicts, fixes) = match (&task.node, &task.decision) {
-        (Some(_), Some(decision)) => (decision.verdicts.clone(), Vec::new()),
-        _ => {
-            let (fleet, _) = fleet_for(cluster, task);
-            let ask = Ask::of(task);
-            (verdicts(&fleet, &ask, &[]), fixes(&fleet, &ask))
-        }
+    let decided = task.decision.as_ref().filter(|_| task.node.is_some());
+    let (verdicts, fixes) = if let Some(decision) = decided {
+        (decision.verdicts.clone(), Vec::new())
+    } else {
+        let (fleet, _) = fleet_for(cluster, task);
+        let ask = Ask::of(task);
+        (verdicts(&fleet, &ask, &[]), fixes(&fleet, &ask))
     };
     ReplicaPlacement {
         service: task.service.to_string(),
@@ -86,7 +87,7 @@ pub(super) fn replica_placement(cluster: &Cluster, task: &Task) -> ReplicaPlacem
 }
 
 /// The fleet as a pending task meets it: the task it replaces makes room for it.
-pub(super) fn fleet_for<'a>(cluster: &'a Cluster, task: &Task) -> (Fleet<'a>, Option<TaskId>) {
+pub(crate) fn fleet_for<'a>(cluster: &'a Cluster, task: &Task) -> (Fleet<'a>, Option<TaskId>) {
     let mut fleet = Fleet::of(cluster);
     let predecessor = cluster.tasks_of_replica(task).find(|other| {
         other.epoch < task.epoch && other.holds_resources() && other.status.state != TaskState::Lost

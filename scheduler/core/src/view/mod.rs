@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use model::{Bytes, TaskId, Timestamp, task::Telemetry};
 
 pub use explain::explain;
+#[cfg(test)]
+pub(crate) use explain::fleet_for;
 pub use nodes::{nodes, placement};
 pub use preview::plan_view;
 pub use rollout::{RolloutView, rollout};

@@ -11,7 +11,7 @@ use model::{
 };
 
 use crate::{
-    cluster::{Cluster, Command, Entry, Outcome, Rejection},
+    cluster::{Change, Cluster, Command, Entry, Outcome, Rejection, Stack, limits},
     liveness::{Heartbeats, Thresholds},
     orchestrate::{self, MIN_READY_MS},
     plan::plan,
@@ -39,7 +39,7 @@ pub fn plan_view(
         | Outcome::Node(_)
         | Outcome::Token(_)
         | Outcome::Planned { .. } => {
-            draft.stack(&spec.name).map(|s| s.revision()).unwrap_or_default()
+            draft.stack(&spec.name).map(Stack::revision).unwrap_or_default()
         }
     };
     let (ends, settled) = play(&mut draft, now);
@@ -81,7 +81,7 @@ fn play(draft: &mut Cluster, now: Timestamp) -> (Ends, bool) {
         let planned = plan(draft, &beats, at);
         let refused = draft.take_changes(at, &planned.changes);
         for change in &planned.changes {
-            if let crate::Change::Note { kind, task, .. } = change
+            if let Change::Note { kind, task, .. } = change
                 && kind == "stop-first"
             {
                 ends.insert(*task);
@@ -108,7 +108,7 @@ fn obey(draft: &mut Cluster, at: Timestamp) -> bool {
     }
     let mut moved = false;
     for (node, reports) in reports {
-        for some in reports.chunks(crate::cluster::limits::MAX_REPORTS) {
+        for some in reports.chunks(limits::MAX_REPORTS) {
             let command = Command::ReportTasks { node, reports: some.to_vec() };
             let applied = draft.apply(&Entry { at, request: None, command });
             moved |= applied.result == Ok(Outcome::Done);

@@ -9,6 +9,7 @@ use model::{
 };
 
 use crate::{
+    assign,
     cluster::{
         Cluster,
         invariants::{self, Violation},
@@ -29,10 +30,7 @@ pub fn status(cluster: &Cluster, soft: &Soft<'_>) -> StatusView {
         tally(&mut nodes, node.liveness.as_str());
     }
     let mut tasks = BTreeMap::new();
-    let shown = cluster
-        .tasks()
-        .values()
-        .filter(|task| !(task.desired == Desired::Stop && task.status.state.is_over()));
+    let shown = cluster.tasks().values().filter(|task| !assign::is_settled(task));
     for task in shown {
         tally(&mut tasks, task.status.state.as_str());
     }

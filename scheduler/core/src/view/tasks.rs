@@ -5,7 +5,7 @@ use model::{
     view::{PullProgress, TaskRow},
 };
 
-use crate::{cluster::Cluster, orchestrate, placement, view::Soft};
+use crate::{assign, cluster::Cluster, orchestrate, placement, view::Soft};
 
 /// The tasks of one stack, or of all: by stack, service, replica, the newest task first. Tasks that
 /// ended and were replaced are not among them.
@@ -14,7 +14,7 @@ pub fn tasks(cluster: &Cluster, soft: &Soft<'_>, stack: Option<&StackName>) -> V
         .tasks()
         .values()
         .filter(|task| stack.is_none_or(|stack| *stack == task.stack))
-        .filter(|task| !(task.desired == Desired::Stop && task.status.state.is_over()))
+        .filter(|task| !assign::is_settled(task))
         .collect();
     shown
         .sort_by_key(|task| (&task.stack, &task.service, task.slot, std::cmp::Reverse(task.epoch)));

@@ -33,25 +33,25 @@ impl Cluster {
         }
         self.check_stack(spec)?;
         if held.and_then(Stack::spec).is_some_and(|held| **held == *spec) {
-            return self.try_again(at, &spec.name, current);
+            return Ok(self.try_again(at, &spec.name, current));
         }
         Ok(self.revise(at, Arc::new(spec.clone()), "apply".to_owned()))
     }
 
     /// The same file again: nothing to do, unless a replacement was given up.
-    fn try_again(&mut self, at: Timestamp, name: &StackName, current: Revision) -> Answered {
+    fn try_again(&mut self, at: Timestamp, name: &StackName, current: Revision) -> Outcome {
         let stack = self.stacks.get_mut(name);
-        let Some(stack) = stack else { return Ok(Outcome::Unchanged) };
+        let Some(stack) = stack else { return Outcome::Unchanged };
         let mut any = false;
         for service in stack.services.values_mut() {
             any |= service.failed.take().is_some();
         }
         if !any {
-            return Ok(Outcome::Unchanged);
+            return Outcome::Unchanged;
         }
         let message = format!("revision {current} of stack {name} is tried again");
         self.note(Happened::new(at, "applied", message).stack(name));
-        Ok(Outcome::Stack(current))
+        Outcome::Stack(current)
     }
 
     /// Makes `spec` the current specification of its stack.
@@ -156,7 +156,7 @@ impl Cluster {
         let held = spec.services.get_mut(service).ok_or_else(unknown)?;
         if held.replicas == replicas {
             let current = stack.revision;
-            return self.try_again(at, name, current);
+            return Ok(self.try_again(at, name, current));
         }
         held.replicas = replicas;
         self.check_stack(&spec)?;

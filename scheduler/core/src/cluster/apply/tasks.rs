@@ -5,7 +5,10 @@ use model::{
 };
 
 use super::{Answered, Happened, bounded, check};
-use crate::cluster::{Cluster, Outcome, Rejection, limits};
+use crate::{
+    assign,
+    cluster::{Cluster, Outcome, Rejection, limits},
+};
 
 impl Cluster {
     pub(super) fn report(
@@ -56,6 +59,9 @@ impl Cluster {
             task.since = at;
         }
         let task = task.clone();
+        if let Some(node) = task.node.filter(|_| assign::is_settled(&task)) {
+            self.touch(node);
+        }
         if task.status.started_at.is_some() || task.status.state == TaskState::Running {
             self.mark_used(&task);
         }
@@ -84,7 +90,7 @@ impl Cluster {
     /// Removes a task from the tables; nobody asks after it any more.
     pub(super) fn forget_task(&mut self, id: TaskId) {
         let Some(task) = self.tasks.remove(&id) else { return };
-        if let Some(node) = task.node {
+        if let Some(node) = task.node.filter(|_| !assign::is_settled(&task)) {
             self.touch(node);
         }
         let more = self.tasks.values().any(|t| t.stack == task.stack && t.service == task.service);

@@ -1,0 +1,464 @@
+//! Stories of services, told as the tasks that are there at the end of each chapter.
+
+use model::{
+    StackSpec,
+    spec::{Condition, HealthTest, Healthcheck, RestartPolicy},
+};
+
+use crate::{
+    Command, Outcome, Rejection,
+    testing::{With, World, depend, mount, publish, service, service_name, stack, stack_name},
+    view,
+};
+
+fn check_health(spec: &mut model::ServiceSpec) {
+    spec.healthcheck = Some(Healthcheck {
+        test: HealthTest::Exec(vec!["true".into()]),
+        interval_ms: None,
+        timeout_ms: None,
+        retries: None,
+        start_period_ms: None,
+    });
+}
+
+fn web(image: &str, mib: u64) -> StackSpec {
+    stack("s", &[("web", service(image, mib))])
+}
+
+#[test]
+fn every_replica_gets_one_task() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    world.apply(&stack("s", &[("web", service("web:1", 100).with(|s| s.replicas = 2))]));
+    world.settle();
+    world.expect(&["s/web.1 e1 run running@a", "s/web.2 e1 run running@b"]);
+    world.check_snapshot();
+}
+
+#[test]
+fn the_same_stack_again_changes_nothing() {
+    let mut world = World::new(&[("a", 1_000)]);
+    assert_eq!(world.apply(&web("web:1", 100)), Outcome::Stack(model::Revision(1)));
+    world.settle();
+    let before = world.cluster.clone();
+    assert_eq!(world.apply(&web("web:1", 100)), Outcome::Unchanged);
+    assert_eq!(world.cluster, before);
+}
+
+#[test]
+fn a_changed_service_starts_first_and_the_old_one_stops_when_the_new_one_has_run_a_while() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&web("web:1", 100));
+    world.settle();
+    world.apply(&web("web:2", 100));
+    world.seconds(3);
+    world.expect(&["s/web.1 e1 run running@a", "s/web.1 e2 run running@a"]);
+    world.settle();
+    world.expect(&["s/web.1 e2 run running@a"]);
+}
+
+#[test]
+fn a_service_that_writes_to_a_volume_stops_first() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let with = |image: &str| stack("s", &[("db", service(image, 100).with(|s| mount(s, "data")))]);
+    world.apply(&with("db:1"));
+    world.settle();
+    world.apply(&with("db:2"));
+    world.lead();
+    // The image of the new one may be fetched while the old one stops.
+    world.expect(&["s/db.1 e1 stop running@a", "s/db.1 e2 prepare assigned@a"]);
+    world.settle();
+    world.expect(&["s/db.1 e2 run running@a"]);
+}
+
+#[test]
+fn a_fixed_host_port_is_handed_over() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let with = |image: &str| stack("s", &[("web", service(image, 100).with(|s| publish(s, 80)))]);
+    world.apply(&with("web:1"));
+    world.settle();
+    world.apply(&with("web:2"));
+    world.settle();
+    world.expect(&["s/web.1 e2 run running@a"]);
+}
+
+#[test]
+fn a_new_task_that_fails_leaves_the_old_one_serving_until_asked_again() {
+    for image in ["fail:2", "crash:2"] {
+        let mut world = World::new(&[("a", 1_000)]);
+        world.apply(&web("web:1", 100));
+        world.settle();
+        world.apply(&web(image, 100));
+        world.settle();
+        let serving: Vec<String> =
+            world.show().into_iter().filter(|line| !line.contains("stop")).collect();
+        assert_eq!(serving, ["s/web.1 e1 run running@a"]);
+        let rollout = view::rollout(&world.cluster, &stack_name("s"));
+        assert!(rollout.settled);
+        assert!(rollout.failed[0].1.contains("exited with code"), "{rollout:?}");
+        assert_eq!(world.warned("rollout").len(), 1, "tried once");
+        // The same file again tries again; a better one goes through.
+        assert_eq!(world.apply(&web(image, 100)), Outcome::Stack(model::Revision(2)));
+        world.settle();
+        assert_eq!(world.warned("rollout").len(), 2);
+        world.apply(&web("web:3", 100));
+        world.settle();
+        assert!(world.show().iter().any(|line| line.ends_with("run running@a")));
+        assert!(view::rollout(&world.cluster, &stack_name("s")).failed.is_empty());
+    }
+}
+
+#[test]
+fn a_task_that_becomes_unhealthy_does_not_take_over() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let with = |image: &str| stack("s", &[("web", service(image, 100).with(check_health))]);
+    world.apply(&with("web:1"));
+    world.settle();
+    world.apply(&with("sick:2"));
+    world.settle();
+    world.expect(&["s/web.1 e1 run running@a"]);
+}
+
+#[test]
+fn replicas_are_replaced_one_at_a_time_and_a_failure_stops_the_rest() {
+    let mut world = World::new(&[("a", 2_000)]);
+    let with = |image: &str| {
+        let spec = service(image, 100).with(|s| s.replicas = 3);
+        stack("s", &[("web", spec)])
+    };
+    world.apply(&with("web:1"));
+    world.settle();
+    world.apply(&with("web:2"));
+    for _ in 0..40 {
+        world.seconds(1);
+        let running = world.show().iter().filter(|line| line.contains("run running")).count();
+        assert!(running >= 3, "{:#?}", world.show());
+        assert!(world.cluster.tasks().len() <= 5, "{:#?}", world.show());
+    }
+    world.settle();
+    world.apply(&with("fail:3"));
+    world.settle();
+    let serving = world.show().iter().filter(|line| line.contains("run running")).count();
+    assert_eq!(serving, 3, "{:#?}", world.show());
+}
+
+#[test]
+fn of_services_that_stop_first_only_one_replica_is_lost_to_a_bad_image() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    let with = |image: &str| {
+        let spec = service(image, 100).with(|s| publish(s, 80)).with(|s| s.replicas = 2);
+        stack("s", &[("web", spec)])
+    };
+    world.apply(&with("web:1"));
+    world.settle();
+    world.apply(&with("fail:2"));
+    world.settle();
+    world.expect(&["s/web.1 e2 run failed@a", "s/web.2 e1 run running@b"]);
+    let why = view::rollout(&world.cluster, &stack_name("s")).failed.remove(0).1;
+    assert!(why.contains("sisoctl stack rollback s"), "{why}");
+    world.ok(Command::RollbackStack { stack: stack_name("s"), to: None });
+    world.settle();
+    let running = world.show().iter().filter(|line| line.contains("run running")).count();
+    assert_eq!(running, 2, "{:#?}", world.show());
+}
+
+#[test]
+fn without_room_for_both_the_old_one_stops_first_and_says_so() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&web("web:1", 800));
+    world.settle();
+    let preview = view::plan_view(&world.cluster, &web("web:2", 800), world.now).unwrap();
+    assert_eq!(preview.unplaced, 0);
+    assert!(preview.warnings[0].contains("no room for both"), "{:?}", preview.warnings);
+    world.apply(&web("web:2", 800));
+    world.settle();
+    world.expect(&["s/web.1 e2 run running@a"]);
+    assert_eq!(world.warned("stop-first").len(), 1);
+}
+
+#[test]
+fn what_would_not_fit_even_then_disturbs_nothing() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&web("web:1", 800));
+    world.settle();
+    world.apply(&web("web:2", 1_200));
+    world.settle();
+    world.expect(&["s/web.1 e1 run running@a", "s/web.1 e2 prepare pending"]);
+    let rollout = view::rollout(&world.cluster, &stack_name("s"));
+    assert!(rollout.settled);
+    assert!(rollout.failed[0].1.contains("needs 1.2 GiB, 1000.0 MiB free"), "{rollout:?}");
+    // Taking it back drops the attempt and never touched what ran.
+    world.ok(Command::RollbackStack { stack: stack_name("s"), to: None });
+    world.settle();
+    world.expect(&["s/web.1 e1 run running@a"]);
+}
+
+#[test]
+fn two_that_make_room_at_once_do_not_count_on_the_same_memory() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let with = |image: &str, mib| {
+        let db = |volume: &'static str| service(image, mib).with(|s| mount(s, volume));
+        stack("s", &[("one", db("one")), ("two", db("two"))])
+    };
+    world.apply(&with("db:1", 400));
+    world.settle();
+    // 200 are free: each alone would fit in 400 + 200, both together would not.
+    world.apply(&with("db:2", 600));
+    world.settle();
+    let running = world.show().iter().filter(|line| line.contains("run running")).count();
+    assert_eq!(running, 2, "{:#?}", world.show());
+}
+
+#[test]
+fn memory_kept_for_a_successor_is_not_given_away() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let with =
+        |image: &str, mib| stack("s", &[("db", service(image, mib).with(|s| mount(s, "data")))]);
+    world.apply(&with("db:1", 400));
+    world.settle();
+    world.apply(&with("db:2", 900));
+    world.lead();
+    world.expect(&["s/db.1 e1 stop running@a", "s/db.1 e2 prepare pending"]);
+    world.apply(&stack("greedy", &[("web", service("web:1", 550))]));
+    world.settle();
+    world.expect(&["greedy/web.1 e1 prepare pending", "s/db.1 e2 run running@a"]);
+}
+
+#[test]
+fn a_service_starts_when_what_it_depends_on_is_healthy() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let api = service("api:1", 100).with(|s| depend(s, "db", Condition::Healthy));
+    let db = service("slow:1", 100).with(check_health);
+    world.apply(&stack("s", &[("api", api.clone()), ("db", db)]));
+    world.settle();
+    world.expect(&["s/api.1 e1 prepare preparing@a", "s/db.1 e1 run starting@a"]);
+    let rows = view::tasks(&world.cluster, &view::Soft::none(world.now), None);
+    assert_eq!(rows[0].waiting_for.as_deref(), Some("waits for db to be healthy"));
+    world.apply(&stack("s", &[("api", api), ("db", service("db:1", 100).with(check_health))]));
+    world.settle();
+    world.expect(&["s/api.1 e1 run running@a", "s/db.1 e2 run running@a"]);
+}
+
+#[test]
+fn a_job_completes_before_what_waits_for_it_and_is_not_run_again() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let app = service("app:1", 100).with(|s| depend(s, "migrate", Condition::Completed));
+    let spec = stack("s", &[("app", app), ("migrate", service("job:1", 100))]);
+    world.apply(&spec);
+    world.settle();
+    world.expect(&["s/app.1 e1 run running@a", "s/migrate.1 e1 run stopped@a"]);
+    assert!(view::rollout(&world.cluster, &stack_name("s")).failed.is_empty());
+    world.ok(Command::Restart {
+        stack: stack_name("s"),
+        service: Some(service_name("migrate")),
+        slot: None,
+    });
+    world.settle();
+    world.expect(&["s/app.1 e1 run running@a", "s/migrate.1 e2 run stopped@a"]);
+}
+
+#[test]
+fn a_dependency_that_failed_is_what_its_dependents_report() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let app = service("app:1", 100).with(|s| depend(s, "migrate", Condition::Completed));
+    let migrate = service("fail:1", 100).with(|s| s.restart = RestartPolicy::Never);
+    world.apply(&stack("s", &[("app", app), ("migrate", migrate)]));
+    world.settle();
+    let rollout = view::rollout(&world.cluster, &stack_name("s"));
+    assert!(rollout.settled);
+    let why = &rollout.failed[0].1;
+    assert_eq!(why, "replica 1 waits for migrate, which failed: exited with code 1");
+}
+
+#[test]
+fn a_replaced_dependency_restarts_only_those_that_ask_for_it() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let with = |image: &str| {
+        let bound = service("app:1", 100).with(|s| {
+            depend(s, "db", Condition::Started);
+            s.depends_on.get_mut("db").unwrap().restart = true;
+        });
+        let free = service("app:1", 100).with(|s| depend(s, "db", Condition::Started));
+        stack("s", &[("bound", bound), ("db", service(image, 100)), ("free", free)])
+    };
+    world.apply(&with("db:1"));
+    world.settle();
+    world.apply(&with("db:2"));
+    world.settle();
+    world.expect(&[
+        "s/bound.1 e2 run running@a",
+        "s/db.1 e2 run running@a",
+        "s/free.1 e1 run running@a",
+    ]);
+}
+
+#[test]
+fn scaling_adds_and_takes_away_the_highest_replicas() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&web("web:1", 100));
+    world.settle();
+    let scale = |replicas| Command::Scale {
+        stack: stack_name("s"),
+        service: service_name("web"),
+        replicas,
+    };
+    assert_eq!(world.ok(scale(3)), Outcome::Stack(model::Revision(2)));
+    world.settle();
+    world.expect(&[
+        "s/web.1 e1 run running@a",
+        "s/web.2 e1 run running@a",
+        "s/web.3 e1 run running@a",
+    ]);
+    assert_eq!(world.ok(scale(3)), Outcome::Unchanged);
+    world.ok(scale(1));
+    world.settle();
+    world.expect(&["s/web.1 e1 run running@a"]);
+    world.ok(scale(2));
+    world.settle();
+    // A replica that was there before goes on counting.
+    world.expect(&["s/web.1 e1 run running@a", "s/web.2 e2 run running@a"]);
+}
+
+#[test]
+fn movable_tasks_leave_a_node_that_is_down_and_the_old_copy_stops_when_it_returns() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    world.apply(&web("web:1", 100));
+    world.settle();
+    let a = world.node("a");
+    world.dark.insert(a);
+    world.settle();
+    world.expect(&["s/web.1 e1 stop lost@a", "s/web.1 e2 run running@b"]);
+    world.dark.clear();
+    world.lead();
+    let set = crate::assignments(&world.cluster, a);
+    assert_eq!(set.tasks[0].desired, model::Desired::Stop);
+    world.settle();
+    world.expect(&["s/web.1 e2 run running@b"]);
+}
+
+#[test]
+fn a_host_port_moves_with_its_task_though_nobody_saw_the_old_one_stop() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    world.apply(&stack("s", &[("web", service("web:1", 100).with(|s| publish(s, 80)))]));
+    world.settle();
+    world.dark.insert(world.node("a"));
+    world.settle();
+    world.expect(&["s/web.1 e1 stop lost@a", "s/web.1 e2 run running@b"]);
+}
+
+#[test]
+fn without_room_elsewhere_a_task_waits_and_goes_on_when_its_node_returns() {
+    let mut world = World::new(&[("a", 1_000), ("b", 50)]);
+    world.apply(&web("web:1", 100));
+    world.settle();
+    world.dark.insert(world.node("a"));
+    world.settle();
+    world.expect(&["s/web.1 e1 run running@a", "s/web.1 e2 prepare pending"]);
+    world.dark.clear();
+    world.settle();
+    world.expect(&["s/web.1 e1 run running@a"]);
+}
+
+#[test]
+fn a_task_with_data_is_held_with_its_node() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    world.apply(&stack("s", &[("db", service("db:1", 100).with(|s| mount(s, "data")))]));
+    world.settle();
+    world.dark.insert(world.node("a"));
+    world.settle();
+    world.expect(&["s/db.1 e1 run running@a"]);
+    let rows = view::tasks(&world.cluster, &view::Soft::none(world.now), None);
+    let why = "held: its volume `data` lives on a, which is down";
+    assert_eq!(rows[0].waiting_for.as_deref(), Some(why));
+    assert_eq!(
+        view::rollout(&world.cluster, &stack_name("s")).failed[0].1,
+        format!("replica 1: {why}")
+    );
+}
+
+#[test]
+fn a_removed_stack_is_gone_when_its_tasks_are_and_its_data_stays() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    let spec = stack("s", &[("db", service("db:1", 100).with(|s| mount(s, "data")))]);
+    world.apply(&spec);
+    world.settle();
+    let remove = |volumes| Command::RemoveStack { stack: stack_name("s"), volumes };
+    world.ok(remove(false));
+    world.lead();
+    world.expect(&["s/db.1 e1 stop running@a"]);
+    let again = Command::ApplyStack { spec: spec.clone(), basis: None };
+    assert_eq!(world.refused(again), Rejection::Removing(stack_name("s")));
+    world.settle();
+    assert!(world.cluster.stacks().is_empty() && world.cluster.tasks().is_empty());
+    assert!(world.cluster.volumes().contains_key("s_data"));
+    // It finds its data where that is, though the other node is as good.
+    world.ok(Command::SetSchedulable { node: world.node("b"), schedulable: false });
+    world.apply(&stack("t", &[("big", service("big:1", 50))]));
+    world.settle();
+    world.ok(Command::SetSchedulable { node: world.node("b"), schedulable: true });
+    world.apply(&spec);
+    world.settle();
+    assert!(world.show().contains(&"s/db.1 e1 run running@a".to_owned()));
+    let set = crate::assignments(&world.cluster, world.node("a"));
+    assert!(set.tasks.iter().flat_map(|held| held.volumes.values()).all(|held| held.must_exist));
+    world.ok(remove(true));
+    world.settle();
+    assert!(world.cluster.volumes().is_empty());
+    assert_eq!(world.refused(remove(true)), Rejection::UnknownStack(stack_name("s")));
+}
+
+#[test]
+fn removing_a_stack_does_not_wait_for_a_node_that_is_down() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&web("web:1", 100));
+    world.settle();
+    world.dark.insert(world.node("a"));
+    world.settle();
+    world.ok(Command::RemoveStack { stack: stack_name("s"), volumes: false });
+    world.settle();
+    assert!(world.cluster.stacks().is_empty() && world.cluster.tasks().is_empty());
+}
+
+#[test]
+fn a_service_taken_out_of_the_stack_stops() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let two = stack("s", &[("old", service("old:1", 100)), ("web", service("web:1", 100))]);
+    world.apply(&two);
+    world.settle();
+    world.apply(&web("web:1", 100));
+    world.settle();
+    world.expect(&["s/web.1 e1 run running@a"]);
+    assert_eq!(world.cluster.stack(&stack_name("s")).unwrap().services().len(), 1);
+}
+
+#[test]
+fn a_change_during_a_change_gives_up_the_first_attempt_and_keeps_what_serves() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&web("web:1", 100));
+    world.settle();
+    world.apply(&web("slow:2", 100));
+    world.seconds(5);
+    world.expect(&["s/web.1 e1 run running@a", "s/web.1 e2 run starting@a"]);
+    world.apply(&web("web:3", 100));
+    world.settle();
+    world.expect(&["s/web.1 e3 run running@a"]);
+}
+
+#[test]
+fn a_constraint_that_no_longer_holds_moves_the_task() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.join("b", 1_000, &[("role", "web")]);
+    world.apply(&web("web:1", 100));
+    world.settle();
+    world.expect(&["s/web.1 e1 run running@a"]);
+    let bound = |constraint: &str| {
+        let spec = service("web:1", 100)
+            .with(|s| s.placement.constraints = vec![constraint.parse().unwrap()]);
+        stack("s", &[("web", spec)])
+    };
+    world.apply(&bound("node.hostname == a"));
+    world.settle();
+    world.expect(&["s/web.1 e1 run running@a"]);
+    world.apply(&bound("node.labels.role == web"));
+    world.settle();
+    world.expect(&["s/web.1 e2 run running@b"]);
+}
