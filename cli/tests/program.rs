@@ -210,7 +210,7 @@ fn without_a_context_each_verb_says_how_to_get_one() {
 fn context_file(world: &World) {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
-    let block = |text: String| text.lines().map(|line| format!("  {line}\n")).collect::<String>();
+    let block = |text: String| format!("  {}\n", text.trim_end().replace('\n', "\n  "));
     let (certificate, key) = (block(certificate.pem()), block(key.serialize_pem()));
     let text = format!(
         "cluster: 5f2c\nendpoints: [\"127.0.0.1:1\"]\nauthorities: |\n{certificate}\

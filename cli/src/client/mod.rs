@@ -76,6 +76,13 @@ impl Client {
         Ok(Self { control: ControlClient::new(channel), endpoints, file, answer_timeout })
     }
 
+    /// A client of a cluster that is reached in another way.
+    #[cfg(test)]
+    pub(crate) fn through(channel: Channel, answer_timeout: Duration) -> Self {
+        let (endpoints, file) = (vec!["mini-1:7400".to_owned()], PathBuf::from("admin.yaml"));
+        Self { control: ControlClient::new(channel), endpoints, file, answer_timeout }
+    }
+
     /// Asks until there is an answer or the time is up. Every question may be asked again: reads
     /// change nothing, and writes carry a request id that makes them happen once.
     async fn ask<Q: Clone, A>(

@@ -29,10 +29,14 @@ impl From<pb::WriteReply> for Written {
 }
 
 impl Client {
-    /// Makes the cluster run a stack.
-    pub async fn apply(&self, spec: &StackSpec) -> Result<(Written, PlanView), Error> {
+    /// Makes the cluster run a stack; with a `basis` only while the stack has that revision.
+    pub async fn apply(
+        &self,
+        spec: &StackSpec,
+        basis: Option<u64>,
+    ) -> Result<(Written, PlanView), Error> {
         let question =
-            pb::ApplyRequest { request_id: request_id(), spec: Some(spec.into()), basis: None };
+            pb::ApplyRequest { request_id: request_id(), spec: Some(spec.into()), basis };
         let answer = self.ask(question, async |mut control, q| control.apply(q).await).await?;
         let written = Written { revision: answer.revision, changed: answer.changed };
         Ok((written, believe(answer.plan.ok_or_else(|| missing("the plan"))?)?))

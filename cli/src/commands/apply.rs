@@ -63,15 +63,17 @@ pub async fn run(
     if args.dry_run {
         return if out.is_json() { json::document(out, &plan) } else { Ok(()) };
     }
+    let mut basis = None;
     if !args.yes && !is_unchanged(&plan) {
-        let question = question(&plan);
-        if !agreed(&question, out).await? {
+        // What was agreed to is this plan: not another one, if somebody was faster.
+        basis = plan.revision.checked_sub(1);
+        if !agreed(&question(&plan), out).await? {
             return Err(
                 Error::input("not applied: nothing was changed").hint("answer y, or give --yes")
             );
         }
     }
-    let (written, applied) = client.apply(&spec).await?;
+    let (written, applied) = client.apply(&spec, basis).await?;
     plan = PlanView { warnings: plan.warnings, ..applied };
     let finished = finish((&spec.name, written), args.detach, client, global, out).await?;
     if out.is_json() {

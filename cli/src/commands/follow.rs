@@ -159,13 +159,11 @@ fn too_late(goal: Goal, stack: &StackName, limit: Duration, last: Option<&WatchV
 /// Why a stack that settled is not as it was wanted, with the amounts and fixes of every replica that
 /// found no place.
 pub async fn why_not(stack: &StackName, end: &End, client: &Client) -> Error {
-    let mut lines: Vec<String> =
-        end.failed.iter().map(|note| format!("{}: {}", note.service, note.why)).collect();
+    let mut lines = Vec::new();
     let mut explained = BTreeSet::new();
     for (service, replica) in end.homeless.iter().take(MAX_EXPLAINED) {
-        let Ok(target) = format!("{stack}/{service}.{replica}").parse::<ServiceTarget>() else {
-            continue;
-        };
+        let target = format!("{stack}/{service}.{replica}").parse::<ServiceTarget>();
+        let Ok(target) = target else { continue };
         // Without an explanation the note of the rollout says it in a sentence.
         for view in client.explain(&target).await.unwrap_or_default() {
             lines.push(format!("{service}.{replica} is pending, it fits nowhere:"));
@@ -176,22 +174,22 @@ pub async fn why_not(stack: &StackName, end: &End, client: &Client) -> Error {
     if let Some(more @ 1..) = end.homeless.len().checked_sub(MAX_EXPLAINED) {
         lines.push(format!("and {} more without a place", count(more as u64, "replica")));
     }
-    let rest = end.waiting.iter().filter(|note| !explained.contains(note.service.as_str()));
+    let notes = || end.failed.iter().chain(&end.waiting);
+    let rest = notes().filter(|note| !explained.contains(note.service.as_str()));
     lines.extend(rest.map(|note| format!("{}: {}", note.service, note.why)));
-    let service = end.failed.first().or(end.waiting.first());
-    let hint = match service {
-        Some(note) if end.failed.is_empty() => {
-            format!("what runs goes on; why: `sisoctl explain {stack}/{}`", note.service)
-        }
-        Some(note) => format!("see what it wrote: `sisoctl logs {stack}/{}`", note.service),
-        None => goes_on(stack),
+    let homeless = |note: &ServiceNote| end.homeless.iter().any(|(name, _)| *name == note.service);
+    let (what, hint) = match notes().find(|note| !homeless(note)) {
+        Some(note) => (
+            "did not become ready",
+            format!("see what it wrote: `sisoctl logs {stack}/{}`", note.service),
+        ),
+        None => (
+            "is not complete",
+            "what runs goes on; the rest starts by itself as soon as there is room".to_owned(),
+        ),
     };
-    let message = if end.failed.is_empty() {
-        format!("{stack} is not complete: {} of {} ready", end.ready, count(end.wanted, "task"))
-    } else {
-        format!("{stack} did not become ready")
-    };
-    Error::cluster(message).details(lines).hint(hint)
+    let ready = format!("{} of {} ready", end.ready, count(end.wanted, "task"));
+    Error::cluster(format!("{stack} {what}: {ready}")).details(lines).hint(hint)
 }
 
 /// What a write did to a stack, for scripts.

@@ -37,6 +37,9 @@ pub async fn run(args: &Logs, client: &Client, out: &mut Out) -> Result<(), Erro
         }
     }
     if unread.is_empty() {
+        if printer.services.is_empty() && !out.is_json() {
+            out.note("nothing to print: no task wrote a line that was asked for");
+        }
         return Ok(());
     }
     Err(Error::cluster("not all logs could be read").details(unread))

@@ -53,19 +53,26 @@ pub async fn run(command: Command, global: &Global, out: &mut Out) -> Result<Out
         Command::Doctor(args) => return doctor::run(&args, global, out).await,
         command => {
             // Boxed: one future that holds them all would be as large as the largest.
-            return Box::pin(ask_cluster(command, global, out)).await;
+            let connect = |out: &mut Out| Client::connect(global, out);
+            return Box::pin(ask(command, global, out, connect)).await;
         }
     }
     Ok(Outcome::Done)
 }
 
-async fn ask_cluster(command: Command, global: &Global, out: &mut Out) -> Result<Outcome, Error> {
+/// Carries out a command that needs a cluster.
+async fn ask(
+    command: Command,
+    global: &Global,
+    out: &mut Out,
+    connect: impl FnOnce(&mut Out) -> Result<Client, Error>,
+) -> Result<Outcome, Error> {
     // What is wrong with the input is told before the cluster is looked for.
     let prepared = match &command {
         Command::Apply(args) => Some(apply::Prepared::read(args, out)?),
         _ => None,
     };
-    let client = &Client::connect(global, out)?;
+    let client = &connect(out)?;
     match command {
         Command::Apply(args) => {
             if let Some(prepared) = prepared {
@@ -118,3 +125,6 @@ async fn agreed(question: &str, out: &Out) -> Result<bool, Error> {
         () = signals::interrupt() => Err(Error::interrupted()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Views for tests, complete and ordinary; each test changes what it is about.
 
+pub(crate) mod cluster;
+
 use std::{
     collections::BTreeMap,
     io,

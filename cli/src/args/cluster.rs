@@ -1,0 +1,109 @@
+//! Verbs about machines, who may join, and the way to the cluster.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use clap_complete::Shell;
+use model::{NodeName, TokenId, token::Role};
+
+use super::Span;
+
+/// `node`
+#[derive(Debug, Subcommand)]
+pub enum Node {
+    /// List machines with what they offer and what is reserved
+    Ls,
+    /// Show everything about a machine and what runs on it
+    Show {
+        /// Its name
+        node: NodeName,
+    },
+    /// Place nothing new on a machine; what runs stays
+    Cordon {
+        /// Its name
+        node: NodeName,
+    },
+    /// Place on a machine again
+    Uncordon {
+        /// Its name
+        node: NodeName,
+    },
+}
+
+/// What a join token lets its holder become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum JoinRole {
+    /// A machine that runs tasks.
+    Node,
+    /// A voting scheduler.
+    Scheduler,
+}
+
+impl From<JoinRole> for Role {
+    fn from(role: JoinRole) -> Self {
+        match role {
+            JoinRole::Node => Self::Node,
+            JoinRole::Scheduler => Self::Scheduler,
+        }
+    }
+}
+
+/// `token`
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a token and print it, alone; it is good for one machine
+    Create {
+        /// What it lets its holder become
+        #[arg(long, value_enum)]
+        role: JoinRole,
+        /// How long it is good for
+        #[arg(long, default_value = "1h", value_name = "TIME")]
+        ttl: Span,
+    },
+    /// List tokens, never their secrets
+    Ls,
+    /// Make a token useless
+    Revoke {
+        /// Its id, as `token ls` prints it
+        id: TokenId,
+    },
+}
+
+/// `context`
+#[derive(Debug, Subcommand)]
+pub enum Context {
+    /// Remember a context file under a name; the first one becomes the current one
+    Add {
+        /// A name of your choice
+        name: String,
+        /// The file, such as the admin.yaml a scheduler writes
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// List contexts
+    Ls,
+    /// Make a context the current one
+    Use {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `completion`
+#[derive(Debug, clap::Args)]
+pub struct Completion {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// `doctor`
+#[derive(Debug, clap::Args)]
+pub struct Doctor {
+    /// The container engine to check
+    /// [default: `unix:///var/run/docker.sock`, or that of Colima]
+    #[arg(long, value_name = "ENDPOINT", env = "DOCKER_HOST", hide_env_values = true)]
+    pub docker_host: Option<String>,
+    /// Where a scheduler or agent keeps, or will keep, its data
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}

@@ -1,0 +1,213 @@
+//! Verbs about stacks and what runs of them.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use model::StackName;
+
+use super::{ScaleTo, ServiceTarget, Since, Target};
+
+/// Where a stack is read from.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct StackFiles {
+    /// Stack files, later ones override earlier ones; `-` is standard input
+    /// [default: the first of stack.yaml, compose.yaml, docker-compose.yml]
+    #[arg(value_name = "FILE", conflicts_with = "file")]
+    pub files: Vec<PathBuf>,
+    /// The same, as Compose has it; repeatable
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Vec<PathBuf>,
+    /// The stack's name [default: `name:` of the file, else its directory]
+    #[arg(long, short = 'p', visible_alias = "project-name", value_name = "NAME")]
+    pub stack: Option<String>,
+    /// Include services of this profile; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub profile: Vec<String>,
+    /// Read variables from this file instead of `.env`; repeatable
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// What relative paths start from [default: the directory of the first file]
+    #[arg(long, value_name = "DIR")]
+    pub project_directory: Option<PathBuf>,
+}
+
+/// `apply`
+#[derive(Debug, clap::Args)]
+pub struct Apply {
+    /// The stack.
+    #[command(flatten)]
+    pub stack: StackFiles,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Show the plan and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not wait for the tasks
+    #[arg(long, short)]
+    pub detach: bool,
+}
+
+/// `plan`
+#[derive(Debug, clap::Args)]
+pub struct Plan {
+    /// The stack.
+    #[command(flatten)]
+    pub stack: StackFiles,
+    /// Plan without a cluster, on the machines this file describes
+    #[arg(long, value_name = "NODES.yaml")]
+    pub nodes: Option<PathBuf>,
+}
+
+/// How `config` prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ConfigFormat {
+    /// A stack file again.
+    #[default]
+    Yaml,
+    /// The same as JSON.
+    Json,
+}
+
+/// `config`
+#[derive(Debug, clap::Args)]
+pub struct Config {
+    /// The stack.
+    #[command(flatten)]
+    pub stack: StackFiles,
+    /// Form of the output [default: yaml; json with `-o json`]
+    #[arg(long, value_enum, value_name = "yaml|json", hide_possible_values = true)]
+    pub format: Option<ConfigFormat>,
+}
+
+/// `ps`
+#[derive(Debug, clap::Args)]
+pub struct Ps {
+    /// Only tasks of this stack
+    pub stack: Option<StackName>,
+}
+
+/// `explain`
+#[derive(Debug, clap::Args)]
+pub struct Explain {
+    /// A service, or one replica of it
+    #[arg(value_name = "STACK/SERVICE[.N]")]
+    pub target: ServiceTarget,
+}
+
+/// `logs`
+#[derive(Debug, clap::Args)]
+pub struct Logs {
+    /// A stack, a service, or one replica
+    #[arg(value_name = "STACK[/SERVICE[.N]]")]
+    pub target: Target,
+    /// Go on as more is written
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only what is newer: `10m`, or a time like `2026-01-31T12:00:00Z`
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Since>,
+    /// Only the last lines of each task
+    #[arg(long, short = 'n', value_name = "LINES")]
+    pub tail: Option<u32>,
+    /// Only lines that match this regular expression
+    #[arg(long, value_name = "RE")]
+    pub grep: Option<String>,
+    /// Print when each line was written
+    #[arg(long, short)]
+    pub timestamps: bool,
+    /// Do not print which task each line is from
+    #[arg(long)]
+    pub no_log_prefix: bool,
+}
+
+/// `exec`
+#[derive(Debug, clap::Args)]
+pub struct Exec {
+    /// A service, or one replica of it
+    #[arg(value_name = "STACK/SERVICE[.N]")]
+    pub target: ServiceTarget,
+    /// No terminal for the command, even when this is one
+    #[arg(long, short = 'T')]
+    pub no_tty: bool,
+    /// The command and its arguments, after `--`
+    #[arg(required = true, last = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// `events`
+#[derive(Debug, clap::Args)]
+pub struct Events {
+    /// Only events of this stack
+    pub stack: Option<StackName>,
+    /// Go on as more happens
+    #[arg(long, short)]
+    pub follow: bool,
+}
+
+/// `restart`
+#[derive(Debug, clap::Args)]
+pub struct Restart {
+    /// A stack, a service, or one replica
+    #[arg(value_name = "STACK[/SERVICE[.N]]")]
+    pub target: Target,
+    /// Do not wait for the tasks
+    #[arg(long, short)]
+    pub detach: bool,
+}
+
+/// `scale`
+#[derive(Debug, clap::Args)]
+pub struct Scale {
+    /// Services with the number of replicas they shall have
+    #[arg(required = true, value_name = "STACK/SERVICE=N")]
+    pub services: Vec<ScaleTo>,
+    /// Do not wait for the tasks
+    #[arg(long, short)]
+    pub detach: bool,
+}
+
+/// `stack`
+#[derive(Debug, Subcommand)]
+pub enum Stack {
+    /// List stacks
+    Ls,
+    /// Stop and remove a stack; its volumes stay unless told
+    Rm(StackRm),
+    /// List the revisions of a stack and what each changed
+    History {
+        /// Its name
+        stack: StackName,
+    },
+    /// Go back to an earlier revision of a stack
+    Rollback(StackRollback),
+}
+
+/// `stack rm`
+#[derive(Debug, clap::Args)]
+pub struct StackRm {
+    /// Its name
+    pub stack: StackName,
+    /// Remove its volumes and all data in them, too
+    #[arg(long)]
+    pub volumes: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Do not wait until everything is gone
+    #[arg(long, short)]
+    pub detach: bool,
+}
+
+/// `stack rollback`
+#[derive(Debug, clap::Args)]
+pub struct StackRollback {
+    /// Its name
+    pub stack: StackName,
+    /// The revision to go back to [default: the one before]
+    #[arg(long, value_name = "REVISION")]
+    pub to: Option<u64>,
+    /// Do not wait for the tasks
+    #[arg(long, short)]
+    pub detach: bool,
+}
