@@ -4,10 +4,11 @@
 //! **Invariant:** nothing here reads a file, a clock or the environment: what a stack file names,
 //! the caller reads through [`Sources`]. Whatever the text is, the work is bounded.
 //!
-//! A load passes these layers in order; [`config`] stops before the last two:
-//! `yaml` (bytes to a tree with places) → `interpolate` (`${VAR}`) → `grammar` (keys and shapes,
-//! short forms to long ones) → `merge` (several files) → `policy` and `lower` (what a cluster
-//! honours, tree to model) → `check` (references between services).
+//! Both ways in begin with `project`: `yaml` (bytes to a tree with places) → `interpolate`
+//! (`${VAR}`) → `grammar` (the tables of keys; `canonical` turns short forms into long ones) →
+//! `merge` (several files) → env files, paths, references. [`config`] shows that tree; [`load`]
+//! goes on with `lower`: what a cluster refuses or weakens, the tree to the model, limits.
+//! To add a key, add a line to `grammar/keys` and read it in `lower`.
 
 #![warn(missing_docs)]
 
