@@ -9,7 +9,12 @@ use model::Timestamp;
 use scheduler_core::{Command, Outcome, Plan};
 use tokio::time::sleep;
 
-use crate::{clock, dispatch::Dispatch, log::LogError, metrics::Figures};
+use crate::{
+    clock,
+    dispatch::Dispatch,
+    log::{LogError, Standing},
+    metrics::Figures,
+};
 
 /// After a plan that could not be proposed: the log is busy or changing hands.
 const RETRY: Duration = Duration::from_secs(1);
@@ -38,7 +43,7 @@ enum Wake {
 pub(crate) async fn run(dispatch: Arc<Dispatch>, figures: Arc<Figures>) {
     let mut standing = dispatch.log.standing();
     loop {
-        let elected = standing.wait_for(|standing| standing.leads()).await;
+        let elected = standing.wait_for(Standing::leads).await;
         let Ok(term) = elected.map(|standing| standing.term) else { return };
         tracing::info!(term, "leading");
         dispatch.sessions.start_afresh(clock::now());

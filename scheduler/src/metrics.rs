@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use model::{Bytes, NodeId};
+use model::{Bytes, Liveness, NodeId, TaskState};
 use prometheus_client::{
     encoding::text::encode_registry,
     metrics::{
@@ -16,6 +16,19 @@ use prometheus_client::{
 use scheduler_core::Cluster;
 
 use crate::log::Standing;
+
+/// Every state is shown, those that no task is in as well: a graph needs its zeros.
+const STATES: [TaskState; 9] = [
+    TaskState::Pending,
+    TaskState::Assigned,
+    TaskState::Preparing,
+    TaskState::Starting,
+    TaskState::Running,
+    TaskState::Stopping,
+    TaskState::Stopped,
+    TaskState::Failed,
+    TaskState::Lost,
+];
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -126,6 +139,9 @@ fn gauges(cluster: &Cluster, standing: &Standing, sessions: usize) -> Registry {
 
 fn of_tasks(registry: &mut Registry, cluster: &Cluster) {
     let tasks = Family::<Labels, Gauge>::default();
+    for state in STATES {
+        tasks.get_or_create(&vec![("state", state.as_str().to_owned())]).set(0);
+    }
     for task in cluster.tasks().values() {
         let state = task.status.state.as_str().to_owned();
         tasks.get_or_create(&vec![("state", state)]).inc();
@@ -141,6 +157,9 @@ fn of_nodes(registry: &mut Registry, cluster: &Cluster) {
         *sum = sum.saturating_add(task.spec.resources.reserved.memory);
     }
     let nodes = Family::<Labels, Gauge>::default();
+    for state in [Liveness::Ready, Liveness::Unreachable, Liveness::Down] {
+        nodes.get_or_create(&vec![("state", state.as_str().to_owned())]).set(0);
+    }
     let allocatable_memory = Family::<Labels, Gauge>::default();
     let reserved_memory = Family::<Labels, Gauge>::default();
     for node in cluster.nodes().values() {
@@ -159,7 +178,7 @@ fn of_nodes(registry: &mut Registry, cluster: &Cluster) {
     registry.register_with_unit("siso_node_memory_reserved", help, Unit::Bytes, reserved_memory);
 }
 
-/// Turns OpenMetrics into the older text format that every Prometheus reads: counters are declared
+/// Turns `OpenMetrics` into the older text format that every Prometheus reads: counters are declared
 /// by the name their samples have, and there are no units.
 fn prometheus(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());

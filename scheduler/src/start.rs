@@ -32,11 +32,11 @@ const FOUNDER: u64 = 1;
 /// The name in the certificate of the first admin.
 const FIRST_ADMIN: &str = "admin";
 /// How long a lone scheduler may take to lead itself: a slow disk, a long log.
-const LEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const LEAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long open calls may take to end when the scheduler stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the age of the own certificate is looked at.
-const CERTIFICATE_CHECK: Duration = Duration::from_secs(12 * 3600);
+const CERTIFICATE_CHECK: Duration = Duration::from_hours(12);
 /// HTTP/2 pings: find a silent other side within 10 s.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);

@@ -34,6 +34,8 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
     Status::new(code, rejection.to_string())
 }
 
+/// The log did not take a write, or cannot be read.
+#[allow(clippy::needless_pass_by_value, reason = "the form `map_err` asks for")]
 pub(crate) fn log_error(error: LogError) -> Status {
     let code = match &error {
         LogError::TooLarge { .. } => Code::InvalidArgument,

@@ -30,12 +30,15 @@ pub(crate) const RELAYS_MAX: usize = 256;
 /// Frames on their way to the agent; it reads them as fast as the task does.
 const TO_AGENT: usize = 16;
 
+/// The way to the agent.
+pub(crate) type ToAgent = mpsc::Sender<Result<RelayFrame, Status>>;
+
 /// A relay, seen from the scheduler.
 pub(crate) struct RelayEnds {
     first: Option<relay_frame::Frame>,
     from_agent: Streaming<RelayFrame>,
     /// What the agent is sent; dropping it tells the agent to end.
-    pub(crate) to_agent: mpsc::Sender<Result<RelayFrame, Status>>,
+    pub(crate) to_agent: ToAgent,
 }
 
 impl RelayEnds {
@@ -104,7 +107,7 @@ impl Relays {
         &self,
         node: NodeId,
         mut from_agent: Streaming<RelayFrame>,
-        to_agent: mpsc::Sender<Result<RelayFrame, Status>>,
+        to_agent: ToAgent,
     ) {
         let first = match timeout(FIRST_FRAME_TIMEOUT, from_agent.message()).await {
             Ok(Ok(Some(first))) => first,
@@ -128,13 +131,12 @@ impl Relays {
     }
 
     /// The channel towards the agent.
-    pub(crate) fn channel()
-    -> (mpsc::Sender<Result<RelayFrame, Status>>, mpsc::Receiver<Result<RelayFrame, Status>>) {
+    pub(crate) fn channel() -> (ToAgent, mpsc::Receiver<Result<RelayFrame, Status>>) {
         mpsc::channel(TO_AGENT)
     }
 }
 
 /// The queue is empty so far, so there is room; if not, the agent has gone.
-fn refuse(to_agent: &mpsc::Sender<Result<RelayFrame, Status>>, status: Status) {
+fn refuse(to_agent: &ToAgent, status: Status) {
     drop(to_agent.try_send(Err(status)));
 }

@@ -36,7 +36,7 @@ const SET_BYTES_MAX: usize = 4 << 20;
 /// A clock this far from ours makes times hard to read and TLS fail when it grows.
 const SKEW_WARNING_MS: u64 = 10_000;
 /// Between two warnings of the same clock.
-const SKEW_EVERY: Duration = Duration::from_secs(600);
+const SKEW_EVERY: Duration = Duration::from_mins(10);
 
 /// What an agent says that has to be in the log.
 enum Lasting {
@@ -300,12 +300,12 @@ async fn push(dispatch: &Dispatch, node: NodeId, outbox: &Outbox) -> Status {
         };
         if let Some(set) = news {
             sent = Some(set.generation);
-            let set = AssignmentSet::from(&set);
-            if set.encoded_len() > SET_BYTES_MAX {
+            let wire = AssignmentSet::from(&set);
+            if wire.encoded_len() > SET_BYTES_MAX {
                 return status::exhausted("bytes in the node's assignments", SET_BYTES_MAX);
             }
-            let set = scheduler_message::Message::Assignments(set);
-            if outbox.send(Ok(SchedulerMessage { message: Some(set) })).await.is_err() {
+            let wire = scheduler_message::Message::Assignments(wire);
+            if outbox.send(Ok(SchedulerMessage { message: Some(wire) })).await.is_err() {
                 return Status::ok("the agent is gone");
             }
         }

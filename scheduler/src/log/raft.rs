@@ -137,9 +137,7 @@ impl RaftLog {
         let standing = follow(&raft);
         let proposals = Semaphore::new(PROPOSALS_MAX);
         let writer = Mutex::new(Some(writer));
-        let log = Self { raft, state, revision, standing, proposals, writer, was_empty };
-        log.stand_at_once().await?;
-        Ok(log)
+        Ok(Self { raft, state, revision, standing, proposals, writer, was_empty })
     }
 
     /// Whether there was neither log nor snapshot when it was opened.
@@ -155,15 +153,6 @@ impl RaftLog {
         }
         let members = BTreeMap::from([(*self.raft.node_id(), BasicNode::new(address))]);
         self.raft.initialize(members).await.map_err(stopped)
-    }
-
-    /// A lone voter has nobody to wait for.
-    async fn stand_at_once(&self) -> Result<(), LogError> {
-        let own = *self.raft.node_id();
-        if self.raft.voter_ids().eq([own]) {
-            self.raft.trigger().elect(false).await.map_err(stopped)?;
-        }
-        Ok(())
     }
 
     /// Makes a snapshot now, of what is applied now.
@@ -283,13 +272,17 @@ fn config(settings: &LogSettings) -> Result<Config, LogError> {
 }
 
 /// Follows the library's own figures, by one receiver for good: each new one would begin as changed.
+/// A lone leader needs no clock, neither to hear of others nor to be heard: it stops, and an idle
+/// cluster of one costs nothing.
 fn follow(raft: &Raft) -> watch::Receiver<Standing> {
     let mut metrics = raft.metrics();
     let (sender, receiver) = watch::channel(standing(&metrics.borrow_watched()));
+    let raft = raft.clone();
     tokio::spawn(async move {
         loop {
             let news = standing(&metrics.borrow_watched());
             let failed = news.failed.is_some();
+            raft.runtime_config().tick(!(news.leads() && news.voters.len() == 1));
             sender.send_if_modified(|known| {
                 let changed = *known != news;
                 *known = news;

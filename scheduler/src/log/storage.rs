@@ -81,28 +81,17 @@ impl Tail {
     }
 }
 
-struct Known {
-    vote: Option<Vote>,
-    purged: Option<LogId>,
-    last: Option<LogId>,
-}
-
 /// One replica's log. Clones share it.
 #[derive(Clone)]
 pub(crate) struct LogStorage {
     store: Store,
     tail: Arc<Mutex<Tail>>,
-    known: Arc<Mutex<Known>>,
+    known: Arc<Mutex<Contents>>,
 }
 
 impl LogStorage {
-    pub(super) fn new(store: Store, contents: Contents) -> Self {
-        let Contents { vote, purged, last } = contents;
-        Self {
-            store,
-            tail: Arc::default(),
-            known: Arc::new(Mutex::new(Known { vote, purged, last })),
-        }
+    pub(super) fn new(store: Store, known: Contents) -> Self {
+        Self { store, tail: Arc::default(), known: Arc::new(Mutex::new(known)) }
     }
 
     /// To be called after each commit with the last entry it made durable.

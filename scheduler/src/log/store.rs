@@ -84,7 +84,7 @@ impl Job {
 /// Told after each commit: how long it took, how many jobs it held, the last entry made durable.
 pub(super) type Observer = Box<dyn Fn(Duration, usize, Option<u64>) + Send>;
 
-/// What a log holds when it is opened.
+/// What a log holds besides its entries.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     pub(super) vote: Option<Vote>,
@@ -174,15 +174,14 @@ fn contents(database: &Database) -> io::Result<Contents> {
         last: None,
     };
     let table = transaction.open_table(ENTRIES).map_err(unusable)?;
-    let mut expected = contents.purged.map_or(0, |id| id.index + 1);
-    for row in table.iter().map_err(unusable)? {
+    let first = contents.purged.map_or(0, |id| id.index + 1);
+    for (expected, row) in (first..).zip(table.iter().map_err(unusable)?) {
         let (index, sealed) = row.map_err(unusable)?;
         let entry = decode(index.value(), sealed.value())?;
         if index.value() != expected {
             let text = format!("entry {expected} of the log is missing");
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        expected += 1;
         contents.last = Some(entry.log_id);
     }
     contents.last = contents.last.or(contents.purged);

@@ -19,7 +19,7 @@ use scheduler_core::{Command, Outcome};
 use tempfile::TempDir;
 
 use super::{
-    ELECTION_LAN, LogError, LogSettings, RaftLog, ReplicatedLog,
+    ELECTION_LAN, LogError, LogSettings, RaftLog, ReplicatedLog, Standing,
     snapshots::SnapshotFiles,
     state_machine::StateMachine,
     storage::LogStorage,
@@ -167,7 +167,7 @@ async fn open_log(directory: &Path) -> Result<RaftLog, LogError> {
 async fn lead(directory: &Path) -> RaftLog {
     let log = open_log(directory).await.unwrap();
     log.found("127.0.0.1:7400").await.unwrap();
-    log.standing().wait_for(|standing| standing.leads()).await.unwrap();
+    log.standing().wait_for(Standing::leads).await.unwrap();
     log.barrier().await.unwrap();
     log
 }

@@ -52,6 +52,7 @@ impl std::fmt::Debug for Authority {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the form `map_err` asks for")]
 fn issue_error(error: rcgen::Error) -> PkiError {
     PkiError::Issue(error.to_string())
 }
@@ -62,22 +63,20 @@ impl Authority {
         let file = |cause| PkiError::File { path: directory.into(), cause };
         fs::create_dir_all(directory).map_err(file)?;
         let (key_path, path) = (directory.join("ca.key"), directory.join("ca.crt"));
-        let key = match files::read(&key_path)? {
-            Some(text) => KeyPair::from_pem(&text)
-                .map_err(|error| PkiError::Damaged { path: key_path, what: error.to_string() })?,
-            None => {
-                let key = KeyPair::generate().map_err(issue_error)?;
-                files::write(&key_path, &key.serialize_pem())?;
-                key
-            }
+        let key = if let Some(text) = files::read(&key_path)? {
+            KeyPair::from_pem(&text)
+                .map_err(|error| PkiError::Damaged { path: key_path, what: error.to_string() })?
+        } else {
+            let key = KeyPair::generate().map_err(issue_error)?;
+            files::write(&key_path, &key.serialize_pem())?;
+            key
         };
-        let pem = match files::read(&path)? {
-            Some(pem) => pem,
-            None => {
-                let pem = authority_params(cluster)?.self_signed(&key).map_err(issue_error)?.pem();
-                files::write(&path, &pem)?;
-                pem
-            }
+        let pem = if let Some(pem) = files::read(&path)? {
+            pem
+        } else {
+            let pem = authority_params(cluster)?.self_signed(&key).map_err(issue_error)?.pem();
+            files::write(&path, &pem)?;
+            pem
         };
         let damaged = |what: String| PkiError::Damaged { path: path.clone(), what };
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes())

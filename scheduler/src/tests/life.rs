@@ -188,7 +188,7 @@ async fn log_lines_come_through_the_agent_with_where_they_come_from() {
     let (to_scheduler, frames) = mpsc::channel(8);
     let line = |text: &str| {
         let text = text.as_bytes().to_vec();
-        Some(Frame::Log(proto::v1::LogLine { at: 1, stderr: false, text: text.into() }))
+        Some(Frame::Log(proto::v1::LogLine { at: 1, stderr: false, text }))
     };
     for (relay, frame) in [(asked.relay, line("one")), (0, line("two"))] {
         to_scheduler.send(RelayFrame { relay, frame }).await.unwrap();

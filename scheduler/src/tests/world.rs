@@ -20,7 +20,7 @@ use crate::{Config, ElectionProfile, Handle, LogFormat, StartError, start};
 
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// Conditions are waited for this long; nothing here should take more than a second.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) fn config(directory: &Path) -> Config {
     Config {
@@ -94,7 +94,7 @@ pub(super) fn admin_identity(directory: &Path) -> Identity {
 }
 
 pub(super) fn channel(handle: &Handle, identity: &Identity) -> Channel {
-    transport::channel(&[handle.advertised.clone()], identity, CONNECT).unwrap()
+    transport::channel(std::slice::from_ref(&handle.advertised), identity, CONNECT).unwrap()
 }
 
 pub(super) fn stack(name: &str, services: &[(&str, u32)]) -> StackSpec {

@@ -15,7 +15,7 @@ use proto::{
         SetSchedulableRequest, WriteReply,
     },
 };
-use scheduler_core::{Command, Outcome, Rejection};
+use scheduler_core::{Command, Outcome, Rejection, cluster::Stack};
 use tonic::Status;
 
 use super::{
@@ -71,7 +71,7 @@ pub(super) async fn apply(
     let (_, outcome) = status::outcome(office.log.propose(Some(id), command).await)?;
     let revision = match outcome {
         Outcome::Stack(revision) => revision,
-        _ => office.log.cluster().stack(&stack).map_or(Revision(0), |stack| stack.revision()),
+        _ => office.log.cluster().stack(&stack).map_or(Revision(0), Stack::revision),
     };
     Ok(ApplyReply {
         revision: revision.0,
