@@ -21,7 +21,7 @@ pub use filter::{FILTERS, Filter, Misfit};
 pub use fixes::fixes;
 pub use fleet::{Ask, Fleet, NodeView, Room};
 pub(crate) use place::labels_wanted;
-pub use place::{Placed, place};
+pub use place::{Placed, judge, place};
 pub use score::Score;
 pub use verdict::verdicts;
 

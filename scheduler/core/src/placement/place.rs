@@ -58,6 +58,12 @@ pub fn place<'a>(
     order.iter().filter_map(|ask| placed.remove(&ask.task)).collect()
 }
 
+/// A verdict for every node on a task that is not placed, as if it asked alone.
+pub fn judge(fleet: &Fleet<'_>, ask: &Ask<'_>, wanted_labels: &BTreeSet<String>) -> Vec<Verdict> {
+    let context = Context { wanted_labels, with_companions: ask.reserved() };
+    verdicts(fleet, ask, &rank(fleet, ask, context))
+}
+
 /// The nodes a task fits on, the best first.
 pub(super) fn rank(fleet: &Fleet<'_>, ask: &Ask<'_>, context: Context<'_>) -> Vec<Score> {
     let fitting = fleet.rooms().keys().filter(|node| fleet.fits(ask, **node).is_ok());

@@ -10,7 +10,8 @@ use model::{
 use crate::{
     assign,
     cluster::{Cluster, Rejection, Service},
-    placement::{Ask, Fleet, fixes, verdicts},
+    placement::{Ask, Fleet, fixes, judge},
+    plan::labels,
     view::tasks::waiting_for,
 };
 
@@ -73,7 +74,7 @@ pub(super) fn replica_placement(cluster: &Cluster, task: &Task) -> ReplicaPlacem
     } else {
         let (fleet, _) = fleet_for(cluster, task);
         let ask = Ask::of(task);
-        (verdicts(&fleet, &ask, &[]), fixes(&fleet, &ask))
+        (judge(&fleet, &ask, &labels(cluster)), fixes(&fleet, &ask))
     };
     ReplicaPlacement {
         service: task.service.to_string(),

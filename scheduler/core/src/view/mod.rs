@@ -8,6 +8,9 @@ mod stacks;
 mod status;
 mod tasks;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use model::{Bytes, TaskId, Timestamp, task::Telemetry};

@@ -1,6 +1,6 @@
 //! How a stack's way to what is wanted stands: what `apply` follows until it is settled.
 
-use model::{Desired, Health, Liveness, Revision, ServiceName, StackName, Task, TaskState};
+use model::{Bytes, Desired, Health, Liveness, Revision, ServiceName, StackName, Task, TaskState};
 
 use crate::{
     cluster::{Cluster, Service, Stack},
@@ -176,5 +176,10 @@ fn unplaced(cluster: &Cluster, task: &Task) -> Standing {
         task.slot,
         waiting_for(cluster, task).unwrap_or_default()
     );
-    if stopping { Standing::Waiting(why) } else { Standing::Failed(why) }
+    // A node that is late, or that has only just joined, is there or gone in some seconds.
+    let undecided = cluster
+        .nodes()
+        .values()
+        .any(|node| node.liveness == Liveness::Unreachable || node.inventory.memory == Bytes::ZERO);
+    if stopping || undecided { Standing::Waiting(why) } else { Standing::Failed(why) }
 }

@@ -50,6 +50,7 @@ pub fn status(cluster: &Cluster, soft: &Soft<'_>) -> StatusView {
     problems
         .extend(invariants::overbooked(cluster).iter().filter_map(|over| shrunk(cluster, over)));
     problems.extend(gave_up(cluster));
+    problems.extend(data_left(cluster));
     let of_tasks = cluster.tasks().values().filter_map(|task| task_problem(cluster, soft, task));
     problems.extend(of_tasks);
     problems.truncate(MAX_PROBLEMS);
@@ -131,6 +132,21 @@ fn gave_up(cluster: &Cluster) -> Vec<Problem> {
         })
     });
     services.collect()
+}
+
+/// Data a person asked to remove on a node that cannot be asked.
+fn data_left(cluster: &Cluster) -> Vec<Problem> {
+    let left = cluster.volumes().iter().filter(|(_, volume)| volume.removing);
+    let left = left.filter_map(|(name, volume)| {
+        let home = cluster.node(volume.home)?;
+        (home.liveness == Liveness::Down).then(|| Problem {
+            what: format!("the data of volume {name} is not removed yet"),
+            cause: format!("it lives on {}, which is down", home.name),
+            since: Some(home.since.to_rfc3339()),
+            fix: format!("bring {} back", home.name),
+        })
+    });
+    left.collect()
 }
 
 fn task_problem(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> Option<Problem> {

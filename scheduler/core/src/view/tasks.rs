@@ -5,7 +5,7 @@ use model::{
     view::{PullProgress, TaskRow},
 };
 
-use crate::{assign, cluster::Cluster, orchestrate, placement, view::Soft};
+use crate::{assign, cluster::Cluster, orchestrate, placement, plan::labels, view::Soft};
 
 /// The tasks of one stack, or of all: by stack, service, replica, the newest task first. Tasks that
 /// ended and were replaced are not among them.
@@ -87,10 +87,13 @@ pub(super) fn no_room(cluster: &Cluster, task: &Task) -> String {
     }
     let (fleet, predecessor) = super::explain::fleet_for(cluster, task);
     let ask = placement::Ask::of(task);
-    let best = placement::verdicts(&fleet, &ask, &[]).into_iter().next();
+    let best = placement::judge(&fleet, &ask, &labels(cluster)).into_iter().next();
     match (best, predecessor) {
-        (Some(verdict), _) => format!("{}: {}", verdict.node, verdict.reason),
-        (None, Some(old)) => format!("waits for {old} to stop"),
-        (None, None) => "waits to be placed".to_owned(),
+        (Some(verdict), _) if !verdict.fits => format!("{}: {}", verdict.node, verdict.reason),
+        (_, Some(old)) => match orchestrate::waits_for(cluster, task) {
+            Some(waits) => waits.to_string(),
+            None => format!("waits for {old} to stop"),
+        },
+        _ => "waits to be placed".to_owned(),
     }
 }

@@ -1,0 +1,282 @@
+//! What people are told.
+
+use model::{
+    Bytes, Liveness, ServiceName, TaskState,
+    spec::Condition,
+    task::{Cause, Failure, Telemetry},
+    view::{ChangeAction, PlanView},
+};
+
+use crate::{
+    Command, ImaginedNode, plan_offline,
+    testing::{With, World, depend, inventory, mount, publish, service, stack, stack_name},
+    view::{self, Soft},
+};
+
+fn preview(world: &World, spec: &model::StackSpec) -> PlanView {
+    view::plan_view(&world.cluster, spec, world.now).unwrap()
+}
+
+fn actions(view: &PlanView) -> Vec<String> {
+    let line = |change: &model::view::ServiceChange| {
+        format!("{} {} {}", change.action.as_str(), change.service, change.fields.join(" "))
+    };
+    view.changes.iter().map(|change| line(change).trim_end().to_owned()).collect()
+}
+
+fn seats(view: &PlanView) -> Vec<String> {
+    let seats = view.placements.iter();
+    seats
+        .map(|p| format!("{}.{} {}", p.service, p.replica, p.node.as_deref().unwrap_or("-")))
+        .collect()
+}
+
+#[test]
+fn a_plan_names_what_changes_and_where_everything_ends_up() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&stack(
+        "s",
+        &[
+            ("db", service("db:1", 200).with(|s| mount(s, "data"))),
+            ("gone", service("x", 100)),
+            ("same", service("x", 100)),
+            ("web", service("x", 100)),
+        ],
+    ));
+    world.settle();
+    let next = stack(
+        "s",
+        &[
+            ("db", service("db:2", 300).with(|s| mount(s, "data"))),
+            ("new", service("x", 100)),
+            ("same", service("x", 100)),
+            ("web", service("x", 100).with(|s| s.replicas = 2)),
+        ],
+    );
+    let before = world.cluster.clone();
+    let plan = preview(&world, &next);
+    assert_eq!(world.cluster, before);
+    assert_eq!(
+        actions(&plan),
+        [
+            "replace db image deploy.resources.limits.memory deploy.resources.reservations.memory",
+            "remove gone",
+            "create new",
+            "keep same",
+            "update web deploy.replicas",
+        ]
+    );
+    assert_eq!(plan.revision, 2);
+    assert_eq!(seats(&plan), ["db.1 a", "new.1 a", "same.1 a", "web.1 a", "web.2 a"]);
+    assert_eq!(
+        plan.warnings,
+        ["db is down for a moment while it is replaced: it writes to a volume"]
+    );
+    let node = &plan.nodes[0];
+    assert_eq!((node.reserved_before, node.reserved_after), (Bytes::mib(500), Bytes::mib(700)));
+    assert_eq!(node.free_after, Bytes::mib(300));
+    assert_eq!(node.tasks, ["s/db.1", "s/new.1", "s/same.1", "s/web.1", "s/web.2"]);
+    // What was foretold comes true.
+    world.apply(&next);
+    world.settle();
+    let kept = preview(&world, &next);
+    assert!(kept.changes.iter().all(|change| change.action == ChangeAction::Keep));
+    assert_eq!((seats(&kept), &kept.nodes[0].tasks), (seats(&plan), &node.tasks));
+}
+
+#[test]
+fn a_plan_tells_what_was_assumed_and_what_may_burst() {
+    let world = World::new(&[("a", 1_000)]);
+    let silent = model::ServiceSpec::new("x");
+    let greedy = service("x", 100).with(|s| s.resources.memory_limit = Bytes::mib(900));
+    let plan = preview(&world, &stack("s", &[("greedy", greedy), ("silent", silent)]));
+    assert_eq!(
+        plan.warnings,
+        [
+            "silent says nothing about memory: 256.0 MiB are assumed, as reservation and as limit",
+            "limits on a add up to 1.1 GiB, it offers 1000.0 MiB: not all can use theirs at once",
+        ]
+    );
+}
+
+#[test]
+fn imagined_machines_are_enough_to_plan_on() {
+    let node = |name: &str, gib| ImaginedNode {
+        name: model::NodeName::new(name).unwrap(),
+        resources: model::Resources { memory: Bytes::gib(gib), cpu: model::MilliCpu::cores(8) },
+        labels: [].into(),
+        arch: "arm64".into(),
+    };
+    let app = service("app", 1_024).with(|s| depend(s, "init", Condition::Completed));
+    let spec = stack(
+        "s",
+        &[("app", app), ("big", service("big", 9 * 1_024)), ("init", service("init", 100))],
+    );
+    let plan = plan_offline(&spec, &[node("mini-1", 8), node("mini-2", 2)]).unwrap();
+    assert_eq!(seats(&plan), ["app.1 mini-2", "big.1 -", "init.1 mini-2"]);
+    assert_eq!((plan.unplaced, plan.revision), (1, 1));
+    let big = &plan.placements[1];
+    assert_eq!(big.verdicts[0].reason, "needs 9.0 GiB, 8.0 GiB free, short 1.0 GiB");
+    assert_eq!(big.verdicts[0].short, Some(1 << 30));
+    assert_eq!(
+        big.fixes,
+        [
+            "lower the memory reservation of big from 9.0 GiB to 8.0 GiB: mini-1 has that",
+            "add a node with at least 9.0 GiB free",
+        ]
+    );
+    let nowhere = plan_offline(&spec, &[]).unwrap();
+    assert_eq!(nowhere.unplaced, 3);
+}
+
+#[test]
+fn two_services_on_one_host_port_are_seen_in_the_plan() {
+    let world = World::new(&[("a", 1_000)]);
+    let with = || service("x", 100).with(|s| publish(s, 80));
+    let plan = preview(&world, &stack("s", &[("one", with()), ("two", with())]));
+    assert_eq!(plan.unplaced, 1);
+    let two = &plan.placements[1];
+    assert_eq!(two.verdicts[0].reason, "port 80/tcp is taken by s/one.1");
+    assert_eq!(two.verdicts[0].resource.as_deref(), Some("port"));
+}
+
+#[test]
+fn explain_tells_what_was_decided_for_a_placed_task() {
+    let mut world = World::new(&[("a", 1_000), ("b", 600), ("c", 50)]);
+    world.apply(&stack("s", &[("web", service("x", 100))]));
+    let decided = world.now;
+    world.settle();
+    world.apply(&stack("t", &[("late", service("x", 400))]));
+    world.settle();
+    let web = ServiceName::new("web").unwrap();
+    let explain = |slot| view::explain(&world.cluster, &stack_name("s"), &web, slot, world.now);
+    let told = explain(None).unwrap().remove(0);
+    assert_eq!(told.placement.node.as_deref(), Some("b"));
+    assert_eq!(told.decided_at, Some(decided.to_rfc3339()));
+    let reasons: Vec<_> =
+        told.placement.verdicts.iter().map(|v| (v.node.as_str(), v.reason.as_str())).collect();
+    assert_eq!(
+        reasons,
+        [
+            ("b", "fits best, leaves 500.0 MiB free"),
+            (
+                "a",
+                "fits, leaves 900.0 MiB free; b is better: it is fuller: the largest hole stays open"
+            ),
+            ("c", "needs 100.0 MiB, 50.0 MiB free, short 50.0 MiB"),
+        ]
+    );
+    let why = explain(Some(2)).unwrap_err();
+    assert_eq!(why.to_string(), "`s/web` has 1 replicas, there is no replica 2");
+}
+
+#[test]
+fn rows_carry_what_is_reserved_and_what_is_used() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&stack("s", &[("web", service("x", 100))]));
+    world.settle();
+    let task = *world.cluster.tasks().keys().next().unwrap();
+    let used = Telemetry { memory_used: Some(Bytes::mib(42)), pull: None };
+    let telemetry = [(task, used)].into();
+    let soft = Soft { telemetry: &telemetry, now: world.now };
+    let row = view::tasks(&world.cluster, &soft, Some(&stack_name("s"))).remove(0);
+    assert_eq!((row.state.as_str(), row.ready, row.epoch), ("running", true, 1));
+    assert_eq!((row.memory_reservation, row.memory_used), (Bytes::mib(100), Some(Bytes::mib(42))));
+    let node = view::nodes(&world.cluster, &soft).remove(0);
+    assert_eq!((node.memory.reserved, node.memory.used), (Bytes::mib(100), Some(Bytes::mib(42))));
+    assert_eq!(node.tasks, 1);
+    let seats = view::placement(&world.cluster);
+    assert_eq!((seats.nodes[0].free, seats.pending.len()), (Bytes::mib(900), 0));
+    assert!(view::tasks(&world.cluster, &soft, Some(&stack_name("other"))).is_empty());
+    let stacks = view::stacks(&world.cluster);
+    assert_eq!((stacks[0].state.as_str(), stacks[0].ready), ("running", 1));
+}
+
+/// The problems of a world, as `what / cause / fix`.
+fn problems(world: &World) -> Vec<String> {
+    let status = view::status(&world.cluster, &Soft::none(world.now));
+    assert_eq!(status.healthy, status.problems.is_empty());
+    let line =
+        |held: &model::view::Problem| format!("{} / {} / {}", held.what, held.cause, held.fix);
+    status.problems.iter().map(line).collect()
+}
+
+#[test]
+fn every_problem_comes_with_its_cause_and_a_fix() {
+    assert_eq!(
+        problems(&World::new(&[])),
+        ["no node has joined / nothing can be placed / make a token with `sisoctl token create \
+          --role node` and start siso-agent with it"]
+    );
+    let mut world = World::new(&[("a", 1_000)]);
+    let db = service("db", 600).with(|s| mount(s, "data"));
+    world.apply(&stack(
+        "s",
+        &[("bad", service("fail:1", 10)), ("big", service("x", 600)), ("db", db)],
+    ));
+    world.settle();
+    assert_eq!(
+        problems(&world),
+        [
+            "s/bad.1 failed / exited with code 1 / see `sisoctl logs s/bad`, correct it and apply again",
+            "s/db.1 is pending / a: needs 600.0 MiB, 400.0 MiB free, short 200.0 MiB / lower the \
+             memory reservation of db from 600.0 MiB to 400.0 MiB: a has that",
+        ]
+    );
+    let node = world.node("a");
+    let mut small = inventory(500);
+    small.engine_ready = false;
+    let shrink = Command::UpdateNode { node, inventory: small, address: "a".into() };
+    let entry = crate::Entry { at: world.now, request: None, command: shrink };
+    assert!(world.cluster.apply(&entry).result.is_ok());
+    let told = problems(&world);
+    assert!(told[0].starts_with("the container engine of a does not answer / "), "{told:#?}");
+    assert!(
+        told[1]
+            .starts_with("node a is overbooked / its tasks reserve 600.0 MiB, it offers 500.0 MiB"),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn a_task_killed_for_its_memory_is_told_so_with_what_to_change() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&stack("s", &[("web", service("x", 100))]));
+    world.settle();
+    let task = world.cluster.tasks().values().next().unwrap().clone();
+    let mut status = task.status.clone();
+    status.restarts = 3;
+    status.state = TaskState::Starting;
+    status.failure = Some(Failure {
+        cause: Cause::OutOfMemory,
+        message: "killed: exceeded its limit of 100.0 MiB".into(),
+    });
+    let reports = vec![model::TaskReport { task: task.id, status }];
+    world.ok(Command::ReportTasks { node: task.node.unwrap(), reports });
+    assert_eq!(
+        problems(&world),
+        ["s/web.1 was started again 3 times / killed: exceeded its limit of 100.0 MiB / raise \
+          deploy.resources.limits.memory of web"]
+    );
+    assert_eq!(world.warned("oom").len(), 1);
+    let rollout = view::rollout(&world.cluster, &stack_name("s"));
+    assert!(rollout.settled && rollout.failed.len() == 1, "{rollout:?}");
+}
+
+#[test]
+fn a_rollout_waits_for_a_node_that_has_only_just_joined() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let node = world.node("a");
+    world.ok(Command::SetLiveness { node, liveness: Liveness::Unreachable });
+    world.apply(&stack("s", &[("web", service("x", 100))]));
+    let rollout = view::rollout(&world.cluster, &stack_name("s"));
+    assert!(!rollout.settled && rollout.exists, "nothing was planned yet");
+    world.mute.insert(node);
+    let planned = crate::plan(&world.cluster, &crate::Heartbeats::new(world.now), world.now);
+    world.ok(Command::Plan { basis: planned.basis, changes: planned.changes });
+    let rollout = view::rollout(&world.cluster, &stack_name("s"));
+    assert_eq!(rollout.waiting[0].1, "replica 1 is pending: a: is unreachable");
+    world.ok(Command::SetLiveness { node, liveness: Liveness::Down });
+    assert!(view::rollout(&world.cluster, &stack_name("s")).settled);
+    assert!(!view::rollout(&world.cluster, &stack_name("other")).exists);
+}
