@@ -3,7 +3,7 @@
 use siso_tests::{Shape, World, check_shape};
 
 const STACK: &str = "
-name: contract
+name: NAME
 services:
   web:
     image: siso/test:1
@@ -129,15 +129,16 @@ const PROBLEM: Shape<'_> =
 #[test]
 fn applying_a_file_starts_everything_and_applying_it_again_changes_nothing() {
     let Some(world) = World::new("first-apply") else { return };
-    world.apply(STACK).expect(0);
-    let running = world.wait_running("contract", 3);
+    let text = STACK.replace("NAME", "first");
+    world.apply(&text).expect(0);
+    let running = world.wait_running("first", 3);
     let stacks = world.ctl.json(&["stack", "ls"]);
-    let again = world.apply(STACK).expect(0);
+    let again = world.apply(&text).expect(0);
     let said = (again.stdout + &again.stderr).to_lowercase();
     assert!(said.contains("nothing to change"), "{said}");
-    assert_eq!(world.running("contract"), running);
+    assert_eq!(world.running("first"), running);
     assert_eq!(world.ctl.json(&["stack", "ls"])[0]["revision"], stacks[0]["revision"]);
-    let plan = world.apply_with(&["--dry-run", "-o", "json"], STACK).expect(0).json();
+    let plan = world.apply_with(&["--dry-run", "-o", "json"], &text).expect(0).json();
     let actions: Vec<_> = plan["changes"].as_array().into_iter().flatten().collect();
     assert!(actions.iter().all(|change| change["action"] == "keep"), "{plan:#}");
 }
@@ -145,12 +146,13 @@ fn applying_a_file_starts_everything_and_applying_it_again_changes_nothing() {
 #[test]
 fn the_json_of_every_read_has_the_fields_scripts_rely_on() {
     let Some(world) = World::new("contract") else { return };
-    let plan = world.apply_with(&["--dry-run", "-o", "json"], STACK).expect(0).json();
+    let text = STACK.replace("NAME", "contract");
+    let plan = world.apply_with(&["--dry-run", "-o", "json"], &text).expect(0).json();
     check_shape("apply --dry-run", &plan, PLAN);
     check_shape("apply --dry-run: a placement", &plan["placements"][0], REPLICA);
-    assert_eq!(world.tasks("contract"), Vec::<serde_json::Value>::new(), "a dry run ran");
+    assert_eq!(world.ctl.json(&["stack", "ls"]), serde_json::json!([]), "a dry run was applied");
 
-    world.apply(STACK).expect(0);
+    world.apply(&text).expect(0);
     world.wait_running("contract", 3);
     for task in world.tasks("contract") {
         check_shape("ps", &task, TASK);
@@ -168,7 +170,7 @@ fn the_json_of_every_read_has_the_fields_scripts_rely_on() {
 #[test]
 fn a_problem_in_the_status_names_its_cause_and_its_fix() {
     let world = World::scheduler_only("problem");
-    world.apply(STACK).expect(3);
+    world.apply(&STACK.replace("NAME", "problem")).expect(3);
     let status = world.ctl.json(&["status"]);
     assert_eq!(status["healthy"], false, "{status:#}");
     check_shape("status: a problem", &status["problems"][0], PROBLEM);
@@ -183,8 +185,8 @@ fn a_problem_in_the_status_names_its_cause_and_its_fix() {
 #[test]
 fn a_task_gets_what_its_file_says() {
     let Some(world) = World::new("limits") else { return };
-    world.apply(STACK).expect(0);
-    let inspected = world.engine.inspect(&world.container("contract", "db"));
+    world.apply(&STACK.replace("NAME", "limits")).expect(0);
+    let inspected = world.engine.inspect(&world.container("limits", "db"));
     let host = &inspected["HostConfig"];
     let limit = 64 * 1024 * 1024;
     assert_eq!(host["Memory"], limit);
@@ -197,7 +199,7 @@ fn a_task_gets_what_its_file_says() {
         let value = &inspected["Config"]["Labels"][format!("siso.{label}")];
         assert!(value.is_string(), "label siso.{label} is missing: {inspected:#}");
     }
-    let web = world.tasks("contract").into_iter().find(|task| task["service"] == "web");
+    let web = world.tasks("limits").into_iter().find(|task| task["service"] == "web");
     let web = web.expect("a task of web");
     assert_eq!(web["memory_reservation"], 32 * 1024 * 1024);
     assert_eq!(web["cpus"].as_f64(), Some(0.0), "a limit of CPUs reserves none");

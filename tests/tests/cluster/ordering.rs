@@ -88,8 +88,8 @@ fn a_dependency_that_fails_is_named_with_its_exit_code() {
     let text =
         MIGRATED.replace("until test -e /shared/go; do sleep 0.1; done; exit CODE", "exit 9");
     let answer = world.apply(&text).expect(3).says(&["migrate", "9", "web"]);
-    assert_eq!(world.running("migrated").len(), 0, "{answer}");
-    let web = world.wait_task("migrated", "web waits", |task| task["service"] == "web");
+    assert_eq!(world.running("stuck").len(), 0, "{answer}");
+    let web = world.wait_task("stuck", "web waits", |task| task["service"] == "web");
     assert!(web["waiting_for"].as_str().is_some_and(|why| why.contains("migrate")), "{web:#}");
 }
 

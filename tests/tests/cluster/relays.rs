@@ -3,7 +3,7 @@
 use siso_tests::{PROMPT, World, wait_until};
 
 const TALKER: &str = "
-name: talker
+name: NAME
 services:
   web:
     image: siso/test:1
@@ -18,7 +18,7 @@ services:
 #[test]
 fn logs_are_read_from_their_end_by_their_content_and_as_they_come() {
     let Some(world) = World::new("logs") else { return };
-    world.apply(TALKER).expect(0);
+    world.apply(&TALKER.replace("NAME", "talker")).expect(0);
     let logs = |arguments: &[&str]| {
         let mut line = vec!["logs", "talker/web"];
         line.extend_from_slice(arguments);
@@ -72,9 +72,9 @@ services:
 #[test]
 fn exec_runs_in_the_container_with_its_exit_code_and_its_input() {
     let Some(world) = World::new("exec") else { return };
-    world.apply(TALKER).expect(0);
+    world.apply(&TALKER.replace("NAME", "worker")).expect(0);
     let exec = |command: &[&str], input: &[u8]| {
-        let mut line = vec!["exec", "talker/quiet", "--"];
+        let mut line = vec!["exec", "worker/quiet", "--"];
         line.extend_from_slice(command);
         world.ctl.run_with_input(&line, input)
     };
@@ -84,20 +84,20 @@ fn exec_runs_in_the_container_with_its_exit_code_and_its_input() {
     let _ = exec(&["sh", "-c", "exit 7"], b"").expect(7);
     let counted = exec(&["wc", "-c"], &vec![b'x'; 200_000]).expect(0);
     assert_eq!(counted.stdout.trim(), "200000");
-    let _ = world.ctl.run(&["exec", "talker/nobody", "--", "true"]).expect(1);
+    let _ = world.ctl.run(&["exec", "worker/nobody", "--", "true"]).expect(1);
 }
 
 #[test]
 fn events_tell_what_happened_in_order_and_as_it_comes() {
     let Some(world) = World::new("events") else { return };
     let follower = world.ctl.spawn(&["-o", "json", "events", "-f"]);
-    world.apply(TALKER).expect(0);
-    follower.wait_for("talker");
+    world.apply(&TALKER.replace("NAME", "newsworthy")).expect(0);
+    follower.wait_for("newsworthy");
     let events = world.events();
     let revisions: Vec<_> = events.iter().map(|event| event["revision"].as_u64()).collect();
     assert!(revisions.is_sorted(), "{revisions:?}");
     let about = |service: &str| {
-        events.iter().any(|event| event["stack"] == "talker" && event["service"] == service)
+        events.iter().any(|event| event["stack"] == "newsworthy" && event["service"] == service)
     };
     assert!(about("web") && about("quiet"), "{events:#?}");
     for event in &events {

@@ -128,18 +128,18 @@ fn restarting_replaces_every_container_or_just_one() {
 #[test]
 fn removing_a_stack_keeps_its_data_unless_told_otherwise() {
     let Some(world) = World::new("remove") else { return };
-    world.apply(&KEEPING.replace("VERSION", "first")).expect(0);
-    world.wait_running("keeping", 1);
-    world.ctl.run(&["stack", "rm", "keeping", "--yes"]).expect(0);
+    world.apply(&KEEPING.replace("keeping", "leaving").replace("VERSION", "first")).expect(0);
+    world.wait_running("leaving", 1);
+    world.ctl.run(&["stack", "rm", "leaving", "--yes"]).expect(0);
     gone(&world);
     assert_eq!(world.engine.volumes(world.cluster()).len(), 1, "the data stays");
 
-    world.apply(&KEEPING.replace("VERSION", "second")).expect(0);
-    world.wait_running("keeping", 1);
-    let starts = world.ctl.run(&["exec", "keeping/db", "--", "cat", "/data/starts"]).expect(0);
+    world.apply(&KEEPING.replace("keeping", "leaving").replace("VERSION", "second")).expect(0);
+    world.wait_running("leaving", 1);
+    let starts = world.ctl.run(&["exec", "leaving/db", "--", "cat", "/data/starts"]).expect(0);
     assert_eq!(starts.stdout, "first\nsecond\n", "the data was found again");
 
-    world.ctl.run(&["stack", "rm", "keeping", "--yes", "--volumes"]).expect(0);
+    world.ctl.run(&["stack", "rm", "leaving", "--yes", "--volumes"]).expect(0);
     gone(&world);
     wait_until("the data is gone", PROMPT, || {
         let volumes = world.engine.volumes(world.cluster());
