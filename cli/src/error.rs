@@ -140,6 +140,8 @@ impl Error {
             // Who pressed the keys knows; only what they may not know is told.
             Self::Told { blame: Blame::Interrupted, hint, .. } => match hint {
                 Some(hint) => format!("interrupted: {}", safe::lines(hint)),
+                // The shell's prompt begins on a line of its own.
+                None if out.look.stderr_terminal => String::new(),
                 None => return,
             },
             Self::Told { message, details, hint, .. } => {

@@ -10,9 +10,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Outcome;
 use crate::{
-    args::Exec,
+    args::{Exec, ServiceTarget},
     client::{Client, ExecInput, ExecOutput},
-    error::Error,
+    error::{Blame, Error},
     output::Out,
     terminal,
 };
@@ -29,10 +29,7 @@ pub async fn run(args: Exec, client: &Client, out: &mut Out) -> Result<Outcome, 
     let options = ExecOptions { command: args.command, tty, stdin: true, width, height };
     let (input, output) = match client.exec(&args.target, options).await {
         Ok(streams) => streams,
-        Err(error) => {
-            let (stack, service) = (args.target.stack.as_str(), args.target.service.as_str());
-            return Err(client.with_nearest(error, stack, Some(service)).await);
-        }
+        Err(error) => return Err(advise(error, &args.target, client).await),
     };
     let raw = if tty { terminal::RawMode::enter().ok() } else { None };
     let keys = input.clone();
@@ -43,12 +40,17 @@ pub async fn run(args: Exec, client: &Client, out: &mut Out) -> Result<Outcome, 
     let ended = relay(output, &input, resized, out).await;
     drop(raw);
     match ended {
-        Err(error) if !error.has_hint() => {
-            let (stack, service) = (args.target.stack.as_str(), args.target.service.as_str());
-            Err(client.with_nearest(error, stack, Some(service)).await)
-        }
-        ended => ended.map(Outcome::Remote),
+        Err(error) => Err(advise(error, &args.target, client).await),
+        Ok(code) => Ok(Outcome::Remote(code)),
     }
+}
+
+async fn advise(error: Error, target: &ServiceTarget, client: &Client) -> Error {
+    let (stack, service) = (target.stack.as_str(), target.service.as_str());
+    if error.blame() == Some(Blame::Cluster) && !error.has_hint() {
+        return error.hint(format!("see what runs: `sisoctl ps {stack}`"));
+    }
+    client.with_nearest(error, stack, Some(service)).await
 }
 
 fn forward_stdin(input: &ExecInput) {

@@ -22,11 +22,8 @@ const MAX_EXPLAINED: usize = 5;
 /// Where a stack is expected to get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
-    /// This revision of it, or a later one, is settled.
-    Settled {
-        /// The stack's revision.
-        revision: u64,
-    },
+    /// Nothing more will happen to it by itself.
+    Settled,
     /// It and all its tasks are gone.
     Gone,
 }
@@ -123,10 +120,8 @@ impl Way {
 fn is_reached(goal: Goal, rollout: &Rollout) -> bool {
     match goal {
         Goal::Gone => !rollout.exists,
-        // An older revision is news from before the write.
-        Goal::Settled { revision } => {
-            !rollout.exists || (rollout.settled && rollout.revision >= revision)
-        }
+        // A watch begins after every write that was answered, so this is not news from before.
+        Goal::Settled => !rollout.exists || rollout.settled,
     }
 }
 
@@ -141,7 +136,7 @@ fn too_late(goal: Goal, stack: &StackName, limit: Duration, last: Option<&WatchV
     let tasks = last.map(|view| view.tasks.as_slice()).unwrap_or_default();
     let unready = |task: &&TaskRow| match goal {
         Goal::Gone => task.state != "stopped",
-        Goal::Settled { .. } => task.desired != "stop" && !is_done(task),
+        Goal::Settled => task.desired != "stop" && !is_done(task),
     };
     let lines = tasks.iter().filter(unready).map(|task| {
         let phase = crate::output::progress::phase(task);
@@ -149,7 +144,7 @@ fn too_late(goal: Goal, stack: &StackName, limit: Duration, last: Option<&WatchV
     });
     let what = match goal {
         Goal::Gone => "gone",
-        Goal::Settled { .. } => "ready",
+        Goal::Settled => "ready",
     };
     Error::cluster(format!("{stack} is not {what} after {limit}"))
         .details(lines.collect())
@@ -214,22 +209,15 @@ pub async fn finish(
     global: &Global,
     out: &mut Out,
 ) -> Result<Finished, Error> {
-    let end = if detach {
-        None
-    } else {
-        let goal = Goal::Settled { revision: written.revision };
-        Some(until(goal, stack, client, global, out).await?)
-    };
+    let end =
+        if detach { None } else { Some(until(Goal::Settled, stack, client, global, out).await?) };
     let good = end.as_ref().is_none_or(End::is_good);
     if !out.is_json() {
-        let revision = written.revision;
         let line = match &end {
-            _ if !written.changed => format!("{stack} revision {revision}: nothing to change"),
+            _ if !written.changed => format!("{stack}: nothing to change"),
             Some(end) if good => all_ready(stack.as_str(), end, out),
             Some(_) => String::new(),
-            None => {
-                format!("{stack} revision {revision}: under way; look with `sisoctl ps {stack}`")
-            }
+            None => format!("{stack}: under way; look with `sisoctl ps {stack}`"),
         };
         if !line.is_empty() {
             out.data_line(&line)?;
@@ -260,22 +248,20 @@ mod tests {
     use super::*;
     use crate::testing::task;
 
-    fn view(settled: bool, revision: u64, tasks: Vec<TaskRow>) -> WatchView {
-        let rollout = Rollout { settled, revision, exists: true, ..Rollout::default() };
+    fn view(settled: bool, tasks: Vec<TaskRow>) -> WatchView {
+        let rollout = Rollout { settled, exists: true, ..Rollout::default() };
         WatchView { tasks, rollout }
     }
 
     #[test]
-    fn the_goal_is_reached_by_the_revision_that_was_applied_or_a_later_one() {
-        let goal = Goal::Settled { revision: 3 };
-        for (settled, revision, expected) in
-            [(true, 2, false), (false, 3, false), (true, 3, true), (true, 4, true)]
+    fn the_goal_is_to_settle_or_to_be_gone() {
+        for (settled, goal, expected) in
+            [(false, Goal::Settled, false), (true, Goal::Settled, true), (true, Goal::Gone, false)]
         {
-            assert_eq!(is_reached(goal, &view(settled, revision, vec![]).rollout), expected);
+            assert_eq!(is_reached(goal, &view(settled, vec![]).rollout), expected);
         }
         let gone = Rollout::default();
-        assert!(is_reached(goal, &gone) && is_reached(Goal::Gone, &gone));
-        assert!(!is_reached(Goal::Gone, &view(true, 3, vec![]).rollout));
+        assert!(is_reached(Goal::Settled, &gone) && is_reached(Goal::Gone, &gone));
     }
 
     #[test]
@@ -286,7 +272,7 @@ mod tests {
         leaving.desired = "stop".to_owned();
         let mut job = task("migrate", 1);
         (job.state, job.ready) = ("stopped".to_owned(), false);
-        let end = End::of(&view(true, 3, vec![task("db", 1), pending, leaving, job]));
+        let end = End::of(&view(true, vec![task("db", 1), pending, leaving, job]));
         assert_eq!((end.ready, end.wanted), (2, 3));
         assert_eq!(end.homeless, [("neo4j".to_owned(), 2)]);
     }
@@ -295,11 +281,11 @@ mod tests {
     fn who_waited_too_long_is_told_what_is_missing() {
         let mut starting = task("web", 1);
         (starting.state, starting.ready) = ("starting".to_owned(), false);
-        let view = view(false, 3, vec![task("db", 1), starting]);
+        let view = view(false, vec![task("db", 1), starting]);
         let stack = StackName::new("shop").unwrap();
         let limit = Duration::from_mins(5);
-        let goal = Goal::Settled { revision: 3 };
-        let Error::Told { message, details, .. } = too_late(goal, &stack, limit, Some(&view))
+        let Error::Told { message, details, .. } =
+            too_late(Goal::Settled, &stack, limit, Some(&view))
         else {
             panic!("not told");
         };

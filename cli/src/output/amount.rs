@@ -31,12 +31,14 @@ pub fn count(number: impl Into<u64>, noun: &str) -> String {
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A third of the letters may differ: more, and the suggestion is a guess.
     let allowed = name.chars().count().div_ceil(3).max(1);
+    // People rarely miss the first letter.
+    let begins_otherwise = |candidate: &str| candidate.chars().next() != name.chars().next();
     candidates
         .into_iter()
-        .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .map(|candidate| (distance(name, candidate), begins_otherwise(candidate), candidate))
+        .filter(|(distance, _, _)| *distance <= allowed)
         .min()
-        .map(|(_, candidate)| candidate)
+        .map(|(_, _, candidate)| candidate)
 }
 
 /// Letters to insert, delete, replace or swap with their neighbour to get from one word to the other.
@@ -80,12 +82,13 @@ mod tests {
 
     #[test]
     fn only_a_near_name_is_suggested() {
-        let names = ["postgres", "neo4j", "web", "brain-api"];
+        let names = ["postgres", "db", "neo4j", "web", "brain-api"];
         for (name, expected) in [
             ("postgers", Some("postgres")),
             ("postgre", Some("postgres")),
             ("neo4", Some("neo4j")),
             ("wbe", Some("web")),
+            ("wb", Some("web")),
             ("brainapi", Some("brain-api")),
             ("redis", None),
             ("", None),
