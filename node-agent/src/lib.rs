@@ -1,1 +1,264 @@
-//! To be filled.
+//! Makes one machine match its assignments: joins a cluster, receives what to run, compares it with
+//! what the container engine shows, performs the difference and reports what it sees.
+//!
+//! **Invariant:** containers of others are never touched, and losing the scheduler, the engine or
+//! this process changes nothing that runs. Start at [`reconcile`], then [`mod@agent`].
+
+pub mod agent;
+pub mod attempt;
+mod backoff;
+pub mod board;
+pub mod config;
+pub mod enrol;
+mod file;
+pub mod identity;
+pub mod inventory;
+pub mod ledger;
+mod metrics;
+pub mod outbox;
+pub mod perform;
+pub mod policy;
+pub mod reconcile;
+mod relay;
+pub mod runtime;
+mod session;
+pub mod status;
+mod watch;
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io,
+    net::SocketAddr,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use model::NodeId;
+use thiserror::Error;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch as watched},
+    task::JoinHandle,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use agent::{Agent, Parts};
+use board::Board;
+use config::Config;
+use enrol::{EnrolError, Joining, story};
+use identity::Member;
+use ledger::{Held, Ledger, LedgerError};
+use perform::Tools;
+use policy::Policy;
+use runtime::Runtime;
+
+const LOCK: &str = "lock";
+/// The data directory holds a key.
+const PRIVATE_DIRECTORY: u32 = 0o700;
+
+/// Why an agent does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("the data directory {} cannot be used", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// Another agent uses it.
+    #[error("another agent uses the data directory {}", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The address for metrics cannot be used.
+    #[error("cannot listen on {address} (--metrics-listen)")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// It is no member and cannot become one.
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+}
+
+/// A running agent.
+#[derive(Debug)]
+pub struct Handle {
+    /// The cluster it is a member of.
+    pub cluster: String,
+    /// Its node.
+    pub node: NodeId,
+    /// Where `/healthz` and `/metrics` answer.
+    pub metrics: SocketAddr,
+    /// What it shows while it runs.
+    pub board: Arc<Board>,
+    stop: CancellationToken,
+    agent: JoinHandle<()>,
+    rooms: TaskTracker,
+    _lock: File,
+}
+
+impl Handle {
+    /// Stops the agent; containers stay as they are.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.agent.await {
+            tracing::error!(%error, "the agent's loop broke");
+        }
+        self.rooms.close();
+        self.rooms.wait().await;
+    }
+
+    /// Returns when the agent's loop has ended, which it does only when it is broken.
+    pub async fn ended(&mut self) {
+        if let Err(error) = (&mut self.agent).await {
+            tracing::error!(%error, "the agent's loop broke");
+        }
+    }
+}
+
+/// Starts an agent on this engine: joins first when it is no member yet, for which it waits until a
+/// scheduler answers.
+pub async fn start<R: Runtime>(config: Config, runtime: R) -> Result<Handle, StartError> {
+    let directory = config.data_dir.clone();
+    let lock = open_directory(&directory)?;
+    let address = config.metrics_listen;
+    let metrics = |cause| StartError::Metrics { address, cause };
+    let listener = TcpListener::bind(address).await.map_err(metrics)?;
+    let bound = listener.local_addr().map_err(metrics)?;
+    let joining = Joining {
+        schedulers: config.scheduler.clone(),
+        token_file: config.token_file.clone(),
+        name: config.node_name(),
+        labels: config.labels(),
+        address: config.address(),
+    };
+    let member = enrol::member(&directory, &joining).await?;
+    let (ledger, held) = open_ledger(&directory, &member);
+    let bounds = config.bounds();
+    let offered = held.as_ref().and_then(|held| held.inventory.clone());
+    let offered = offered.unwrap_or_else(|| inventory::unknown(bounds));
+    let board = Arc::new(Board::new(model::Inventory { engine_ready: false, ..offered }));
+    let policy = Policy {
+        allowed: config.allow.clone(),
+        bind_roots: config.allow_bind.clone(),
+        socket: config.docker_host.strip_prefix("unix://").map(PathBuf::from),
+        data_dir: directory.clone(),
+    };
+    let rooms = Rooms {
+        runtime: Arc::new(runtime),
+        board: Arc::clone(&board),
+        stop: CancellationToken::new(),
+        tracker: TaskTracker::new(),
+        member: watched::Sender::new(member.clone()),
+    };
+    rooms.keep(metrics::serve(listener, Arc::clone(&board), rooms.stop.clone()));
+    rooms.keep(enrol::stay_member(directory, joining.schedulers.clone(), rooms.member.clone()));
+    rooms.keep(session::run(session::Session {
+        schedulers: joining.schedulers,
+        address: joining.address,
+        member: rooms.member.subscribe(),
+        board: Arc::clone(&board),
+        runtime: Arc::clone(&rooms.runtime),
+    }));
+    let tools =
+        Tools::new(Arc::clone(&rooms.runtime), policy, member.cluster.clone(), Arc::clone(&board));
+    let agent = rooms.agent(tools, &member, (ledger, held), bounds);
+    let Rooms { stop, tracker, .. } = rooms;
+    let (cluster, node) = (member.cluster, member.node);
+    Ok(Handle { cluster, node, metrics: bound, board, stop, agent, rooms: tracker, _lock: lock })
+}
+
+/// What every room is given, and how it ends.
+struct Rooms<R> {
+    runtime: Arc<R>,
+    board: Arc<Board>,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+    member: watched::Sender<Member>,
+}
+
+impl<R: Runtime> Rooms<R> {
+    /// Runs a room until the agent stops.
+    fn keep(&self, room: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tracker.spawn(async move {
+            stop.run_until_cancelled(room).await;
+        });
+    }
+
+    /// Runs the agent's loop and the watch that wakes it.
+    fn agent(
+        &self,
+        tools: Tools<R>,
+        member: &Member,
+        (ledger, held): (Ledger, Option<Held>),
+        bounds: inventory::Bounds,
+    ) -> JoinHandle<()> {
+        let (wakes, woken) = mpsc::channel(agent::WAKES);
+        let stamp = Arc::new(AtomicU64::new(0));
+        let ask = watched::Sender::new(0);
+        let watch = watch::Watch {
+            runtime: Arc::clone(&self.runtime),
+            cluster: member.cluster.clone(),
+            board: Arc::clone(&self.board),
+            bounds,
+            stamp: Arc::clone(&stamp),
+            wakes: wakes.clone(),
+            asked: ask.subscribe(),
+        };
+        self.keep(watch.run());
+        let parts = Parts { tools, node: member.node, ledger, held, stamp, wakes, ask };
+        let agent = Agent::new(parts);
+        tokio::spawn(agent.run(woken, self.stop.clone()))
+    }
+}
+
+/// Makes the data directory where it is missing and takes it for this process alone.
+fn open_directory(path: &Path) -> Result<File, StartError> {
+    let unusable = |cause| StartError::DataDir { path: path.to_owned(), cause };
+    DirBuilder::new().recursive(true).mode(PRIVATE_DIRECTORY).create(path).map_err(unusable)?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK));
+    let file = file.map_err(unusable)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+            Err(StartError::InUse { path: path.to_owned() })
+        }
+        Err(error) => Err(unusable(error.into())),
+    }
+}
+
+/// What the ledger holds, if it is whole and this agent's. Without it nothing is started or swept
+/// until a scheduler has said what is to run.
+fn open_ledger(directory: &Path, member: &Member) -> (Ledger, Option<Held>) {
+    let (ledger, held) = Ledger::open(directory);
+    match held {
+        Ok(Some(held)) => match ledger::check((&member.cluster, member.node), None, &held.set) {
+            Ok(()) => return (ledger, Some(held)),
+            Err(refused) => tracing::error!(%refused, "the ledger is ignored"),
+        },
+        Ok(None) => {}
+        Err(error) => {
+            tracing::error!(
+                why = story(&error),
+                "THE LEDGER CANNOT BE USED: what runs goes on, nothing is started or removed \
+                 until a scheduler has said what is to run"
+            );
+            if matches!(error, LedgerError::Damaged { .. })
+                && let Err(error) = ledger.put_aside()
+            {
+                tracing::error!(why = story(&error), "the damaged ledger cannot be put aside");
+            }
+        }
+    }
+    (ledger, None)
+}

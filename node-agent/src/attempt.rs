@@ -1,0 +1,309 @@
+//! What the agent remembers of a task: how often it was started, how it last ended, when it may be
+//! started again. Pure: the time is an argument.
+//!
+//! An exit counts as the container's own only when its end was witnessed by the event stream and
+//! nobody had sent it a signal before. Everything else (a restarted engine, a power cut, a `docker
+//! stop` by hand) is an interruption, and no reason to call a service done.
+
+#![warn(
+    missing_docs,
+    clippy::wildcard_enum_match_arm,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::indexing_slicing
+)]
+
+use model::{
+    Bytes, Health, ServiceSpec, TaskState, TaskStatus, Timestamp,
+    spec::RestartPolicy,
+    task::{Cause, Failure},
+};
+
+use crate::{
+    reconcile::{Seen, Wanted},
+    runtime::{Container, Happening},
+};
+
+/// Milliseconds since the agent started, by a clock that only goes forward.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// This many milliseconds later.
+    #[must_use]
+    pub const fn plus(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+}
+
+/// The first delay before a container is started again, in milliseconds; it doubles each time.
+pub const FIRST_DELAY: u64 = 1_000;
+/// The longest such delay: often enough to come back by itself, seldom enough to cost nothing.
+pub const LONGEST_DELAY: u64 = 60_000;
+/// A run of this long, not unhealthy at its end, makes the delays begin anew (10 min).
+pub const CALM_RUN: u64 = 600_000;
+/// How long the event of an end may come later than the sight of it, in milliseconds.
+const LATE_DEATH: u64 = 2_000;
+/// How long the event of an OOM kill may come later than the end it explains, in milliseconds.
+const LATE_OOM: u64 = 1_000;
+/// The exit code of a process that SIGKILL ended: what the kernel sends when memory runs out.
+const SIGKILLED: i64 = 137;
+/// The longest message kept, in characters: engines quote whole runtime traces.
+const MESSAGE_CHARS: usize = 500;
+
+/// What is remembered of one task.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Attempt {
+    /// As last reported. When it is over, it stays so. Kept in the ledger.
+    pub status: TaskStatus,
+    /// Ends in a row, for the delay. Kept in the ledger.
+    pub streak: u32,
+    /// Failures counted against the restart policy's maximum. Kept in the ledger.
+    pub failures: u32,
+    /// The end that was counted last, by its time. Kept in the ledger.
+    pub counted: Option<Timestamp>,
+    /// Not started before this.
+    pub not_before: Moment,
+    /// When an end that is not counted yet was first seen.
+    pub end_seen: Option<Moment>,
+    /// Whether the policy let it pass.
+    pub permitted: bool,
+    /// Whether the engine failed to remove its remains.
+    pub stuck: bool,
+    /// Whether its container can never be started again and has to be made anew.
+    pub rebuild: bool,
+    /// What was last reported.
+    pub reported: TaskStatus,
+    pub(crate) killed_at: Option<Timestamp>,
+    pub(crate) died_at: Option<Timestamp>,
+    pub(crate) oom_at: Option<Timestamp>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By itself, with this code.
+    Exited(i64),
+    /// The kernel killed it for memory.
+    OutOfMemory,
+    /// Somebody sent it a signal.
+    Killed(i64),
+    /// Nobody watched.
+    Unwatched(i64),
+    /// Its container is gone.
+    Vanished,
+    /// It did not begin.
+    NotStarted,
+}
+
+impl Attempt {
+    /// Whether it has ended for good.
+    pub fn is_over(&self) -> bool {
+        self.status.state.is_over()
+    }
+
+    /// Notes an event of its container.
+    pub fn hear(&mut self, what: Happening, at: Timestamp) {
+        match what {
+            Happening::Killed => self.killed_at = Some(at),
+            Happening::Died => self.died_at = Some(at),
+            Happening::OutOfMemory => self.oom_at = Some(at),
+            Happening::Changed => {}
+        }
+    }
+
+    /// Counts an end that is seen for the first time, and decides whether there is another start.
+    /// `listening`: whether events arrive.
+    pub fn notice(
+        &mut self,
+        spec: &ServiceSpec,
+        (wanted, seen): (Wanted, Seen<'_>),
+        listening: bool,
+        now: Moment,
+    ) {
+        match (wanted, seen) {
+            (Wanted::Run, Seen::Exited(container)) if self.counted != Some(ended_at(container)) => {
+                let since = *self.end_seen.get_or_insert(now);
+                if let Some(end) = self.how_it_ended(container, listening, since, now) {
+                    self.counted = Some(ended_at(container));
+                    self.status.exit_code = container.exit_code;
+                    self.status.started_at = container.started_at;
+                    self.status.finished_at = container.finished_at;
+                    if was_calm(container) {
+                        (self.streak, self.failures) = (0, 0);
+                    }
+                    self.count(spec, end, None, now);
+                }
+            }
+            (Wanted::Run, Seen::Absent) if self.status.container.is_some() => {
+                self.status.container = None;
+                self.count(spec, End::Vanished, None, now);
+            }
+            (
+                Wanted::Prepare | Wanted::Run | Wanted::Rest | Wanted::Stop,
+                Seen::Unknown
+                | Seen::Absent
+                | Seen::Created(_)
+                | Seen::Running(_)
+                | Seen::Exited(_)
+                | Seen::Leaving(_),
+            ) => self.end_seen = None,
+        }
+    }
+
+    /// Counts a start that the engine refused, with its message. `container` is what is there now.
+    pub fn start_failed(
+        &mut self,
+        spec: &ServiceSpec,
+        message: String,
+        container: Option<&Container>,
+        now: Moment,
+    ) {
+        self.counted = container.map(ended_at).or(self.counted);
+        self.status.container = container.map(|container| container.id.to_string());
+        self.count(spec, End::NotStarted, Some(message), now);
+    }
+
+    /// Has its container made anew: what it was made with is gone, a network for example.
+    pub fn rebuild(&mut self) {
+        self.rebuild = true;
+        self.status.container = None;
+    }
+
+    /// Ends it for good without a start.
+    pub fn refuse(&mut self, cause: Cause, message: String) {
+        self.status.state = TaskState::Failed;
+        self.status.failure = Some(failure(cause, message));
+    }
+
+    /// When something about it changes by the passing of time alone.
+    pub fn due(&self, now: Moment) -> Option<Moment> {
+        let late =
+            self.end_seen.into_iter().flat_map(|seen| [seen.plus(LATE_OOM), seen.plus(LATE_DEATH)]);
+        late.chain([self.not_before]).filter(|moment| *moment > now).min()
+    }
+
+    /// `None` while it is too early to tell.
+    fn how_it_ended(
+        &self,
+        container: &Container,
+        listening: bool,
+        since: Moment,
+        now: Moment,
+    ) -> Option<End> {
+        let code = container.exit_code.unwrap_or_default();
+        let this_run =
+            |at: Option<Timestamp>| at.is_some_and(|at| Some(at) >= container.started_at);
+        if container.oom_killed || this_run(self.oom_at) {
+            return Some(End::OutOfMemory);
+        }
+        if this_run(self.killed_at) {
+            return Some(End::Killed(code));
+        }
+        if this_run(self.died_at) {
+            let may_be_oom = code == SIGKILLED && now < since.plus(LATE_OOM);
+            return (!may_be_oom).then_some(End::Exited(code));
+        }
+        let may_be_told = listening && now < since.plus(LATE_DEATH);
+        (!may_be_told).then_some(End::Unwatched(code))
+    }
+
+    fn count(&mut self, spec: &ServiceSpec, end: End, message: Option<String>, now: Moment) {
+        self.end_seen = None;
+        self.status.health = Health::None;
+        let limit = spec.resources.memory_limit;
+        self.status.failure = explain(end, limit, message);
+        if self.starts_again(spec.restart, end) {
+            self.status.restarts = self.status.restarts.saturating_add(1);
+            self.status.state = TaskState::Starting;
+            self.not_before = now.plus(self.delay(end));
+            self.streak = self.streak.saturating_add(1);
+        } else {
+            self.status.state = match end {
+                End::Exited(0) | End::Killed(0) | End::Unwatched(0) => TaskState::Stopped,
+                End::Exited(_)
+                | End::Killed(_)
+                | End::Unwatched(_)
+                | End::OutOfMemory
+                | End::Vanished
+                | End::NotStarted => TaskState::Failed,
+            };
+        }
+    }
+
+    fn starts_again(&mut self, policy: RestartPolicy, end: End) -> bool {
+        let is_failure = match end {
+            End::Exited(code) => code != 0,
+            End::OutOfMemory | End::NotStarted => true,
+            End::Killed(_) | End::Unwatched(_) | End::Vanished => false,
+        };
+        match policy {
+            RestartPolicy::Never => false,
+            RestartPolicy::Always => true,
+            RestartPolicy::OnFailure { .. } if end == End::Exited(0) => false,
+            RestartPolicy::OnFailure { .. } if !is_failure => true,
+            RestartPolicy::OnFailure { max_attempts } => {
+                let again = max_attempts.is_none_or(|max| self.failures < max);
+                self.failures = self.failures.saturating_add(1);
+                again
+            }
+        }
+    }
+
+    /// The first interruption in a row is made good at once: it was not the service's fault.
+    fn delay(&self, end: End) -> u64 {
+        match end {
+            End::Killed(_) | End::Unwatched(_) | End::Vanished if self.streak == 0 => 0,
+            End::Killed(_)
+            | End::Unwatched(_)
+            | End::Vanished
+            | End::Exited(_)
+            | End::OutOfMemory
+            | End::NotStarted => {
+                let factor = 1_u64.checked_shl(self.streak).unwrap_or(u64::MAX);
+                FIRST_DELAY.saturating_mul(factor).min(LONGEST_DELAY)
+            }
+        }
+    }
+}
+
+/// The time of a container's end; an engine that does not tell has one end only.
+fn ended_at(container: &Container) -> Timestamp {
+    container.finished_at.unwrap_or_default()
+}
+
+fn was_calm(container: &Container) -> bool {
+    let ran = match (container.started_at, container.finished_at) {
+        (Some(started), Some(finished)) => finished.millis_since(started),
+        _ => 0,
+    };
+    ran >= CALM_RUN && container.health != Health::Unhealthy
+}
+
+fn explain(end: End, limit: Bytes, message: Option<String>) -> Option<Failure> {
+    let (cause, text) = match end {
+        End::Exited(0) => return None,
+        End::Exited(code) => (Cause::Exited, format!("exited with code {code}")),
+        End::OutOfMemory => (Cause::OutOfMemory, format!("killed: exceeded its limit of {limit}")),
+        End::Killed(code) => (Cause::Exited, format!("ended from outside, exit code {code}")),
+        End::Unwatched(code) => {
+            let text = format!("ended while the engine or the agent was away, exit code {code}");
+            (Cause::Exited, text)
+        }
+        End::Vanished => (Cause::Exited, "its container was removed from outside".to_owned()),
+        End::NotStarted => (Cause::Start, message.unwrap_or_default()),
+    };
+    Some(failure(cause, text))
+}
+
+/// A failure with its message cut to what a person reads.
+pub fn failure(cause: Cause, message: String) -> Failure {
+    let message = match message.char_indices().nth(MESSAGE_CHARS) {
+        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
+        None => message,
+    };
+    Failure { cause, message }
+}
+
+#[cfg(test)]
+mod tests;

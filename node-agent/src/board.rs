@@ -1,0 +1,182 @@
+//! What the rooms tell each other while the agent runs. The agent's loop writes; the session, the
+//! relays and the metrics read.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use model::{
+    AssignmentSet, Bytes, Generation, Inventory, TaskId, TaskState, TaskStatus, task::Telemetry,
+};
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    outbox::Outbox,
+    runtime::{ContainerId, Place},
+};
+
+/// The connection to the scheduler, and what came through it.
+#[derive(Debug, Clone, Default)]
+pub struct Link {
+    /// Whether there is one.
+    pub connected: bool,
+    /// The newest set received through *this* connection.
+    pub set: Option<AssignmentSet>,
+}
+
+/// A task as the metrics show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Which replica.
+    pub place: Place,
+    /// Its image.
+    pub image: String,
+}
+
+/// Figures that only grow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Steps performed: by name, and whether they succeeded.
+    pub steps: BTreeMap<(&'static str, bool), u64>,
+    /// Starts after an end.
+    pub restarts: u64,
+    /// Ends for want of memory.
+    pub oom_kills: u64,
+    /// Sessions begun.
+    pub sessions: u64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    outbox: Outbox,
+    shown: BTreeMap<TaskId, Shown>,
+    memory: BTreeMap<TaskId, Bytes>,
+    pulls: BTreeMap<String, (Bytes, Bytes)>,
+    counted: Counted,
+    generation: Generation,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Board {
+    inner: Mutex<Inner>,
+    /// There is something to report.
+    news: Notify,
+    /// What the machine offers.
+    pub inventory: watch::Sender<Inventory>,
+    /// The connection to the scheduler.
+    pub link: watch::Sender<Link>,
+}
+
+impl Board {
+    /// A board that shows what the machine offered last.
+    pub fn new(inventory: Inventory) -> Self {
+        Self {
+            inner: Mutex::default(),
+            news: Notify::new(),
+            inventory: watch::Sender::new(inventory),
+            link: watch::Sender::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works on what is to be reported, and wakes who reports it.
+    pub fn outbox<T>(&self, work: impl FnOnce(&mut Outbox) -> T) -> T {
+        let mut inner = self.lock();
+        let answer = work(&mut inner.outbox);
+        let unsent = inner.outbox.has_unsent();
+        drop(inner);
+        if unsent {
+            self.news.notify_one();
+        }
+        answer
+    }
+
+    /// Waits until there is something to report.
+    pub async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// A set was accepted: what is not in it is forgotten.
+    pub fn accepted(&self, set: &AssignmentSet) {
+        let mut inner = self.lock();
+        inner.generation = set.generation;
+        let shown = |task: &model::Assignment| {
+            let shown = Shown { place: Place::of(task), image: task.spec.image.clone() };
+            (task.task, shown)
+        };
+        inner.shown = set.tasks.iter().map(shown).collect();
+        let Inner { outbox, shown, memory, .. } = &mut *inner;
+        outbox.retain(
+            |task| shown.contains_key(&task),
+            |volume| set.remove_volumes.iter().any(|wanted| wanted == volume),
+        );
+        memory.retain(|task, _| shown.contains_key(task));
+    }
+
+    /// The generation of the set that is held.
+    pub fn generation(&self) -> Generation {
+        self.lock().generation
+    }
+
+    /// What tasks use, as measured.
+    pub fn set_memory(&self, memory: BTreeMap<TaskId, Bytes>) {
+        self.lock().memory = memory;
+    }
+
+    /// How far an image is; `None` when nothing is fetched any more.
+    pub fn set_pull(&self, image: &str, progress: Option<(Bytes, Bytes)>) {
+        let mut inner = self.lock();
+        match progress {
+            Some(progress) => drop(inner.pulls.insert(image.to_owned(), progress)),
+            None => drop(inner.pulls.remove(image)),
+        }
+    }
+
+    /// What changes too often for reports, for the tasks where there is something to say.
+    pub fn telemetry(&self) -> Vec<(TaskId, Telemetry)> {
+        let inner = self.lock();
+        let of = |(task, shown): (&TaskId, &Shown)| {
+            let memory_used = inner.memory.get(task).copied();
+            let pull = inner.pulls.get(&shown.image).copied();
+            let telemetry = Telemetry { memory_used, pull };
+            (telemetry != Telemetry::default()).then_some((*task, telemetry))
+        };
+        inner.shown.iter().filter_map(of).collect()
+    }
+
+    /// The container of a task, where it has one.
+    pub fn container(&self, task: TaskId) -> Option<ContainerId> {
+        let inner = self.lock();
+        let mut statuses = inner.outbox.statuses();
+        let (_, status) = statuses.find(|(id, _)| *id == task)?;
+        status.container.clone().map(ContainerId)
+    }
+
+    /// Counts something.
+    pub fn count(&self, change: impl FnOnce(&mut Counted)) {
+        change(&mut self.lock().counted);
+    }
+
+    /// Figures that only grow.
+    pub fn counted(&self) -> Counted {
+        self.lock().counted.clone()
+    }
+
+    /// Every task with its state and the memory it uses.
+    pub fn tasks(&self) -> Vec<(Shown, TaskStatus, Option<Bytes>)> {
+        let inner = self.lock();
+        let statuses: BTreeMap<TaskId, &TaskStatus> = inner.outbox.statuses().collect();
+        let row = |(task, shown): (&TaskId, &Shown)| {
+            let status = statuses.get(task).map(|status| (*status).clone());
+            let status = status
+                .unwrap_or(TaskStatus { state: TaskState::Assigned, ..TaskStatus::default() });
+            (shown.clone(), status, inner.memory.get(task).copied())
+        };
+        inner.shown.iter().map(row).collect()
+    }
+}

@@ -1,0 +1,261 @@
+//! The command line, each flag with a twin in the environment.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use clap::{Parser, ValueEnum};
+use model::{Bytes, NodeName};
+
+use crate::{inventory::Bounds, policy::Capability};
+
+/// Runs what a Siso scheduler assigns to this machine.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "siso-agent", version)]
+pub struct Config {
+    /// Directory of the agent's identity and ledger
+    #[arg(long, env = "SISO_DATA_DIR", value_name = "DIR")]
+    pub data_dir: PathBuf,
+
+    /// Schedulers to connect to
+    #[arg(
+        long,
+        env = "SISO_SCHEDULER",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        required = true,
+        value_parser = parse_endpoint
+    )]
+    pub scheduler: Vec<String>,
+
+    /// File with the join token; ignored once this machine is a member
+    #[arg(long, env = "SISO_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// The node's name [default: the host name]
+    #[arg(long, env = "SISO_NAME", value_name = "NAME")]
+    pub name: Option<NodeName>,
+
+    /// A label of the node, for placement constraints; counts when joining
+    #[arg(long, env = "SISO_LABEL", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = parse_label)]
+    pub label: Vec<(String, String)>,
+
+    /// Address for other agents; nothing listens there yet
+    #[arg(long, env = "SISO_LISTEN", value_name = "IP:PORT", default_value = "0.0.0.0:7401")]
+    pub listen: SocketAddr,
+
+    /// Where this machine is reached, for people [default: the name and the port of --listen]
+    #[arg(long, env = "SISO_ADVERTISE", value_name = "HOST:PORT", value_parser = parse_endpoint)]
+    pub advertise: Option<String>,
+
+    /// The container engine
+    #[arg(
+        long,
+        env = "SISO_DOCKER_HOST",
+        value_name = "URL",
+        default_value = "unix:///var/run/docker.sock"
+    )]
+    pub docker_host: String,
+
+    /// The most memory to offer, whatever the machine has
+    #[arg(long, env = "SISO_MEMORY_BUDGET", value_name = "SIZE", value_parser = parse_size)]
+    pub memory_budget: Option<Bytes>,
+
+    /// Memory to keep back for the engine and the system
+    #[arg(
+        long,
+        env = "SISO_RESERVE_MEMORY",
+        value_name = "SIZE",
+        default_value = "512MiB",
+        value_parser = parse_size
+    )]
+    pub reserve_memory: Bytes,
+
+    /// Where /healthz and /metrics answer
+    #[arg(
+        long,
+        env = "SISO_METRICS_LISTEN",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:7481"
+    )]
+    pub metrics_listen: SocketAddr,
+
+    /// What services may ask for beyond an ordinary container
+    #[arg(long, env = "SISO_ALLOW", value_name = "CAPABILITY", value_delimiter = ',')]
+    pub allow: Vec<Capability>,
+
+    /// A directory below which services may bind paths of this machine
+    #[arg(long, env = "SISO_ALLOW_BIND", value_name = "PATH", value_delimiter = ',', value_parser = parse_root)]
+    pub allow_bind: Vec<PathBuf>,
+
+    /// How the log is written
+    #[arg(long, env = "SISO_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// How much is logged: error, warn, info, debug, trace
+    #[arg(long, env = "SISO_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+impl Config {
+    /// What is kept back of the machine.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { memory_budget: self.memory_budget, memory_reserve: self.reserve_memory }
+    }
+
+    /// The node's name.
+    pub fn node_name(&self) -> NodeName {
+        self.name.clone().unwrap_or_else(|| {
+            let system = rustix::system::uname();
+            name_of_host(&system.nodename().to_string_lossy())
+        })
+    }
+
+    /// Where people reach this machine.
+    pub fn address(&self) -> String {
+        self.advertise.clone().unwrap_or_else(|| {
+            if self.listen.ip().is_unspecified() {
+                format!("{}:{}", self.node_name(), self.listen.port())
+            } else {
+                self.listen.to_string()
+            }
+        })
+    }
+
+    /// The labels, the last of each key.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        self.label.iter().cloned().collect()
+    }
+}
+
+/// A node's name from a host's: its first label, without what a name may not have.
+fn name_of_host(host: &str) -> NodeName {
+    let first = host.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = first.chars().map(allowed).take(model::name::LABEL_MAX).collect();
+    NodeName::new(name.trim_matches('-')).unwrap_or_else(|_| {
+        NodeName::new("node").unwrap_or_else(|_| unreachable!("`node` is a DNS label"))
+    })
+}
+
+fn parse_endpoint(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+    match port.map(str::parse::<u16>) {
+        Some(Ok(_)) => Ok(text.to_owned()),
+        _ => Err("expected HOST:PORT".to_owned()),
+    }
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+fn parse_root(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err("expected an absolute path".to_owned()) }
+}
+
+/// A size as Compose writes it: `512m`, `1.5gb`, `14GiB`. Units are powers of 1024.
+fn parse_size(text: &str) -> Result<Bytes, String> {
+    let text = text.trim();
+    let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0_u32,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return Err(format!("`{unit}` is not a unit of size: use k, m or g")),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let tenths: u32 = u32::try_from(fraction.len()).unwrap_or(u32::MAX);
+    let parsed = whole.parse::<u64>().ok().zip(fraction.parse::<u64>().ok());
+    let bytes = parsed.and_then(|(whole, fraction)| {
+        let scale = 10_u64.checked_pow(tenths)?;
+        let part = u128::from(fraction) << shift;
+        let whole = whole.checked_mul(1 << shift)?;
+        whole.checked_add(u64::try_from(part / u128::from(scale)).ok()?)
+    });
+    bytes.map(Bytes).ok_or_else(|| format!("`{text}` is not a size, as 512m or 14GiB is"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(more: &[&str]) -> Result<Config, clap::Error> {
+        let required = ["siso-agent", "--data-dir", "/d", "--scheduler", "a:7400,b:7400"];
+        Config::try_parse_from(required.iter().chain(more))
+    }
+
+    #[test]
+    fn the_command_is_well_formed() {
+        use clap::CommandFactory as _;
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read_as_compose_means_them() {
+        for (text, bytes) in [
+            ("14GiB", 14 << 30),
+            ("512m", 512 << 20),
+            ("1.5gb", 3 << 29),
+            ("2G", 2 << 30),
+            ("1024", 1024),
+            ("0.5 k", 512),
+        ] {
+            assert_eq!(parse_size(text), Ok(Bytes(bytes)), "{text}");
+        }
+        for bad in ["", "m", "-1", "1.2.3g", "1x", "99999999999t", "1e3"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn flags_are_checked_when_they_are_read() {
+        let config = parse(&["--label", "role=db", "--allow", "devices,privileged"]).unwrap();
+        assert_eq!(config.scheduler, ["a:7400", "b:7400"]);
+        assert_eq!(config.labels().get("role").map(String::as_str), Some("db"));
+        assert_eq!(config.allow, [Capability::Devices, Capability::Privileged]);
+        for bad in [
+            ["--label", "role"],
+            ["--allow", "everything"],
+            ["--allow-bind", "data"],
+            ["--advertise", "host"],
+            ["--memory-budget", "lots"],
+            ["--name", "Mini 1"],
+        ] {
+            assert!(parse(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_name_becomes_a_node_name() {
+        for (host, name) in
+            [("Mini-1.local", "mini-1"), ("my_mac", "my-mac"), ("", "node"), ("-x-", "x")]
+        {
+            assert_eq!(name_of_host(host).as_str(), name, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_was_not_given_is_the_name() {
+        let address = |more: &[&str]| parse(more).unwrap().address();
+        assert_eq!(address(&["--name", "mini-1"]), "mini-1:7401");
+        assert_eq!(address(&["--listen", "10.0.0.1:7401"]), "10.0.0.1:7401");
+        assert_eq!(address(&["--advertise", "mini.ts.net:1"]), "mini.ts.net:1");
+    }
+}

@@ -1,0 +1,74 @@
+//! The `siso-agent` program.
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::Parser as _;
+use node_agent::{
+    config::{Config, LogFormat},
+    runtime::docker::DockerEngine,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Two: the session's heartbeats go on while the other one waits for a disk.
+const THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    if let Err(error) = run(config) {
+        // Nothing else is written there at this point.
+        let _ = writeln!(std::io::stderr(), "siso-agent: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(config: Config) -> anyhow::Result<()> {
+    log(&config)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+    let done = runtime.block_on(serve(config));
+    // What still waits for the engine does not hold up the end.
+    runtime.shutdown_background();
+    done
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let name = config.node_name();
+    let engine = DockerEngine::new(&config.docker_host)?;
+    let mut handle = tokio::select! {
+        started = node_agent::start(config, engine) => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let (node, cluster, metrics) = (handle.node, &handle.cluster, handle.metrics);
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "siso-agent is ready: node {node} ({name}) of cluster {cluster}, metrics on \
+         http://{metrics}/metrics"
+    )?;
+    out.flush()?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = handle.ended() => anyhow::bail!("the agent's loop ended by itself"),
+    }
+    tracing::info!("stopping; containers stay");
+    handle.stop().await;
+    Ok(())
+}
+
+fn log(config: &Config) -> anyhow::Result<()> {
+    // The engine's library and the transport say little that helps, and much of it.
+    let filter = format!("{},bollard=warn,hyper=warn,h2=warn,rustls=warn", config.log_level);
+    let filter = EnvFilter::try_new(filter)?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,311 @@
+//! What this machine runs, whatever a scheduler sends: the agent checks again.
+//!
+//! **Invariant:** a bind is mounted by the real path found here, and every directory on the way to
+//! it from an allowed root can be changed by nobody but the agent's user and root. So no link can be
+//! swapped between this look and the mount.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Component, Path, PathBuf},
+};
+
+use clap::ValueEnum;
+use model::{
+    ServiceSpec,
+    spec::{MountSource, Privileges},
+};
+use thiserror::Error;
+
+/// Where engines listen, besides the one the agent was told.
+const KNOWN_SOCKETS: [&str; 4] = [
+    "/var/run/docker.sock",
+    "/run/docker.sock",
+    "/run/containerd/containerd.sock",
+    "/run/podman/podman.sock",
+];
+/// Labels that begin so are ours.
+const RESERVED_LABELS: &str = "siso.";
+/// Bits of a directory's mode that let others change it.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// The only user besides the agent's own who may own a directory on the way to a bind.
+const ROOT: u32 = 0;
+
+/// What `--allow` permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Capability {
+    /// `privileged: true`
+    Privileged,
+    /// `cap_add`
+    Capabilities,
+    /// `devices`
+    Devices,
+    /// `network_mode`, `pid`, `ipc` or `userns_mode: host`
+    HostNamespaces,
+    /// `security_opt` other than `no-new-privileges`
+    SecurityOpt,
+    /// The container engine's socket: whoever has it is root on this machine
+    EngineSocket,
+}
+
+impl Capability {
+    /// The word after `--allow`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Privileged => "privileged",
+            Self::Capabilities => "capabilities",
+            Self::Devices => "devices",
+            Self::HostNamespaces => "host-namespaces",
+            Self::SecurityOpt => "security-opt",
+            Self::EngineSocket => "engine-socket",
+        }
+    }
+}
+
+/// Why a service is not run here.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// A privilege that was not allowed.
+    #[error("{asks} is refused on this node; `siso-agent --allow {}` permits it", needs.as_str())]
+    NotAllowed {
+        /// What the service asks for.
+        asks: String,
+        /// What would permit it.
+        needs: Capability,
+    },
+    /// A bind that is not below an allowed root.
+    #[error("bind {path} is refused on this node; `siso-agent --allow-bind {path}` permits it")]
+    BindOutside {
+        /// The path as written.
+        path: String,
+    },
+    /// A bind whose path is not a plain absolute one.
+    #[error(
+        "bind {path} is refused: write the plain absolute path without `..`, which also has to be \
+         below one that `siso-agent --allow-bind` names"
+    )]
+    BindPath {
+        /// The path as written.
+        path: String,
+    },
+    /// A bind that leads out of the allowed roots through a link.
+    #[error(
+        "bind {path} is refused on this node: it leads to {real}; `siso-agent --allow-bind {real}` \
+         permits it"
+    )]
+    BindLeaves {
+        /// The path as written.
+        path: String,
+        /// Where it leads.
+        real: String,
+    },
+    /// Others could swap a part of the path.
+    #[error(
+        "bind {path} is refused on this node: others can write to {directory}; let it belong to \
+         root with mode 0755, or name a path below it with `siso-agent --allow-bind`"
+    )]
+    BindUnsafe {
+        /// The path as written.
+        path: String,
+        /// The directory others can change.
+        directory: String,
+    },
+    /// A bind of the agent's own directory.
+    #[error("bind {path} is refused: it holds the agent's key, which nothing permits to mount")]
+    AgentsOwn {
+        /// The path as written.
+        path: String,
+    },
+    /// A bind of something that is not there.
+    #[error("bind {path} is refused: it cannot be looked at on this node ({why})")]
+    BindAbsent {
+        /// The path as written.
+        path: String,
+        /// What the system says.
+        why: String,
+    },
+    /// A label that is ours.
+    #[error("label {label} is refused: labels that begin with `siso.` are Siso's own")]
+    ReservedLabel {
+        /// The label.
+        label: String,
+    },
+}
+
+/// What was allowed when the agent was started.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// `--allow`
+    pub allowed: Vec<Capability>,
+    /// `--allow-bind`
+    pub bind_roots: Vec<PathBuf>,
+    /// The engine's socket, where it is one.
+    pub socket: Option<PathBuf>,
+    /// The agent's own directory.
+    pub data_dir: PathBuf,
+}
+
+/// A service that may run, and for each of its binds the real path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Permit {
+    /// From the path as written to the path to mount.
+    pub binds: BTreeMap<String, PathBuf>,
+}
+
+impl Policy {
+    /// Whether a service may run here. Makes directories of binds that are to be made, below the
+    /// allowed roots.
+    pub fn check(&self, spec: &ServiceSpec) -> Result<Permit, Refusal> {
+        if let Some(label) = spec.labels.keys().find(|label| label.starts_with(RESERVED_LABELS)) {
+            return Err(Refusal::ReservedLabel { label: label.clone() });
+        }
+        for (asks, needs) in asked(&spec.privileges) {
+            self.needs(needs, asks)?;
+        }
+        let mut binds = BTreeMap::new();
+        for mount in &spec.mounts {
+            if let MountSource::Bind { path, create } = &mount.source {
+                binds.insert(path.clone(), self.bind(path, *create)?);
+            }
+        }
+        Ok(Permit { binds })
+    }
+
+    fn needs(&self, needs: Capability, asks: String) -> Result<(), Refusal> {
+        if self.allowed.contains(&needs) {
+            return Ok(());
+        }
+        Err(Refusal::NotAllowed { asks, needs })
+    }
+
+    fn bind(&self, path: &str, create: bool) -> Result<PathBuf, Refusal> {
+        let written = Path::new(path);
+        let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+        let absent = |error: io::Error| Refusal::BindAbsent {
+            path: path.to_owned(),
+            why: error.to_string(),
+        };
+        if !written.is_absolute() || !written.components().all(plain) || path.contains('\0') {
+            return Err(Refusal::BindPath { path: path.to_owned() });
+        }
+        let (real, missing) = real_path(written).map_err(absent)?;
+        if self.is_own(&real) {
+            return Err(Refusal::AgentsOwn { path: path.to_owned() });
+        }
+        let sockets = self.sockets();
+        if sockets.contains(&real) {
+            self.needs(Capability::EngineSocket, format!("bind {path} (the engine's socket)"))?;
+            return Ok(real);
+        }
+        let Some(root) = self.root_of(&real) else {
+            let below = self.bind_roots.iter().any(|root| written.starts_with(root));
+            let (path, real) = (path.to_owned(), real.display().to_string());
+            return Err(if below {
+                Refusal::BindLeaves { path, real }
+            } else {
+                Refusal::BindOutside { path }
+            });
+        };
+        if sockets.iter().any(|socket| socket.starts_with(&real)) {
+            self.needs(
+                Capability::EngineSocket,
+                format!("bind {path} (it has the engine's socket)"),
+            )?;
+        }
+        if missing && !create {
+            return Err(absent(io::Error::from(io::ErrorKind::NotFound)));
+        }
+        only_ours(&root, &real).map_err(|directory| Refusal::BindUnsafe {
+            path: path.to_owned(),
+            directory: directory.display().to_string(),
+        })?;
+        if missing {
+            fs::create_dir_all(&real).map_err(absent)?;
+        }
+        Ok(real)
+    }
+
+    fn is_own(&self, real: &Path) -> bool {
+        let own = self.data_dir.canonicalize().unwrap_or_else(|_| self.data_dir.clone());
+        real.starts_with(&own) || own.starts_with(real) && self.root_of(real).is_some()
+    }
+
+    fn root_of(&self, real: &Path) -> Option<PathBuf> {
+        let roots = self.bind_roots.iter().filter_map(|root| root.canonicalize().ok());
+        roots.filter(|root| real.starts_with(root)).max_by_key(|root| root.components().count())
+    }
+
+    fn sockets(&self) -> Vec<PathBuf> {
+        let known = KNOWN_SOCKETS.iter().map(PathBuf::from).chain(self.socket.clone());
+        known.map(|socket| socket.canonicalize().unwrap_or(socket)).collect()
+    }
+}
+
+/// What of the privileges is asked for, in Compose's words.
+fn asked(privileges: &Privileges) -> Vec<(String, Capability)> {
+    let Privileges {
+        privileged,
+        cap_add,
+        devices,
+        host_network,
+        host_pid,
+        host_ipc,
+        host_userns,
+        security_opt,
+    } = privileges;
+    let flags = [
+        (*privileged, "privileged: true", Capability::Privileged),
+        (*host_network, "network_mode: host", Capability::HostNamespaces),
+        (*host_pid, "pid: host", Capability::HostNamespaces),
+        (*host_ipc, "ipc: host", Capability::HostNamespaces),
+        (*host_userns, "userns_mode: host", Capability::HostNamespaces),
+    ];
+    let flags = flags.into_iter().filter(|(asked, ..)| *asked);
+    let flags = flags.map(|(_, key, needs)| (key.to_owned(), needs));
+    let listed = |key: &'static str, values: &[String], needs: Capability| {
+        values.first().map(|first| (format!("{key}: {first}"), needs))
+    };
+    flags
+        .chain(listed("cap_add", cap_add, Capability::Capabilities))
+        .chain(listed("devices", devices, Capability::Devices))
+        .chain(listed("security_opt", security_opt, Capability::SecurityOpt))
+        .collect()
+}
+
+/// Where a path leads, and whether its end is missing: then the part that exists is resolved.
+fn real_path(path: &Path) -> io::Result<(PathBuf, bool)> {
+    match path.canonicalize() {
+        Ok(real) => Ok((real, false)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // A link to nothing would be followed by whoever makes the directory.
+            if path.is_symlink() {
+                return Err(error);
+            }
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+                return Err(error);
+            };
+            real_path(parent).map(|(real, _)| (real.join(name), true))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether from `root` down to the parent of `real` only the agent's user and root can change
+/// anything; else the first directory where others can.
+fn only_ours(root: &Path, real: &Path) -> Result<(), PathBuf> {
+    let us = rustix::process::geteuid().as_raw();
+    let parents = real.ancestors().skip(1).take_while(|directory| directory.starts_with(root));
+    for directory in parents.filter(|directory| directory.exists()) {
+        let safe = fs::metadata(directory).is_ok_and(|found| {
+            [ROOT, us].contains(&found.uid()) && found.mode() & WRITABLE_BY_OTHERS == 0
+        });
+        if !safe {
+            return Err(directory.to_owned());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! Logs and commands for people elsewhere: the scheduler asks for a stream, the agent opens it.
+//!
+//! **Invariant:** when a stream ends, so does the command it was opened for.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use model::{TaskId, Timestamp};
+use proto::v1::{
+    ExecOptions, LogLine as WireLine, LogOptions, OpenRelay, RelayFrame, Resize,
+    agent_client::AgentClient, open_relay::What, relay_frame::Frame,
+};
+use tokio::{io::AsyncWriteExt as _, sync::mpsc, task::JoinSet, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Streaming, transport::Channel};
+
+use crate::{
+    board::Board,
+    enrol::story,
+    runtime::{ContainerId, Exec, ExecId, ExecRequest, LogQuery, Output, Runtime, RuntimeError},
+};
+
+/// Streams at one time: people, and scripts that follow every log of a stack.
+const MOST: usize = 128;
+/// Frames on their way out: a slow reader holds the container's pipe back, not our memory.
+const OUTBOUND: usize = 16;
+/// The longest piece of a line in one frame.
+const PIECE: usize = 64 << 10;
+/// How long a scheduler may take to accept a stream.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
+
+/// The relays of one session. They outlive it until their own streams end: only so a command that
+/// lost its listener is ended, too.
+pub(crate) struct Relays<R> {
+    channel: Channel,
+    runtime: Arc<R>,
+    board: Arc<Board>,
+    running: JoinSet<()>,
+}
+
+impl<R: Runtime> Relays<R> {
+    pub(crate) fn new(channel: Channel, runtime: Arc<R>, board: Arc<Board>) -> Self {
+        Self { channel, runtime, board, running: JoinSet::new() }
+    }
+
+    /// Opens what was asked for, beside everything else.
+    pub(crate) fn open(&mut self, asked: OpenRelay) {
+        while self.running.try_join_next().is_some() {}
+        if self.running.len() >= MOST {
+            // The person is told by the scheduler, which waits for the stream in vain.
+            tracing::warn!(relay = asked.relay, "a relay is refused: {MOST} are open");
+            return;
+        }
+        let (channel, runtime) = (self.channel.clone(), Arc::clone(&self.runtime));
+        let container = self.board.container(TaskId::new(asked.task));
+        self.running.spawn(async move {
+            let relay = asked.relay;
+            if let Err(error) = serve(channel, &*runtime, container, asked).await {
+                tracing::debug!(relay, why = %error.message(), "a relay ended early");
+            }
+        });
+    }
+}
+
+impl<R> Drop for Relays<R> {
+    fn drop(&mut self) {
+        self.running.detach_all();
+    }
+}
+
+type Frames = mpsc::Sender<RelayFrame>;
+
+async fn serve<R: Runtime>(
+    channel: Channel,
+    runtime: &R,
+    container: Option<ContainerId>,
+    asked: OpenRelay,
+) -> Result<(), tonic::Status> {
+    let (frames, outgoing) = mpsc::channel(OUTBOUND);
+    // The first frame says which relay this is; the queue is empty, so there is room.
+    drop(frames.send(RelayFrame { relay: asked.relay, frame: None }).await);
+    let mut client = AgentClient::new(channel);
+    let opened = timeout(OPEN_LIMIT, client.relay(ReceiverStream::new(outgoing))).await;
+    let opened = opened.map_err(|_| tonic::Status::deadline_exceeded("no answer"))?;
+    let mut inbound = opened?.into_inner();
+    let Some(container) = container else {
+        say(&frames, Frame::Error("the task has no container on this node".to_owned())).await;
+        return Ok(());
+    };
+    let done = match asked.what {
+        Some(What::Logs(options)) => {
+            tokio::select! {
+                done = logs(runtime, &container, options, &frames) => done,
+                () = gone(&mut inbound) => Ok(()),
+            }
+        }
+        Some(What::Exec(options)) => exec(runtime, &container, options, &frames, inbound).await,
+        None => Err(RuntimeError::Refused { message: "nothing was asked for".to_owned() }),
+    };
+    if let Err(error) = done {
+        say(&frames, Frame::Error(story(&error))).await;
+    }
+    Ok(())
+}
+
+/// Sends a frame; false when nobody reads any more.
+async fn say(frames: &Frames, frame: Frame) -> bool {
+    frames.send(RelayFrame { relay: 0, frame: Some(frame) }).await.is_ok()
+}
+
+/// Returns when the other side has ended the stream.
+async fn gone(inbound: &mut Streaming<RelayFrame>) {
+    while let Ok(Some(_)) = inbound.message().await {}
+}
+
+async fn logs<R: Runtime>(
+    runtime: &R,
+    container: &ContainerId,
+    options: LogOptions,
+    frames: &Frames,
+) -> Result<(), RuntimeError> {
+    let query = LogQuery {
+        follow: options.follow,
+        since: options.since.map(Timestamp),
+        tail: options.tail,
+    };
+    let mut lines = runtime.logs(container, query);
+    while let Some(line) = lines.next().await {
+        let line = line?;
+        // An empty line is a line too.
+        let pieces =
+            if line.text.is_empty() { vec![&[][..]] } else { line.text.chunks(PIECE).collect() };
+        for piece in pieces {
+            let sent = WireLine { at: line.at.0, stderr: line.stderr, text: piece.to_vec() };
+            if !say(frames, Frame::Log(sent)).await {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn exec<R: Runtime>(
+    runtime: &R,
+    container: &ContainerId,
+    options: ExecOptions,
+    frames: &Frames,
+    inbound: Streaming<RelayFrame>,
+) -> Result<(), RuntimeError> {
+    let ExecOptions { command, tty, stdin, width, height } = options;
+    let Exec { id, mut output, input: stdin_pipe } =
+        runtime.exec(container, &ExecRequest { command, tty, stdin }).await?;
+    if tty {
+        resize(runtime, &id, &Resize { width, height }).await;
+    }
+    let draining = async {
+        while let Some(piece) = output.next().await {
+            let frame = match piece? {
+                Output::Stdout(bytes) => Frame::Stdout(bytes),
+                Output::Stderr(bytes) => Frame::Stderr(bytes),
+            };
+            if !say(frames, frame).await {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    let ended = tokio::select! {
+        drained = draining => drained,
+        () = feed(runtime, &id, stdin_pipe, inbound) => Ok(false),
+        () = frames.closed() => Ok(false),
+    };
+    if ended.as_ref().is_ok_and(|ended| *ended)
+        && let Some(code) = runtime.exit_code(&id).await?
+    {
+        say(frames, Frame::ExitCode(code)).await;
+        return Ok(());
+    }
+    // Nobody listens any more, or the output broke off: the command must not go on unseen.
+    runtime.end_exec(&id).await?;
+    ended.map(|_| ())
+}
+
+/// Passes on what the person types; returns when the stream ends.
+async fn feed<R: Runtime>(
+    runtime: &R,
+    id: &ExecId,
+    mut input: std::pin::Pin<Box<dyn tokio::io::AsyncWrite + Send>>,
+    mut inbound: Streaming<RelayFrame>,
+) {
+    let (typed, mut queue) = mpsc::channel::<Option<Vec<u8>>>(OUTBOUND);
+    let writing = async {
+        while let Some(bytes) = queue.recv().await {
+            let written = match &bytes {
+                Some(bytes) => input.write_all(bytes).await,
+                None => input.shutdown().await,
+            };
+            // A command that closed its input goes on without it.
+            if written.is_err() {
+                tracing::debug!("a command takes no more input");
+            }
+        }
+    };
+    let reading = async {
+        while let Ok(Some(frame)) = inbound.message().await {
+            match frame.frame {
+                Some(Frame::Stdin(bytes)) => drop(typed.send(Some(bytes)).await),
+                Some(Frame::CloseStdin(_)) => drop(typed.send(None).await),
+                Some(Frame::Resize(size)) => resize(runtime, id, &size).await,
+                // The rest goes the other way.
+                _ => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = writing => {}
+        () = reading => {}
+    }
+}
+
+/// A terminal that cannot be resized keeps its size.
+async fn resize<R: Runtime>(runtime: &R, id: &ExecId, size: &Resize) {
+    let chars = |count: u32| u16::try_from(count).unwrap_or(u16::MAX);
+    if size.width == 0 || size.height == 0 {
+        return;
+    }
+    if let Err(error) = runtime.resize(id, chars(size.width), chars(size.height)).await {
+        tracing::debug!(%error, "a terminal keeps its size");
+    }
+}

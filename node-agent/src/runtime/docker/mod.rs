@@ -1,0 +1,272 @@
+//! The Docker Engine through its API, and the only place that names the library for it.
+//!
+//! One request, one limit of time: a stopped daemon accepts connections and never answers.
+
+mod body;
+mod connection;
+mod create;
+mod exec;
+mod image;
+mod shown;
+mod text;
+
+use std::{future::Future, time::Duration};
+
+use bollard::{
+    Docker,
+    models::ContainerStateStatusEnum,
+    query_parameters::{
+        EventsOptions, InspectContainerOptions, ListContainersOptions, ListNetworksOptions,
+        LogsOptions, RemoveContainerOptions, RemoveVolumeOptions, StartContainerOptions,
+        StatsOptions, StopContainerOptions,
+    },
+};
+use futures::{
+    StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
+use model::{Bytes, MilliCpu};
+use tokio::time::timeout;
+
+pub use connection::{BadEndpoint, DockerEngine};
+
+use super::{
+    Container, ContainerId, EngineEvent, EngineFacts, Exec, ExecId, ExecRequest, LogLine, LogQuery,
+    Look, Network, OnProgress, Order, PullError, Runtime, RuntimeError,
+};
+use connection::{absent_is_fine, trouble};
+
+/// For requests that only read or change a record: milliseconds on a busy machine.
+const QUICK: Duration = Duration::from_secs(10);
+/// For making, starting and removing a container: disks and networks take part.
+const SLOW: Duration = Duration::from_mins(2);
+/// The engine's own grace period when a container names none.
+const ENGINE_GRACE: i64 = 10;
+/// Containers inspected at once: enough to hide latency, too few to load the engine.
+const INSPECTED_AT_ONCE: usize = 4;
+
+const LABEL_CLUSTER: &str = "siso.cluster";
+const LABEL_TASK: &str = "siso.task";
+const LABEL_STACK: &str = "siso.stack";
+const LABEL_SERVICE: &str = "siso.service";
+const LABEL_SLOT: &str = "siso.slot";
+const LABEL_EPOCH: &str = "siso.epoch";
+const LABEL_NETWORK: &str = "siso.network";
+
+/// The answer, unless it takes longer than `limit`.
+async fn within<T>(
+    limit: Duration,
+    request: impl Future<Output = Result<T, bollard::errors::Error>>,
+) -> Result<T, RuntimeError> {
+    match timeout(limit, request).await {
+        Ok(answer) => answer.map_err(trouble),
+        Err(late) => Err(RuntimeError::Unreachable { cause: Box::new(late) }),
+    }
+}
+
+/// A filter for what carries all of these labels.
+fn labelled(labels: &[(&str, &str)]) -> std::collections::HashMap<String, Vec<String>> {
+    let pairs = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    [("label".to_owned(), pairs)].into()
+}
+
+async fn inspect(
+    docker: &Docker,
+    cluster: &str,
+    name: &str,
+) -> Result<Option<Container>, RuntimeError> {
+    let request = docker.inspect_container(name, None::<InspectContainerOptions>);
+    match within(QUICK, request).await {
+        Ok(shown) => Ok(shown::container(cluster, shown)),
+        Err(RuntimeError::Absent { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Runtime for DockerEngine {
+    async fn facts(&self) -> Result<EngineFacts, RuntimeError> {
+        let docker = self.client().await?;
+        let shown = within(QUICK, docker.info()).await?;
+        let cores = u64::try_from(shown.ncpu.unwrap_or_default()).unwrap_or_default();
+        self.remember_cores(cores);
+        Ok(EngineFacts {
+            memory: Bytes(u64::try_from(shown.mem_total.unwrap_or_default()).unwrap_or_default()),
+            cpu: MilliCpu::cores(cores),
+            arch: text::architecture(shown.architecture.as_deref().unwrap_or_default()),
+            os: shown.os_type.unwrap_or_default(),
+            engine: format!("docker {}", shown.server_version.unwrap_or_default()),
+            root: shown.docker_root_dir.unwrap_or_default().into(),
+        })
+    }
+
+    async fn look(&self, cluster: &str) -> Result<Look, RuntimeError> {
+        let docker = self.client().await?;
+        let filters = Some(labelled(&[(LABEL_CLUSTER, cluster)]));
+        let all =
+            ListContainersOptions { all: true, filters: filters.clone(), ..Default::default() };
+        let listed = within(QUICK, docker.list_containers(Some(all))).await?;
+        let ids = listed.into_iter().filter_map(|row| row.id);
+        let containers = stream::iter(ids)
+            .map(|id| {
+                let docker = &docker;
+                async move { inspect(docker, cluster, &id).await }
+            })
+            .buffered(INSPECTED_AT_ONCE)
+            .try_filter_map(|found| async move { Ok(found) })
+            .try_collect()
+            .await?;
+        let listed = docker.list_networks(Some(ListNetworksOptions { filters }));
+        let network = |row: bollard::models::Network| {
+            let stack = row.labels?.remove(LABEL_STACK)?;
+            Some(Network { id: row.id?, stack })
+        };
+        let networks = within(QUICK, listed).await?.into_iter().filter_map(network).collect();
+        Ok(Look { containers, networks })
+    }
+
+    async fn inspect(
+        &self,
+        cluster: &str,
+        id: &ContainerId,
+    ) -> Result<Option<Container>, RuntimeError> {
+        inspect(&self.client().await?, cluster, &id.0).await
+    }
+
+    fn events(&self, cluster: &str) -> BoxStream<'static, Result<EngineEvent, RuntimeError>> {
+        let mut filters = labelled(&[(LABEL_CLUSTER, cluster)]);
+        filters.insert("type".to_owned(), vec!["container".to_owned()]);
+        let actions = ["start", "kill", "die", "oom", "health_status", "destroy"];
+        filters.insert("event".to_owned(), actions.map(str::to_owned).to_vec());
+        let engine = self.handle();
+        let opened = async move {
+            let docker = engine.client().await?;
+            let wanted = EventsOptions { filters: Some(filters), ..Default::default() };
+            let happened = docker.events(Some(wanted)).map_err(trouble);
+            let happened = happened.try_filter_map(|message| async { Ok(shown::event(message)) });
+            // The request for events is on its way when the ping is: its answer proves a listener.
+            let ping = async move { within(QUICK, docker.ping()).await };
+            let listening = stream::once(ping).map_ok(|_| EngineEvent::Listening);
+            Ok(stream::select(happened, listening))
+        };
+        stream::once(opened).try_flatten().boxed()
+    }
+
+    async fn has_image(&self, image: &str) -> Result<bool, RuntimeError> {
+        let docker = self.client().await?;
+        match within(QUICK, docker.inspect_image(image)).await {
+            Ok(_) => Ok(true),
+            Err(RuntimeError::Absent { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn pull(&self, image: &str, progress: OnProgress) -> Result<(), PullError> {
+        let docker = self.client().await.map_err(PullError::Engine)?;
+        image::pull(&docker, image, &progress).await
+    }
+
+    async fn create(&self, order: &Order) -> Result<ContainerId, RuntimeError> {
+        let docker = self.client().await?;
+        create::create(self, &docker, order).await
+    }
+
+    async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        let docker = self.client().await?;
+        within(SLOW, docker.start_container(&id.0, None::<StartContainerOptions>)).await
+    }
+
+    async fn stop(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        let docker = self.client().await?;
+        let request = docker.inspect_container(&id.0, None::<InspectContainerOptions>);
+        let shown = match within(QUICK, request).await {
+            Ok(shown) => shown,
+            Err(error) => return absent_is_fine(Err(error)),
+        };
+        let state = shown.state.as_ref().and_then(|state| state.status);
+        if state == Some(ContainerStateStatusEnum::PAUSED) {
+            within(QUICK, docker.unpause_container(&id.0)).await?;
+        }
+        // The container carries its own grace period, so that it is known without the task.
+        let grace = shown.config.and_then(|config| config.stop_timeout).unwrap_or(ENGINE_GRACE);
+        let limit = Duration::from_secs(u64::try_from(grace).unwrap_or_default()) + SLOW;
+        let stop = docker.stop_container(&id.0, None::<StopContainerOptions>);
+        absent_is_fine(within(limit, stop).await)
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        let docker = self.client().await?;
+        let with_anonymous_volumes = RemoveContainerOptions { v: true, ..Default::default() };
+        let request = docker.remove_container(&id.0, Some(with_anonymous_volumes));
+        absent_is_fine(within(SLOW, request).await)
+    }
+
+    async fn remove_network(&self, id: &str) -> Result<(), RuntimeError> {
+        let docker = self.client().await?;
+        absent_is_fine(within(SLOW, docker.remove_network(id)).await)
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), RuntimeError> {
+        let docker = self.client().await?;
+        let request = docker.remove_volume(name, None::<RemoveVolumeOptions>);
+        absent_is_fine(within(SLOW, request).await)
+    }
+
+    async fn memory_used(&self, id: &ContainerId) -> Result<Option<Bytes>, RuntimeError> {
+        let docker = self.client().await?;
+        let once = StatsOptions { stream: false, one_shot: true };
+        let mut answers = docker.stats(&id.0, Some(once));
+        match within(QUICK, async { answers.next().await.transpose() }).await {
+            Ok(stats) => Ok(stats.and_then(shown::memory_used)),
+            Err(RuntimeError::Absent { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn logs(
+        &self,
+        id: &ContainerId,
+        query: LogQuery,
+    ) -> BoxStream<'static, Result<LogLine, RuntimeError>> {
+        let since = query.since.unwrap_or_default();
+        let options = LogsOptions {
+            follow: query.follow,
+            stdout: true,
+            stderr: true,
+            // Whole seconds are all the engine's interface takes; the rest is dropped below.
+            since: i32::try_from(since.0 / 1000).unwrap_or(i32::MAX),
+            timestamps: true,
+            tail: query.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
+            ..Default::default()
+        };
+        let (engine, id) = (self.handle(), id.0.clone());
+        let opened = async move {
+            let docker = engine.client().await?;
+            Ok(docker.logs(&id, Some(options)).map_err(trouble))
+        };
+        let lines = stream::once(opened).try_flatten();
+        lines
+            .map_ok(text::log_line)
+            .try_filter(move |line| std::future::ready(line.at >= since))
+            .boxed()
+    }
+
+    async fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<Exec, RuntimeError> {
+        exec::exec(&self.client().await?, id, request).await
+    }
+
+    async fn resize(&self, exec: &ExecId, width: u16, height: u16) -> Result<(), RuntimeError> {
+        let docker = self.client().await?;
+        let size = bollard::exec::ResizeExecOptions { height, width };
+        within(QUICK, docker.resize_exec(&exec.0, size)).await
+    }
+
+    async fn exit_code(&self, exec: &ExecId) -> Result<Option<i64>, RuntimeError> {
+        let docker = self.client().await?;
+        let shown = within(QUICK, docker.inspect_exec(&exec.0)).await?;
+        Ok(if shown.running == Some(true) { None } else { shown.exit_code })
+    }
+
+    async fn end_exec(&self, exec: &ExecId) -> Result<(), RuntimeError> {
+        exec::end(&self.client().await?, exec).await
+    }
+}

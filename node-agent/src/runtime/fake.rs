@@ -1,0 +1,517 @@
+//! A container engine in memory, for tests: it keeps the port's contract and misbehaves on request.
+//!
+//! Its containers understand two commands: `sleep …` runs until it is ended, `sh -c 'exit N'` ends
+//! at once with code N. Anything else runs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use futures::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use model::{Bytes, Health, MilliCpu, TaskId, Timestamp, spec::MountSource};
+use tokio::sync::{broadcast, watch};
+use tokio_stream::wrappers::BroadcastStream;
+
+use super::{
+    Container, ContainerId, ContainerState, EngineEvent, EngineFacts, Exec, ExecId, ExecRequest,
+    Happening, LogLine, LogQuery, Look, Network, OnProgress, Order, Output, Place, PullError,
+    Runtime, RuntimeError,
+};
+
+/// Events kept for a listener that is behind: far more than a test makes.
+const EVENTS_KEPT: usize = 1024;
+/// SIGKILL and SIGTERM as exit codes.
+const KILLED: i64 = 137;
+const TERMINATED: i64 = 143;
+
+/// See the module. Clones share one engine.
+#[derive(Debug, Clone)]
+pub struct FakeEngine {
+    state: Arc<Mutex<State>>,
+    events: broadcast::Sender<(String, EngineEvent)>,
+    /// Counts restarts of the engine: listeners of an earlier one are cut off.
+    generation: watch::Sender<u64>,
+    clock: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    down: bool,
+    made: u64,
+    images: BTreeSet<String>,
+    registry: BTreeMap<String, u32>,
+    volumes: BTreeSet<String>,
+    containers: BTreeMap<ContainerId, Held>,
+    networks: BTreeMap<String, (String, Network)>,
+    lost_replies: u32,
+    failing_starts: u32,
+    starts: Vec<TaskId>,
+    pulls: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Held {
+    cluster: String,
+    shown: Container,
+    exits_with: Option<i64>,
+    volumes: BTreeSet<String>,
+    log: Vec<LogLine>,
+}
+
+impl Default for FakeEngine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FakeEngine {
+    /// An empty engine that answers.
+    pub fn new() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        Self {
+            state: Arc::default(),
+            events: broadcast::Sender::new(EVENTS_KEPT),
+            generation: watch::Sender::new(0),
+            clock: Arc::new(AtomicU64::new(u64::try_from(now).unwrap_or_default())),
+        }
+    }
+
+    /// Puts an image on the machine.
+    #[must_use]
+    pub fn with_image(self, image: &str) -> Self {
+        self.lock().images.insert(image.to_owned());
+        self
+    }
+
+    /// Lets an image be fetched after this many failures.
+    #[must_use]
+    pub fn with_remote(self, image: &str, failures: u32) -> Self {
+        self.lock().registry.insert(image.to_owned(), failures);
+        self
+    }
+
+    /// The next creations happen, but their answers get lost.
+    pub fn lose_replies(&self, count: u32) {
+        self.lock().lost_replies = count;
+    }
+
+    /// The next starts fail, as with a port that is taken.
+    pub fn fail_starts(&self, count: u32) {
+        self.lock().failing_starts = count;
+    }
+
+    /// The engine stops answering; containers go on.
+    pub fn go_down(&self) {
+        self.lock().down = true;
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+
+    /// The engine answers again.
+    pub fn come_up(&self) {
+        self.lock().down = false;
+    }
+
+    /// The engine restarts: every container ends with code 0, and nobody is told.
+    pub fn restart(&self) {
+        self.go_down();
+        let now = self.now();
+        let mut state = self.lock();
+        for held in state.containers.values_mut() {
+            if held.shown.state == ContainerState::Running {
+                held.end(0, now);
+            }
+        }
+        state.down = false;
+    }
+
+    /// A container's process ends by itself.
+    pub fn exit(&self, id: &ContainerId, code: i64) {
+        self.end(id, code, &[Happening::Died]);
+    }
+
+    /// Somebody kills a container past the agent.
+    pub fn kill(&self, id: &ContainerId) {
+        self.end(id, KILLED, &[Happening::Killed, Happening::Died]);
+    }
+
+    /// The kernel kills a container for memory.
+    pub fn run_out_of_memory(&self, id: &ContainerId) {
+        if let Some(held) = self.lock().containers.get_mut(id) {
+            held.shown.oom_killed = true;
+        }
+        self.end(id, KILLED, &[Happening::OutOfMemory, Happening::Died]);
+    }
+
+    /// Somebody removes a container past the agent.
+    pub fn vanish(&self, id: &ContainerId) {
+        self.lock().containers.remove(id);
+    }
+
+    /// A container's health check changes its mind.
+    pub fn set_health(&self, id: &ContainerId, health: Health) {
+        if let Some(held) = self.lock().containers.get_mut(id) {
+            held.shown.health = health;
+        }
+        self.tell(id, Happening::Changed);
+    }
+
+    /// Adds a volume that was made before.
+    pub fn add_volume(&self, name: &str) {
+        self.lock().volumes.insert(name.to_owned());
+    }
+
+    /// The names of the volumes.
+    pub fn volumes(&self) -> BTreeSet<String> {
+        self.lock().volumes.clone()
+    }
+
+    /// Every container of every cluster.
+    pub fn containers(&self) -> Vec<Container> {
+        self.lock().containers.values().map(|held| held.shown.clone()).collect()
+    }
+
+    /// The tasks of the starts so far, in order.
+    pub fn starts(&self) -> Vec<TaskId> {
+        self.lock().starts.clone()
+    }
+
+    /// The images asked of registries so far, in order.
+    pub fn pulls(&self) -> Vec<String> {
+        self.lock().pulls.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A clock of its own: every look at it is later than the one before.
+    fn now(&self) -> Timestamp {
+        Timestamp(self.clock.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn answering(&self) -> Result<MutexGuard<'_, State>, RuntimeError> {
+        let state = self.lock();
+        if state.down {
+            let cause = "the fake engine is down".into();
+            return Err(RuntimeError::Unreachable { cause });
+        }
+        Ok(state)
+    }
+
+    fn end(&self, id: &ContainerId, code: i64, told: &[Happening]) {
+        let ended = {
+            let now = self.now();
+            let mut state = self.lock();
+            let running = |held: &&mut Held| held.shown.state == ContainerState::Running;
+            state.containers.get_mut(id).filter(running).map(|held| held.end(code, now)).is_some()
+        };
+        if ended {
+            for what in told {
+                self.tell(id, *what);
+            }
+        }
+    }
+
+    fn tell(&self, id: &ContainerId, what: Happening) {
+        let at = self.now();
+        let told = self.lock().containers.get(id).map(|held| {
+            let task = held.shown.task;
+            (held.cluster.clone(), EngineEvent::Container { id: id.clone(), task, what, at })
+        });
+        if let Some(told) = told {
+            // Nobody may be listening.
+            let _ = self.events.send(told);
+        }
+    }
+}
+
+impl Held {
+    fn end(&mut self, code: i64, now: Timestamp) {
+        self.shown.state = ContainerState::Exited;
+        self.shown.exit_code = Some(code);
+        self.shown.finished_at = Some(now);
+    }
+}
+
+/// `N` of `sh -c 'exit N'`.
+fn exits_with(order: &Order) -> Option<i64> {
+    let command = order.assignment.spec.command.as_deref()?;
+    command.last()?.strip_prefix("exit ")?.parse().ok()
+}
+
+impl Runtime for FakeEngine {
+    async fn facts(&self) -> Result<EngineFacts, RuntimeError> {
+        drop(self.answering()?);
+        Ok(EngineFacts {
+            memory: Bytes::gib(16),
+            cpu: MilliCpu::cores(4),
+            arch: "arm64".to_owned(),
+            os: "linux".to_owned(),
+            engine: "fake 1".to_owned(),
+            root: "/".into(),
+        })
+    }
+
+    async fn look(&self, cluster: &str) -> Result<Look, RuntimeError> {
+        let state = self.answering()?;
+        let ours = state.containers.values().filter(|held| held.cluster == cluster);
+        let networks = state.networks.values().filter(|(owner, _)| owner == cluster);
+        Ok(Look {
+            containers: ours.map(|held| held.shown.clone()).collect(),
+            networks: networks.map(|(_, network)| network.clone()).collect(),
+        })
+    }
+
+    async fn inspect(
+        &self,
+        cluster: &str,
+        id: &ContainerId,
+    ) -> Result<Option<Container>, RuntimeError> {
+        let state = self.answering()?;
+        let held = state.containers.get(id).filter(|held| held.cluster == cluster);
+        Ok(held.map(|held| held.shown.clone()))
+    }
+
+    fn events(&self, cluster: &str) -> BoxStream<'static, Result<EngineEvent, RuntimeError>> {
+        if let Err(error) = self.answering() {
+            return stream::once(async { Err(error) }).boxed();
+        }
+        let cluster = cluster.to_owned();
+        let heard = BroadcastStream::new(self.events.subscribe()).filter_map(move |told| {
+            let told = told.ok().filter(|(owner, _)| *owner == cluster);
+            async move { told.map(|(_, event)| Ok(event)) }
+        });
+        let mut generation = self.generation.subscribe();
+        let cut = async move {
+            generation.mark_unchanged();
+            // An error means that the engine itself is gone, which cuts the stream as well.
+            let _ = generation.changed().await;
+        };
+        stream::once(async { Ok(EngineEvent::Listening) }).chain(heard).take_until(cut).boxed()
+    }
+
+    async fn has_image(&self, image: &str) -> Result<bool, RuntimeError> {
+        Ok(self.answering()?.images.contains(image))
+    }
+
+    async fn pull(&self, image: &str, progress: OnProgress) -> Result<(), PullError> {
+        let mut state = self.answering().map_err(PullError::Engine)?;
+        state.pulls.push(image.to_owned());
+        match state.registry.get_mut(image) {
+            None => Err(PullError::NotFound { image: image.to_owned() }),
+            Some(0) => {
+                state.images.insert(image.to_owned());
+                drop(state);
+                progress(Bytes(1), Bytes(1));
+                Ok(())
+            }
+            Some(failures) => {
+                *failures -= 1;
+                Err(PullError::Limited { image: image.to_owned() })
+            }
+        }
+    }
+
+    async fn create(&self, order: &Order) -> Result<ContainerId, RuntimeError> {
+        let task = order.assignment.as_ref();
+        let mut state = self.answering()?;
+        if !state.images.contains(&task.spec.image) {
+            return Err(RuntimeError::ImageAbsent { image: task.spec.image.clone() });
+        }
+        let mut volumes = BTreeSet::new();
+        for mount in &task.spec.mounts {
+            let MountSource::Volume { name, .. } = &mount.source else { continue };
+            let Some(volume) = task.volumes.get(name) else { continue };
+            let name = volume.engine_name.clone();
+            if !state.volumes.contains(&name) && (volume.must_exist || volume.external) {
+                return Err(RuntimeError::VolumeAbsent { volume: name, why: "is gone" });
+            }
+            state.volumes.insert(name.clone());
+            volumes.insert(name);
+        }
+        let stack = task.stack.to_string();
+        let id = format!("net-{}-{stack}", order.cluster);
+        let network = Network { id: id.clone(), stack };
+        state.networks.entry(id).or_insert((order.cluster.clone(), network));
+        let found = state
+            .containers
+            .values()
+            .find(|held| held.cluster == order.cluster && held.shown.task == task.task);
+        if let Some(found) = found {
+            return Ok(found.shown.id.clone());
+        }
+        state.made += 1;
+        let id = ContainerId(format!("c{:04}", state.made));
+        let shown = Container {
+            id: id.clone(),
+            task: task.task,
+            place: Place::of(task),
+            epoch: task.epoch,
+            state: ContainerState::Created,
+            health: Health::None,
+            probe: None,
+            started_at: None,
+            finished_at: None,
+            exit_code: None,
+            oom_killed: false,
+        };
+        let held = Held {
+            cluster: order.cluster.clone(),
+            shown,
+            exits_with: exits_with(order),
+            volumes,
+            log: Vec::new(),
+        };
+        state.containers.insert(id.clone(), held);
+        if state.lost_replies > 0 {
+            state.lost_replies -= 1;
+            return Err(RuntimeError::Unreachable { cause: "the answer got lost".into() });
+        }
+        Ok(id)
+    }
+
+    async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        let now = self.now();
+        let exits_with = {
+            let mut state = self.answering()?;
+            if state.failing_starts > 0 {
+                state.failing_starts -= 1;
+                let message = "port is already allocated".to_owned();
+                return Err(RuntimeError::Refused { message });
+            }
+            let Some(held) = state.containers.get_mut(id) else {
+                return Err(RuntimeError::Absent { what: format!("container {id}") });
+            };
+            if held.shown.state == ContainerState::Running {
+                return Ok(());
+            }
+            held.shown.state = ContainerState::Running;
+            held.shown.started_at = Some(now);
+            held.shown.exit_code = None;
+            held.shown.oom_killed = false;
+            let line = LogLine { at: now, stderr: false, text: b"started".to_vec() };
+            held.log.push(line);
+            let (task, exits_with) = (held.shown.task, held.exits_with);
+            state.starts.push(task);
+            exits_with
+        };
+        self.tell(id, Happening::Changed);
+        if let Some(code) = exits_with {
+            self.exit(id, code);
+        }
+        Ok(())
+    }
+
+    async fn stop(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        drop(self.answering()?);
+        self.end(id, TERMINATED, &[Happening::Killed, Happening::Died]);
+        Ok(())
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        let mut state = self.answering()?;
+        if state.containers.get(id).is_some_and(|held| held.shown.state == ContainerState::Running)
+        {
+            return Err(RuntimeError::Refused { message: "it is running".to_owned() });
+        }
+        state.containers.remove(id);
+        Ok(())
+    }
+
+    async fn remove_network(&self, id: &str) -> Result<(), RuntimeError> {
+        self.answering()?.networks.remove(id);
+        Ok(())
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), RuntimeError> {
+        let mut state = self.answering()?;
+        if state.containers.values().any(|held| held.volumes.contains(name)) {
+            return Err(RuntimeError::Refused { message: format!("volume {name} is in use") });
+        }
+        state.volumes.remove(name);
+        Ok(())
+    }
+
+    async fn memory_used(&self, id: &ContainerId) -> Result<Option<Bytes>, RuntimeError> {
+        let state = self.answering()?;
+        let running = |held: &&Held| held.shown.state == ContainerState::Running;
+        Ok(state.containers.get(id).filter(running).map(|_| Bytes::mib(1)))
+    }
+
+    fn logs(
+        &self,
+        id: &ContainerId,
+        query: LogQuery,
+    ) -> BoxStream<'static, Result<LogLine, RuntimeError>> {
+        let lines = match self.answering() {
+            Err(error) => vec![Err(error)],
+            Ok(state) => {
+                let since = query.since.unwrap_or_default();
+                let held = state.containers.get(id);
+                let log = held.map(|held| held.log.as_slice()).unwrap_or_default();
+                let tail = query.tail.map_or(usize::MAX, |tail| tail as usize);
+                let from = log.len().saturating_sub(tail);
+                let wanted = log.iter().skip(from).filter(|line| line.at >= since);
+                wanted.cloned().map(Ok).collect()
+            }
+        };
+        stream::iter(lines).boxed()
+    }
+
+    async fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<Exec, RuntimeError> {
+        let state = self.answering()?;
+        let held = state.containers.get(id);
+        if held.is_none_or(|held| held.shown.state != ContainerState::Running) {
+            let message = format!("container {id} is not running");
+            return Err(RuntimeError::Refused { message });
+        }
+        // Prints its command line and ends with the number of its arguments.
+        let said = request.command.join(" ").into_bytes();
+        let output = stream::iter([Ok(Output::Stdout(said))]).boxed();
+        let id = ExecId(request.command.len().to_string());
+        Ok(Exec { id, output, input: Box::pin(Nowhere) })
+    }
+
+    async fn resize(&self, _exec: &ExecId, _width: u16, _height: u16) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn exit_code(&self, exec: &ExecId) -> Result<Option<i64>, RuntimeError> {
+        Ok(exec.0.parse().ok())
+    }
+
+    async fn end_exec(&self, _exec: &ExecId) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+}
+
+/// An input that takes everything.
+struct Nowhere;
+
+impl tokio::io::AsyncWrite for Nowhere {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,238 @@
+//! The one long stream to a scheduler: news up, assignments down. When it breaks, another begins;
+//! containers do not notice.
+
+use std::{sync::Arc, time::Duration};
+
+use model::{AssignmentSet, Inventory};
+use proto::{
+    transport,
+    v1::{
+        self, AgentMessage, Heartbeat, Hello, Reports, SchedulerMessage, VolumesRemoved,
+        agent_client::AgentClient, agent_message::Message, scheduler_message,
+    },
+};
+use thiserror::Error;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming, transport::Channel};
+
+use crate::{
+    backoff::Backoff,
+    board::{Board, Link},
+    enrol::{now, story},
+    identity::Member,
+    outbox::Outbox,
+    relay::Relays,
+    runtime::Runtime,
+};
+
+/// From the first packet to a finished handshake, per scheduler.
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long a scheduler may take to accept a session, or a message in it.
+const SEND_LIMIT: Duration = Duration::from_secs(10);
+/// Heartbeats are judged by schedulers after three of these.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Heartbeats after which reports without an acknowledgement are sent again.
+const RESEND_BEATS: u32 = 5;
+/// Messages on their way out: a heartbeat and some reports.
+const OUTBOUND: usize = 16;
+/// Reports in one message, which stays far below the limit of its size.
+const REPORTS: usize = 200;
+/// How long the first session waits to know what the machine offers.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+
+/// What a session needs.
+pub(crate) struct Session<R> {
+    pub(crate) schedulers: Vec<String>,
+    pub(crate) address: String,
+    pub(crate) member: watch::Receiver<Member>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) runtime: Arc<R>,
+}
+
+/// Why a session ended.
+#[derive(Debug, Error)]
+enum Ended {
+    #[error("{}", .0.message())]
+    Status(Status),
+    #[error(transparent)]
+    Transport(#[from] transport::TransportError),
+    #[error("the scheduler closed it")]
+    Closed,
+    #[error("the scheduler takes nothing for {} s", SEND_LIMIT.as_secs())]
+    Stuck,
+    #[error("the certificate was renewed")]
+    Renewed,
+}
+
+impl From<Status> for Ended {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+/// Holds one session after the other, for as long as the agent runs.
+pub(crate) async fn run<R: Runtime>(mut session: Session<R>) {
+    let ready = session.board.inventory.subscribe();
+    // A scheduler that is told of a machine without memory has to place elsewhere.
+    let _ = timeout(FIRST_LOOK, ready.clone().wait_for(|offered| offered.engine_ready)).await;
+    let mut backoff = Backoff::default();
+    loop {
+        let begun = session.board.counted().sessions;
+        let ended = session.hold().await;
+        session.board.link.send_replace(Link::default());
+        if session.board.counted().sessions > begun {
+            backoff = Backoff::default();
+        }
+        match ended {
+            Ended::Renewed => tracing::info!("the session begins anew with the new certificate"),
+            other => tracing::warn!(why = story(&other), "no session; trying again"),
+        }
+        // The scheduler that was tried first may know less than another.
+        let count = session.schedulers.len();
+        session.schedulers.rotate_left(1.min(count));
+        sleep(backoff.next()).await;
+    }
+}
+
+/// The way to the scheduler within one session.
+struct Outbound {
+    messages: mpsc::Sender<AgentMessage>,
+    sequence: u64,
+    /// Up to here everything unacknowledged is sent again at the next occasion.
+    resend_to: u64,
+}
+
+impl Outbound {
+    async fn say(&mut self, message: Message) -> Result<(), Ended> {
+        self.sequence += 1;
+        let message = AgentMessage { sequence: self.sequence, message: Some(message) };
+        match timeout(SEND_LIMIT, self.messages.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Ended::Closed),
+            Err(_) => Err(Ended::Stuck),
+        }
+    }
+}
+
+impl<R: Runtime> Session<R> {
+    async fn hold(&mut self) -> Ended {
+        match self.converse().await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        }
+    }
+
+    async fn converse(&mut self) -> Result<std::convert::Infallible, Ended> {
+        let identity = self.member.borrow_and_update().identity.clone();
+        let channel = transport::channel(&self.schedulers, &identity, CONNECT_LIMIT)?;
+        let (mut outbound, mut inbound) = self.begin(&channel).await?;
+        let mut relays = Relays::new(channel, Arc::clone(&self.runtime), Arc::clone(&self.board));
+        let mut inventory = self.board.inventory.subscribe();
+        let mut told = inventory.borrow_and_update().clone();
+        self.board.count(|counted| counted.sessions += 1);
+        self.board.link.send_replace(Link { connected: true, set: None });
+        self.board.outbox(Outbox::begin);
+        tracing::info!(node = %self.member.borrow().node, "session with a scheduler began");
+        let mut beat = interval(HEARTBEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beats = 0_u32;
+        loop {
+            tokio::select! {
+                message = inbound.message() => match message? {
+                    Some(message) => self.receive(message, &mut relays),
+                    None => return Err(Ended::Closed),
+                },
+                () = self.board.news() => self.report(&mut outbound).await?,
+                _ = beat.tick() => {
+                    beats = beats.wrapping_add(1);
+                    if beats.is_multiple_of(RESEND_BEATS) {
+                        let overdue = std::mem::replace(&mut outbound.resend_to, outbound.sequence);
+                        self.board.outbox(|outbox| outbox.resend(overdue));
+                    }
+                    outbound.say(Message::Heartbeat(self.heartbeat())).await?;
+                }
+                changed = inventory.changed() => {
+                    changed.map_err(|_| Ended::Closed)?;
+                    let news = inventory.borrow_and_update().clone();
+                    if crate::inventory::differs(&told, &news) {
+                        outbound.say(Message::Inventory((&news).into())).await?;
+                        told = news;
+                    }
+                }
+                _ = self.member.changed() => return Err(Ended::Renewed),
+            }
+        }
+    }
+
+    /// Opens the stream and says hello.
+    async fn begin(
+        &self,
+        channel: &Channel,
+    ) -> Result<(Outbound, Streaming<SchedulerMessage>), Ended> {
+        let (messages, outgoing) = mpsc::channel(OUTBOUND);
+        let mut outbound = Outbound { messages, sequence: 0, resend_to: 0 };
+        let offered: Inventory = self.board.inventory.borrow().clone();
+        let hello = Hello {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            inventory: Some((&offered).into()),
+            address: self.address.clone(),
+            generation: self.board.generation().0,
+        };
+        outbound.say(Message::Hello(hello)).await?;
+        let mut client = AgentClient::new(channel.clone());
+        let opened = client.session(ReceiverStream::new(outgoing));
+        let limit = CONNECT_LIMIT * u32::try_from(self.schedulers.len()).unwrap_or(1) + SEND_LIMIT;
+        let opened = timeout(limit, opened).await.map_err(|_| Ended::Stuck)?;
+        Ok((outbound, opened?.into_inner()))
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        let telemetry = self.board.telemetry();
+        let telemetry =
+            telemetry.iter().map(|(task, telemetry)| (*task, telemetry).into()).collect();
+        Heartbeat { at: now().0, telemetry }
+    }
+
+    async fn report(&self, outbound: &mut Outbound) -> Result<(), Ended> {
+        loop {
+            let next = outbound.sequence + 1;
+            let reports = self.board.outbox(|outbox| outbox.take_reports(next, REPORTS));
+            if reports.is_empty() {
+                break;
+            }
+            let reports = reports.iter().map(v1::TaskReport::from).collect();
+            outbound.say(Message::Reports(Reports { reports })).await?;
+        }
+        let next = outbound.sequence + 1;
+        let volumes = self.board.outbox(|outbox| outbox.take_removed(next));
+        if !volumes.is_empty() {
+            outbound.say(Message::VolumesRemoved(VolumesRemoved { volumes })).await?;
+        }
+        Ok(())
+    }
+
+    fn receive(&self, message: SchedulerMessage, relays: &mut Relays<R>) {
+        match message.message {
+            Some(scheduler_message::Message::Assignments(set)) => {
+                match AssignmentSet::try_from(set) {
+                    Ok(set) => {
+                        self.board.link.send_modify(|link| link.set = Some(set));
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "assignments that cannot be read are ignored");
+                    }
+                }
+            }
+            Some(scheduler_message::Message::Acknowledge(acknowledged)) => {
+                self.board.outbox(|outbox| outbox.acknowledge(acknowledged.sequence));
+            }
+            Some(scheduler_message::Message::OpenRelay(relay)) => relays.open(relay),
+            // A newer scheduler may say more than this agent knows.
+            None => tracing::debug!("a message of an unknown kind is ignored"),
+        }
+    }
+}

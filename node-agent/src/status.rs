@@ -1,0 +1,103 @@
+//! What is reported of a task: its state from what is wanted, what is there and what is remembered.
+//! Pure.
+
+use model::{
+    Bytes, Health, TaskState, TaskStatus,
+    task::{Cause, Failure},
+};
+
+use crate::{
+    attempt::{Attempt, failure},
+    reconcile::{Image, Seen, Wanted},
+    runtime::Container,
+};
+
+/// The status to report now; its `sequence` is the remembered one.
+pub fn status(
+    wanted: Wanted,
+    seen: Seen<'_>,
+    attempt: &Attempt,
+    image: Option<&Image>,
+    limit: Bytes,
+) -> TaskStatus {
+    let held = attempt.status.clone();
+    if held.state.is_over() {
+        return held;
+    }
+    match (wanted, seen) {
+        (Wanted::Prepare, Seen::Absent) => waiting(held, TaskState::Preparing, image),
+        (Wanted::Run, Seen::Absent) => {
+            let ready = image == Some(&Image::Present);
+            let state = if ready { TaskState::Starting } else { TaskState::Preparing };
+            waiting(held, state, image)
+        }
+        (Wanted::Prepare | Wanted::Run, Seen::Created(container)) => {
+            let container = Some(container.id.to_string());
+            TaskStatus { state: TaskState::Starting, container, ..held }
+        }
+        (Wanted::Prepare | Wanted::Run, Seen::Running(container)) => {
+            running(held, TaskState::Running, container, limit)
+        }
+        // An end is counted by the attempt, not here.
+        (_, Seen::Unknown)
+        | (Wanted::Rest, _)
+        | (Wanted::Prepare | Wanted::Run, Seen::Exited(_) | Seen::Leaving(_)) => held,
+        (Wanted::Stop, Seen::Running(container)) => {
+            running(held, TaskState::Stopping, container, limit)
+        }
+        (Wanted::Stop, Seen::Exited(container)) if attempt.stuck => stopped(held, Some(container)),
+        (Wanted::Stop, Seen::Exited(container)) => {
+            let ended = stopped(held, Some(container));
+            TaskStatus { state: TaskState::Stopping, ..ended }
+        }
+        (Wanted::Stop, Seen::Created(container) | Seen::Leaving(container)) => {
+            let container = Some(container.id.to_string());
+            TaskStatus { state: TaskState::Stopping, health: Health::None, container, ..held }
+        }
+        (Wanted::Stop, Seen::Absent) => stopped(held, None),
+    }
+}
+
+fn waiting(held: TaskStatus, state: TaskState, image: Option<&Image>) -> TaskStatus {
+    let failure = match image {
+        Some(Image::Failed { failure, .. }) => Some(failure.clone()),
+        Some(Image::Present) | None => held.failure.filter(|past| past.cause != Cause::Image),
+    };
+    TaskStatus { state, health: Health::None, failure, ..held }
+}
+
+fn running(held: TaskStatus, state: TaskState, container: &Container, limit: Bytes) -> TaskStatus {
+    let failure = current_failure(held.failure, container, limit);
+    TaskStatus {
+        state,
+        health: container.health,
+        container: Some(container.id.to_string()),
+        started_at: container.started_at,
+        failure,
+        ..held
+    }
+}
+
+/// What is wrong with a running container; else what last went wrong, unless that is over.
+fn current_failure(past: Option<Failure>, container: &Container, limit: Bytes) -> Option<Failure> {
+    if container.health == Health::Unhealthy {
+        let said = container.probe.as_deref().map(|probe| format!(": {probe}"));
+        let message = format!("its health check fails{}", said.unwrap_or_default());
+        return Some(failure(Cause::Unhealthy, message));
+    }
+    if container.oom_killed {
+        let message = format!("one of its processes was killed: exceeded the limit of {limit}");
+        return Some(failure(Cause::OutOfMemory, message));
+    }
+    past.filter(|past| !matches!(past.cause, Cause::Unhealthy | Cause::Image))
+}
+
+fn stopped(held: TaskStatus, container: Option<&Container>) -> TaskStatus {
+    let exit_code = container.and_then(|container| container.exit_code).or(held.exit_code);
+    let finished_at = container.and_then(|container| container.finished_at).or(held.finished_at);
+    let state = TaskState::Stopped;
+    TaskStatus { state, health: Health::None, exit_code, finished_at, ..held }
+}
+
+#[cfg(test)]
+mod tests;
