@@ -68,7 +68,7 @@ impl StackInput {
         let named = [arguments.files.as_slice(), &arguments.file].concat();
         let start =
             arguments.project_directory.as_ref().map_or(here.to_owned(), |dir| here.join(dir));
-        let paths = if named.is_empty() { vec![default_file(here, &start)?] } else { named };
+        let paths = if named.is_empty() { default_files(here, &start)? } else { named };
         let directory = match &arguments.project_directory {
             Some(_) => start,
             None => directory_of(here, &paths[0]),
@@ -172,14 +172,19 @@ fn missing(path: &Path) -> Error {
     }
 }
 
-fn default_file(here: &Path, start: &Path) -> Result<PathBuf, Error> {
-    let found = DEFAULT_FILES.iter().map(|name| start.join(name)).find(|path| path.is_file());
-    found.map(|path| shortest(&path, here)).ok_or_else(|| {
-        Error::input(format!("there is no stack file in {}", start.display())).hint(format!(
+/// The default stack file and, as Compose has it, the `NAME.override.yaml` beside it.
+fn default_files(here: &Path, start: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut found = DEFAULT_FILES.iter().map(|name| start.join(name)).filter(|path| path.is_file());
+    let Some(file) = found.next() else {
+        let error = Error::input(format!("there is no stack file in {}", start.display()));
+        return Err(error.hint(format!(
             "name one, `-` reads standard input; else one of these is taken: {}",
             DEFAULT_FILES[..3].join(", ")
-        ))
-    })
+        )));
+    };
+    let beside = ["override.yaml", "override.yml"].map(|extension| file.with_extension(extension));
+    let over = beside.into_iter().find(|path| path.is_file());
+    Ok(std::iter::once(file).chain(over).map(|path| shortest(&path, here)).collect())
 }
 
 /// The path as a person in `here` would write it.
@@ -262,6 +267,10 @@ mod tests {
             let input = World::new(&files).gather(&StackFiles::default()).unwrap();
             assert_eq!(input.files[0].name, all[count - 1]);
         }
+        let both = World::new(&[("compose.yaml", "x"), ("compose.override.yml", "y")]);
+        let input = both.gather(&StackFiles::default()).unwrap();
+        let names: Vec<_> = input.files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["compose.yaml", "compose.override.yml"]);
         let told = refused(World::new(&[]).gather(&StackFiles::default()));
         assert!(told.contains("there is no stack file in"), "{told}");
         assert!(told.ends_with("stack.yaml, compose.yaml, docker-compose.yml"), "{told}");

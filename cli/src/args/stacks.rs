@@ -11,7 +11,7 @@ use super::{ScaleTo, ServiceTarget, Since, Target};
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct StackFiles {
     /// Stack files, later ones override earlier ones; `-` is standard input
-    /// [default: the first of stack.yaml, compose.yaml, docker-compose.yml]
+    /// [default: the first of stack.yaml, compose.yaml, docker-compose.yml, with its override file]
     #[arg(value_name = "FILE", conflicts_with = "file")]
     pub files: Vec<PathBuf>,
     /// The same, as Compose has it; repeatable

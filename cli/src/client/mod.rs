@@ -115,14 +115,19 @@ impl Client {
     }
 
     fn failure(&self, status: Status) -> Error {
-        if is_passing(&status) || status.code() == Code::DeadlineExceeded {
+        if status.source().is_some() {
             let endpoints = self.endpoints.join(", ");
             let why = cause(&status);
             let error =
                 Error::unreachable(format!("cannot reach the cluster at {endpoints}: {why}"));
             return self.how_to_reach(error);
         }
-        Error::from(status)
+        let error = Error::from(status);
+        if error.blame() == Some(Blame::Unreachable) && !error.has_hint() {
+            // A scheduler answered, so the way to the cluster is not what is wrong.
+            return error.hint("try again; `sisoctl status` says what is wrong");
+        }
+        error
     }
 
     fn how_to_reach(&self, error: Error) -> Error {

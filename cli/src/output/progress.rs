@@ -34,15 +34,22 @@ pub fn phase(task: &TaskRow) -> Phase {
         Some(why) => format!("{word}: {why}"),
         None => word.to_owned(),
     };
+    let waiting = || match task.waiting_for.as_deref().map(|why| (why, why.strip_prefix("waits ")))
+    {
+        Some((_, Some(rest))) => format!("waiting {rest}"),
+        Some((why, None)) => format!("waiting: {why}"),
+        None => "waiting".to_owned(),
+    };
     let leaving = task.desired == "stop";
     let (word, tone, resting) = match task.state.as_str() {
-        "pending" => (with("waiting", task.waiting_for.as_ref()), Tone::Careful, false),
-        "assigned" => (with("waiting", task.waiting_for.as_ref()), Tone::Plain, false),
+        "pending" => (waiting(), Tone::Careful, false),
+        "assigned" => (waiting(), Tone::Plain, false),
         "preparing" if task.pull.is_some() => ("pulling".to_owned(), Tone::Plain, false),
-        "preparing" => match &task.waiting_for {
-            Some(why) => (format!("waiting: {why}"), Tone::Plain, false),
-            None => ("preparing".to_owned(), Tone::Plain, false),
-        },
+        "preparing" if task.error.is_some() => {
+            (with("preparing again after", task.error.as_ref()), Tone::Careful, false)
+        }
+        "preparing" if task.waiting_for.is_some() => (waiting(), Tone::Plain, false),
+        "preparing" => ("preparing".to_owned(), Tone::Plain, false),
         "starting" if task.error.is_some() => {
             (with("starting again after", task.error.as_ref()), Tone::Careful, false)
         }

@@ -39,6 +39,22 @@ fn every_state_has_its_words() {
         "waiting: no node has room",
         false,
     );
+    check(
+        |row| {
+            row.state = "assigned".to_owned();
+            row.waiting_for = Some("waits for db to be healthy".to_owned());
+        },
+        "waiting for db to be healthy",
+        false,
+    );
+    check(
+        |row| {
+            row.state = "preparing".to_owned();
+            row.error = Some("no such image".to_owned());
+        },
+        "preparing again after: no such image",
+        false,
+    );
     check(state("pending"), "waiting", false);
     check(state("preparing"), "preparing", false);
     check(
