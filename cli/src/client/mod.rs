@@ -116,11 +116,16 @@ impl Client {
 
     fn failure(&self, status: Status) -> Error {
         if status.source().is_some() {
-            let endpoints = self.endpoints.join(", ");
             let why = cause(&status);
-            let error =
-                Error::unreachable(format!("cannot reach the cluster at {endpoints}: {why}"));
-            return self.how_to_reach(error);
+            let unnamed = self.endpoints.iter().filter(|endpoint| !why.contains(endpoint.as_str()));
+            let unnamed: Vec<&str> = unnamed.map(String::as_str).collect();
+            let at = if unnamed.is_empty() {
+                String::new()
+            } else {
+                format!(" at {}", unnamed.join(", "))
+            };
+            return self
+                .how_to_reach(Error::unreachable(format!("cannot reach the cluster{at}: {why}")));
         }
         let error = Error::from(status);
         if error.blame() == Some(Blame::Unreachable) && !error.has_hint() {

@@ -183,8 +183,12 @@ pub async fn why_not(stack: &StackName, end: &End, client: &Client) -> Error {
             "what runs goes on; the rest starts by itself as soon as there is room".to_owned(),
         ),
     };
-    let ready = format!("{} of {} ready", end.ready, count(end.wanted, "task"));
-    Error::cluster(format!("{stack} {what}: {ready}")).details(lines).hint(hint)
+    // What ran before may serve on, so that as many are ready as are wanted.
+    let ready = match end.ready {
+        ready if ready < end.wanted => format!(": {ready} of {} ready", count(end.wanted, "task")),
+        _ => String::new(),
+    };
+    Error::cluster(format!("{stack} {what}{ready}")).details(lines).hint(hint)
 }
 
 /// What a write did to a stack, for scripts.

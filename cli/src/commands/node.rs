@@ -56,7 +56,8 @@ pub fn table(nodes: &[NodeRow]) -> Table {
         "TASKS",
         "ARCH",
         "LABELS",
-    ]);
+    ])
+    .sparing(&["ARCH", "CPUS", "USED"]);
     for node in nodes {
         let memory = node.memory;
         let (state, tone) = state(node);

@@ -37,12 +37,16 @@ pub async fn run(args: &Ps, client: &Client, out: &mut Out) -> Result<(), Error>
     table(&tasks, Timestamp::now()).print(out, &empty)
 }
 
+/// What a narrow terminal does without, so that states and errors are still read.
+const SPARE: &[&str] = &["TASK", "LIMIT", "RESTARTS", "RESERVED"];
+
 /// Tasks as a table.
 pub fn table(tasks: &[TaskRow], now: Timestamp) -> Table {
     let mut table = Table::new(&[
         "REPLICA", "TASK", "NODE", "STATE", "HEALTH", "RESERVED", "LIMIT", "USED", "AGE",
         "RESTARTS", "ERROR",
-    ]);
+    ])
+    .sparing(SPARE);
     for task in tasks {
         let replica = format!("{}/{}.{}", task.stack, task.service, task.replica);
         let age = task.started_at.as_deref().map(|since| age(since, now));

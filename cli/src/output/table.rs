@@ -47,23 +47,31 @@ impl Cell {
 }
 
 /// Rows under a header.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Table {
     header: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
     indent: usize,
+    spare: &'static [&'static str],
 }
 
 impl Table {
     /// An empty table.
     pub fn new(header: &[&'static str]) -> Self {
-        Self { header: header.to_vec(), rows: Vec::new(), indent: 0 }
+        Self { header: header.to_vec(), rows: Vec::new(), indent: 0, spare: &[] }
     }
 
     /// The same, each line beginning with this many spaces.
     #[must_use]
     pub fn indented(self, indent: usize) -> Self {
         Self { indent, ..self }
+    }
+
+    /// The same with columns that a narrow terminal does without, the most dispensable first. Off a
+    /// terminal all are printed.
+    #[must_use]
+    pub fn sparing(self, spare: &'static [&'static str]) -> Self {
+        Self { spare, ..self }
     }
 
     /// Adds a row; it has as many cells as the header.
@@ -83,9 +91,32 @@ impl Table {
 
     /// Header and rows as text; on a terminal the last column is cut at its edge.
     pub fn render(&self, out: &Out) -> String {
+        match (out.look.width, self.spare) {
+            (Some(width), [title, spare @ ..]) if self.is_cramped(width) => {
+                Self { spare, ..self.without(title) }.render(out)
+            }
+            _ => self.render_all(out),
+        }
+    }
+
+    /// Whether the last column would have less than its least room.
+    fn is_cramped(&self, width: usize) -> bool {
+        before_last(&self.widths()) + self.indent + MIN_LAST > width
+    }
+
+    fn without(&self, title: &str) -> Self {
+        let mut table = self.clone();
+        if let Some(column) = self.header.iter().position(|other| *other == title) {
+            table.header.remove(column);
+            table.rows.iter_mut().for_each(|row| drop(row.remove(column)));
+        }
+        table
+    }
+
+    fn render_all(&self, out: &Out) -> String {
         let widths = self.widths();
-        let before: usize = widths.iter().rev().skip(1).map(|width| width + GAP).sum();
-        let room = out.look.width.map(|width| width.saturating_sub(before + self.indent));
+        let before = before_last(&widths) + self.indent;
+        let room = out.look.width.map(|width| width.saturating_sub(before));
         let room = room.filter(|room| *room >= MIN_LAST);
         let mut lines = Vec::new();
         if self.header.iter().any(|title| !title.is_empty()) {
@@ -143,6 +174,11 @@ impl Table {
     }
 }
 
+/// The columns up to the last one, with their gaps.
+fn before_last(widths: &[usize]) -> usize {
+    widths.iter().rev().skip(1).map(|width| width + GAP).sum()
+}
+
 /// Text of at most `room` columns; what is cut is marked.
 pub fn cut(text: &str, room: usize, unicode: bool) -> String {
     if text.width() <= room {
@@ -190,5 +226,19 @@ mod tests {
         web             1.5 GiB
         東京\u{1b}[2J         -   killed: exceeded its limit of 5...
         ");
+    }
+
+    #[test]
+    fn a_narrow_terminal_does_without_spare_columns() {
+        let mut table = Table::new(&["NAME", "ID", "SIZE", "ERROR"]).sparing(&["ID", "SIZE"]);
+        table.row(["web", "t1", "1.5 GiB", "killed"].map(Cell::new));
+        let header = |width| {
+            let text = table.render(&streams(Look { width, ..Look::plain() }).0);
+            text.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(header(None), "NAME ID SIZE ERROR");
+        assert_eq!(header(Some(42)), "NAME ID SIZE ERROR");
+        assert_eq!(header(Some(41)), "NAME SIZE ERROR");
+        assert_eq!(header(Some(20)), "NAME ERROR");
     }
 }
