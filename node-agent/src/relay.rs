@@ -28,6 +28,8 @@ const OUTBOUND: usize = 16;
 const PIECE: usize = 64 << 10;
 /// How long a scheduler may take to accept a stream.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// How long a scheduler may take to read the last frames and end the stream.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The relays of one session. They outlive it until their own streams end: only so a command that
 /// lost its listener is ended, too.
@@ -83,23 +85,30 @@ async fn serve<R: Runtime>(
     let opened = timeout(OPEN_LIMIT, client.relay(ReceiverStream::new(outgoing))).await;
     let opened = opened.map_err(|_| tonic::Status::deadline_exceeded("no answer"))?;
     let mut inbound = opened?.into_inner();
-    let Some(container) = container else {
-        say(&frames, Frame::Error("the task has no container on this node".to_owned())).await;
-        return Ok(());
-    };
-    let done = match asked.what {
-        Some(What::Logs(options)) => {
+    let done = match (container, asked.what) {
+        (None, _) => {
+            say(&frames, Frame::Error("the task has no container on this node".to_owned())).await;
+            Ok(())
+        }
+        (Some(container), Some(What::Logs(options))) => {
             tokio::select! {
                 done = logs(runtime, &container, options, &frames) => done,
                 () = gone(&mut inbound) => Ok(()),
             }
         }
-        Some(What::Exec(options)) => exec(runtime, &container, options, &frames, inbound).await,
-        None => Err(RuntimeError::Refused { message: "nothing was asked for".to_owned() }),
+        (Some(container), Some(What::Exec(options))) => {
+            exec(runtime, &container, options, &frames, &mut inbound).await
+        }
+        (Some(_), None) => {
+            Err(RuntimeError::Refused { message: "nothing was asked for".to_owned() })
+        }
     };
     if let Err(error) = done {
         say(&frames, Frame::Error(story(&error))).await;
     }
+    // A stream that is dropped while its last frames are under way is reset, and they are lost.
+    drop(frames);
+    let _ = timeout(CLOSE_LIMIT, gone(&mut inbound)).await;
     Ok(())
 }
 
@@ -145,7 +154,7 @@ async fn exec<R: Runtime>(
     container: &ContainerId,
     options: ExecOptions,
     frames: &Frames,
-    inbound: Streaming<RelayFrame>,
+    inbound: &mut Streaming<RelayFrame>,
 ) -> Result<(), RuntimeError> {
     let ExecOptions { command, tty, stdin, width, height } = options;
     let Exec { id, mut output, input: stdin_pipe } =
@@ -186,7 +195,7 @@ async fn feed<R: Runtime>(
     runtime: &R,
     id: &ExecId,
     mut input: std::pin::Pin<Box<dyn tokio::io::AsyncWrite + Send>>,
-    mut inbound: Streaming<RelayFrame>,
+    inbound: &mut Streaming<RelayFrame>,
 ) {
     let (typed, mut queue) = mpsc::channel::<Option<Vec<u8>>>(OUTBOUND);
     let writing = async {
