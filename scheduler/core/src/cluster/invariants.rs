@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Desired, Epoch, NodeId, Resources, ServiceName, StackName, TaskId, TaskState};
+use model::{Desired, Epoch, NodeId, Resources, ServiceName, StackName, Task, TaskId, TaskState};
 use thiserror::Error;
 
-use crate::cluster::{Cluster, limits};
+use crate::{
+    cluster::{Cluster, limits},
+    orchestrate,
+};
 
 /// A broken rule.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -187,8 +190,7 @@ fn check_replicas(cluster: &Cluster, found: &mut Vec<Violation>) {
     }
     for ((stack, service, slot), tasks) in replicas {
         let name = || (stack.clone(), service.clone());
-        let live =
-            |task: &&&model::Task| task.desired != Desired::Stop && !task.status.state.is_over();
+        let live = |task: &&&Task| task.desired != Desired::Stop && !task.status.state.is_over();
         let count = tasks.iter().filter(live).count();
         if count > 2 {
             let (stack, service) = name();
@@ -205,18 +207,22 @@ fn check_replicas(cluster: &Cluster, found: &mut Vec<Violation>) {
                 found.push(Violation::EpochReused { stack, service, slot, epoch: task.epoch });
             }
         }
-        // Whatever was told to run and has not confirmed its end may be running.
         let may_run = tasks.iter().filter(|task| {
-            !crate::orchestrate::starts_first(&task.spec)
-                && task.desired == Desired::Run
-                && task.holds_resources()
-                && (task.status.state != TaskState::Lost || !crate::orchestrate::is_movable(task))
+            !orchestrate::starts_first(&task.spec) && task.holds_resources() && may_run(task)
         });
         if may_run.count() > 1 {
             let (stack, service) = name();
             found.push(Violation::Doubled { stack, service, slot });
         }
     }
+}
+
+/// Whether a task may be running: it was told to and has not confirmed its end. One that is lost
+/// and bound to nothing on its node has been given up.
+fn may_run(task: &Task) -> bool {
+    let begun = task.status.state >= TaskState::Starting;
+    let lost = task.status.state == TaskState::Lost && orchestrate::is_movable(task);
+    !lost && (task.desired == Desired::Run || (task.desired == Desired::Stop && begun))
 }
 
 fn check_volumes(cluster: &Cluster, found: &mut Vec<Violation>) {
