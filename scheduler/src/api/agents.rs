@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{Office, callers, status};
 use crate::{
     dispatch::{self, Inbound, Relays},
-    pki::Holder,
+    pki::{Holder, SigningRequest},
 };
 
 /// The service `Agent`.
@@ -59,7 +59,8 @@ impl agent_server::Agent for Agent {
             return Err(Status::permission_denied(text));
         }
         let holder = Holder { role: Role::Node, id: node.to_string() };
-        let signed = self.0.authority.sign_request(&request.get_ref().csr, &holder);
+        let signed = SigningRequest::read(&request.get_ref().csr)
+            .and_then(|signing| self.0.authority.sign_request(&signing, &holder));
         let certificate = signed.map_err(|error| status::pki_error(&error))?;
         tracing::info!(%node, "a certificate was renewed");
         let authorities = self.0.authority.pem().to_owned();

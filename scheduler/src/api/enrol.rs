@@ -12,7 +12,7 @@ use super::{Office, status};
 use crate::{
     clock,
     listener::Caller,
-    pki::{Holder, check_token, hash_secret},
+    pki::{Holder, SigningRequest, check_token, hash_secret},
 };
 
 /// A secret has 32 bytes as hexadecimal digits; more is not hashed.
@@ -47,6 +47,7 @@ async fn join(office: &Office, request: JoinRequest) -> Result<JoinReply, Status
     let name: NodeName = request.name.parse().map_err(status::bad_input)?;
     check_words(&request.labels.iter().collect(), &request.address)?;
     let secret = secret(&request.token_secret)?;
+    let signing = SigningRequest::read(&request.csr).map_err(|error| status::pki_error(&error))?;
     office.log.barrier().await.map_err(status::log_error)?;
     let token = TokenId::new(request.token_id);
     {
@@ -55,7 +56,7 @@ async fn join(office: &Office, request: JoinRequest) -> Result<JoinReply, Status
             .map_err(status::token_refused)?;
     }
     // An answer that was lost on the way is asked for again with the same key: that is the same node.
-    let repeat = Sha256::new().chain_update(secret).chain_update(&request.csr).finalize();
+    let repeat = Sha256::new().chain_update(secret).chain_update(signing.key()).finalize();
     let repeat = repeat.first_chunk().map(|bytes| RequestId(u128::from_be_bytes(*bytes)));
     let join = Command::JoinNode {
         name,
@@ -64,15 +65,12 @@ async fn join(office: &Office, request: JoinRequest) -> Result<JoinReply, Status
         token,
         secret_hash: hash_secret(&secret),
     };
-    // Nothing is spent on a request that cannot be signed.
-    let trial = Holder { role: Role::Node, id: "n0".to_owned() };
-    office.authority.sign_request(&request.csr, &trial).map_err(|e| status::pki_error(&e))?;
     let (_, outcome) = status::outcome(office.log.propose(repeat, join).await)?;
     let Outcome::Node(node) = outcome else {
         return Err(Status::internal("the log gave a join another answer than a node"));
     };
     let holder = Holder { role: Role::Node, id: node.to_string() };
-    let signed = office.authority.sign_request(&request.csr, &holder);
+    let signed = office.authority.sign_request(&signing, &holder);
     Ok(JoinReply {
         cluster: office.cluster.clone(),
         node: node.raw(),

@@ -265,6 +265,9 @@ fn config(settings: &LogSettings) -> Result<Config, LogError> {
         purge_batch_size: settings.snapshot_every.min(PURGE_STEP),
         replication_lag_threshold: LAG_MAX,
         enable_pre_vote: Some(true),
+        // After a restart the state machine is behind and does not know how far; a new election finds
+        // out before anything is read.
+        enable_leader_restore: Some(false),
         ..Config::default()
     }
     .validate()

@@ -11,8 +11,8 @@ use model::{RequestId, token::Role};
 use proto::transport;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
-    SanType, SerialNumber,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKey,
+    PublicKeyData, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemObject as _};
 use sha2::{Digest as _, Sha256};
@@ -36,6 +36,30 @@ pub(crate) struct Holder {
 pub(crate) struct KeyAndCertificate {
     pub(crate) key: String,
     pub(crate) certificate: String,
+}
+
+/// A request to be signed. Nothing but the key is taken from it.
+#[derive(Debug)]
+pub(crate) struct SigningRequest {
+    key: PublicKey,
+}
+
+impl SigningRequest {
+    /// Reads PKCS#10 in DER, and proves that whoever made it holds the private half of its key.
+    pub(crate) fn read(request: &[u8]) -> Result<Self, PkiError> {
+        if request.len() > REQUEST_BYTES_MAX {
+            return Err(PkiError::Request(format!("it is larger than {REQUEST_BYTES_MAX} bytes")));
+        }
+        let request = CertificateSigningRequestDer::from(request);
+        CertificateSigningRequestParams::from_der(&request)
+            .map(|request| Self { key: request.public_key })
+            .map_err(|error| PkiError::Request(error.to_string()))
+    }
+
+    /// The bytes of the public key.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.key.der_bytes()
+    }
 }
 
 /// Signs for one cluster.
@@ -127,16 +151,13 @@ impl Authority {
         Ok(KeyAndCertificate { key: key.serialize_pem(), certificate })
     }
 
-    /// The certificate, as PEM, for the key of a PKCS#10 request. Nothing but the key is taken from
-    /// it, and only after it has proven that whoever asks holds the private half.
-    pub(crate) fn sign_request(&self, request: &[u8], holder: &Holder) -> Result<String, PkiError> {
-        if request.len() > REQUEST_BYTES_MAX {
-            return Err(PkiError::Request(format!("it is larger than {REQUEST_BYTES_MAX} bytes")));
-        }
-        let request =
-            CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(request))
-                .map_err(|error| PkiError::Request(error.to_string()))?;
-        self.sign(&request.public_key, holder, &[])
+    /// The certificate, as PEM, for the key of a request.
+    pub(crate) fn sign_request(
+        &self,
+        request: &SigningRequest,
+        holder: &Holder,
+    ) -> Result<String, PkiError> {
+        self.sign(&request.key, holder, &[])
     }
 
     fn sign(

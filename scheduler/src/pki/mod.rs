@@ -16,7 +16,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use thiserror::Error;
 
-pub(crate) use authority::{Authority, Holder, KeyAndCertificate};
+pub(crate) use authority::{Authority, Holder, KeyAndCertificate, SigningRequest};
 pub(crate) use files::write_private;
 pub(crate) use own::{OwnIdentity, TlsSettings};
 pub(crate) use tokens::{TokenRefusal, check_token, hash_secret};

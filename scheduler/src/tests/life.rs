@@ -2,9 +2,9 @@
 
 use model::TaskState;
 use proto::v1::{
-    EventsRequest, ListNodesRequest, LogsRequest, PlacementRequest, RelayFrame, RemoveStackRequest,
-    ScaleRequest, SetSchedulableRequest, StackHistoryRequest, StatusRequest, WatchRequest,
-    open_relay, relay_frame::Frame,
+    EventsRequest, ExecOptions, ExecRequest, ExecTarget, ListNodesRequest, LogsRequest,
+    PlacementRequest, RelayFrame, RemoveStackRequest, ScaleRequest, SetSchedulableRequest,
+    StackHistoryRequest, StatusRequest, WatchRequest, open_relay, relay_frame::Frame,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -201,5 +201,70 @@ async fn log_lines_come_through_the_agent_with_where_they_come_from() {
         assert_eq!(&entry.line.unwrap().text[..], expected.as_bytes());
     }
     assert_eq!(logs.message().await.unwrap(), None);
+    world.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_hears_its_input_and_answers_with_its_exit_code() {
+    let mut world = World::new().await;
+    let mut agent = Agent::join(&mut world, "mini-1").await;
+    let mut session = agent.session().await;
+    world.apply(&stack("shop", &[("web", 1)])).await.unwrap();
+    let target = ExecTarget {
+        stack: "shop".to_owned(),
+        service: "web".to_owned(),
+        replica: None,
+        options: Some(ExecOptions { command: vec!["cat".to_owned()], ..ExecOptions::default() }),
+    };
+    let (say, input) = mpsc::channel(8);
+    say.send(ExecRequest { target: Some(target.clone()), frame: None }).await.unwrap();
+    let early = world.admin.exec(ReceiverStream::new(input)).await.unwrap_err();
+    assert_eq!(early.code(), tonic::Code::FailedPrecondition, "nothing runs yet: {early}");
+
+    session.run(1).await;
+    let (say, input) = mpsc::channel(8);
+    let frame = |frame| RelayFrame { relay: 0, frame: Some(frame) };
+    say.send(ExecRequest { target: Some(target), frame: None }).await.unwrap();
+    let stdin = Some(frame(Frame::Stdin(b"hello".to_vec())));
+    say.send(ExecRequest { target: None, frame: stdin }).await.unwrap();
+    drop(say);
+    let (to_scheduler, frames) = mpsc::channel(8);
+    let serve = async {
+        let asked = session.relay().await;
+        to_scheduler.send(RelayFrame { relay: asked.relay, frame: None }).await.unwrap();
+        let from = agent.client.relay(ReceiverStream::new(frames)).await.unwrap();
+        let mut from = from.into_inner();
+        let heard = from.message().await.unwrap().unwrap().frame;
+        assert_eq!(heard, Some(Frame::Stdin(b"hello".to_vec())));
+        let heard = from.message().await.unwrap().unwrap().frame;
+        assert!(matches!(heard, Some(Frame::CloseStdin(_))), "{heard:?}");
+        to_scheduler.send(frame(Frame::Stdout(b"hello".to_vec()))).await.unwrap();
+        to_scheduler.send(frame(Frame::ExitCode(3))).await.unwrap();
+    };
+    let ask = world.admin.exec(ReceiverStream::new(input));
+    let (answer, ()) = tokio::join!(ask, serve);
+    let mut answer = answer.unwrap().into_inner();
+    let stdout = answer.message().await.unwrap().unwrap().frame;
+    assert_eq!(stdout, Some(Frame::Stdout(b"hello".to_vec())));
+    assert_eq!(answer.message().await.unwrap().unwrap().frame, Some(Frame::ExitCode(3)));
+    assert_eq!(answer.message().await.unwrap(), None);
+    world.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_about_another_nodes_task_changes_nothing_and_the_session_lives_on() {
+    let mut world = World::new().await;
+    let mut first = Agent::join(&mut world, "mini-1").await;
+    let mut session = first.session().await;
+    world.apply(&stack("shop", &[("web", 1)])).await.unwrap();
+    let task = session.run(1).await[0];
+    let mut second = Agent::join(&mut world, "mini-2").await;
+    let mut other = second.session().await;
+    other.report(task, TaskState::Failed).await;
+    other.acknowledged().await;
+    let tasks = world.tasks().await;
+    assert_eq!(tasks[0].state, "running");
+    other.report(task, TaskState::Failed).await;
+    other.acknowledged().await;
     world.handle.stop().await;
 }
