@@ -208,7 +208,8 @@ pub async fn stay_member(
     }
 }
 
-async fn renew(schedulers: &[String], held: &Member) -> Result<Member, String> {
+/// A new certificate for the same node, with a new key; why not, in words.
+pub async fn renew(schedulers: &[String], held: &Member) -> Result<Member, String> {
     let candidate = Candidate::generate().map_err(|error| story(&error))?;
     let channel = transport::channel(schedulers, &held.identity, CONNECT_LIMIT);
     let mut client = AgentClient::new(channel.map_err(|error| story(&error))?);

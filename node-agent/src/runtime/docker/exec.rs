@@ -14,11 +14,17 @@ use bollard::{
 use futures::{StreamExt as _, TryStreamExt as _};
 use rustix::process::{Pid, Signal, kill_process};
 
+use tokio::time::sleep;
+
 use super::{QUICK, connection::trouble, within};
 use crate::runtime::{ContainerId, Exec, ExecId, ExecRequest, Output, RuntimeError};
 
 /// From hanging up to killing: time for a shell to save its history.
 const HANG_UP_GRACE: Duration = Duration::from_millis(500);
+
+/// How often, and how often at most, a command's process is asked for.
+const PROCESS_LOOK: Duration = Duration::from_millis(100);
+const PROCESS_LOOKS: u32 = 20;
 
 /// See [`crate::runtime::Runtime::exec`].
 pub(super) async fn exec(
@@ -59,21 +65,33 @@ fn piece(output: LogOutput) -> Output {
 /// Hangs up on a command and all it started, and kills what is left. The engine has no request for
 /// this, and closing the connection does not end the command; so its process gets the signal.
 pub(super) async fn end(docker: &Docker, exec: &ExecId) -> Result<(), RuntimeError> {
-    let shown = within(QUICK, docker.inspect_exec(&exec.0)).await?;
-    if shown.running != Some(true) {
-        return Ok(());
-    }
-    let root = shown.pid.and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
-    let container = shown.container_id.unwrap_or_default();
+    let Some((root, container)) = process_of(docker, exec).await? else { return Ok(()) };
     if !belongs(root, &container) {
         let message = "the command goes on: its process is not visible from here".to_owned();
         return Err(RuntimeError::Refused { message });
     }
     let members = family(root, &parents());
     signal(&members, &container, Signal::HUP);
-    tokio::time::sleep(HANG_UP_GRACE).await;
+    sleep(HANG_UP_GRACE).await;
     signal(&members, &container, Signal::KILL);
     Ok(())
+}
+
+/// The process of a command and its container; `None` when it has ended. The engine tells the
+/// process a little later than the command's first output.
+async fn process_of(docker: &Docker, exec: &ExecId) -> Result<Option<(i32, String)>, RuntimeError> {
+    let mut looks = 0..PROCESS_LOOKS;
+    loop {
+        let shown = within(QUICK, docker.inspect_exec(&exec.0)).await?;
+        if shown.running != Some(true) {
+            return Ok(None);
+        }
+        let pid = shown.pid.and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
+        if pid > 0 || looks.next().is_none() {
+            return Ok(Some((pid, shown.container_id.unwrap_or_default())));
+        }
+        sleep(PROCESS_LOOK).await;
+    }
 }
 
 /// Whether a process is in this container. An engine elsewhere has process numbers of its own.
