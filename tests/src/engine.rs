@@ -196,7 +196,8 @@ impl Engine {
         for id in names(&list("/containers/json?all=1&"), "Id") {
             let _ = self.ask("DELETE", &format!("/containers/{id}?force=1&v=1"));
         }
-        for network in names(&list("/networks?"), "Name") {
+        // By id: other clusters may have networks of the same name.
+        for network in names(&list("/networks?"), "Id") {
             let _ = self.ask("DELETE", &format!("/networks/{network}"));
         }
         for volume in names(&list("/volumes?")["Volumes"], "Name") {

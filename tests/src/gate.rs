@@ -1,10 +1,14 @@
-//! What a test may demand of the machine, and how many tests may load it at once.
+//! What a test may demand of the machine, how many tests may load it at once, and what a run that was
+//! cut off left behind.
 
 use std::{
     env,
-    io::{self, Write},
-    sync::{Condvar, Mutex, PoisonError},
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    sync::{Condvar, Mutex, OnceLock, PoisonError},
 };
+
+use crate::engine::Engine;
 
 /// Clusters at once. Starting containers is the engine's bottleneck: more of them only make every
 /// one slower, until bounds that are generous for one are not.
@@ -13,6 +17,31 @@ const WORLDS_AT_ONCE: usize = 3;
 static FREE: Mutex<usize> = Mutex::new(WORLDS_AT_ONCE);
 static FREED: Condvar = Condvar::new();
 
+/// The clusters of this machine's test runs that were not swept yet, one id per line. Its lock is held
+/// while a run lasts: stacks of the same name on one engine are for one run at a time.
+fn roll() -> &'static File {
+    static ROLL: OnceLock<File> = OnceLock::new();
+    ROLL.get_or_init(|| {
+        let path = env::temp_dir().join("siso-tests.clusters");
+        let opened = OpenOptions::new().create(true).read(true).append(true).open(&path);
+        let mut roll = opened.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        roll.lock().expect("the lock of test runs");
+        let mut clusters = String::new();
+        roll.read_to_string(&mut clusters).expect("the clusters of earlier runs");
+        if let Ok(engine) = Engine::of_this_machine() {
+            clusters.lines().for_each(|cluster| engine.sweep(cluster));
+            roll.set_len(0).expect("the clusters of earlier runs are forgotten");
+        }
+        roll
+    })
+}
+
+/// Notes a cluster that a later run shall sweep when this one is cut off.
+pub(crate) fn enrol(cluster: &str) {
+    let mut roll = roll();
+    writeln!(roll, "{cluster}").expect("the cluster is noted");
+}
+
 /// The right to run one cluster; given back on drop.
 #[derive(Debug)]
 pub(crate) struct Permit(());
@@ -20,6 +49,7 @@ pub(crate) struct Permit(());
 impl Permit {
     /// Waits for its turn.
     pub(crate) fn take() -> Self {
+        roll();
         let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut free =
             FREED.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);

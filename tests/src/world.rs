@@ -14,7 +14,7 @@ use crate::{
     ctl::{Answer, Ctl},
     daemon::Daemon,
     engine::Engine,
-    gate::{Permit, required},
+    gate::{Permit, enrol, required},
     http::get,
     programs::program,
     wait::{PATIENT, wait_until},
@@ -92,6 +92,7 @@ impl World {
         world.scheduler.wait_ready();
         world.pin_port();
         world.cluster = world.context_value("cluster");
+        enrol(&world.cluster);
         world
     }
 
