@@ -287,6 +287,7 @@ async fn found(
         Ok(Err(_)) | Err(_) => return Err(LogError::NoLeader.into()),
     }
     log.barrier().await?;
+    log.announce(advertised).await?;
     let found = log.cluster().id().to_owned();
     if found.is_empty() {
         let (id, name) = (identity.cluster.clone(), identity.name.clone());

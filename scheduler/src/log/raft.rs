@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use model::{RequestId, Revision};
 use openraft::{
-    BasicNode, Config, RaftMetrics, ReadPolicy, SnapshotPolicy,
+    BasicNode, ChangeMembers, Config, RaftMetrics, ReadPolicy, SnapshotPolicy,
     async_runtime::WatchReceiver as _,
     errors::{ClientWriteError, LinearizableReadError, RaftError},
 };
@@ -153,6 +153,23 @@ impl RaftLog {
         }
         let members = BTreeMap::from([(*self.raft.node_id(), BasicNode::new(address))]);
         self.raft.initialize(members).await.map_err(stopped)
+    }
+
+    /// Writes down where this replica is reached now, if that is another place than before. It must
+    /// lead.
+    pub async fn announce(&self, address: &str) -> Result<(), LogError> {
+        let own = *self.raft.node_id();
+        let known = |standing: &Standing| {
+            standing.voters.iter().any(|(id, known)| *id == own && known == address)
+        };
+        if known(&self.standing.borrow()) {
+            return Ok(());
+        }
+        let moved = BTreeMap::from([(own, BasicNode::new(address))]);
+        let written = self.raft.change_membership(ChangeMembers::SetNodes(moved), true);
+        written.await.map_err(stopped)?;
+        let shown = self.standing.clone().wait_for(known).await.map(drop);
+        shown.map_err(stopped)
     }
 
     /// Makes a snapshot now, of what is applied now.

@@ -174,6 +174,8 @@ async fn the_context_file_is_private_and_follows_the_address() {
     let mut moved = config(directory.path());
     moved.advertise = Some("mini-1.tail.net:7400".to_owned());
     let handle = start(moved).await.unwrap();
+    let voters = handle.standing().borrow().voters.clone();
+    assert_eq!(voters, [(1, "mini-1.tail.net:7400".to_owned())]);
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains("endpoints:\n  - \"mini-1.tail.net:7400\"\n"), "{text}");
     handle.stop().await;
