@@ -2,17 +2,16 @@
 
 use std::{fmt::Write as _, io, path::Path};
 
-use crate::pki::{KeyAndCertificate, write_private};
+use crate::{files, pki::KeyAndCertificate};
 
-/// The text of a context file: YAML that needs no quoting, since names and addresses have no
-/// characters that mean something to it.
+/// The text of a context file. Names and addresses hold nothing that would end a quoted text.
 fn text(
     cluster: &str,
     endpoints: &[String],
     authorities: &str,
     identity: &KeyAndCertificate,
 ) -> String {
-    let mut text = format!("cluster: {cluster}\nendpoints:\n");
+    let mut text = format!("cluster: \"{cluster}\"\nendpoints:\n");
     let blocks = [
         ("authorities", authorities),
         ("certificate", &identity.certificate),
@@ -43,5 +42,5 @@ pub(crate) fn write_context(
     if std::fs::read_to_string(path).is_ok_and(|held| held == text) {
         return Ok(());
     }
-    write_private(path, &text)
+    files::write_private(path, &text)
 }

@@ -8,7 +8,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::pki::write_private;
+use crate::files;
 
 /// Who this scheduler is. Written when it founds a cluster, never changed afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl DataDir {
             let path = path.to_owned();
             move |cause| DataDirError::File { path, cause }
         };
-        fs::create_dir_all(path).map_err(failed(path))?;
+        files::make_private_directory(path).map_err(failed(path))?;
         let lock_path = path.join("lock");
         let lock = File::create(&lock_path).map_err(failed(&lock_path))?;
         match lock.try_lock() {
@@ -132,7 +132,8 @@ impl DataDir {
     /// Remembers who this directory belongs to.
     pub(crate) fn set_identity(&self, identity: &Identity) -> Result<(), DataDirError> {
         let path = self.identity_path();
-        write_private(&path, &print(identity)).map_err(|cause| DataDirError::File { path, cause })
+        files::write_private(&path, &print(identity))
+            .map_err(|cause| DataDirError::File { path, cause })
     }
 
     /// Refuses a log that is empty although it must not be.

@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod data_dir;
 mod dispatch;
+mod files;
 mod leader;
 mod listener;
 pub mod log;

@@ -36,6 +36,10 @@ const CONNECTIONS_MAX: usize = 1024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the handshake to the first complete words of HTTP/2. Later silence is found by its pings.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections without a certificate at one time, and how long each may last: whoever has none can
+/// only join, and must not take the places of the others.
+const STRANGERS_MAX: usize = 64;
+const STRANGER_LIFE: Duration = Duration::from_mins(1);
 /// What a client says first in HTTP/2 (RFC 9113 §3.4).
 const PREFACE_BYTES: usize = 24;
 /// Finds connections whose other side vanished without a word.
@@ -60,10 +64,22 @@ pub(crate) struct Caller {
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     caller: Caller,
-    /// Runs until the client has said its first words.
-    silence: Option<Pin<Box<Sleep>>>,
+    /// When the connection ends: if the client has not said its first words by then, or in any case
+    /// for a stranger.
+    end: Option<Pin<Box<Sleep>>>,
     heard: usize,
-    _place: OwnedSemaphorePermit,
+    _places: [Option<OwnedSemaphorePermit>; 2],
+}
+
+impl Connection {
+    fn new(
+        stream: TlsStream<TcpStream>,
+        caller: Caller,
+        places: [Option<OwnedSemaphorePermit>; 2],
+    ) -> Self {
+        let end = Some(Box::pin(sleep(PREFACE_TIMEOUT)));
+        Self { stream, caller, end, heard: 0, _places: places }
+    }
 }
 
 impl Connected for Connection {
@@ -80,16 +96,18 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some(silence) = &mut self.silence
-            && silence.as_mut().poll(context).is_ready()
+        if let Some(end) = &mut self.end
+            && end.as_mut().poll(context).is_ready()
         {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let silent = self.heard < PREFACE_BYTES;
         self.heard = self.heard.saturating_add(buffer.filled().len() - before);
-        if self.heard >= PREFACE_BYTES {
-            self.silence = None;
+        if silent && self.heard >= PREFACE_BYTES {
+            let stranger = self.caller.peer.is_none();
+            self.end = stranger.then(|| Box::pin(sleep(STRANGER_LIFE)));
         }
         Poll::Ready(Ok(()))
     }
@@ -136,6 +154,7 @@ pub(crate) fn accept(
     let (sender, receiver) = mpsc::channel(BACKLOG);
     let accepting = async move {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
         let cluster: Arc<str> = cluster.into();
         loop {
             // Without a place nobody is accepted: the rest waits in the system's backlog.
@@ -150,10 +169,18 @@ pub(crate) fn accept(
             };
             let acceptor = TlsAcceptor::from(tls.load_full());
             let (sender, cluster) = (sender.clone(), Arc::clone(&cluster));
+            let strangers = Arc::clone(&strangers);
             tokio::spawn(async move {
-                match handshake(tcp, address, acceptor, &cluster, place).await {
-                    // The server is gone when nobody receives.
-                    Ok(connection) => drop(sender.send(Ok(connection)).await),
+                match handshake(tcp, address, acceptor, &cluster).await {
+                    Ok((stream, caller)) => {
+                        let stranger = caller.peer.is_none();
+                        let second = stranger.then(|| strangers.try_acquire_owned()).transpose();
+                        let Ok(second) = second else { return };
+                        let places = [Some(place), second];
+                        let connection = Connection::new(stream, caller, places);
+                        // The server is gone when nobody receives.
+                        drop(sender.send(Ok(connection)).await);
+                    }
                     Err(error) => {
                         tracing::debug!(%address, %error, "a connection was refused");
                     }
@@ -170,8 +197,7 @@ async fn handshake(
     address: SocketAddr,
     acceptor: TlsAcceptor,
     cluster: &str,
-    place: OwnedSemaphorePermit,
-) -> io::Result<Connection> {
+) -> io::Result<(TlsStream<TcpStream>, Caller)> {
     tcp.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE);
     SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
@@ -180,8 +206,7 @@ async fn handshake(
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let caller = caller(address, certificate, cluster)?;
-    let silence = Some(Box::pin(sleep(PREFACE_TIMEOUT)));
-    Ok(Connection { stream, caller, silence, heard: 0, _place: place })
+    Ok((stream, caller))
 }
 
 fn caller(

@@ -69,6 +69,18 @@ pub(crate) struct Relays {
     last: AtomicU64,
 }
 
+/// Forgets a relay when nobody waits for it any more.
+struct Forget<'a> {
+    relays: &'a Relays,
+    relay: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.relays.awaited.lock().remove(&self.relay);
+    }
+}
+
 impl Relays {
     /// Asks the agent of `node` for a relay and waits until it is there.
     pub(crate) async fn open(
@@ -93,9 +105,9 @@ impl Relays {
             sessions.send(node, ask).await?;
             arrives.await.map_err(|_| Status::unavailable("the agent did not open the relay"))
         };
-        let opened = timeout(OPEN_TIMEOUT, opened).await;
-        self.awaited.lock().remove(&relay);
-        opened.unwrap_or_else(|_| {
+        // Also when whoever asked goes away while it waits.
+        let _forget = Forget { relays: self, relay };
+        timeout(OPEN_TIMEOUT, opened).await.unwrap_or_else(|_| {
             let seconds = OPEN_TIMEOUT.as_secs();
             let text = format!("the agent of node {node} did not answer within {seconds} s");
             Err(Status::unavailable(text))

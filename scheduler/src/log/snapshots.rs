@@ -13,6 +13,8 @@ use bytes::Bytes;
 use prost::Message;
 use scheduler_core::{Cluster, ClusterImage};
 
+use crate::files;
+
 use super::{
     LogError, codec,
     record::{LogIdRecord, MembershipRecord},
@@ -100,7 +102,7 @@ pub(super) struct SnapshotFiles {
 
 impl SnapshotFiles {
     pub(super) fn open(directory: PathBuf) -> Result<Self, LogError> {
-        fs::create_dir_all(&directory)
+        files::make_private_directory(&directory)
             .map_err(|cause| LogError::Open { path: directory.clone(), cause })?;
         Ok(Self { directory })
     }

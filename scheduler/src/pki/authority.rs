@@ -1,7 +1,6 @@
 //! The cluster's certificate authority and what it signs.
 
 use std::{
-    fs,
     net::IpAddr,
     path::Path,
     time::{Duration, SystemTime},
@@ -18,7 +17,9 @@ use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemOb
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::{ADMIN_LIFE, AUTHORITY_LIFE, BACKDATED, MACHINE_LIFE, PkiError, files};
+use crate::files;
+
+use super::{ADMIN_LIFE, AUTHORITY_LIFE, BACKDATED, MACHINE_LIFE, PkiError};
 
 /// Largest request to be signed: a P-256 one has about 300 bytes, an RSA one about 1,500.
 const REQUEST_BYTES_MAX: usize = 16 << 10;
@@ -85,21 +86,21 @@ impl Authority {
     /// The authority whose key and certificate lie in `directory`; makes them when there are none.
     pub(crate) fn open(directory: &Path, cluster: &str) -> Result<Self, PkiError> {
         let file = |cause| PkiError::File { path: directory.into(), cause };
-        fs::create_dir_all(directory).map_err(file)?;
+        files::make_private_directory(directory).map_err(file)?;
         let (key_path, path) = (directory.join("ca.key"), directory.join("ca.crt"));
-        let key = if let Some(text) = files::read(&key_path)? {
+        let key = if let Some(text) = super::read(&key_path)? {
             KeyPair::from_pem(&text)
                 .map_err(|error| PkiError::Damaged { path: key_path, what: error.to_string() })?
         } else {
             let key = KeyPair::generate().map_err(issue_error)?;
-            files::write(&key_path, &key.serialize_pem())?;
+            super::write(&key_path, &key.serialize_pem())?;
             key
         };
-        let pem = if let Some(pem) = files::read(&path)? {
+        let pem = if let Some(pem) = super::read(&path)? {
             pem
         } else {
             let pem = authority_params(cluster)?.self_signed(&key).map_err(issue_error)?.pem();
-            files::write(&path, &pem)?;
+            super::write(&path, &pem)?;
             pem
         };
         let damaged = |what: String| PkiError::Damaged { path: path.clone(), what };

@@ -4,7 +4,6 @@
 //! never from the request that asks to be signed.
 
 mod authority;
-mod files;
 mod own;
 mod tokens;
 mod verifier;
@@ -12,12 +11,17 @@ mod verifier;
 #[cfg(test)]
 mod tests;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use thiserror::Error;
 
+use crate::files;
+
 pub(crate) use authority::{Authority, Holder, KeyAndCertificate, SigningRequest};
-pub(crate) use files::write_private;
 pub(crate) use own::{OwnIdentity, TlsSettings};
 pub(crate) use tokens::{TokenRefusal, check_token, hash_secret};
 
@@ -59,4 +63,12 @@ pub enum PkiError {
     /// TLS refuses what was made.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
+}
+
+fn read(path: &Path) -> Result<Option<String>, PkiError> {
+    files::read(path).map_err(|cause| PkiError::File { path: path.into(), cause })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), PkiError> {
+    files::write_private(path, text).map_err(|cause| PkiError::File { path: path.into(), cause })
 }

@@ -16,7 +16,7 @@ use rustls::{
 };
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use super::{Authority, Holder, KeyAndCertificate, MACHINE_LIFE, PkiError, files, verifier};
+use super::{Authority, Holder, KeyAndCertificate, MACHINE_LIFE, PkiError, verifier};
 
 /// The TLS settings in use; looked up for each connection, so that a renewed certificate is used at
 /// once and open connections live on.
@@ -57,16 +57,16 @@ impl OwnIdentity {
         life: Duration,
     ) -> Result<(KeyAndCertificate, bool), PkiError> {
         if let (Some(key), Some(certificate)) =
-            (files::read(&self.key)?, files::read(&self.certificate)?)
+            (super::read(&self.key)?, super::read(&self.certificate)?)
             && self.is_good(&certificate, authority, life)
         {
             return Ok((KeyAndCertificate { key, certificate }, false));
         }
         let issued = authority.issue(&self.holder, &self.names)?;
         // The key first: a certificate without its key would be taken for good at the next start.
-        files::write(&self.certificate, "")?;
-        files::write(&self.key, &issued.key)?;
-        files::write(&self.certificate, &issued.certificate)?;
+        super::write(&self.certificate, "")?;
+        super::write(&self.key, &issued.key)?;
+        super::write(&self.certificate, &issued.certificate)?;
         Ok((issued, true))
     }
 

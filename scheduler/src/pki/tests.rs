@@ -1,4 +1,4 @@
-use std::{os::unix::fs::PermissionsExt as _, path::Path};
+use std::os::unix::fs::PermissionsExt as _;
 
 use model::{
     RequestId, Timestamp, TokenId,
@@ -162,16 +162,4 @@ fn a_token_opens_for_its_secret_its_role_and_its_time_only() {
     check(Some(&scheduler), &secret, 999, Err(TokenRefusal::WrongRole(Role::Scheduler)));
     // Who does not know the secret does not learn what the token is for.
     check(Some(&scheduler), &changed, 999, Err(TokenRefusal::Unknown));
-}
-
-#[test]
-fn private_files_are_replaced_whole() {
-    let dir = tempfile::tempdir().unwrap();
-    let path: &Path = &dir.path().join("file");
-    write_private(path, "one").unwrap();
-    // Left behind by a process that was killed.
-    std::fs::write(path.with_extension("tmp"), "half").unwrap();
-    write_private(path, "two").unwrap();
-    assert_eq!(std::fs::read_to_string(path).unwrap(), "two");
-    assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
 }

@@ -1,0 +1,65 @@
+//! Files and directories only their owner may read, written whole or not at all. Keys lie in them,
+//! and the environment of services, which holds passwords more often than it should.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+/// Makes the directory, and those above it, with mode 0700; leaves alone what is there.
+pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Writes `text` to `path` with mode 0600: beside first, synced, then renamed over what was there.
+pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let beside = path.with_extension("tmp");
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+/// The text of the file; `None` when there is no such file.
+pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn private_files_are_replaced_whole() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("new");
+        make_private_directory(&directory).unwrap();
+        make_private_directory(&directory).unwrap();
+        assert_eq!(mode(&directory), 0o700);
+        let path = directory.join("file");
+        assert_eq!(read(&path).unwrap(), None);
+        write_private(&path, "one").unwrap();
+        // Left behind by a process that was killed.
+        fs::write(path.with_extension("tmp"), "half").unwrap();
+        write_private(&path, "two").unwrap();
+        assert_eq!(read(&path).unwrap().as_deref(), Some("two"));
+        assert_eq!(mode(&path), 0o600);
+    }
+}
