@@ -186,9 +186,9 @@ pub async fn stay_member(
 ) {
     let mut backoff = Backoff::default();
     loop {
-        sleep(RENEWAL_LOOK).await;
         let held = member.borrow().clone();
         if now() < held.renew_at() {
+            sleep(RENEWAL_LOOK).await;
             continue;
         }
         match renew(&schedulers, &held).await {
@@ -198,7 +198,10 @@ pub async fn stay_member(
                     backoff = Backoff::default();
                     member.send_replace(renewed);
                 }
-                Err(error) => tracing::error!(error = story(&error), "cannot keep a certificate"),
+                Err(error) => {
+                    tracing::error!(error = story(&error), "cannot keep a certificate");
+                    sleep(RENEWAL_LOOK).await;
+                }
             },
             Err(why) => {
                 tracing::warn!(why, "the certificate could not be renewed; trying again");

@@ -32,6 +32,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use model::NodeId;
@@ -40,6 +41,7 @@ use tokio::{
     net::TcpListener,
     sync::{mpsc, watch as watched},
     task::JoinHandle,
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -51,9 +53,12 @@ use identity::Member;
 use ledger::{Held, Ledger, LedgerError};
 use perform::Tools;
 use policy::Policy;
+use relay::Relays;
 use runtime::Runtime;
 
 const LOCK: &str = "lock";
+/// How long commands of people may take to end when the agent stops.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The data directory holds a key.
 const PRIVATE_DIRECTORY: u32 = 0o700;
 
@@ -114,7 +119,9 @@ impl Handle {
             tracing::error!(%error, "the agent's loop broke");
         }
         self.rooms.close();
-        self.rooms.wait().await;
+        if timeout(LAST_WORDS, self.rooms.wait()).await.is_err() {
+            tracing::warn!("the agent stops although not everything has ended");
+        }
     }
 
     /// Returns when the agent's loop has ended, which it does only when it is broken.
@@ -167,7 +174,7 @@ pub async fn start<R: Runtime>(config: Config, runtime: R) -> Result<Handle, Sta
         address: joining.address,
         member: rooms.member.subscribe(),
         board: Arc::clone(&board),
-        runtime: Arc::clone(&rooms.runtime),
+        relays: rooms.relays(),
     }));
     let tools =
         Tools::new(Arc::clone(&rooms.runtime), policy, member.cluster.clone(), Arc::clone(&board));
@@ -193,6 +200,11 @@ impl<R: Runtime> Rooms<R> {
         self.tracker.spawn(async move {
             stop.run_until_cancelled(room).await;
         });
+    }
+
+    fn relays(&self) -> Relays<R> {
+        let (runtime, board) = (Arc::clone(&self.runtime), Arc::clone(&self.board));
+        Relays::new(runtime, board, self.stop.clone(), self.tracker.clone())
     }
 
     /// Runs the agent's loop and the watch that wakes it.

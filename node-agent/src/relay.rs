@@ -10,8 +10,13 @@ use proto::v1::{
     ExecOptions, LogLine as WireLine, LogOptions, OpenRelay, RelayFrame, Resize,
     agent_client::AgentClient, open_relay::What, relay_frame::Frame,
 };
-use tokio::{io::AsyncWriteExt as _, sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{
+    io::AsyncWriteExt as _,
+    sync::{Semaphore, mpsc},
+    time::{sleep, timeout},
+};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Streaming, transport::Channel};
 
 use crate::{
@@ -31,42 +36,47 @@ const OPEN_LIMIT: Duration = Duration::from_secs(10);
 /// How long a scheduler may take to read the last frames and end the stream.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
-/// The relays of one session. They outlive it until their own streams end: only so a command that
-/// lost its listener is ended, too.
+/// How often, and how often at most, an exit code is asked for once the output has ended.
+const EXIT_LOOK: Duration = Duration::from_millis(100);
+const EXIT_LOOKS: u32 = 20;
+
+/// The relays of an agent. They outlive the session they were asked for in until their own streams
+/// end: only so a command that lost its listener is ended, too.
 pub(crate) struct Relays<R> {
-    channel: Channel,
     runtime: Arc<R>,
     board: Arc<Board>,
-    running: JoinSet<()>,
+    places: Arc<Semaphore>,
+    /// When the agent stops, commands end with it.
+    stop: CancellationToken,
+    running: TaskTracker,
 }
 
 impl<R: Runtime> Relays<R> {
-    pub(crate) fn new(channel: Channel, runtime: Arc<R>, board: Arc<Board>) -> Self {
-        Self { channel, runtime, board, running: JoinSet::new() }
+    pub(crate) fn new(
+        runtime: Arc<R>,
+        board: Arc<Board>,
+        stop: CancellationToken,
+        running: TaskTracker,
+    ) -> Self {
+        Self { runtime, board, places: Arc::new(Semaphore::new(MOST)), stop, running }
     }
 
     /// Opens what was asked for, beside everything else.
-    pub(crate) fn open(&mut self, asked: OpenRelay) {
-        while self.running.try_join_next().is_some() {}
-        if self.running.len() >= MOST {
+    pub(crate) fn open(&self, channel: Channel, asked: OpenRelay) {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             // The person is told by the scheduler, which waits for the stream in vain.
             tracing::warn!(relay = asked.relay, "a relay is refused: {MOST} are open");
             return;
-        }
-        let (channel, runtime) = (self.channel.clone(), Arc::clone(&self.runtime));
+        };
+        let (runtime, stop) = (Arc::clone(&self.runtime), self.stop.clone());
         let container = self.board.container(TaskId::new(asked.task));
         self.running.spawn(async move {
             let relay = asked.relay;
-            if let Err(error) = serve(channel, &*runtime, container, asked).await {
+            if let Err(error) = serve(channel, &*runtime, container, asked, &stop).await {
                 tracing::debug!(relay, why = %error.message(), "a relay ended early");
             }
+            drop(place);
         });
-    }
-}
-
-impl<R> Drop for Relays<R> {
-    fn drop(&mut self) {
-        self.running.detach_all();
     }
 }
 
@@ -77,6 +87,7 @@ async fn serve<R: Runtime>(
     runtime: &R,
     container: Option<ContainerId>,
     asked: OpenRelay,
+    stop: &CancellationToken,
 ) -> Result<(), tonic::Status> {
     let (frames, outgoing) = mpsc::channel(OUTBOUND);
     // The first frame says which relay this is; the queue is empty, so there is room.
@@ -94,10 +105,12 @@ async fn serve<R: Runtime>(
             tokio::select! {
                 done = logs(runtime, &container, options, &frames) => done,
                 () = gone(&mut inbound) => Ok(()),
+                () = stop.cancelled() => return Ok(()),
             }
         }
         (Some(container), Some(What::Exec(options))) => {
-            exec(runtime, &container, options, &frames, &mut inbound).await
+            // Dropping what it waits for does not end a command, so this one sees to its end.
+            exec(runtime, &container, options, (&frames, &mut inbound), stop).await
         }
         (Some(_), None) => {
             Err(RuntimeError::Refused { message: "nothing was asked for".to_owned() })
@@ -108,7 +121,8 @@ async fn serve<R: Runtime>(
     }
     // A stream that is dropped while its last frames are under way is reset, and they are lost.
     drop(frames);
-    let _ = timeout(CLOSE_LIMIT, gone(&mut inbound)).await;
+    let closed = timeout(CLOSE_LIMIT, gone(&mut inbound));
+    let _ = stop.run_until_cancelled(closed).await;
     Ok(())
 }
 
@@ -153,8 +167,8 @@ async fn exec<R: Runtime>(
     runtime: &R,
     container: &ContainerId,
     options: ExecOptions,
-    frames: &Frames,
-    inbound: &mut Streaming<RelayFrame>,
+    (frames, inbound): (&Frames, &mut Streaming<RelayFrame>),
+    stop: &CancellationToken,
 ) -> Result<(), RuntimeError> {
     let ExecOptions { command, tty, stdin, width, height } = options;
     let Exec { id, mut output, input: stdin_pipe } =
@@ -178,9 +192,10 @@ async fn exec<R: Runtime>(
         drained = draining => drained,
         () = feed(runtime, &id, stdin_pipe, inbound) => Ok(false),
         () = frames.closed() => Ok(false),
+        () = stop.cancelled() => Ok(false),
     };
     if ended.as_ref().is_ok_and(|ended| *ended)
-        && let Some(code) = runtime.exit_code(&id).await?
+        && let Some(code) = exit_code(runtime, &id).await?
     {
         say(frames, Frame::ExitCode(code)).await;
         return Ok(());
@@ -188,6 +203,17 @@ async fn exec<R: Runtime>(
     // Nobody listens any more, or the output broke off: the command must not go on unseen.
     runtime.end_exec(&id).await?;
     ended.map(|_| ())
+}
+
+/// The exit code of a command whose output has ended; the engine may tell it a little later.
+async fn exit_code<R: Runtime>(runtime: &R, id: &ExecId) -> Result<Option<i64>, RuntimeError> {
+    for _ in 0..EXIT_LOOKS {
+        if let Some(code) = runtime.exit_code(id).await? {
+            return Ok(Some(code));
+        }
+        sleep(EXIT_LOOK).await;
+    }
+    Ok(None)
 }
 
 /// Passes on what the person types; returns when the stream ends.

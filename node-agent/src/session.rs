@@ -36,7 +36,7 @@ const SEND_LIMIT: Duration = Duration::from_secs(10);
 /// Heartbeats are judged by schedulers after three of these.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Heartbeats after which reports without an acknowledgement are sent again.
-const RESEND_BEATS: u32 = 5;
+const RESEND_BEATS: u32 = 3;
 /// Messages on their way out: a heartbeat and some reports.
 const OUTBOUND: usize = 16;
 /// Reports in one message, which stays far below the limit of its size.
@@ -50,7 +50,7 @@ pub(crate) struct Session<R> {
     pub(crate) address: String,
     pub(crate) member: watch::Receiver<Member>,
     pub(crate) board: Arc<Board>,
-    pub(crate) runtime: Arc<R>,
+    pub(crate) relays: Relays<R>,
 }
 
 /// Why a session ended.
@@ -80,16 +80,22 @@ pub(crate) async fn run<R: Runtime>(mut session: Session<R>) {
     // A scheduler that is told of a machine without memory has to place elsewhere.
     let _ = timeout(FIRST_LOOK, ready.clone().wait_for(|offered| offered.engine_ready)).await;
     let mut backoff = Backoff::default();
+    let mut told = String::new();
     loop {
         let begun = session.board.counted().sessions;
         let ended = session.hold().await;
         session.board.link.send_replace(Link::default());
         if session.board.counted().sessions > begun {
             backoff = Backoff::default();
+            told.clear();
         }
-        match ended {
-            Ended::Renewed => tracing::info!("the session begins anew with the new certificate"),
-            other => tracing::warn!(why = story(&other), "no session; trying again"),
+        let why = story(&ended);
+        // A scheduler may be away for days.
+        if why == told {
+            tracing::debug!(why, "still no session");
+        } else {
+            tracing::warn!(why, "no session; what runs goes on, and it is tried again");
+            told = why;
         }
         // The scheduler that was tried first may know less than another.
         let count = session.schedulers.len();
@@ -130,7 +136,6 @@ impl<R: Runtime> Session<R> {
         let identity = self.member.borrow_and_update().identity.clone();
         let channel = transport::channel(&self.schedulers, &identity, CONNECT_LIMIT)?;
         let (mut outbound, mut inbound) = self.begin(&channel).await?;
-        let mut relays = Relays::new(channel, Arc::clone(&self.runtime), Arc::clone(&self.board));
         let mut inventory = self.board.inventory.subscribe();
         let mut told = inventory.borrow_and_update().clone();
         self.board.count(|counted| counted.sessions += 1);
@@ -143,7 +148,7 @@ impl<R: Runtime> Session<R> {
         loop {
             tokio::select! {
                 message = inbound.message() => match message? {
-                    Some(message) => self.receive(message, &mut relays),
+                    Some(message) => self.receive(message, &channel),
                     None => return Err(Ended::Closed),
                 },
                 () = self.board.news() => self.report(&mut outbound).await?,
@@ -215,7 +220,7 @@ impl<R: Runtime> Session<R> {
         Ok(())
     }
 
-    fn receive(&self, message: SchedulerMessage, relays: &mut Relays<R>) {
+    fn receive(&self, message: SchedulerMessage, channel: &Channel) {
         match message.message {
             Some(scheduler_message::Message::Assignments(set)) => {
                 match AssignmentSet::try_from(set) {
@@ -230,7 +235,9 @@ impl<R: Runtime> Session<R> {
             Some(scheduler_message::Message::Acknowledge(acknowledged)) => {
                 self.board.outbox(|outbox| outbox.acknowledge(acknowledged.sequence));
             }
-            Some(scheduler_message::Message::OpenRelay(relay)) => relays.open(relay),
+            Some(scheduler_message::Message::OpenRelay(relay)) => {
+                self.relays.open(channel.clone(), relay);
+            }
             // A newer scheduler may say more than this agent knows.
             None => tracing::debug!("a message of an unknown kind is ignored"),
         }

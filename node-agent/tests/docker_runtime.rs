@@ -5,7 +5,7 @@
 mod common;
 mod contract;
 
-use std::{io::Write as _, sync::Arc};
+use std::{collections::BTreeMap, io::Write as _, sync::Arc};
 
 use bollard::{
     Docker,
@@ -84,7 +84,7 @@ impl Real {
         let order = Order {
             cluster: cluster.to_owned(),
             assignment: Arc::new(task),
-            binds: Default::default(),
+            binds: BTreeMap::default(),
         };
         let id = self.engine.create(&order).await.expect("created");
         self.engine.start(&id).await.expect("started");
@@ -311,18 +311,18 @@ async fn logs_have_times_streams_an_end_and_a_tail() {
     let script =
         "for i in 1 2 3; do echo line-$i; done; echo complaint >&2; echo; exec sleep 1000000";
     let id = real.run(cluster, assignment(cluster, 1, spec(IMAGE, &["sh", "-c", script]))).await;
-    let read = |query: LogQuery| real.engine.logs(&id, query).map(|line| line.expect("a line"));
+    let lines = |query: LogQuery| real.engine.logs(&id, query).map(|line| line.expect("a line"));
     said(&real, &id, "complaint").await;
     said(&real, &id, "").await;
-    let all = read(LogQuery::default()).collect::<Vec<_>>().await;
+    let all = lines(LogQuery::default()).collect::<Vec<_>>().await;
     assert_eq!(all.len(), 5, "{all:?}");
     assert_eq!(all.iter().filter(|line| line.stderr).count(), 1);
     assert!(all.iter().all(|line| line.at.0 > 0));
-    let tail = read(LogQuery { tail: Some(2), ..LogQuery::default() }).collect::<Vec<_>>().await;
-    assert_eq!(tail.len(), 2);
+    let last_two = LogQuery { tail: Some(2), ..LogQuery::default() };
+    assert_eq!(lines(last_two).count().await, 2);
     let last = all.iter().map(|line| line.at).max().expect("a line");
     let since = Some(last.plus_millis(1));
-    let none = read(LogQuery { since, ..LogQuery::default() }).collect::<Vec<_>>().await;
+    let none = lines(LogQuery { since, ..LogQuery::default() }).collect::<Vec<_>>().await;
     assert!(none.is_empty(), "{none:?}");
     let follow = LogQuery { follow: true, ..LogQuery::default() };
     let mut following = real.engine.logs(&id, follow);
@@ -391,7 +391,7 @@ async fn a_start_that_cannot_be_is_told_in_the_engines_words() {
     let order = Order {
         cluster: cluster.clone(),
         assignment: Arc::new(assignment(cluster, 1, wanted)),
-        binds: Default::default(),
+        binds: BTreeMap::default(),
     };
     let id = real.engine.create(&order).await.expect("created");
     let refused = real.engine.start(&id).await.expect_err("no such program");

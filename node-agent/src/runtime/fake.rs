@@ -154,7 +154,10 @@ impl FakeEngine {
 
     /// Somebody removes a container past the agent.
     pub fn vanish(&self, id: &ContainerId) {
-        self.lock().containers.remove(id);
+        let removed = self.lock().containers.remove(id);
+        if let Some(Held { cluster, shown, .. }) = removed {
+            self.say(cluster, &shown, Happening::Changed);
+        }
     }
 
     /// A container's health check changes its mind.
@@ -223,15 +226,17 @@ impl FakeEngine {
     }
 
     fn tell(&self, id: &ContainerId, what: Happening) {
-        let at = self.now();
-        let told = self.lock().containers.get(id).map(|held| {
-            let task = held.shown.task;
-            (held.cluster.clone(), EngineEvent::Container { id: id.clone(), task, what, at })
-        });
-        if let Some(told) = told {
-            // Nobody may be listening.
-            let _ = self.events.send(told);
+        let held =
+            self.lock().containers.get(id).map(|held| (held.cluster.clone(), held.shown.clone()));
+        if let Some((cluster, shown)) = held {
+            self.say(cluster, &shown, what);
         }
+    }
+
+    fn say(&self, cluster: String, about: &Container, what: Happening) {
+        let (id, task, at) = (about.id.clone(), about.task, self.now());
+        // Nobody may be listening.
+        let _ = self.events.send((cluster, EngineEvent::Container { id, task, what, at }));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What every engine behind the port has to do, real or not.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::StreamExt as _;
 use model::{Assignment, TaskId};
@@ -24,7 +24,7 @@ pub(crate) trait Bench {
 const SLEEP: &[&str] = &["sleep", "1000000"];
 
 fn order(cluster: &str, task: Assignment) -> Order {
-    Order { cluster: cluster.to_owned(), assignment: Arc::new(task), binds: Default::default() }
+    Order { cluster: cluster.to_owned(), assignment: Arc::new(task), binds: BTreeMap::default() }
 }
 
 async fn made<B: Bench>(bench: &B, cluster: &str, command: &[&str]) -> (Order, ContainerId) {
