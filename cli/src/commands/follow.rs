@@ -1,16 +1,24 @@
 //! Follows a stack until nothing more will happen by itself, and tells how it ended.
 
+mod patience;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use model::{StackName, view::TaskRow};
+use patience::Patience;
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     args::{Global, ServiceTarget, Span},
     client::{Client, Rollout, ServiceNote, Watch, WatchView, Written},
     error::Error,
-    output::{Out, Tone, amount::count, plan::misfit_lines, progress::Progress},
+    output::{
+        Out, Tone,
+        amount::count,
+        plan::misfit_lines,
+        progress::{self, Progress},
+    },
     signals,
 };
 
@@ -81,7 +89,8 @@ pub async fn until(
     out: &mut Out,
 ) -> Result<End, Error> {
     let limit = global.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0);
-    let mut way = Way { goal, progress: Progress::new(out), last: None };
+    let patience = Patience::new(patience::LIMIT);
+    let mut way = Way { goal, progress: Progress::new(out), patience, last: None };
     let ended = tokio::select! {
         ended = timeout(limit, way.go(client.watch(stack), out)) => ended,
         () = signals::interrupt() => {
@@ -91,9 +100,11 @@ pub async fn until(
     };
     way.progress.finish();
     match ended {
-        Ok(Err(error)) if !error.has_hint() => Err(error.hint(goes_on(stack))),
-        Ok(ended) => ended,
-        Err(_) => Err(too_late(goal, stack, limit, way.last.as_ref())),
+        Ok(Ok(Some(end))) => Ok(end),
+        Ok(Ok(None)) => Err(way.in_vain(stack)),
+        Ok(Err(error)) if error.has_hint() => Err(error),
+        Ok(Err(error)) => Err(error.hint(goes_on(stack))),
+        Err(_) => Err(way.too_late(stack, limit)),
     }
 }
 
@@ -101,19 +112,58 @@ pub async fn until(
 struct Way {
     goal: Goal,
     progress: Progress,
+    patience: Patience,
     last: Option<WatchView>,
 }
 
 impl Way {
-    async fn go(&mut self, mut watch: Watch<'_>, out: &mut Out) -> Result<End, Error> {
+    /// Goes it to its end; `None` when it leads nowhere.
+    async fn go(&mut self, mut watch: Watch<'_>, out: &mut Out) -> Result<Option<End>, Error> {
         loop {
-            let view = watch.next().await?;
+            let view = match (self.goal, self.patience.ends_at()) {
+                (Goal::Settled, Some(end)) => match timeout_at(end, watch.next()).await {
+                    Ok(view) => view?,
+                    Err(_) => return Ok(None),
+                },
+                _ => watch.next().await?,
+            };
             self.progress.show(out, &view.tasks);
             if is_reached(self.goal, &view.rollout) {
-                return Ok(End::of(&view));
+                return Ok(Some(End::of(&view)));
             }
+            self.patience.look(&view.tasks, Instant::now());
             self.last = Some(view);
         }
+    }
+
+    /// Each task that is not where it should be, and how it is.
+    fn missing(&self) -> Vec<String> {
+        let tasks = self.last.as_ref().map(|view| view.tasks.as_slice()).unwrap_or_default();
+        let unready = |task: &&TaskRow| match self.goal {
+            Goal::Gone => task.state != "stopped",
+            Goal::Settled => task.desired != "stop" && !is_done(task),
+        };
+        let line = |task: &TaskRow| {
+            format!("{}.{}: {}", task.service, task.replica, progress::phase(task).word)
+        };
+        tasks.iter().filter(unready).map(line).collect()
+    }
+
+    fn too_late(&self, stack: &StackName, limit: Duration) -> Error {
+        let what = match self.goal {
+            Goal::Gone => "gone",
+            Goal::Settled => "ready",
+        };
+        Error::cluster(format!("{stack} is not {what} after {}", Span(limit)))
+            .details(self.missing())
+            .hint(format!("{}; --timeout waits longer", goes_on(stack)))
+    }
+
+    fn in_vain(&self, stack: &StackName) -> Error {
+        let limit = Span(patience::LIMIT);
+        Error::cluster(format!("{stack} did not become ready: the same fails for {limit}"))
+            .details(self.missing())
+            .hint(goes_on(stack))
     }
 }
 
@@ -129,26 +179,6 @@ fn goes_on(stack: &StackName) -> String {
     format!(
         "the cluster goes on without you: look with `sisoctl ps {stack}` or `sisoctl events -f {stack}`"
     )
-}
-
-fn too_late(goal: Goal, stack: &StackName, limit: Duration, last: Option<&WatchView>) -> Error {
-    let limit = Span(limit);
-    let tasks = last.map(|view| view.tasks.as_slice()).unwrap_or_default();
-    let unready = |task: &&TaskRow| match goal {
-        Goal::Gone => task.state != "stopped",
-        Goal::Settled => task.desired != "stop" && !is_done(task),
-    };
-    let lines = tasks.iter().filter(unready).map(|task| {
-        let phase = crate::output::progress::phase(task);
-        format!("{}.{}: {}", task.service, task.replica, phase.word)
-    });
-    let what = match goal {
-        Goal::Gone => "gone",
-        Goal::Settled => "ready",
-    };
-    Error::cluster(format!("{stack} is not {what} after {limit}"))
-        .details(lines.collect())
-        .hint(format!("{}; --timeout waits longer", goes_on(stack)))
 }
 
 /// Why a stack that settled is not as it was wanted, with the amounts and fixes of every replica that
@@ -249,8 +279,16 @@ pub fn all_ready(stack: &str, end: &End, out: &Out) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proto::v1 as pb;
+
     use super::*;
-    use crate::testing::task;
+    use crate::{
+        output::Look,
+        testing::{
+            cluster::{FakeCluster, Script},
+            streams, task,
+        },
+    };
 
     fn view(settled: bool, tasks: Vec<TaskRow>) -> WatchView {
         let rollout = Rollout { settled, exists: true, ..Rollout::default() };
@@ -285,15 +323,45 @@ mod tests {
     fn who_waited_too_long_is_told_what_is_missing() {
         let mut starting = task("web", 1);
         (starting.state, starting.ready) = ("starting".to_owned(), false);
-        let view = view(false, vec![task("db", 1), starting]);
+        let way = Way {
+            goal: Goal::Settled,
+            progress: Progress::Silent,
+            patience: Patience::new(patience::LIMIT),
+            last: Some(view(false, vec![task("db", 1), starting])),
+        };
         let stack = StackName::new("shop").unwrap();
-        let limit = Duration::from_mins(5);
-        let Error::Told { message, details, .. } =
-            too_late(Goal::Settled, &stack, limit, Some(&view))
+        let Error::Told { message, details, .. } = way.too_late(&stack, Duration::from_mins(5))
         else {
             panic!("not told");
         };
         assert_eq!(message, "shop is not ready after 5m");
         assert_eq!(details, ["web.1: starting"]);
+    }
+
+    #[tokio::test]
+    async fn a_way_that_leads_nowhere_ends_when_patience_does() {
+        let failing = TaskRow {
+            state: "preparing".to_owned(),
+            ready: false,
+            error: Some("no such image".to_owned()),
+            ..task("web", 1)
+        };
+        let reply = pb::WatchReply {
+            tasks: vec![failing.into()],
+            rollout: Some(pb::Rollout { exists: true, ..pb::Rollout::default() }),
+            ..pb::WatchReply::default()
+        };
+        let script = Script { watch: [Ok(vec![Ok(reply)])].into(), ..Script::default() };
+        let (_, client) = FakeCluster::new(script);
+        let stack = StackName::new("shop").unwrap();
+        let mut way = Way {
+            goal: Goal::Settled,
+            progress: Progress::Silent,
+            patience: Patience::new(Duration::from_millis(50)),
+            last: None,
+        };
+        let (mut out, ..) = streams(Look::plain());
+        assert_eq!(way.go(client.watch(&stack), &mut out).await.unwrap(), None);
+        assert_eq!(way.missing(), ["web.1: preparing again after: no such image"]);
     }
 }
