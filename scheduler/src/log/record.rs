@@ -237,4 +237,21 @@ mod tests {
             assert_eq!(decode_log_id(&encode_log_id(&entry.log_id())).unwrap(), entry.log_id());
         }
     }
+
+    /// These bytes lie on disks: they must be written and read like this for ever.
+    #[test]
+    fn records_keep_their_bytes() {
+        let hex = |bytes: &[u8]| model::token::Hex(bytes).to_string();
+        let written: Vec<_> = entries().iter().map(|entry| hex(&encode_entry(entry))).collect();
+        assert_eq!(
+            written,
+            [
+                "1f35aa540a04080310071200",
+                "9febf3340a04080310081a07636f6d6d616e64",
+                "5873cbf90a0408031009221d0a030a01010a040a020102120708011203613a31120708021203623a32",
+            ]
+        );
+        assert_eq!(hex(&encode_vote(&Vote::new_committed(4, 2))), "2f88d821080410021801");
+        assert_eq!(hex(&encode_log_id(&entries()[0].log_id())), "387d02bf08031007");
+    }
 }

@@ -118,13 +118,17 @@ impl Store {
     /// Opens the log at `path`, making it when missing, and reads all of it once: a damaged entry is
     /// found now, not when it is needed.
     pub(super) fn open(path: &Path) -> Result<(Self, Contents, Writer), LogError> {
-        let database = redb::Builder::new()
+        redb::Builder::new()
             .set_cache_size(CACHE_BYTES)
             .create(path)
-            .map_err(|cause| LogError::Open { path: path.into(), cause: unusable(cause) })?;
-        let contents = prepare(&database)
-            .and_then(|()| contents(&database))
-            .map_err(|cause| LogError::Open { path: path.into(), cause })?;
+            .map_err(unusable)
+            .and_then(Self::on)
+            .map_err(|cause| LogError::Open { path: path.into(), cause })
+    }
+
+    fn on(database: Database) -> io::Result<(Self, Contents, Writer)> {
+        prepare(&database)?;
+        let contents = contents(&database)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let database = Arc::new(database);
         let writer = Writer { database: Arc::clone(&database), queue };
@@ -264,5 +268,67 @@ impl Writer {
         while let Some(job) = self.queue.blocking_recv() {
             job.answer(Err(failed()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use redb::{StorageBackend, backends::InMemoryBackend};
+
+    use super::*;
+
+    /// A disk that fails one sync, and would take all later ones: the trap a retry falls into.
+    #[derive(Debug, Default)]
+    struct Disk {
+        memory: InMemoryBackend,
+        fails_next: Arc<AtomicBool>,
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> Result<u64, io::Error> {
+            self.memory.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+            self.memory.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> Result<(), io::Error> {
+            self.memory.set_len(len)
+        }
+
+        fn sync_data(&self) -> Result<(), io::Error> {
+            if self.fails_next.swap(false, Ordering::SeqCst) {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            self.memory.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+            self.memory.write(offset, data)
+        }
+    }
+
+    async fn vote(store: &Store, term: u64) -> io::Result<()> {
+        let (done, written) = oneshot::channel();
+        store.submit(Job::Vote { record: record::encode_vote(&Vote::new(term, 1)), done }).await?;
+        written.await.map_err(io::Error::other)?
+    }
+
+    #[tokio::test]
+    async fn after_one_failed_sync_nothing_is_written_any_more() {
+        let disk = Disk::default();
+        let fails_next = Arc::clone(&disk.fails_next);
+        let database = redb::Builder::new().create_with_backend(disk).unwrap();
+        let (store, _, writer) = Store::on(database).unwrap();
+        let thread = writer.start(Box::new(|_, _, _| ())).unwrap();
+        vote(&store, 1).await.unwrap();
+        fails_next.store(true, Ordering::SeqCst);
+        for term in 2..5 {
+            assert!(vote(&store, term).await.is_err(), "term {term}");
+        }
+        tokio::task::spawn_blocking(move || thread.join()).await.unwrap().unwrap();
     }
 }
