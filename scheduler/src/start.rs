@@ -317,7 +317,7 @@ fn write_admin(
     let (admin, _) = admin.current(authority, ADMIN_LIFE)?;
     let path = directory.admin();
     let endpoints = [advertised.to_owned()];
-    admin::write_context(&path, &identity.name, &endpoints, authority.pem(), &admin)
+    admin::write_context(&path, &identity.cluster, &endpoints, authority.pem(), &admin)
         .map_err(|cause| StartError::Context { path, cause })
 }
 
