@@ -13,14 +13,16 @@ use model::{
 use crate::{
     cluster::{Change, Cluster, Command, Entry, Outcome, Rejection, Stack, limits},
     liveness::{Heartbeats, Thresholds},
-    orchestrate::{self, MIN_READY_MS},
+    orchestrate::{self, MIN_READY_MS, RECREATE_DELAY_MS},
     plan::plan,
     view::{explain::replica_placement, stacks::changes},
 };
 
 /// Plans made before the preview ends though something still moves: a service of many replicas is
 /// replaced one after the other, each in a few.
-const MAX_STEPS: u32 = 400;
+const MAX_STEPS: usize = 400;
+/// Each step looks at every task: steps times tasks stay below this, about a second of work.
+const MAX_LOOKS: usize = 60_000;
 
 /// What applying the stack would do; nothing is changed.
 pub fn plan_view(
@@ -42,11 +44,15 @@ pub fn plan_view(
             draft.stack(&spec.name).map(Stack::revision).unwrap_or_default()
         }
     };
-    let (ends, settled) = play(&mut draft, now);
+    let replicas = spec.services.values().map(|service| service.replicas);
+    let replicas = usize::try_from(replicas.fold(1, u32::saturating_add)).unwrap_or(usize::MAX);
+    let tasks = draft.tasks().len().saturating_add(replicas);
+    let steps = MAX_LOOKS.checked_div(tasks).unwrap_or(MAX_STEPS).clamp(1, MAX_STEPS);
+    let (ends, settled) = play(&mut draft, now, steps);
     let mut warnings = warnings(cluster, &draft, spec, &ends);
     if !settled {
         warnings.push(format!(
-            "only the first {MAX_STEPS} steps were looked at: what is shown is on its way, not the end"
+            "only the first {steps} steps were looked at: what is shown is on its way, not the end"
         ));
     }
     let mut tasks: Vec<&Task> = draft.tasks_of(&spec.name).filter(|task| stays(task)).collect();
@@ -71,13 +77,13 @@ fn stays(task: &Task) -> bool {
 type Ends = BTreeSet<TaskId>;
 
 /// Plans and obeys until nothing moves. Answers who stopped for want of room, and whether it ended.
-fn play(draft: &mut Cluster, now: Timestamp) -> (Ends, bool) {
+fn play(draft: &mut Cluster, now: Timestamp, steps: usize) -> (Ends, bool) {
     let mut ends = Ends::new();
     // Nobody is missed while time is only imagined.
     let patient = Thresholds { heartbeat: 1_000, unreachable: u64::MAX, down: u64::MAX };
     let beats = Heartbeats::new(now).with_thresholds(patient);
     let mut at = now;
-    for _ in 0..MAX_STEPS {
+    for _ in 0..steps {
         let planned = plan(draft, &beats, at);
         let refused = draft.take_changes(at, &planned.changes);
         for change in &planned.changes {
@@ -87,11 +93,14 @@ fn play(draft: &mut Cluster, now: Timestamp) -> (Ends, bool) {
                 ends.insert(*task);
             }
         }
-        at = at.plus_millis(MIN_READY_MS);
         let moved = obey(draft, at);
-        if !moved && (planned.changes.is_empty() || refused.len() == planned.changes.len()) {
-            return (ends, true);
-        }
+        let still = !moved && refused.len() == planned.changes.len();
+        let due = planned.wake_at.filter(|due| due.millis_since(at) <= RECREATE_DELAY_MS);
+        at = match due {
+            _ if !still => at.plus_millis(MIN_READY_MS),
+            Some(due) => due.max(at.plus_millis(1)),
+            None => return (ends, true),
+        };
     }
     (ends, false)
 }
@@ -196,11 +205,13 @@ fn warnings(before: &Cluster, after: &Cluster, spec: &StackSpec, ends: &Ends) ->
     let mut said = BTreeSet::new();
     for task in before.tasks().values().filter(replaced) {
         if ends.contains(&task.id) {
-            let node = task.node.map(|node| before.node_name(node)).unwrap_or_default();
-            warnings.push(format!(
-                "{}.{} stops before its successor starts: {node} has no room for both",
-                task.service, task.slot
-            ));
+            if said.insert(&task.service) {
+                let node = task.node.map(|node| before.node_name(node)).unwrap_or_default();
+                warnings.push(format!(
+                    "{}.{} stops before its successor starts: {node} has no room for both",
+                    task.service, task.slot
+                ));
+            }
         } else if let Some(new) = spec.services.get(&task.service)
             && !orchestrate::starts_first(new)
             && said.insert(&task.service)

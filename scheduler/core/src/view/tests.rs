@@ -85,6 +85,26 @@ fn a_plan_names_what_changes_and_where_everything_ends_up() {
 }
 
 #[test]
+fn a_plan_looks_to_the_end_of_a_replacement() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let with =
+        |image: &str, mib| stack("s", &[("web", service(image, mib).with(|s| s.replicas = 3))]);
+    world.apply(&with("x:1", 100));
+    world.settle();
+    let plan = preview(&world, &with("x:2", 150));
+    assert_eq!(seats(&plan), ["web.1 a", "web.2 a", "web.3 a"]);
+    assert_eq!(plan.nodes[0].reserved_after, Bytes::mib(450));
+    assert_eq!(plan.nodes[0].tasks.len(), 3);
+    assert_eq!(plan.warnings, [""; 0]);
+    // A very long one is cut, and says so.
+    let many = |image: &str| stack("s", &[("web", service(image, 1).with(|s| s.replicas = 200))]);
+    world.apply(&many("x:3"));
+    world.settle();
+    let plan = preview(&world, &many("x:4"));
+    assert!(plan.warnings[0].starts_with("only the first 149 steps"), "{:?}", plan.warnings);
+}
+
+#[test]
 fn a_plan_tells_what_was_assumed_and_what_may_burst() {
     let world = World::new(&[("a", 1_000)]);
     let silent = model::ServiceSpec::new("x");
