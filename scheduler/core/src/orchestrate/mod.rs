@@ -108,11 +108,10 @@ fn group(cluster: &Cluster) -> BTreeMap<(&StackName, &ServiceName), Replicas<'_>
     groups
 }
 
-/// A removed stack is forgotten once nothing of it runs anywhere that can be reached. What runs on a
-/// node that is down is swept when that node comes back and finds it in no set.
+/// A removed stack is forgotten once every node has confirmed that nothing of it runs, those that are
+/// down included: until then its data may have a writer and its memory may be in use.
 fn forget(cluster: &Cluster, name: &StackName, steps: &mut Steps) {
-    let runs = |task: &Task| task.holds_resources() && task.status.state != TaskState::Lost;
-    if !cluster.tasks_of(name).any(runs) {
+    if !cluster.tasks_of(name).any(Task::holds_resources) {
         steps.push(Change::ForgetStack { stack: name.clone() });
     }
 }

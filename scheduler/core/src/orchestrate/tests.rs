@@ -407,13 +407,18 @@ fn a_removed_stack_is_gone_when_its_tasks_are_and_its_data_stays() {
 }
 
 #[test]
-fn removing_a_stack_does_not_wait_for_a_node_that_is_down() {
+fn a_removed_stack_is_remembered_until_a_node_that_was_down_says_that_nothing_runs() {
     let mut world = World::new(&[("a", 1_000)]);
     world.apply(&web("web:1", 100));
     world.settle();
     world.dark.insert(world.node("a"));
     world.settle();
     world.ok(Command::RemoveStack { stack: stack_name("s"), volumes: false });
+    world.settle();
+    assert!(!world.cluster.stacks().is_empty() && !world.cluster.tasks().is_empty());
+    let again = Command::ApplyStack { spec: web("web:1", 100), basis: None };
+    assert_eq!(world.refused(again), Rejection::Removing(stack_name("s")));
+    world.dark.clear();
     world.settle();
     assert!(world.cluster.stacks().is_empty() && world.cluster.tasks().is_empty());
 }

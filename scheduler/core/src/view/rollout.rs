@@ -69,6 +69,14 @@ fn standing(cluster: &Cluster, stack: &Stack, service: &Service, tasks: &[&Task]
     if let Some(task) = leaving.clone().find(|task| !unreachable(task)) {
         return Standing::Waiting(format!("replica {} is stopping", task.slot));
     }
+    if let Some(task) = leaving.clone().next().filter(|_| stack.removal().is_some()) {
+        let node = task.node.map_or_else(|| "a node".to_owned(), |node| cluster.node_name(node));
+        return Standing::Waiting(format!(
+            "replica {} may still run on {node}, which is down: the stack is gone when that node is \
+             back and says so",
+            task.slot
+        ));
+    }
     let mut failed = None;
     for slot in 1..=count {
         match replica(cluster, service, tasks, slot) {

@@ -77,9 +77,7 @@ impl Cluster {
             }
             Change::ForgetStack { stack } => {
                 let removing = self.stacks.get(stack).is_some_and(|held| held.removal.is_some());
-                let alive =
-                    |task: &Task| task.holds_resources() && task.status.state != TaskState::Lost;
-                if !removing || self.tasks_of(stack).any(alive) {
+                if !removing || self.tasks_of(stack).any(Task::holds_resources) {
                     return Err(format!("stack {stack} is not ready to be forgotten"));
                 }
                 self.forget_stack(at, stack);
