@@ -164,7 +164,8 @@ async fn the_context_file_is_private_and_follows_the_address() {
     assert_eq!(mode & 0o777, 0o600);
     let text = std::fs::read_to_string(&path).unwrap();
     let identity = admin_identity(world.directory.path());
-    assert!(text.starts_with("cluster: \"home\"\nendpoints:\n"), "{text}");
+    let cluster = format!("cluster: \"{}\"\nendpoints:\n", world.handle.cluster);
+    assert!(text.starts_with(&cluster), "{text}");
     assert!(text.contains(&format!("\"{}\"", world.handle.advertised)));
     for line in [identity.authorities, identity.certificate, identity.key].concat().lines() {
         assert!(text.contains(&format!("  {line}\n")), "{line}");
