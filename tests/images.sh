@@ -16,7 +16,7 @@ PATIENCE_SECONDS=120
 STOP_SECONDS=30
 
 start() {
-  docker run --detach --init --name "$NAME" --volume "$NAME:$DATA" --env POSTGRES_PASSWORD=secret \
+  docker run --detach --init --name "$NAME" --network "$NAME" --volume "$NAME:$DATA" --env POSTGRES_PASSWORD=secret \
     --env POSTGRES_USER=brain --env POSTGRES_DB=memories "$IMAGE" postgres -c shared_buffers=64MB >/dev/null
 }
 
@@ -41,6 +41,12 @@ accepts() { docker exec "$NAME" pg_isready -h 127.0.0.1 -U brain -d memories; }
 clean() {
   docker rm --force "$NAME" >/dev/null 2>&1 || true
   docker volume rm "$NAME" >/dev/null 2>&1 || true
+}
+
+# A network of its own: the engine's default bridge may be switched off, or gone.
+with_network() {
+  docker network create "$NAME" >/dev/null
+  trap 'clean; docker network rm "$NAME" >/dev/null 2>&1 || true' EXIT
 }
 
 expect() {
@@ -89,18 +95,18 @@ a_stop_is_clean_and_the_data_stays() {
 
 a_directory_of_somebody_else_is_refused() {
   clean
-  docker run --rm --volume "$NAME:$DATA" --entrypoint sh "$IMAGE" -c "echo precious >$DATA/letter"
+  docker run --rm --network none --volume "$NAME:$DATA" --entrypoint sh "$IMAGE" -c "echo precious >$DATA/letter"
   start
   expect "a directory of somebody else is refused" 1 "$(docker wait "$NAME")"
   expect "and what lies in it stays" precious \
-    "$(docker run --rm --volume "$NAME:$DATA" --entrypoint cat "$IMAGE" "$DATA/letter")"
+    "$(docker run --rm --network none --volume "$NAME:$DATA" --entrypoint cat "$IMAGE" "$DATA/letter")"
 }
 
 if [[ -z $(docker image inspect --format '{{index .Config.Labels "siso.content"}}' "$IMAGE") ]]; then
   say "Skipped: $IMAGE is the official image here, not the one built from deploy/images/postgres"
   exit 0
 fi
-trap clean EXIT
+with_network
 a_first_start_killed_at_any_stage_is_made_whole_by_the_next
 vectors_are_searched_by_distance
 the_arguments_reach_the_server

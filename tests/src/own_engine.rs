@@ -32,7 +32,11 @@ impl OwnEngine {
         let socket = directory.join("docker.sock");
         // A containerd that came with the system serves several engines, each in its namespace.
         let namespace = format!("siso-tests-{}", std::process::id());
+        // In a network of its own: an engine without a bridge removes the `docker0` it finds, and the
+        // machine's own engine would lose it.
         let arguments = [
+            "--net",
+            &program.display().to_string(),
             "--data-root",
             &path("docker-data"),
             "--exec-root",
@@ -54,7 +58,7 @@ impl OwnEngine {
         ];
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let mut own = Self {
-            daemon: Daemon::new("dockerd", program, arguments, directory),
+            daemon: Daemon::new("dockerd", PathBuf::from("unshare"), arguments, directory),
             directory: directory.to_owned(),
             engine: Engine::at(&socket),
         };
