@@ -1,6 +1,6 @@
 //! Questions about one task or specification that every part of orchestration asks.
 
-use model::{ServiceSpec, Task};
+use model::{ServiceSpec, Task, spec::MountSource};
 
 use crate::{
     cluster::{Cluster, Service, same_container, task_volumes, writable_volumes},
@@ -16,9 +16,15 @@ pub fn starts_first(spec: &ServiceSpec) -> bool {
 }
 
 /// Whether the task may be made anew on another node when its own is down. Data stays where it is,
-/// and a strict singleton may still run where nobody can see it.
+/// in a named volume or a directory it may write to, and a strict singleton may still run where
+/// nobody can see it.
 pub fn is_movable(task: &Task) -> bool {
-    task.volumes.is_empty() && !task.spec.strict_singleton
+    let writes_to_the_node = task
+        .spec
+        .mounts
+        .iter()
+        .any(|mount| matches!(mount.source, MountSource::Bind { .. }) && !mount.read_only);
+    task.volumes.is_empty() && !writes_to_the_node && !task.spec.strict_singleton
 }
 
 /// Whether the task is what its service wants now, so that it need not be replaced.
