@@ -1,5 +1,7 @@
 //! `logs`: what tasks write, interleaved as it arrives.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use proto::v1::{LogEntry, LogLine, LogOptions};
 use regex::bytes::Regex;
@@ -11,6 +13,9 @@ use crate::{
     error::Error,
     output::{Out, Tone, json, safe},
 };
+
+/// Different reasons why a log could not be read that are told; more tell a person nothing new.
+const MAX_FAILURES: usize = 100;
 
 /// Carries out `logs`.
 pub async fn run(args: &Logs, client: &Client, out: &mut Out) -> Result<(), Error> {
@@ -28,10 +33,16 @@ pub async fn run(args: &Logs, client: &Client, out: &mut Out) -> Result<(), Erro
         }
     };
     let mut printer = Printer { args, grep, services: Vec::new(), width: 0 };
-    let mut unread = Vec::new();
+    let mut unread = BTreeSet::new();
     while let Some(entry) = answers.next().await? {
         if let Some(why) = &entry.error {
-            unread.push(format!("{}.{} on {}: {why}", entry.service, entry.replica, entry.node));
+            let line = format!("{}.{} on {}: {why}", entry.service, entry.replica, entry.node);
+            if unread.len() < MAX_FAILURES && !unread.contains(&line) {
+                if args.follow {
+                    out.note(&safe::line(&line));
+                }
+                unread.insert(line);
+            }
         } else {
             printer.print(&entry, out)?;
         }
@@ -42,7 +53,7 @@ pub async fn run(args: &Logs, client: &Client, out: &mut Out) -> Result<(), Erro
         }
         return Ok(());
     }
-    Err(Error::cluster("not all logs could be read").details(unread))
+    Err(Error::cluster("not all logs could be read").details(unread.into_iter().collect()))
 }
 
 fn pattern(text: &str) -> Result<Regex, Error> {

@@ -1,7 +1,7 @@
 //! `token`: what machines join with.
 
 use jiff::Timestamp;
-use model::view::TokenRow;
+use model::{token::Role, view::TokenRow};
 use serde_json::json;
 
 use crate::{
@@ -20,13 +20,17 @@ use crate::{
 pub async fn run(args: &Token, client: &Client, out: &mut Out) -> Result<(), Error> {
     match args {
         Token::Create { role, ttl } => {
-            let made = client.create_token((*role).into(), ttl.0).await?;
+            let role: Role = (*role).into();
+            let made = client.create_token(role, ttl.0).await?;
             if out.is_json() {
                 let value =
                     json!({"id": made.id, "token": made.token, "expires_at": made.expires_at});
                 return json::document(out, &value);
             }
             out.note(&format!("token {} is good for one machine, for {ttl}", made.id));
+            if role == Role::Scheduler {
+                out.note("this version cannot join with it yet: a cluster has one scheduler");
+            }
             out.data_line(&made.token)
         }
         Token::Ls => {

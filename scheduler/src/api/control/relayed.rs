@@ -1,6 +1,9 @@
 //! Logs and exec: what a task says and is told, relayed by its agent.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use model::{NodeId, ServiceName, StackName, Task, TaskId, TaskState};
 use proto::v1::{
@@ -162,11 +165,19 @@ async fn follow(
     let mut first = true;
     loop {
         revision.mark_unchanged();
-        let sources = sources(&office.log.cluster(), selection);
+        let (sources, over) = {
+            let cluster = office.log.cluster();
+            let over = |task: &Task| task.status.state.is_over();
+            let over: BTreeSet<TaskId> =
+                cluster.tasks().values().filter(|task| over(task)).map(|task| task.id).collect();
+            (sources(&cluster, selection), over)
+        };
         for source in sources {
             let mut options = options;
             match known.get(&source.task) {
                 Some(None) => continue,
+                // It writes no more.
+                Some(Some(_)) if over.contains(&source.task) => continue,
                 Some(Some(since)) => {
                     options = LogOptions { since: Some(*since), tail: None, ..options }
                 }
