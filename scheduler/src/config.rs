@@ -29,7 +29,7 @@ pub struct Config {
     #[arg(long, value_name = "HOST:PORT", env = "SISO_JOIN", requires = "token_file")]
     pub join: Option<String>,
     /// The file with the token to join with.
-    #[arg(long, value_name = "FILE", env = "SISO_TOKEN_FILE", requires = "join")]
+    #[arg(long, value_name = "FILE", env = "SISO_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
     /// The address `/healthz` and `/metrics` answer on, without TLS. Port 0 takes any.
     #[arg(

@@ -174,6 +174,7 @@ impl SnapshotFiles {
     }
 }
 
-fn sync_directory(directory: &Path) -> io::Result<()> {
+/// Makes the names in the directory durable.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     LogError,
     record::{self, BadRecord},
+    snapshots::sync_directory,
     types::{LogId, RaftEntry, Types, Vote},
 };
 
@@ -123,6 +124,10 @@ impl Store {
             .create(path)
             .map_err(unusable)
             .and_then(Self::on)
+            .and_then(|opened| {
+                // A new file's name must outlive a power cut as its content does.
+                path.parent().map_or(Ok(()), sync_directory).map(|()| opened)
+            })
             .map_err(|cause| LogError::Open { path: path.into(), cause })
     }
 
