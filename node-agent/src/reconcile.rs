@@ -11,7 +11,10 @@
     clippy::indexing_slicing
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use model::{Assignment, AssignmentSet, Desired, TaskId, spec::MountSource, task::Failure};
 
@@ -263,23 +266,21 @@ fn for_task(scene: &Scene<'_>, assignment: &Assignment) -> Option<Step> {
     let permitted = attempt.is_some_and(|attempt| attempt.permitted);
     let counted = attempt.is_some_and(|attempt| attempt.end_seen.is_none());
     let rebuild = attempt.is_some_and(|attempt| attempt.rebuild);
+    let free = !is_obstructed(scene, assignment);
     let start = |container: &Container| {
         let container = container.id.clone();
         if rebuild {
             return Some(Step::Remove { task, container });
         }
-        due.then_some(Step::Start { task, container })
+        (due && free).then_some(Step::Start { task, container })
     };
     match (wanted(assignment.desired, attempt), scene.observed.of(task)) {
         (Wanted::Prepare | Wanted::Run, Seen::Absent) if !permitted => Some(Step::Permit { task }),
         (Wanted::Prepare, Seen::Absent) => fetch(scene, assignment),
-        (Wanted::Run, Seen::Absent) => {
-            let free = !predecessor_remains(scene, assignment);
-            match scene.images.get(&assignment.spec.image) {
-                Some(Image::Present) => (due && free).then_some(Step::Create { task }),
-                Some(Image::Failed { .. }) | None => fetch(scene, assignment),
-            }
-        }
+        (Wanted::Run, Seen::Absent) => match scene.images.get(&assignment.spec.image) {
+            Some(Image::Present) => (due && free).then_some(Step::Create { task }),
+            Some(Image::Failed { .. }) | None => fetch(scene, assignment),
+        },
         (Wanted::Run, Seen::Created(container)) => start(container),
         (Wanted::Run, Seen::Exited(container)) if counted => start(container),
         (Wanted::Rest | Wanted::Stop, Seen::Running(container)) => {
@@ -309,20 +310,44 @@ fn fetch(scene: &Scene<'_>, assignment: &Assignment) -> Option<Step> {
     due.then(|| Step::Fetch { image: image.clone() })
 }
 
-/// Whether something of an earlier attempt at the same replica is still to go: then the new one
-/// waits, or both would hold the same volume or port. An earlier attempt that is wanted is no
-/// obstacle: a replacement starts beside it.
-fn predecessor_remains(scene: &Scene<'_>, assignment: &Assignment) -> bool {
+/// Whether something has to go before a task may be made or started: a container that is not wanted
+/// (any more) and holds the same replica, or data that either of the two writes. Epochs do not
+/// matter: a stack that was removed and applied again begins anew. What is wanted is no obstacle: a
+/// replacement starts beside it.
+fn is_obstructed(scene: &Scene<'_>, assignment: &Assignment) -> bool {
     let place = Place::of(assignment);
-    scene
-        .observed
-        .containers
-        .values()
-        .filter(|container| container.place == place && container.epoch < assignment.epoch)
-        .any(|container| match find(scene.set, container.task) {
-            Some(earlier) => earlier.desired == Desired::Stop,
-            None => true,
-        })
+    let others = scene.observed.containers.values();
+    others
+        .filter(|other| other.task != assignment.task && !is_wanted(scene, other))
+        .any(|other| other.place == place || shares_data(other, assignment))
+}
+
+fn is_wanted(scene: &Scene<'_>, container: &Container) -> bool {
+    let Some(assignment) = find(scene.set, container.task) else { return false };
+    match wanted(assignment.desired, scene.attempts.get(&assignment.task)) {
+        Wanted::Prepare | Wanted::Run => true,
+        Wanted::Rest => container.state != ContainerState::Running,
+        Wanted::Stop => false,
+    }
+}
+
+/// Whether both have the same volume, or paths one of which holds the other, and one may write.
+fn shares_data(other: &Container, assignment: &Assignment) -> bool {
+    assignment.spec.mounts.iter().any(|mount| {
+        let writes = !mount.read_only;
+        match &mount.source {
+            MountSource::Volume { name, .. } => {
+                let volume = assignment.volumes.get(name);
+                let held = volume.and_then(|volume| other.volumes.get(&volume.engine_name));
+                held.is_some_and(|other_writes| writes || *other_writes)
+            }
+            MountSource::Bind { path, .. } => other.binds.iter().any(|(held, other_writes)| {
+                (held.starts_with(path) || Path::new(path).starts_with(held))
+                    && (writes || *other_writes)
+            }),
+            MountSource::Anonymous | MountSource::Tmpfs { .. } => false,
+        }
+    })
 }
 
 /// Containers nobody assigned. Those an assigned attempt replaces go at once; the others only when

@@ -36,6 +36,8 @@ fn container(task: u64, slot: u32, epoch: u64, state: ContainerState) -> Contain
         finished_at: (state == ContainerState::Exited).then_some(Timestamp(2)),
         exit_code: None,
         oom_killed: false,
+        volumes: BTreeMap::new(),
+        binds: BTreeMap::new(),
     }
 }
 
@@ -217,6 +219,85 @@ fn a_new_attempt_waits_until_what_it_replaces_is_gone() {
     assert_eq!(picture.steps(), [Step::Stop { task: T1, container: c1() }]);
 }
 
+/// Lets a task mount a volume of this name.
+fn with_data(task: &mut Assignment, engine_name: &str, read_only: bool) {
+    let name = VolumeName::new("data").unwrap();
+    let source = MountSource::Volume { name: name.clone(), no_copy: false };
+    let mount = Mount { source, target: "/data".to_owned(), read_only };
+    Arc::make_mut(&mut task.spec).mounts.push(mount);
+    let engine_name = engine_name.to_owned();
+    task.volumes.insert(name, AssignedVolume { engine_name, external: false, must_exist: true });
+}
+
+/// What keeps task 2 from being made, and from being started where it was made already.
+#[track_caller]
+fn check_beside(new: &Assignment, old: Option<Assignment>, other: Container, waits: bool) {
+    let task = TaskId::new(2);
+    let mut beside = old.map_or_else(Vec::new, |old| vec![old]);
+    beside.push(new.clone());
+    for seen in [None, Some(ContainerState::Created), Some(ContainerState::Exited)] {
+        let mine = seen.map(|state| container(2, new.slot, new.epoch.0, state));
+        let found = mine.into_iter().chain([other.clone()]).collect();
+        let steps = Picture::new(beside.clone(), found).steps();
+        let goes = steps.iter().any(|step| step.key() == Key::Task(task));
+        assert_eq!(goes, !waits, "{seen:?} beside {other:?}: {steps:?}");
+    }
+}
+
+#[test]
+fn a_replica_waits_for_every_other_container_of_it_that_is_not_wanted() {
+    use ContainerState::{Created, Exited, Leaving, Running};
+    let new = assignment(2, 1, 5, Desired::Run);
+    for epoch in [4, 5, 6] {
+        for state in [Created, Running, Exited, Leaving] {
+            let other = || container(1, 1, epoch, state);
+            let old = |desired| Some(assignment(1, 1, epoch, desired));
+            check_beside(&new, None, other(), true);
+            check_beside(&new, old(Desired::Stop), other(), true);
+            check_beside(&new, old(Desired::Run), other(), false);
+            check_beside(&new, None, container(1, 2, epoch, state), false);
+        }
+    }
+}
+
+#[test]
+fn nobody_writes_to_a_volume_that_something_unwanted_still_has() {
+    for (ours, theirs, new_reads, old_writes, waits) in [
+        ("a", "a", false, true, true),
+        ("a", "a", true, true, true),
+        ("a", "a", false, false, true),
+        ("a", "a", true, false, false),
+        ("a", "b", false, true, false),
+    ] {
+        let mut new = assignment(2, 1, 1, Desired::Run);
+        with_data(&mut new, ours, new_reads);
+        let mut other = container(1, 7, 1, ContainerState::Running);
+        other.volumes.insert(theirs.to_owned(), old_writes);
+        check_beside(&new, None, other.clone(), waits);
+        check_beside(&new, Some(assignment(1, 7, 1, Desired::Stop)), other.clone(), waits);
+        check_beside(&new, Some(assignment(1, 7, 1, Desired::Run)), other, false);
+    }
+}
+
+#[test]
+fn nobody_binds_a_path_that_something_unwanted_can_still_change() {
+    for (path, writes, waits) in [
+        ("/srv/data", true, true),
+        ("/srv/data", false, false),
+        ("/srv", true, true),
+        ("/srv/data/deep", true, true),
+        ("/srv/database", true, false),
+    ] {
+        let mut new = assignment(2, 1, 1, Desired::Run);
+        let source = MountSource::Bind { path: "/srv/data".to_owned(), create: false };
+        let mount = Mount { source, target: "/data".to_owned(), read_only: true };
+        Arc::make_mut(&mut new.spec).mounts.push(mount);
+        let mut other = container(1, 7, 1, ContainerState::Running);
+        other.binds.insert(path.into(), writes);
+        check_beside(&new, None, other, waits);
+    }
+}
+
 #[test]
 fn a_replacement_starts_beside_an_attempt_that_is_wanted() {
     let (old, new) = (assignment(1, 1, 1, Desired::Run), assignment(2, 1, 2, Desired::Run));
@@ -273,15 +354,8 @@ fn a_network_goes_when_its_stack_is_known_to_nobody() {
 
 #[test]
 fn a_volume_is_removed_once_and_never_while_a_wanted_task_mounts_it() {
-    let name = VolumeName::new("data").unwrap();
     let mut task = assignment(1, 1, 1, Desired::Prepare);
-    let mut spec = ServiceSpec::new("image");
-    let source = MountSource::Volume { name: name.clone(), no_copy: false };
-    spec.mounts = vec![Mount { source, target: "/data".to_owned(), read_only: false }];
-    task.spec = Arc::new(spec);
-    let engine_name = "shop_data".to_owned();
-    let volume = AssignedVolume { engine_name, external: false, must_exist: true };
-    task.volumes.insert(name, volume);
+    with_data(&mut task, "shop_data", false);
     let mut picture = Picture::new(vec![task], Vec::new());
     picture.set.remove_volumes = vec!["shop_data".to_owned()];
     assert_eq!(picture.steps(), []);
@@ -311,6 +385,10 @@ fn obey(picture: &mut Picture, step: &Step) {
             assert!(containers.insert(made.id.clone(), made).is_none(), "made twice");
         }
         Step::Start { container, .. } => {
+            let place = containers.get(container).unwrap().place.clone();
+            let assigned = |found: &Container| find(&picture.set, found.task).is_some();
+            let twins = containers.values().filter(|found| found.place == place);
+            assert!(twins.clone().all(assigned), "started beside a stray");
             containers.get_mut(container).unwrap().state = ContainerState::Running;
         }
         Step::Stop { container, .. } => {
@@ -334,7 +412,7 @@ proptest! {
     #[test]
     fn steps_end_with_exactly_what_is_wanted(
         tasks in prop::collection::vec((1..4_u32, desired(), prop::option::of(state())), 0..8),
-        strays in prop::collection::vec((1..4_u32, state()), 0..4),
+        strays in prop::collection::vec((1..4_u32, 0..9_u64, state()), 0..4),
     ) {
         let mut assigned = Vec::new();
         let mut found = Vec::new();
@@ -342,8 +420,8 @@ proptest! {
             assigned.push(assignment(number, slot, number, desired));
             found.extend(state.map(|state| container(number, slot, number, state)));
         }
-        for (number, (slot, state)) in (100_u64..).zip(strays) {
-            found.push(container(number, slot, 0, state));
+        for (number, (slot, epoch, state)) in (100_u64..).zip(strays) {
+            found.push(container(number, slot, epoch, state));
         }
         let mut picture = Picture::new(assigned, found);
         picture.sweep = true;

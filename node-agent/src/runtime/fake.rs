@@ -64,7 +64,6 @@ struct Held {
     cluster: String,
     shown: Container,
     exits_with: Option<i64>,
-    volumes: BTreeSet<String>,
     log: Vec<LogLine>,
 }
 
@@ -333,8 +332,12 @@ impl Runtime for FakeEngine {
         if !state.images.contains(&task.spec.image) {
             return Err(RuntimeError::ImageAbsent { image: task.spec.image.clone() });
         }
-        let mut volumes = BTreeSet::new();
+        let mut volumes = BTreeMap::new();
+        let mut binds = BTreeMap::new();
         for mount in &task.spec.mounts {
+            if let MountSource::Bind { path, .. } = &mount.source {
+                binds.extend(order.binds.get(path).map(|real| (real.clone(), !mount.read_only)));
+            }
             let MountSource::Volume { name, .. } = &mount.source else { continue };
             let Some(volume) = task.volumes.get(name) else { continue };
             let name = volume.engine_name.clone();
@@ -342,7 +345,7 @@ impl Runtime for FakeEngine {
                 return Err(RuntimeError::VolumeAbsent { volume: name, why: "is gone" });
             }
             state.volumes.insert(name.clone());
-            volumes.insert(name);
+            *volumes.entry(name).or_default() |= !mount.read_only;
         }
         let stack = task.stack.to_string();
         let id = format!("net-{}-{stack}", order.cluster);
@@ -369,12 +372,13 @@ impl Runtime for FakeEngine {
             finished_at: None,
             exit_code: None,
             oom_killed: false,
+            volumes,
+            binds,
         };
         let held = Held {
             cluster: order.cluster.clone(),
             shown,
             exits_with: exits_with(order),
-            volumes,
             log: Vec::new(),
         };
         state.containers.insert(id.clone(), held);
@@ -440,7 +444,7 @@ impl Runtime for FakeEngine {
 
     async fn remove_volume(&self, name: &str) -> Result<(), RuntimeError> {
         let mut state = self.answering()?;
-        if state.containers.values().any(|held| held.volumes.contains(name)) {
+        if state.containers.values().any(|held| held.shown.volumes.contains_key(name)) {
             return Err(RuntimeError::Refused { message: format!("volume {name} is in use") });
         }
         state.volumes.remove(name);

@@ -83,6 +83,10 @@ pub struct Container {
     pub exit_code: Option<i64>,
     /// Whether the kernel killed one of its processes since it started, for exceeding the limit.
     pub oom_killed: bool,
+    /// The volumes it mounts, by the engine's names, and whether it may write to each.
+    pub volumes: BTreeMap<String, bool>,
+    /// The paths of this machine it mounts, and whether it may write to each.
+    pub binds: BTreeMap<PathBuf, bool>,
 }
 
 /// One network of this cluster.

@@ -1,10 +1,11 @@
 //! What the engine shows, as ours.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState as EngineState, ContainerStateStatusEnum as Status,
-    ContainerStatsResponse, EventMessage, Health as EngineHealth, HealthStatusEnum,
+    ContainerStatsResponse, EventMessage, Health as EngineHealth, HealthStatusEnum, Mount,
+    MountType,
 };
 use model::{Bytes, Epoch, Health, TaskId, Timestamp};
 
@@ -27,6 +28,7 @@ pub(super) fn container(cluster: &str, shown: ContainerInspectResponse) -> Optio
     if label(LABEL_CLUSTER)? != cluster {
         return None;
     }
+    let mounts = shown.host_config.and_then(|host| host.mounts).unwrap_or_default();
     let state = shown.state?;
     let health = state.health.as_ref();
     Some(Container {
@@ -45,7 +47,22 @@ pub(super) fn container(cluster: &str, shown: ContainerInspectResponse) -> Optio
         finished_at: state.finished_at.as_deref().and_then(time),
         exit_code: exit_code(&state),
         oom_killed: state.oom_killed.unwrap_or_default(),
+        volumes: mounted(&mounts, MountType::VOLUME).collect(),
+        binds: mounted(&mounts, MountType::BIND).map(|(path, rw)| (path.into(), rw)).collect(),
     })
+}
+
+/// What of one kind was asked to be mounted, and whether it can be written to through any of its
+/// mounts. Asked, because engines in a virtual machine show paths of that machine as mounted.
+fn mounted(mounts: &[Mount], kind: MountType) -> impl Iterator<Item = (String, bool)> {
+    let mut found = BTreeMap::new();
+    for mount in mounts.iter().filter(|mount| mount.typ == Some(kind)) {
+        let Some(source) = mount.source.clone().filter(|source| !source.is_empty()) else {
+            continue;
+        };
+        *found.entry(source).or_default() |= mount.read_only != Some(true);
+    }
+    found.into_iter()
 }
 
 fn phase(status: Option<Status>) -> ContainerState {
