@@ -155,6 +155,8 @@ pub(crate) async fn a_cluster_sees_only_its_own(bench: &impl Bench) {
     // The same stack, the same task: another cluster's.
     let second = bench.engine().create(&order(theirs, task())).await.expect("created beside");
     assert_ne!(first, second);
+    bench.engine().start(&first).await.expect("started");
+    bench.engine().start(&second).await.expect("started beside");
     assert_eq!(shown(bench, theirs, &first).await, None);
     let look = bench.engine().look(ours).await.expect("a look");
     assert_eq!(look.containers.len(), 1);

@@ -1,15 +1,19 @@
 //! Making a container with what it needs, so that doing it twice makes one.
 
+use std::collections::HashMap;
+
 use bollard::{
     Docker,
-    models::{EndpointSettings, NetworkConnectRequest, NetworkCreateRequest, VolumeCreateRequest},
+    models::{
+        EndpointSettings, Network, NetworkConnectRequest, NetworkCreateRequest, VolumeCreateRequest,
+    },
     query_parameters::{CreateContainerOptions, InspectContainerOptions, ListNetworksOptions},
 };
 use model::spec::MountSource;
 
 use super::{
     LABEL_CLUSTER, LABEL_NETWORK, LABEL_STACK, QUICK, SLOW, body, connection::DockerEngine,
-    inspect, labelled, within,
+    inspect, within,
 };
 use crate::runtime::{ContainerId, Order, RuntimeError};
 
@@ -147,48 +151,80 @@ async fn networks(
     Ok(ids)
 }
 
+/// The stack's network of this cluster. One whose name another network has too is of no use: the
+/// engine resolves names when it starts a container, even where it was given an id.
 async fn find_network(
     docker: &Docker,
     order: &Order,
     network: &str,
 ) -> Result<Option<String>, RuntimeError> {
-    let stack = order.assignment.stack.as_str();
-    let labels = [(LABEL_CLUSTER, &*order.cluster), (LABEL_STACK, stack), (LABEL_NETWORK, network)];
-    let options = ListNetworksOptions { filters: Some(labelled(&labels)) };
-    let mut found: Vec<_> = within(QUICK, docker.list_networks(Some(options)))
-        .await?
-        .into_iter()
-        .filter_map(|network| network.id)
-        .collect();
-    found.sort();
-    Ok(found.into_iter().next())
+    let wanted = network_labels(order, network);
+    let all = all_networks(docker).await?;
+    let ours = all.iter().filter(|(_, _, labels)| {
+        wanted.iter().all(|(key, value)| labels.get(*key).is_some_and(|found| found == value))
+    });
+    let unique = |name: &str| all.iter().filter(|(_, other, _)| other == name).count() == 1;
+    let mut usable: Vec<_> = ours.filter(|(_, name, _)| unique(name)).collect();
+    usable.sort_by_key(|(id, ..)| id);
+    Ok(usable.first().map(|(id, ..)| id.clone()))
 }
 
+/// Every network of the engine: id, name, labels.
+async fn all_networks(
+    docker: &Docker,
+) -> Result<Vec<(String, String, HashMap<String, String>)>, RuntimeError> {
+    let listed = within(QUICK, docker.list_networks(None::<ListNetworksOptions>)).await?;
+    let row = |row: Network| Some((row.id?, row.name?, row.labels.unwrap_or_default()));
+    Ok(listed.into_iter().filter_map(row).collect())
+}
+
+fn network_labels(order: &Order, network: &str) -> [(&'static str, String); 3] {
+    let stack = order.assignment.stack.to_string();
+    [
+        (LABEL_CLUSTER, order.cluster.clone()),
+        (LABEL_STACK, stack),
+        (LABEL_NETWORK, network.to_owned()),
+    ]
+}
+
+/// Makes a network under the stack's name or, where another cluster's stack has it, under one with
+/// the cluster's id. Engines before 25 allow twins, so whoever makes one at the same moment is
+/// noticed afterwards.
 async fn make_network(
     docker: &Docker,
     order: &Order,
     network: &str,
 ) -> Result<String, RuntimeError> {
-    let stack = order.assignment.stack.as_str();
-    let name = format!("siso_{stack}_{network}");
-    let labels = [(LABEL_CLUSTER, &*order.cluster), (LABEL_STACK, stack), (LABEL_NETWORK, network)];
-    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let request = |name: String| NetworkCreateRequest {
+    let plain = format!("siso_{}_{network}", order.assignment.stack);
+    let own = format!("{plain}_{}", cluster_part(order));
+    let named = |all: &[(String, String, HashMap<String, String>)]| {
+        all.iter().filter(|(_, name, _)| *name == plain).count()
+    };
+    if named(&all_networks(docker).await?) == 0 {
+        match request_network(docker, order, network, plain.clone()).await {
+            Ok(id) if named(&all_networks(docker).await?) == 1 => return Ok(id),
+            Ok(id) => within(SLOW, docker.remove_network(&id)).await?,
+            Err(RuntimeError::Refused { message }) if message.contains("already exists") => {}
+            Err(error) => return Err(error),
+        }
+    }
+    request_network(docker, order, network, own).await
+}
+
+async fn request_network(
+    docker: &Docker,
+    order: &Order,
+    network: &str,
+    name: String,
+) -> Result<String, RuntimeError> {
+    let labels = network_labels(order, network).map(|(key, value)| (key.to_owned(), value));
+    let request = NetworkCreateRequest {
         name,
         driver: Some("bridge".to_owned()),
-        labels: Some(labels.clone().into()),
+        labels: Some(labels.into()),
         ..Default::default()
     };
-    let made = within(SLOW, docker.create_network(request(name.clone()))).await;
-    let made = match made {
-        // Newer engines allow a name once; another cluster's network keeps it.
-        Err(RuntimeError::Refused { message }) if message.contains("already exists") => {
-            let own = format!("{name}_{}", cluster_part(order));
-            within(SLOW, docker.create_network(request(own))).await
-        }
-        other => other,
-    };
-    made.map(|answer| answer.id)
+    Ok(within(SLOW, docker.create_network(request)).await?.id)
 }
 
 async fn connect(
