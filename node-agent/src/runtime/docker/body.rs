@@ -1,6 +1,6 @@
 //! A service's specification as the engine's request for a container.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, EndpointSettings, HealthConfig, HostConfig,
@@ -18,7 +18,10 @@ use crate::runtime::{Order, RuntimeError};
 
 /// The log driver of a service that names none, and its cap: 3 files of 10 MB each, compressed.
 const LOG_DRIVER: &str = "local";
-const LOG_CAP: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "3")];
+const LOG_CAP: [(&str, &str); 2] = [(MAX_SIZE, "10m"), ("max-file", "3")];
+const MAX_SIZE: &str = "max-size";
+/// The drivers that fill this machine's disk: `json-file` has no cap of its own.
+const FILE_DRIVERS: [&str; 2] = ["json-file", LOG_DRIVER];
 /// The engine refuses a smaller soft limit.
 const MIN_SOFT_LIMIT: Bytes = Bytes::mib(6);
 const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -219,12 +222,17 @@ fn healthcheck(check: &Healthcheck) -> HealthConfig {
 }
 
 fn logging(spec: &ServiceSpec) -> HostConfigLogConfig {
-    if let Some(Logging { driver, options }) = &spec.logging {
-        let options = options.clone().into_iter().collect();
-        return HostConfigLogConfig { typ: Some(driver.clone()), config: Some(options) };
+    let (driver, mut options) = match &spec.logging {
+        Some(Logging { driver, options }) => (driver.as_str(), options.clone()),
+        None => (LOG_DRIVER, BTreeMap::new()),
+    };
+    if FILE_DRIVERS.contains(&driver) && !options.contains_key(MAX_SIZE) {
+        for (key, value) in LOG_CAP {
+            options.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+        }
     }
-    let cap = LOG_CAP.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    HostConfigLogConfig { typ: Some(LOG_DRIVER.to_owned()), config: Some(cap.into()) }
+    let options = options.into_iter().collect();
+    HostConfigLogConfig { typ: Some(driver.to_owned()), config: Some(options) }
 }
 
 fn ulimits(spec: &ServiceSpec) -> Vec<ResourcesUlimits> {
@@ -256,7 +264,7 @@ fn device_of(text: &str) -> DeviceMapping {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
+    use std::sync::Arc;
 
     use model::{Desired, Epoch, Resources, ServiceName, StackName, TaskId, spec::Port};
 
@@ -307,6 +315,26 @@ mod tests {
         assert_eq!(host.restart_policy.unwrap().name, Some(RestartPolicyNameEnum::NO));
         assert_eq!((host.init, host.privileged), (Some(true), Some(false)));
         assert!(host.pids_limit.is_some_and(|limit| limit > 0));
+    }
+
+    #[test]
+    fn a_log_on_this_machines_disk_always_has_a_cap() {
+        let check = |driver: &str, asked: &[(&str, &str)], expected: &[(&str, &str)]| {
+            let words = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+                pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
+            };
+            let mut spec = ServiceSpec::new("a");
+            spec.logging = Some(Logging { driver: driver.to_owned(), options: words(asked) });
+            let HostConfigLogConfig { typ, config } = logging(&spec);
+            assert_eq!(typ.as_deref(), Some(driver));
+            assert_eq!(config.unwrap().into_iter().collect::<BTreeMap<_, _>>(), words(expected));
+        };
+        let cap = [("max-size", "10m"), ("max-file", "3")];
+        check("json-file", &[], &cap);
+        check("local", &[], &cap);
+        check("json-file", &[("max-file", "5")], &[("max-size", "10m"), ("max-file", "5")]);
+        check("json-file", &[("max-size", "1g")], &[("max-size", "1g")]);
+        check("journald", &[("tag", "a")], &[("tag", "a")]);
     }
 
     #[test]
