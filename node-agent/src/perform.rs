@@ -90,7 +90,7 @@ impl<R: Runtime> Tools<R> {
                 Outcome::Removed(self.runtime.remove_network(network).await)
             }
             Step::RemoveVolume { volume } => {
-                Outcome::Removed(self.runtime.remove_volume(volume).await)
+                Outcome::Removed(self.runtime.remove_volume(&self.cluster, volume).await)
             }
         }
     }

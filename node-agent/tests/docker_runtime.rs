@@ -9,10 +9,10 @@ use std::{collections::BTreeMap, io::Write as _, sync::Arc};
 
 use bollard::{
     Docker,
-    models::ContainerCreateBody,
+    models::{ContainerCreateBody, VolumeCreateRequest},
     query_parameters::{
         CreateContainerOptions, InspectContainerOptions, KillContainerOptions,
-        RemoveContainerOptions,
+        RemoveContainerOptions, RemoveVolumeOptions,
     },
 };
 use common::{assignment, spec, unique, until, with_volume};
@@ -29,6 +29,7 @@ use node_agent::runtime::{
 use tokio::io::AsyncWriteExt as _;
 
 const IMAGE: &str = "siso/test:1";
+const SLEEP: &[&str] = &["sleep", "1000000"];
 const SOCKET: &str = "unix:///var/run/docker.sock";
 
 /// The engine of this machine, as the adapter sees it and past it.
@@ -301,7 +302,38 @@ async fn data_survives_its_container() {
     let second = real.run(cluster, task(true)).await;
     assert_eq!(real.exec(&second, &["cat", "/data/file"]).await.0, "kept\n");
     real.discard(cluster).await;
-    real.engine.remove_volume(volume).await.expect("removed");
+    real.engine.remove_volume(cluster, volume).await.expect("removed");
+}
+
+#[tokio::test]
+async fn a_volume_of_somebody_else_is_used_alone_and_never_removed() {
+    let Some(real) = Real::find().await else { return };
+    let cluster = &unique("adopted");
+    let volume = &format!("{cluster}_data");
+    let made = VolumeCreateRequest { name: Some(volume.clone()), ..Default::default() };
+    real.docker.create_volume(made).await.expect("made past us");
+    let task = || with_volume(assignment(cluster, 1, spec(IMAGE, SLEEP)), volume, false);
+    let first = real.run(cluster, task()).await;
+    real.exec(&first, &["sh", "-c", "echo kept > /data/file"]).await;
+
+    let other = &format!("{cluster}2");
+    let order = |cluster: &str| Order {
+        cluster: cluster.to_owned(),
+        assignment: Arc::new(task()),
+        binds: BTreeMap::default(),
+    };
+    let refused = real.engine.create(&order(other)).await.expect_err("two clusters would write");
+    assert!(refused.to_string().contains(&format!("in use by cluster {cluster}")), "{refused}");
+
+    // The first cluster is gone; the next finds its data.
+    real.discard(cluster).await;
+    let second = real.run(other, task()).await;
+    assert_eq!(real.exec(&second, &["cat", "/data/file"]).await.0, "kept\n");
+    real.discard(other).await;
+    real.engine.remove_volume(other, volume).await.expect("left as it is");
+    real.docker.inspect_volume(volume).await.expect("still there");
+    let removed = real.docker.remove_volume(volume, None::<RemoveVolumeOptions>).await;
+    removed.expect("removed past us");
 }
 
 #[tokio::test]

@@ -50,7 +50,8 @@ struct State {
     made: u64,
     images: BTreeSet<String>,
     registry: BTreeMap<String, u32>,
-    volumes: BTreeSet<String>,
+    /// With the clusters they were made for; `None` for somebody else's.
+    volumes: BTreeMap<String, Option<String>>,
     containers: BTreeMap<ContainerId, Held>,
     networks: BTreeMap<String, (String, Network)>,
     lost_replies: u32,
@@ -167,14 +168,14 @@ impl FakeEngine {
         self.tell(id, Happening::Changed);
     }
 
-    /// Adds a volume that was made before.
+    /// Adds a volume that somebody else made.
     pub fn add_volume(&self, name: &str) {
-        self.lock().volumes.insert(name.to_owned());
+        self.lock().volumes.insert(name.to_owned(), None);
     }
 
     /// The names of the volumes.
     pub fn volumes(&self) -> BTreeSet<String> {
-        self.lock().volumes.clone()
+        self.lock().volumes.keys().cloned().collect()
     }
 
     /// Every container of every cluster.
@@ -341,10 +342,11 @@ impl Runtime for FakeEngine {
             let MountSource::Volume { name, .. } = &mount.source else { continue };
             let Some(volume) = task.volumes.get(name) else { continue };
             let name = volume.engine_name.clone();
-            if !state.volumes.contains(&name) && (volume.must_exist || volume.external) {
+            if !state.volumes.contains_key(&name) && (volume.must_exist || volume.external) {
                 return Err(RuntimeError::VolumeAbsent { volume: name, why: "is gone" });
             }
-            state.volumes.insert(name.clone());
+            let maker = || Some(order.cluster.clone());
+            state.volumes.entry(name.clone()).or_insert_with(maker);
             *volumes.entry(name).or_default() |= !mount.read_only;
         }
         let stack = task.stack.to_string();
@@ -442,12 +444,14 @@ impl Runtime for FakeEngine {
         Ok(())
     }
 
-    async fn remove_volume(&self, name: &str) -> Result<(), RuntimeError> {
+    async fn remove_volume(&self, cluster: &str, name: &str) -> Result<(), RuntimeError> {
         let mut state = self.answering()?;
         if state.containers.values().any(|held| held.shown.volumes.contains_key(name)) {
             return Err(RuntimeError::Refused { message: format!("volume {name} is in use") });
         }
-        state.volumes.remove(name);
+        if state.volumes.get(name).and_then(Option::as_deref) == Some(cluster) {
+            state.volumes.remove(name);
+        }
         Ok(())
     }
 

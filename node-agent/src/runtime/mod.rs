@@ -365,8 +365,14 @@ pub trait Runtime: Send + Sync + 'static {
     /// Removes a network; fine when it is gone.
     fn remove_network(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
-    /// Removes a volume and its data; fine when it is gone, an error while a container uses it.
-    fn remove_volume(&self, name: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+    /// Removes a volume that was made for this cluster, and its data; fine when it is gone, an error
+    /// while a container uses it. A volume that somebody else made is left as it is, which is fine
+    /// as well.
+    fn remove_volume(
+        &self,
+        cluster: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// Memory in use without page cache; `None` when it does not run.
     fn memory_used(

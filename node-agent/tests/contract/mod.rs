@@ -177,12 +177,17 @@ pub(crate) async fn a_volume_that_held_data_is_never_made_anew(bench: &impl Benc
     let refused = bench.engine().create(&task(true)).await.expect_err("it is missing");
     assert!(matches!(refused, RuntimeError::VolumeAbsent { .. }), "{refused:?}");
     let id = bench.engine().create(&task(false)).await.expect("created");
-    assert!(bench.engine().remove_volume(volume).await.is_err(), "a container uses it");
+    assert!(bench.engine().remove_volume(cluster, volume).await.is_err(), "a container uses it");
     bench.engine().remove(&id).await.expect("removed");
     let id = bench.engine().create(&task(true)).await.expect("it is there now");
     bench.engine().remove(&id).await.expect("removed");
-    bench.engine().remove_volume(volume).await.expect("removed");
-    bench.engine().remove_volume(volume).await.expect("gone already");
+    bench.engine().remove_volume("another", volume).await.expect("left as it is");
+    let id = bench.engine().create(&task(true)).await.expect("it is still there");
+    bench.engine().remove(&id).await.expect("removed");
+    bench.engine().remove_volume(cluster, volume).await.expect("removed");
+    bench.engine().remove_volume(cluster, volume).await.expect("gone already");
+    let refused = bench.engine().create(&task(true)).await.expect_err("it is gone");
+    assert!(matches!(refused, RuntimeError::VolumeAbsent { .. }), "{refused:?}");
     discard(bench, cluster).await;
 }
 

@@ -7,7 +7,9 @@ use bollard::{
     models::{
         EndpointSettings, Network, NetworkConnectRequest, NetworkCreateRequest, VolumeCreateRequest,
     },
-    query_parameters::{CreateContainerOptions, InspectContainerOptions, ListNetworksOptions},
+    query_parameters::{
+        CreateContainerOptions, InspectContainerOptions, ListContainersOptions, ListNetworksOptions,
+    },
 };
 use model::spec::MountSource;
 
@@ -93,9 +95,12 @@ async fn volumes(docker: &Docker, order: &Order) -> Result<(), RuntimeError> {
         match within(QUICK, docker.inspect_volume(&volume.engine_name)).await {
             Ok(found) => {
                 let owner = found.labels.get(LABEL_CLUSTER);
-                if owner.is_some_and(|owner| *owner != order.cluster) {
+                if owner.is_none_or(|owner| *owner != order.cluster) {
                     let volume = &volume.engine_name;
-                    tracing::warn!(volume, ?owner, "using a volume that another cluster made");
+                    tracing::warn!(volume, ?owner, "using a volume that this cluster did not make");
+                }
+                if !volume.external {
+                    not_in_use_elsewhere(docker, order, &volume.engine_name).await?;
                 }
                 continue;
             }
@@ -121,6 +126,28 @@ async fn volumes(docker: &Docker, order: &Order) -> Result<(), RuntimeError> {
             ..Default::default()
         };
         within(SLOW, docker.create_volume(request)).await?;
+    }
+    Ok(())
+}
+
+/// A volume of a cluster that is gone may be taken over: who founds a cluster anew finds the data
+/// again. One that another cluster's container uses now would have two writers.
+async fn not_in_use_elsewhere(
+    docker: &Docker,
+    order: &Order,
+    volume: &str,
+) -> Result<(), RuntimeError> {
+    let filters = Some([("volume".to_owned(), vec![volume.to_owned()])].into());
+    let running = ListContainersOptions { filters, ..Default::default() };
+    for row in within(QUICK, docker.list_containers(Some(running))).await? {
+        let owner = row.labels.as_ref().and_then(|labels| labels.get(LABEL_CLUSTER));
+        if let Some(owner) = owner.filter(|owner| **owner != order.cluster) {
+            let message = format!(
+                "volume {volume} is in use by cluster {owner} on the same engine; stop that \
+                 cluster's stack, or name the volume differently"
+            );
+            return Err(RuntimeError::Refused { message });
+        }
     }
     Ok(())
 }

@@ -205,8 +205,16 @@ impl Runtime for DockerEngine {
         absent_is_fine(within(SLOW, docker.remove_network(id)).await)
     }
 
-    async fn remove_volume(&self, name: &str) -> Result<(), RuntimeError> {
+    async fn remove_volume(&self, cluster: &str, name: &str) -> Result<(), RuntimeError> {
         let docker = self.client().await?;
+        let found = match within(QUICK, docker.inspect_volume(name)).await {
+            Ok(found) => found,
+            Err(error) => return absent_is_fine(Err(error)),
+        };
+        if found.labels.get(LABEL_CLUSTER).is_none_or(|owner| owner != cluster) {
+            tracing::warn!(volume = name, "left as it is: this cluster did not make it");
+            return Ok(());
+        }
         let request = docker.remove_volume(name, None::<RemoveVolumeOptions>);
         absent_is_fine(within(SLOW, request).await)
     }
