@@ -87,6 +87,7 @@ fn a_dependency_that_fails_is_named_with_its_exit_code() {
     let Some(world) = World::new("dependency-fails") else { return };
     let text =
         MIGRATED.replace("until test -e /shared/go; do sleep 0.1; done; exit CODE", "exit 9");
+    let text = text.replace("name: migrated", "name: stuck");
     let answer = world.apply(&text).expect(3).says(&["migrate", "9", "web"]);
     assert_eq!(world.running("stuck").len(), 0, "{answer}");
     let web = world.wait_task("stuck", "web waits", |task| task["service"] == "web");

@@ -52,10 +52,9 @@ services:
     cap_add: [NET_ADMIN]
 ";
     let refused = world.apply(text).expect(3);
-    let flag = refused.stderr.split("--allow").nth(1).map(|rest| {
-        rest.trim_start_matches([' ', '=']).split([' ', '`', '\'', '"', '\n', ',']).next()
-    });
-    let allowed = flag.flatten().expect("a value of --allow").trim_end_matches('.').to_owned();
+    let named = refused.stderr.split("siso-agent --allow ").nth(1);
+    let word = named.and_then(|rest| rest.split(['`', ' ', '\n']).next());
+    let allowed = word.unwrap_or_else(|| panic!("no value of --allow: {refused}")).to_owned();
     world.ctl.run(&["stack", "rm", "allowed", "--yes"]).expect(0);
     world.agent.stop();
     world.agent.arguments.extend(["--allow".to_owned(), allowed]);
