@@ -26,7 +26,7 @@ use crate::{
     board::{Board, Link},
     enrol::{now, story},
     ledger::{self, Held, Ledger},
-    perform::{Outcome, Tools, assignment_of},
+    perform::{Outcome, Subject, Tools, assignment_of, beside},
     reconcile::{Image, Key, Observed, Scene, Step, reconcile, wanted},
     runtime::{Container, ContainerId, Happening, Look, Runtime, RuntimeError},
     status::status,
@@ -361,18 +361,21 @@ impl<R: Runtime> Agent<R> {
             if waits || !self.busy.insert(key.clone()) {
                 continue;
             }
-            let assignment = match key {
+            let subject = match key {
                 Key::Task(task) => {
                     let stamp = self.stamp.fetch_add(1, Ordering::SeqCst) + 1;
                     self.touched.insert(task, stamp);
-                    assignment_of(set, task)
+                    assignment_of(set, task).map(|assignment| Subject {
+                        assignment,
+                        beside: beside(task, set, &self.observed, &self.attempts),
+                    })
                 }
                 Key::Image(_) | Key::Network(_) | Key::Volume(_) => None,
             };
             tracing::debug!(?step, "begins");
             let (tools, wakes) = (Arc::clone(&self.tools), self.wakes.clone());
             self.running.spawn(async move {
-                let outcome = tools.perform(&step, assignment).await;
+                let outcome = tools.perform(&step, subject).await;
                 // The loop may have ended.
                 let _ = wakes.send(Wake::Done { step, outcome }).await;
             });

@@ -1,14 +1,15 @@
 //! Doing a step: the only place, besides the watch, where the engine is asked for something.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use model::{Assignment, AssignmentSet, TaskId};
+use model::{Assignment, AssignmentSet, TaskId, spec::MountSource};
 use tokio::sync::Semaphore;
 
 use crate::{
+    attempt::Attempt,
     board::Board,
-    policy::{Permit, Policy, Refusal},
-    reconcile::Step,
+    policy::{Neighbour, Permit, Policy, Refusal},
+    reconcile::{Observed, Step, Wanted, wanted},
     runtime::{Container, ContainerId, Order, PullError, Runtime, RuntimeError},
 };
 
@@ -31,12 +32,21 @@ pub enum Outcome {
         /// What the engine answered.
         done: Result<(), RuntimeError>,
         /// The container afterwards, `None` when there is none; an error when that is not known.
-        shown: Result<Option<Container>, RuntimeError>,
+        shown: Result<Option<Box<Container>>, RuntimeError>,
     },
-    /// A container was not made because the policy changed its mind.
+    /// A container was not made or started because the policy changed its mind.
     Refused(Refusal),
     /// A network or volume is gone, or not.
     Removed(Result<(), RuntimeError>),
+}
+
+/// The task a step is about.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// What was assigned.
+    pub assignment: Arc<Assignment>,
+    /// What others mount of this machine's paths.
+    pub beside: Vec<Neighbour>,
 }
 
 /// What steps are done with.
@@ -69,13 +79,13 @@ impl<R: Runtime> Tools<R> {
         }
     }
 
-    /// Does a step. `assignment` is that of its task, where it has one.
-    pub async fn perform(&self, step: &Step, assignment: Option<Arc<Assignment>>) -> Outcome {
+    /// Does a step. `subject` is what it is about, where it is about a task that is assigned.
+    pub async fn perform(&self, step: &Step, subject: Option<Subject>) -> Outcome {
         match step {
-            Step::Permit { .. } => Outcome::Permitted(self.permit(assignment).await.map(|_| ())),
+            Step::Permit { .. } => Outcome::Permitted(self.permit(subject).await),
             Step::Fetch { image } => Outcome::Fetched(self.fetch(image).await),
-            Step::Create { .. } => self.create(assignment).await,
-            Step::Start { container, .. } => self.start(container, assignment).await,
+            Step::Create { .. } => self.create(subject).await,
+            Step::Start { container, .. } => self.start(container, subject).await,
             Step::Stop { container, .. } => {
                 let _turn = self.stops.acquire().await;
                 let done = self.runtime.stop(container).await;
@@ -95,12 +105,27 @@ impl<R: Runtime> Tools<R> {
         }
     }
 
+    /// Whether the task may run here at all. What it would run beside is asked when its time comes:
+    /// most of what runs now is there to be replaced.
+    async fn permit(&self, subject: Option<Subject>) -> Result<(), Refusal> {
+        let Some(Subject { assignment, .. }) = subject else { return Ok(()) };
+        let asked = self.ask(move |policy| policy.check(&assignment.spec));
+        asked.await.map(|_| ())
+    }
+
+    async fn permit_now(&self, subject: Subject) -> Result<Permit, Refusal> {
+        let Subject { assignment, beside } = subject;
+        self.ask(move |policy| policy.check_beside(&assignment.spec, &beside)).await
+    }
+
     /// The policy looks at the file system, which may be slow.
-    async fn permit(&self, assignment: Option<Arc<Assignment>>) -> Result<Permit, Refusal> {
-        let Some(assignment) = assignment else { return Ok(Permit::default()) };
+    async fn ask(
+        &self,
+        question: impl FnOnce(&Policy) -> Result<Permit, Refusal> + Send + 'static,
+    ) -> Result<Permit, Refusal> {
         let policy = self.policy.clone();
-        let checked = tokio::task::spawn_blocking(move || policy.check(&assignment.spec)).await;
-        checked.unwrap_or_else(|error| {
+        let answer = tokio::task::spawn_blocking(move || question(&policy)).await;
+        answer.unwrap_or_else(|error| {
             Err(Refusal::BindAbsent { path: String::new(), why: error.to_string() })
         })
     }
@@ -118,45 +143,53 @@ impl<R: Runtime> Tools<R> {
         pulled
     }
 
-    async fn create(&self, assignment: Option<Arc<Assignment>>) -> Outcome {
-        let Some(assignment) = assignment else { return unassigned() };
+    async fn create(&self, subject: Option<Subject>) -> Outcome {
+        let Some(subject) = subject else { return unassigned() };
+        let _turn = self.starts.acquire().await;
         // Asked again: a link may have been swapped since the first time.
-        let binds = match self.permit(Some(Arc::clone(&assignment))).await {
+        let binds = match self.permit_now(subject.clone()).await {
             Ok(permit) => permit.binds,
             Err(refusal) => return Outcome::Refused(refusal),
         };
-        let _turn = self.starts.acquire().await;
-        match self.runtime.create(&self.order(assignment, binds)).await {
+        match self.runtime.create(&self.order(subject.assignment, binds)).await {
             Ok(id) => self.after(&id, Ok(())).await,
             Err(error) => Outcome::Container { done: Err(error), shown: Ok(None) },
         }
     }
 
-    async fn start(&self, container: &ContainerId, assignment: Option<Arc<Assignment>>) -> Outcome {
-        let Some(assignment) = assignment else { return unassigned() };
+    async fn start(&self, container: &ContainerId, subject: Option<Subject>) -> Outcome {
+        let Some(subject) = subject else { return unassigned() };
         // Who made it may not have come to connect it to more than its first network.
-        if assignment.spec.networks.len() > 1 {
-            match self.create(Some(assignment)).await {
+        if subject.assignment.spec.networks.len() > 1 {
+            match self.create(Some(subject.clone())).await {
                 Outcome::Container { done: Ok(()), .. } => {}
                 other => return other,
             }
         }
         let _turn = self.starts.acquire().await;
+        let made = match self.runtime.inspect(&self.cluster, container).await {
+            Ok(Some(found)) => found.binds,
+            Ok(None) => {
+                return Outcome::Container { done: Err(absent(container)), shown: Ok(None) };
+            }
+            Err(error) => return self.after(container, Err(error)).await,
+        };
+        // Asked before every start: the engine looks for the paths anew.
+        let permit = self.permit_now(subject).await;
+        if let Err(refusal) = permit.and_then(|permit| permit.still_holds(made.keys())) {
+            return Outcome::Refused(refusal);
+        }
         let done = self.runtime.start(container).await;
         self.after(container, done).await
     }
 
-    fn order(
-        &self,
-        assignment: Arc<Assignment>,
-        binds: BTreeMap<String, std::path::PathBuf>,
-    ) -> Order {
+    fn order(&self, assignment: Arc<Assignment>, binds: BTreeMap<String, PathBuf>) -> Order {
         Order { cluster: self.cluster.clone(), assignment, binds }
     }
 
     async fn after(&self, container: &ContainerId, done: Result<(), RuntimeError>) -> Outcome {
         let shown = self.runtime.inspect(&self.cluster, container).await;
-        Outcome::Container { done, shown }
+        Outcome::Container { done, shown: shown.map(|found| found.map(Box::new)) }
     }
 }
 
@@ -166,7 +199,51 @@ fn unassigned() -> Outcome {
     Outcome::Container { done: Err(RuntimeError::Refused { message }), shown: Ok(None) }
 }
 
+fn absent(container: &ContainerId) -> RuntimeError {
+    RuntimeError::Absent { what: format!("container {container}") }
+}
+
+/// What other tasks mount of this machine's paths: those that have a container, and those that were
+/// assigned before this one and are not over. Of two that are assigned at once the later one yields,
+/// whichever is made first.
+pub fn beside(
+    task: TaskId,
+    set: &AssignmentSet,
+    observed: &Observed,
+    attempts: &BTreeMap<TaskId, Attempt>,
+) -> Vec<Neighbour> {
+    let containers = observed.containers.values().filter(|found| found.task != task);
+    let mounted = containers.flat_map(|found| {
+        let task = found.task;
+        let neighbour = move |(path, writes): (&PathBuf, &bool)| Neighbour {
+            task,
+            path: path.clone(),
+            writes: *writes,
+        };
+        found.binds.iter().map(neighbour)
+    });
+    let earlier = set.tasks.iter().filter(|other| {
+        other.task < task
+            && matches!(
+                wanted(other.desired, attempts.get(&other.task)),
+                Wanted::Prepare | Wanted::Run
+            )
+    });
+    let written = earlier.flat_map(|other| {
+        other.spec.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Bind { path, .. } => {
+                Some(Neighbour { task: other.task, path: path.into(), writes: !mount.read_only })
+            }
+            MountSource::Volume { .. } | MountSource::Anonymous | MountSource::Tmpfs { .. } => None,
+        })
+    });
+    mounted.chain(written).collect()
+}
+
 /// The assignment of a step's task.
 pub fn assignment_of(set: &AssignmentSet, task: TaskId) -> Option<Arc<Assignment>> {
     set.tasks.iter().find(|assignment| assignment.task == task).cloned().map(Arc::new)
 }
+
+#[cfg(test)]
+mod tests;

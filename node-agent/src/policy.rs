@@ -1,8 +1,8 @@
 //! What this machine runs, whatever a scheduler sends: the agent checks again.
 //!
 //! **Invariant:** a bind is mounted by the real path found here, and every directory on the way to
-//! it from an allowed root can be changed by nobody but the agent's user and root. So no link can be
-//! swapped between this look and the mount.
+//! it from an allowed root can be changed by nobody but the agent's user and root, and by no container
+//! of another task. So no link can be swapped between this look and the mount.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use std::{
 
 use clap::ValueEnum;
 use model::{
-    ServiceSpec,
+    ServiceSpec, TaskId,
     spec::{MountSource, Privileges},
 };
 use thiserror::Error;
@@ -111,6 +111,29 @@ pub enum Refusal {
         /// The directory others can change.
         directory: String,
     },
+    /// Another container could swap a part of the path.
+    #[error(
+        "bind {path} is refused on this node: task {other} has {theirs}, and whichever of the two \
+         holds the other can be written to, so that links could be swapped in it; bind exactly the \
+         same path in both, or paths side by side, or the outer one read-only"
+    )]
+    BindNested {
+        /// The path as written.
+        path: String,
+        /// Who has the other path.
+        other: TaskId,
+        /// The other path.
+        theirs: String,
+    },
+    /// A container that was made with other paths than its binds lead to now.
+    #[error(
+        "the container is not started again: {made} is not where its binds lead any more; \
+         restart the service to make it anew"
+    )]
+    BindMoved {
+        /// The path it was made with.
+        made: String,
+    },
     /// A bind of the agent's own directory.
     #[error("bind {path} is refused: it holds the agent's key, which nothing permits to mount")]
     AgentsOwn {
@@ -146,6 +169,17 @@ pub struct Policy {
     pub data_dir: PathBuf,
 }
 
+/// A path of this machine that another task mounts, or is about to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The task.
+    pub task: TaskId,
+    /// The path, as mounted or as written.
+    pub path: PathBuf,
+    /// Whether it may write there.
+    pub writes: bool,
+}
+
 /// A service that may run, and for each of its binds the real path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Permit {
@@ -154,9 +188,22 @@ pub struct Permit {
 }
 
 impl Policy {
-    /// Whether a service may run here. Makes directories of binds that are to be made, below the
-    /// allowed roots.
+    /// Whether a service may run here at all. Changes nothing.
     pub fn check(&self, spec: &ServiceSpec) -> Result<Permit, Refusal> {
+        self.permit(spec, None)
+    }
+
+    /// Whether a service may run here beside these, now. Makes directories of binds that are to be
+    /// made, below the allowed roots.
+    pub fn check_beside(
+        &self,
+        spec: &ServiceSpec,
+        beside: &[Neighbour],
+    ) -> Result<Permit, Refusal> {
+        self.permit(spec, Some(beside))
+    }
+
+    fn permit(&self, spec: &ServiceSpec, beside: Option<&[Neighbour]>) -> Result<Permit, Refusal> {
         if let Some(label) = spec.labels.keys().find(|label| label.starts_with(RESERVED_LABELS)) {
             return Err(Refusal::ReservedLabel { label: label.clone() });
         }
@@ -166,7 +213,14 @@ impl Policy {
         let mut binds = BTreeMap::new();
         for mount in &spec.mounts {
             if let MountSource::Bind { path, create } = &mount.source {
-                binds.insert(path.clone(), self.bind(path, *create)?);
+                let (real, missing) = self.bind(path, *create)?;
+                if let Some(beside) = beside {
+                    not_nested(path, (&real, !mount.read_only), beside)?;
+                }
+                if beside.is_some() && missing {
+                    fs::create_dir_all(&real).map_err(|error| absent(path, &error))?;
+                }
+                binds.insert(path.clone(), real);
             }
         }
         Ok(Permit { binds })
@@ -179,24 +233,21 @@ impl Policy {
         Err(Refusal::NotAllowed { asks, needs })
     }
 
-    fn bind(&self, path: &str, create: bool) -> Result<PathBuf, Refusal> {
+    /// Where a bind leads, and whether a directory has to be made there.
+    fn bind(&self, path: &str, create: bool) -> Result<(PathBuf, bool), Refusal> {
         let written = Path::new(path);
         let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
-        let absent = |error: io::Error| Refusal::BindAbsent {
-            path: path.to_owned(),
-            why: error.to_string(),
-        };
         if !written.is_absolute() || !written.components().all(plain) || path.contains('\0') {
             return Err(Refusal::BindPath { path: path.to_owned() });
         }
-        let (real, missing) = real_path(written).map_err(absent)?;
+        let (real, missing) = real_path(written).map_err(|error| absent(path, &error))?;
         if self.is_own(&real) {
             return Err(Refusal::AgentsOwn { path: path.to_owned() });
         }
         let sockets = self.sockets();
         if sockets.contains(&real) {
             self.needs(Capability::EngineSocket, format!("bind {path} (the engine's socket)"))?;
-            return Ok(real);
+            return Ok((real, false));
         }
         let Some(root) = self.root_of(&real) else {
             let below = self.bind_roots.iter().any(|root| written.starts_with(root));
@@ -214,16 +265,13 @@ impl Policy {
             )?;
         }
         if missing && !create {
-            return Err(absent(io::Error::from(io::ErrorKind::NotFound)));
+            return Err(absent(path, &io::ErrorKind::NotFound.into()));
         }
         only_ours(&root, &real).map_err(|directory| Refusal::BindUnsafe {
             path: path.to_owned(),
             directory: directory.display().to_string(),
         })?;
-        if missing {
-            fs::create_dir_all(&real).map_err(absent)?;
-        }
-        Ok(real)
+        Ok((real, missing))
     }
 
     fn is_own(&self, real: &Path) -> bool {
@@ -289,6 +337,47 @@ fn real_path(path: &Path) -> io::Result<(PathBuf, bool)> {
         }
         Err(error) => Err(error),
     }
+}
+
+fn absent(path: &str, error: &io::Error) -> Refusal {
+    Refusal::BindAbsent { path: path.to_owned(), why: error.to_string() }
+}
+
+impl Permit {
+    /// Whether a container that was made with these paths would be made with them again: the engine
+    /// looks for them anew at every start.
+    pub fn still_holds<'a>(
+        &self,
+        made: impl IntoIterator<Item = &'a PathBuf>,
+    ) -> Result<(), Refusal> {
+        let moved = |made: &&PathBuf| !self.binds.values().any(|real| real == *made);
+        match made.into_iter().find(moved) {
+            Some(made) => Err(Refusal::BindMoved { made: made.display().to_string() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether no other task can change directories on the way to this path, nor this one those of
+/// another. Root in a container is root here, so owners and modes do not keep it from that.
+fn not_nested(
+    path: &str,
+    (real, writes): (&Path, bool),
+    beside: &[Neighbour],
+) -> Result<(), Refusal> {
+    for other in beside {
+        let theirs = real_path(&other.path).map_or_else(|_| other.path.clone(), |(real, _)| real);
+        let inside = other.writes && real.starts_with(&theirs);
+        let around = writes && theirs.starts_with(real);
+        if (inside || around) && theirs != real {
+            return Err(Refusal::BindNested {
+                path: path.to_owned(),
+                other: other.task,
+                theirs: theirs.display().to_string(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Whether from `root` down to the parent of `real` only the agent's user and root can change

@@ -141,7 +141,10 @@ impl<R: Runtime> Agent<R> {
                 self.refused(&step, &refusal);
             }
             Outcome::Fetched(fetched) => self.fetched(&step, fetched),
-            Outcome::Container { done, shown } => self.worked_on(&step, done, shown),
+            Outcome::Container { done, shown } => {
+                let shown = shown.map(|found| found.map(|found| *found));
+                self.worked_on(&step, done, shown);
+            }
             Outcome::Removed(Ok(())) => {
                 if let Step::RemoveVolume { volume } = step {
                     tracing::info!(volume, "removed, as asked");

@@ -36,7 +36,7 @@ impl Ground {
         let mut spec = ServiceSpec::new("a");
         let source = MountSource::Bind { path: path.to_owned(), create };
         spec.mounts = vec![Mount { source, target: "/x".to_owned(), read_only: false }];
-        self.policy.check(&spec)
+        self.policy.check_beside(&spec, &[])
     }
 
     /// Binds `name` and expects the refusal to say these words; no words mean it is permitted.
@@ -176,4 +176,48 @@ fn a_label_of_ours_is_refused() {
     let mut spec = ServiceSpec::new("a");
     spec.labels.insert("siso.task".to_owned(), "t1".to_owned());
     assert!(matches!(Policy::default().check(&spec), Err(Refusal::ReservedLabel { .. })));
+}
+
+#[test]
+fn a_bind_never_lies_within_a_path_that_another_task_can_write_to() {
+    let ground = Ground::new();
+    fs::create_dir_all(ground.path("root/a/b")).unwrap();
+    symlink(ground.path("root/a"), ground.path("root/link")).unwrap();
+    let check = |ours: (&str, bool), theirs: (&str, bool), refused: bool| {
+        let mut spec = ServiceSpec::new("a");
+        let source = MountSource::Bind { path: ground.path(ours.0), create: true };
+        spec.mounts = vec![Mount { source, target: "/x".to_owned(), read_only: !ours.1 }];
+        let (task, path) = (TaskId::new(7), ground.path(theirs.0).into());
+        let answer =
+            ground.policy.check_beside(&spec, &[Neighbour { task, path, writes: theirs.1 }]);
+        let nested = matches!(&answer, Err(Refusal::BindNested { other, .. }) if *other == task);
+        assert_eq!(nested, refused, "{ours:?} beside {theirs:?}: {answer:?}");
+        assert_eq!(answer.is_err(), refused, "{answer:?}");
+    };
+    let (reads, writes) = (false, true);
+    check(("root/a/b", reads), ("root/a", writes), true);
+    check(("root/a/b", writes), ("root/link", writes), true);
+    check(("root/a", writes), ("root/a/b", reads), true);
+    check(("root/a", reads), ("root/a/b", writes), false);
+    check(("root/a/b", writes), ("root/a", reads), false);
+    check(("root/a", writes), ("root/a", writes), false);
+    check(("root/a/new", writes), ("root/a", writes), true);
+    assert!(!Path::new(&ground.path("root/a/new")).exists(), "made although refused");
+    check(("root/ab", writes), ("root/a", writes), false);
+}
+
+#[test]
+fn a_container_is_not_started_where_its_paths_lead_elsewhere_now() {
+    let ground = Ground::new();
+    for name in ["root/a", "root/b"] {
+        fs::create_dir(ground.path(name)).unwrap();
+    }
+    let link = ground.path("root/link");
+    symlink(ground.path("root/a"), &link).unwrap();
+    let made: Vec<_> = ground.bind(&link, false).unwrap().binds.into_values().collect();
+    assert_eq!(ground.bind(&link, false).unwrap().still_holds(&made), Ok(()));
+    fs::remove_file(&link).unwrap();
+    symlink(ground.path("root/b"), &link).unwrap();
+    let moved = ground.bind(&link, false).unwrap().still_holds(&made);
+    assert!(matches!(moved, Err(Refusal::BindMoved { .. })), "{moved:?}");
 }

@@ -231,7 +231,7 @@ fn with_data(task: &mut Assignment, engine_name: &str, read_only: bool) {
 
 /// What keeps task 2 from being made, and from being started where it was made already.
 #[track_caller]
-fn check_beside(new: &Assignment, old: Option<Assignment>, other: Container, waits: bool) {
+fn check_beside(new: &Assignment, old: Option<Assignment>, other: &Container, waits: bool) {
     let task = TaskId::new(2);
     let mut beside = old.map_or_else(Vec::new, |old| vec![old]);
     beside.push(new.clone());
@@ -252,10 +252,10 @@ fn a_replica_waits_for_every_other_container_of_it_that_is_not_wanted() {
         for state in [Created, Running, Exited, Leaving] {
             let other = || container(1, 1, epoch, state);
             let old = |desired| Some(assignment(1, 1, epoch, desired));
-            check_beside(&new, None, other(), true);
-            check_beside(&new, old(Desired::Stop), other(), true);
-            check_beside(&new, old(Desired::Run), other(), false);
-            check_beside(&new, None, container(1, 2, epoch, state), false);
+            check_beside(&new, None, &other(), true);
+            check_beside(&new, old(Desired::Stop), &other(), true);
+            check_beside(&new, old(Desired::Run), &other(), false);
+            check_beside(&new, None, &container(1, 2, epoch, state), false);
         }
     }
 }
@@ -273,9 +273,9 @@ fn nobody_writes_to_a_volume_that_something_unwanted_still_has() {
         with_data(&mut new, ours, new_reads);
         let mut other = container(1, 7, 1, ContainerState::Running);
         other.volumes.insert(theirs.to_owned(), old_writes);
-        check_beside(&new, None, other.clone(), waits);
-        check_beside(&new, Some(assignment(1, 7, 1, Desired::Stop)), other.clone(), waits);
-        check_beside(&new, Some(assignment(1, 7, 1, Desired::Run)), other, false);
+        check_beside(&new, None, &other, waits);
+        check_beside(&new, Some(assignment(1, 7, 1, Desired::Stop)), &other, waits);
+        check_beside(&new, Some(assignment(1, 7, 1, Desired::Run)), &other, false);
     }
 }
 
@@ -294,7 +294,7 @@ fn nobody_binds_a_path_that_something_unwanted_can_still_change() {
         Arc::make_mut(&mut new.spec).mounts.push(mount);
         let mut other = container(1, 7, 1, ContainerState::Running);
         other.binds.insert(path.into(), writes);
-        check_beside(&new, None, other, waits);
+        check_beside(&new, None, &other, waits);
     }
 }
 

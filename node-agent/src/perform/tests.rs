@@ -1,0 +1,84 @@
+use std::{fs, os::unix::fs::symlink};
+
+use model::{Desired, Epoch, Generation, NodeId, ServiceName, ServiceSpec, StackName, spec::Mount};
+
+use super::*;
+use crate::runtime::{ContainerState, fake::FakeEngine};
+
+fn task(id: u64, desired: Desired, path: &str) -> Assignment {
+    let mut spec = ServiceSpec::new("image");
+    let source = MountSource::Bind { path: path.to_owned(), create: false };
+    spec.mounts = vec![Mount { source, target: "/x".to_owned(), read_only: false }];
+    Assignment {
+        task: TaskId::new(id),
+        stack: StackName::new("shop").unwrap(),
+        service: ServiceName::new(format!("s{id}")).unwrap(),
+        slot: 1,
+        epoch: Epoch(1),
+        desired,
+        spec: Arc::new(spec),
+        volumes: BTreeMap::new(),
+    }
+}
+
+fn set(tasks: Vec<Assignment>) -> AssignmentSet {
+    AssignmentSet {
+        cluster: "c1".to_owned(),
+        node: NodeId::new(1),
+        generation: Generation(1),
+        stacks: Vec::new(),
+        tasks,
+        remove_volumes: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn before_every_start_the_policy_is_asked_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().canonicalize().unwrap().join(name);
+    for name in ["root", "root/sub", "outside", "agent"] {
+        fs::create_dir(path(name)).unwrap();
+    }
+    let policy =
+        Policy { bind_roots: vec![path("root")], data_dir: path("agent"), ..Policy::default() };
+    let engine = Arc::new(FakeEngine::new().with_image("image"));
+    let board = Arc::new(Board::new(model::Inventory::default()));
+    let tools = Tools::new(Arc::clone(&engine), policy, "c1".to_owned(), board);
+    let sub = path("root/sub");
+    let assignment = Arc::new(task(1, Desired::Run, sub.to_str().unwrap()));
+    let subject = |beside| Some(Subject { assignment: Arc::clone(&assignment), beside });
+    let id = assignment.task;
+    let made = tools.perform(&Step::Create { task: id }, subject(Vec::new())).await;
+    assert!(matches!(made, Outcome::Container { done: Ok(()), .. }), "{made:?}");
+    let container = engine.containers().remove(0).id;
+    let start = Step::Start { task: id, container: container.clone() };
+
+    let beside = Neighbour { task: TaskId::new(2), path: path("root"), writes: true };
+    let nested = tools.perform(&start, subject(vec![beside])).await;
+    assert!(matches!(nested, Outcome::Refused(Refusal::BindNested { .. })), "{nested:?}");
+    assert_eq!(engine.starts(), []);
+
+    let started = tools.perform(&start, subject(Vec::new())).await;
+    assert!(matches!(started, Outcome::Container { done: Ok(()), .. }), "{started:?}");
+    engine.exit(&container, 1);
+
+    fs::remove_dir(&sub).unwrap();
+    symlink(path("outside"), &sub).unwrap();
+    let swapped = tools.perform(&start, subject(Vec::new())).await;
+    assert!(matches!(swapped, Outcome::Refused(Refusal::BindLeaves { .. })), "{swapped:?}");
+    assert_eq!((engine.starts(), engine.containers()[0].state), (vec![id], ContainerState::Exited));
+}
+
+#[test]
+fn of_two_that_are_assigned_at_once_the_later_one_sees_the_other() {
+    let check = |subject: u64, desired: Desired, seen: &[u64]| {
+        let set = set([1, 2, 3].map(|id| task(id, desired, "/srv")).to_vec());
+        let found = beside(TaskId::new(subject), &set, &Observed::default(), &BTreeMap::new());
+        let found: Vec<u64> = found.iter().map(|other| other.task.raw()).collect();
+        assert_eq!(found, seen);
+    };
+    check(1, Desired::Run, &[]);
+    check(2, Desired::Run, &[1]);
+    check(3, Desired::Prepare, &[1, 2]);
+    check(3, Desired::Stop, &[]);
+}
