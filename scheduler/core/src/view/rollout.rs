@@ -5,7 +5,8 @@ use model::{Bytes, Desired, Health, Liveness, Revision, ServiceName, StackName, 
 use crate::{
     cluster::{Cluster, Service, Stack},
     orchestrate,
-    view::tasks::waiting_for,
+    placement::Ask,
+    view::{explain::fleet_for, tasks::waiting_for},
 };
 
 /// Restarts after which a task that does not run is said to fail; its agent goes on trying.
@@ -172,7 +173,8 @@ fn task(cluster: &Cluster, task: &Task) -> Standing {
     }
 }
 
-/// A task without a node waits when something is stopping somewhere, else only a person can help.
+/// A task without a node waits when something is stopping somewhere or it has room already, else only
+/// a person can help.
 fn unplaced(cluster: &Cluster, task: &Task) -> Standing {
     let stopping = cluster.tasks().values().any(|other| {
         other.desired == Desired::Stop
@@ -189,5 +191,8 @@ fn unplaced(cluster: &Cluster, task: &Task) -> Standing {
         .nodes()
         .values()
         .any(|node| node.liveness == Liveness::Unreachable || node.inventory.memory == Bytes::ZERO);
-    if stopping || undecided { Standing::Waiting(why) } else { Standing::Failed(why) }
+    // What stopped a moment ago has left room that the leader has not given out yet.
+    let (fleet, _) = fleet_for(cluster, task);
+    let fits = cluster.nodes().keys().any(|node| fleet.fits(&Ask::of(task), *node).is_ok());
+    if stopping || undecided || fits { Standing::Waiting(why) } else { Standing::Failed(why) }
 }

@@ -300,3 +300,21 @@ fn a_rollout_waits_for_a_node_that_has_only_just_joined() {
     assert!(view::rollout(&world.cluster, &stack_name("s")).settled);
     assert!(!view::rollout(&world.cluster, &stack_name("other")).exists);
 }
+
+#[test]
+fn a_replacement_is_not_called_failed_between_a_stop_and_the_plan_that_follows() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let with_port =
+        |image: &str| stack("s", &[("web", service(image, 900).with(|s| publish(s, 80)))]);
+    world.apply(&with_port("web:1"));
+    world.settle();
+    world.apply(&with_port("web:2"));
+    for _ in 0..20 {
+        world.agents();
+        let rollout = view::rollout(&world.cluster, &stack_name("s"));
+        assert_eq!(rollout.failed, [], "{:#?}", world.show());
+        world.lead();
+        world.pass(1_000);
+    }
+    assert!(view::rollout(&world.cluster, &stack_name("s")).settled);
+}
