@@ -16,6 +16,8 @@ use crate::http::{Reply, SILENCE, exchange};
 /// A static busybox: a shell and everything else, 2 MB.
 pub const TEST_IMAGE: &str = "siso/test:1";
 
+/// How often containers of a cluster are looked for before its clean-up leaves the rest to the next run.
+const SWEEPS: usize = 5;
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// The label that says which cluster a container, network or volume belongs to.
 const CLUSTER_LABEL: &str = "siso.cluster";
@@ -193,8 +195,15 @@ impl Engine {
             let reply = self.ask("GET", &format!("{path}filters={filter}")).ok();
             reply.and_then(|reply| serde_json::from_slice(&reply.body).ok()).unwrap_or(Value::Null)
         };
-        for id in names(&list("/containers/json?all=1&"), "Id") {
-            let _ = self.ask("DELETE", &format!("/containers/{id}?force=1&v=1"));
+        // What a killed agent asked for last may still be on its way into being.
+        for _ in 0..SWEEPS {
+            let found = names(&list("/containers/json?all=1&"), "Id");
+            for id in &found {
+                let _ = self.ask("DELETE", &format!("/containers/{id}?force=1&v=1"));
+            }
+            if found.is_empty() {
+                break;
+            }
         }
         // By id: other clusters may have networks of the same name.
         for network in names(&list("/networks?"), "Id") {

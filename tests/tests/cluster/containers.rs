@@ -1,5 +1,6 @@
 //! What becomes of containers that end: killed, out of memory, done.
 
+use serde_json::Value;
 use siso_tests::World;
 
 use crate::stacks::sleepers;
@@ -38,21 +39,36 @@ fn exceeding_the_limit_is_reported_as_such_with_the_limit() {
     let text = "
 name: glutton
 services:
-  web:
+  once:
     image: siso/test:1
     command: [tail, /dev/zero]
     mem_limit: 16m
     restart: 'no'
+  again:
+    image: siso/test:1
+    command: [tail, /dev/zero]
+    mem_limit: 16m
+    restart: always
 ";
-    // It may run for a moment before it has eaten too much.
+    // Both may run for a moment before they have eaten too much.
     world.apply_with(&["--detach"], text).expect(0);
-    let task = world.wait_task("glutton", "failed", |task| task["state"] == "failed");
-    let error = task["error"].as_str().unwrap_or_default().to_lowercase();
-    assert!(error.contains("16.0 mib") && error.contains("limit"), "{task:#}");
+    let names_limit = |text: &Value| {
+        let text = text.as_str().unwrap_or_default();
+        text.contains("16.0 MiB") && text.contains("limit")
+    };
+    let once = world.wait_task("glutton", "has failed", |task| task["state"] == "failed");
+    assert_eq!(once["service"], "once");
+    assert!(names_limit(&once["error"]), "{once:#}");
+    world.wait_task("glutton", "was killed and is tried again", |task| {
+        task["service"] == "again" && task["restarts"] != 0 && names_limit(&task["error"])
+    });
     let events = world.events();
-    let oom = events.iter().find(|event| event["kind"] == "oom");
-    let oom = oom.unwrap_or_else(|| panic!("no event of kind oom: {events:#?}"));
-    assert!(oom["message"].as_str().is_some_and(|text| text.contains("16.0 MiB")), "{oom:#}");
+    let told = |service: &str, kind: &str| {
+        events.iter().any(|event| {
+            event["service"] == service && event["kind"] == kind && names_limit(&event["message"])
+        })
+    };
+    assert!(told("once", "failed") && told("again", "oom"), "{events:#?}");
 }
 
 #[test]
@@ -105,6 +121,6 @@ fn containers_of_others_are_never_touched() {
     world.apply(&sleepers("neighbour", 1)).expect(0);
     world.wait_running("neighbour", 1);
     world.ctl.run(&["stack", "rm", "neighbour", "--yes", "--volumes"]).expect(0);
-    world.wait_running("neighbour", 0);
+    assert!(world.running("neighbour").is_empty());
     assert_eq!(neighbour.running("neighbour"), theirs, "same stack name, another cluster");
 }
