@@ -53,8 +53,8 @@ services:
 ";
     let refused = world.apply(text).expect(3);
     let named = refused.stderr.split("siso-agent --allow ").nth(1);
-    let word = named.and_then(|rest| rest.split(['`', ' ', '\n']).next());
-    let allowed = word.unwrap_or_else(|| panic!("no value of --allow: {refused}")).to_owned();
+    let value = named.and_then(|rest| rest.split(['`', ' ', '\n']).next());
+    let allowed = value.unwrap_or_else(|| panic!("no value of --allow: {refused}")).to_owned();
     world.ctl.run(&["stack", "rm", "allowed", "--yes"]).expect(0);
     world.agent.stop();
     world.agent.arguments.extend(["--allow".to_owned(), allowed]);
