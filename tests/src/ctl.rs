@@ -83,6 +83,12 @@ impl Ctl {
         Self { program, context, directory: directory.to_owned(), runs: AtomicU32::new(0) }
     }
 
+    /// `sisoctl` for what needs no cluster.
+    #[track_caller]
+    pub fn offline(directory: &Path) -> Self {
+        Self::new(directory.join("there-is-no-context.yaml"), directory)
+    }
+
     /// The same program and directory with another context file.
     #[must_use]
     pub fn with_context(&self, context: &str) -> Self {

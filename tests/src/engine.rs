@@ -36,17 +36,9 @@ impl Engine {
 
     /// The machine's engine, if it answers, with [`TEST_IMAGE`] in it.
     pub fn of_this_machine() -> Result<Self, String> {
-        /// One test builds the image, the others wait for it.
-        static IMAGE: Mutex<()> = Mutex::new(());
         let engine = Self::at(&machine_socket());
         engine.answers()?;
-        let _turn = IMAGE.lock().unwrap_or_else(PoisonError::into_inner);
-        if !engine.has_image() {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/images/build.sh");
-            let output = Command::new(script).arg("test").output().expect("build.sh starts");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "deploy/images/build.sh test: {said}");
-        }
+        engine.obtain(&[(TEST_IMAGE, "test")]);
         Ok(engine)
     }
 
@@ -61,10 +53,26 @@ impl Engine {
         }
     }
 
-    /// Whether it has [`TEST_IMAGE`].
-    pub fn has_image(&self) -> bool {
-        self.ask("GET", &format!("/images/{TEST_IMAGE}/json"))
-            .is_ok_and(|reply| reply.status == 200)
+    /// Whether it has this image.
+    pub fn has_image(&self, image: &str) -> bool {
+        self.ask("GET", &format!("/images/{image}/json")).is_ok_and(|reply| reply.status == 200)
+    }
+
+    /// Obtains images that are missing, by the names `deploy/images/build.sh` gives them.
+    #[track_caller]
+    pub fn obtain(&self, images: &[(&str, &str)]) {
+        /// One test builds, the others wait for it.
+        static TURN: Mutex<()> = Mutex::new(());
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = images.iter().filter(|(image, _)| !self.has_image(image));
+        let missing: Vec<_> = missing.map(|(_, name)| *name).collect();
+        if missing.is_empty() {
+            return;
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/images/build.sh");
+        let output = Command::new(script).args(&missing).output().expect("build.sh starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "deploy/images/build.sh {missing:?}: {said}");
     }
 
     /// Where it listens, as `siso-agent --docker-host` wants it.
@@ -142,6 +150,11 @@ impl Engine {
     #[track_caller]
     pub fn kill(&self, id: &str) {
         self.must("POST", &format!("/containers/{id}/kill"));
+    }
+
+    /// The same to one that may be gone by now; whether it was hit.
+    pub fn try_kill(&self, id: &str) -> bool {
+        self.ask("POST", &format!("/containers/{id}/kill")).is_ok_and(|reply| reply.status < 300)
     }
 
     /// Removes a container as a person does by hand.

@@ -73,7 +73,7 @@ impl OwnEngine {
         let image = origin.send("GET", &path, "application/json", b"").expect("the test image");
         let load = self.engine.send("POST", "/images/load", "application/x-tar", &image.body);
         load.expect("the test image is loaded");
-        assert!(self.engine.has_image(), "{TEST_IMAGE} is not in the second engine");
+        assert!(self.engine.has_image(TEST_IMAGE), "{TEST_IMAGE} is not in the second engine");
     }
 
     /// The engine, to be asked.

@@ -247,6 +247,17 @@ impl World {
         });
     }
 
+    /// Waits until the agent says that it has, or has not, a session with the scheduler.
+    #[track_caller]
+    pub fn wait_session(&self, open: bool) {
+        let address = self.agent_metrics();
+        let line = format!("siso_agent_scheduler_connected {}\n", u8::from(open));
+        wait_until(&format!("the agent says {line}"), PATIENT, || {
+            let metrics = get(&address, "/metrics").map_err(|error| error.to_string())?.text();
+            if metrics.contains(&line) { Ok(()) } else { Err(metrics) }
+        });
+    }
+
     /// Waits until `stack/service` has this in its row of `ps`.
     #[track_caller]
     pub fn wait_task(&self, stack: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {

@@ -157,6 +157,22 @@ fn an_agent_that_stood_still_comes_back_to_what_it_had() {
 }
 
 #[test]
+fn a_scheduler_that_stood_still_takes_nobody_for_dead() {
+    let Some(world) = World::new("paused-scheduler") else { return };
+    world.apply(&sleepers("patient", 2)).expect(0);
+    let before = world.wait_running("patient", 2);
+    let tasks = names(&world, "patient");
+    world.scheduler.pause();
+    // By then every heartbeat it knows of is older than what makes a node count as down.
+    world.wait_session(false);
+    world.scheduler.resume();
+    world.wait_session(true);
+    world.wait_node("ready");
+    assert_eq!(world.wait_running("patient", 2), before);
+    assert_eq!(names(&world, "patient"), tasks, "a task was replaced");
+}
+
+#[test]
 fn sigterm_stops_both_cleanly_and_leaves_containers_running() {
     let Some(mut world) = World::new("sigterm") else { return };
     world.apply(&sleepers("terminated", 2)).expect(0);

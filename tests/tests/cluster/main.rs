@@ -4,9 +4,11 @@
 //! unless `SISO_REQUIRE_ENGINE=1`; those that end an engine start one of their own, which only root can
 //! do (`SISO_REQUIRE_OWN_ENGINE=1`).
 
+mod chaos;
 mod containers;
 mod contract;
 mod engine;
+mod examples;
 mod exit_codes;
 mod intruders;
 mod killed;
