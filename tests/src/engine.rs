@@ -34,10 +34,17 @@ impl Engine {
         Self { socket: socket.to_owned() }
     }
 
-    /// The machine's engine, if it answers, with [`TEST_IMAGE`] in it.
+    /// The machine's engine, if it answers.
     pub fn of_this_machine() -> Result<Self, String> {
         let engine = Self::at(&machine_socket());
         engine.answers()?;
+        Ok(engine)
+    }
+
+    /// The machine's engine, if it answers, with [`TEST_IMAGE`] in it.
+    #[track_caller]
+    pub fn with_test_image() -> Result<Self, String> {
+        let engine = Self::of_this_machine()?;
         engine.obtain(&[(TEST_IMAGE, "test")]);
         Ok(engine)
     }

@@ -17,15 +17,20 @@ const WORLDS_AT_ONCE: usize = 3;
 static FREE: Mutex<usize> = Mutex::new(WORLDS_AT_ONCE);
 static FREED: Condvar = Condvar::new();
 
-/// The clusters of this machine's test runs that were not swept yet, one id per line. Its lock is held
+/// The clusters of this person's test runs that were not swept yet, one id per line. Its lock is held
 /// while a run lasts: stacks of the same name on one engine are for one run at a time.
 fn roll() -> &'static File {
     static ROLL: OnceLock<File> = OnceLock::new();
     ROLL.get_or_init(|| {
-        let path = env::temp_dir().join("siso-tests.clusters");
+        let who = env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+        let path = env::temp_dir().join(format!("siso-tests-{who}.clusters"));
         let opened = OpenOptions::new().create(true).read(true).append(true).open(&path);
         let mut roll = opened.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        roll.lock().expect("the lock of test runs");
+        if roll.try_lock().is_err() {
+            let _ =
+                writeln!(io::stderr(), "waiting for another run of these tests on this machine");
+            roll.lock().expect("the lock of test runs");
+        }
         let mut clusters = String::new();
         roll.read_to_string(&mut clusters).expect("the clusters of earlier runs");
         if let Ok(engine) = Engine::of_this_machine() {

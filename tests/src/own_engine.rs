@@ -27,7 +27,7 @@ impl OwnEngine {
     /// Starts one that keeps its state below `directory`. The error says what the machine lacks.
     pub fn start(directory: &Path) -> Result<Self, String> {
         let program = find_dockerd()?;
-        let origin = Engine::of_this_machine()?;
+        let origin = Engine::with_test_image()?;
         let path = |name: &str| directory.join(name).display().to_string();
         let socket = directory.join("docker.sock");
         // A containerd that came with the system serves several engines, each in its namespace.

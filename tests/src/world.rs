@@ -48,7 +48,7 @@ impl World {
     /// demands one: the test is skipped, and says so.
     #[track_caller]
     pub fn new(name: &str) -> Option<Self> {
-        let engine = required(name, "SISO_REQUIRE_ENGINE", Engine::of_this_machine())?;
+        let engine = required(name, "SISO_REQUIRE_ENGINE", Engine::with_test_image())?;
         let mut world = Self::without_agent(name, engine);
         world.join();
         Some(world)
