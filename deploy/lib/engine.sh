@@ -66,10 +66,19 @@ start_engine() {
   fi
 }
 
+# An engine that we bring lets containers run on while it is restarted or upgraded. Somebody's own settings stay.
+keep_containers_over_engine_restarts() {
+  local settings=/etc/docker/daemon.json
+  [[ ! -e $settings ]] || return 0
+  as_root mkdir -p "${settings%/*}"
+  printf '{ "live-restore": true }\n' | as_root tee "$settings" >/dev/null
+}
+
 ensure_linux_engine() {
   if ! have dockerd; then
     have apt-get || die "no Docker Engine, and this is not a Debian-like system" \
       "install the Docker Engine your distribution's way, then run this again"
+    keep_containers_over_engine_restarts
     install_packages "Siso runs its services in the Docker Engine, and none answers here" \
       docker.io iptables ca-certificates
   fi

@@ -25,7 +25,8 @@ pub struct OwnEngine {
 
 impl OwnEngine {
     /// Starts one that keeps its state below `directory`. The error says what the machine lacks.
-    pub fn start(directory: &Path) -> Result<Self, String> {
+    /// With `live_restore` containers outlive it.
+    pub fn start(directory: &Path, live_restore: bool) -> Result<Self, String> {
         let program = find_dockerd()?;
         let origin = Engine::with_test_image()?;
         let path = |name: &str| directory.join(name).display().to_string();
@@ -56,7 +57,8 @@ impl OwnEngine {
             "--iptables=false",
             "--ip-masq=false",
         ];
-        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let live = live_restore.then_some("--live-restore");
+        let arguments = arguments.into_iter().chain(live).map(str::to_owned).collect();
         let mut own = Self {
             daemon: Daemon::new("dockerd", PathBuf::from("unshare"), arguments, directory),
             directory: directory.to_owned(),

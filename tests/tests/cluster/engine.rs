@@ -29,7 +29,7 @@ volumes:
 
 fn check(test: &str, end: impl FnOnce(&mut OwnEngine)) {
     let directory = tempfile::Builder::new().prefix("siso-engine-").tempdir().expect("tempdir");
-    let started = OwnEngine::start(directory.path());
+    let started = OwnEngine::start(directory.path(), false);
     let Some(mut own) = required(test, "SISO_REQUIRE_OWN_ENGINE", started) else { return };
     let world = World::on_engine(test, own.engine());
     world.apply(STACK).expect(0);
@@ -62,4 +62,43 @@ fn everything_runs_again_after_the_engine_was_restarted() {
 #[test]
 fn everything_runs_again_after_the_engine_was_killed() {
     check("engine-killed", OwnEngine::kill9);
+}
+
+/// Engines that Siso installs let containers outlive them: then nothing is started again.
+fn check_live(test: &str, end: impl FnOnce(&mut OwnEngine)) {
+    let directory = tempfile::Builder::new().prefix("siso-engine-").tempdir().expect("tempdir");
+    let started = OwnEngine::start(directory.path(), true);
+    let Some(mut own) = required(test, "SISO_REQUIRE_OWN_ENGINE", started) else { return };
+    let world = World::on_engine(test, own.engine());
+    world.apply(STACK).expect(0);
+    let before = world.wait_running("survivor", 4);
+
+    end(&mut own);
+    wait_until("the agent reports that the engine is away", PATIENT, || {
+        let nodes = world.ctl.json(&["node", "ls"]);
+        if nodes[0]["engine_ready"] == false { Ok(()) } else { Err(nodes.to_string()) }
+    });
+    own.start_again();
+    wait_until("the agent reports that the engine is back", PATIENT, || {
+        let nodes = world.ctl.json(&["node", "ls"]);
+        if nodes[0]["engine_ready"] == true { Ok(()) } else { Err(nodes.to_string()) }
+    });
+
+    let after = world.wait_running("survivor", 4);
+    assert_eq!(after, before, "the same containers, started when they were before");
+    let restarts: Vec<_> =
+        world.tasks("survivor").iter().map(|task| task["restarts"].clone()).collect();
+    assert!(restarts.iter().all(|count| *count == 0), "{restarts:?}");
+    world.ctl.run(&["stack", "rm", "survivor", "--yes"]).expect(0);
+    drop(world);
+}
+
+#[test]
+fn nothing_is_started_again_when_an_engine_that_keeps_containers_was_restarted() {
+    check_live("engine-live-restarted", OwnEngine::stop);
+}
+
+#[test]
+fn nothing_is_started_again_when_an_engine_that_keeps_containers_was_killed() {
+    check_live("engine-live-killed", OwnEngine::kill9);
 }
