@@ -6,6 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use serde_json::Value;
+
 use crate::{
     daemon::Daemon,
     engine::{Engine, TEST_IMAGE},
@@ -33,11 +35,16 @@ impl OwnEngine {
         let socket = directory.join("docker.sock");
         // A containerd that came with the system serves several engines, each in its namespace.
         let namespace = format!("siso-tests-{}", std::process::id());
+        // Not the machine's settings.
+        let settings = format!("{{\"live-restore\": {live_restore}}}");
+        fs::write(path("daemon.json"), settings).expect("the second engine's settings");
         // In a network of its own: an engine without a bridge removes the `docker0` it finds, and the
         // machine's own engine would lose it.
         let arguments = [
             "--net",
             &program.display().to_string(),
+            "--config-file",
+            &path("daemon.json"),
             "--data-root",
             &path("docker-data"),
             "--exec-root",
@@ -57,8 +64,7 @@ impl OwnEngine {
             "--iptables=false",
             "--ip-masq=false",
         ];
-        let live = live_restore.then_some("--live-restore");
-        let arguments = arguments.into_iter().chain(live).map(str::to_owned).collect();
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let mut own = Self {
             daemon: Daemon::new("dockerd", PathBuf::from("unshare"), arguments, directory),
             directory: directory.to_owned(),
@@ -94,12 +100,34 @@ impl OwnEngine {
         self.daemon.kill9();
     }
 
+    /// SIGSTOP: it accepts connections and answers nobody.
+    #[track_caller]
+    pub fn pause(&self) {
+        self.daemon.pause();
+    }
+
+    /// SIGCONT.
+    #[track_caller]
+    pub fn resume(&self) {
+        self.daemon.resume();
+    }
+
     /// Starts it again and waits until it answers.
     #[track_caller]
     pub fn start_again(&mut self) {
         self.forget_processes();
         self.daemon.start();
         wait_until("the second engine answers", PROMPT, || self.engine.answers());
+    }
+
+    /// All of them, since all are ours: with `live_restore` they would outlive the engine.
+    fn remove_containers(&self) {
+        let ask = |method, path: &str| self.engine.send(method, path, "application/json", b"");
+        let listed = ask("GET", "/containers/json?all=1").map(|reply| reply.body);
+        let listed: Value = serde_json::from_slice(&listed.unwrap_or_default()).unwrap_or_default();
+        for id in listed.as_array().into_iter().flatten().filter_map(|row| row["Id"].as_str()) {
+            let _ = ask("DELETE", &format!("/containers/{id}?force=1&v=1"));
+        }
     }
 
     /// A killed engine leaves the ids of its processes behind, and the next one would take whoever
@@ -125,6 +153,7 @@ impl Drop for OwnEngine {
             self.daemon.start();
             let _ = poll(PROMPT, || self.engine.answers());
         }
+        self.remove_containers();
         self.daemon.stop();
         // Every start mounts it once more onto itself, and a killed one does not take that back.
         let data = self.directory.join("docker-data");

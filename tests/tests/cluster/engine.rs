@@ -2,6 +2,8 @@
 
 use siso_tests::{OwnEngine, PATIENT, World, required, wait_until};
 
+use crate::stacks::sleepers;
+
 const STACK: &str = "
 name: survivor
 services:
@@ -39,10 +41,7 @@ fn check(test: &str, end: impl FnOnce(&mut OwnEngine)) {
     assert!(!data.trim().is_empty(), "the volume holds nothing");
 
     end(&mut own);
-    wait_until("the agent reports that the engine is away", PATIENT, || {
-        let nodes = world.ctl.json(&["node", "ls"]);
-        if nodes[0]["engine_ready"] == false { Ok(()) } else { Err(nodes.to_string()) }
-    });
+    wait_engine_ready(&world, false);
     own.start_again();
 
     world.wait_running("survivor", 4);
@@ -51,6 +50,33 @@ fn check(test: &str, end: impl FnOnce(&mut OwnEngine)) {
     assert_eq!(containers.len(), 4, "a duplicate: {containers:#?}");
     assert_eq!(own.engine().volumes(world.cluster()).len(), 1);
     // The world ends before its engine.
+    drop(world);
+}
+
+/// Waits until the node's agent reports this of its engine.
+fn wait_engine_ready(world: &World, ready: bool) {
+    wait_until(&format!("engine_ready is {ready}"), PATIENT, || {
+        let nodes = world.ctl.json(&["node", "ls"]);
+        if nodes[0]["engine_ready"] == ready { Ok(()) } else { Err(nodes.to_string()) }
+    });
+}
+
+#[test]
+fn an_engine_that_hangs_costs_no_container() {
+    let directory = tempfile::Builder::new().prefix("siso-engine-").tempdir().expect("tempdir");
+    let started = OwnEngine::start(directory.path(), false);
+    let Some(own) = required("engine-hangs", "SISO_REQUIRE_OWN_ENGINE", started) else { return };
+    let world = World::on_engine("engine-hangs", own.engine());
+    world.apply(&sleepers("hanging", 2)).expect(0);
+    let before = world.wait_running("hanging", 2);
+    own.pause();
+    wait_engine_ready(&world, false);
+    let status = world.ctl.json(&["status"]);
+    assert!(status["problems"].to_string().contains("engine"), "{status:#}");
+    own.resume();
+    wait_engine_ready(&world, true);
+    assert_eq!(world.wait_running("hanging", 2), before, "unknown is not absent");
+    assert_eq!(own.engine().containers(world.cluster()).len(), 2);
     drop(world);
 }
 
@@ -74,15 +100,9 @@ fn check_live(test: &str, end: impl FnOnce(&mut OwnEngine)) {
     let before = world.wait_running("survivor", 4);
 
     end(&mut own);
-    wait_until("the agent reports that the engine is away", PATIENT, || {
-        let nodes = world.ctl.json(&["node", "ls"]);
-        if nodes[0]["engine_ready"] == false { Ok(()) } else { Err(nodes.to_string()) }
-    });
+    wait_engine_ready(&world, false);
     own.start_again();
-    wait_until("the agent reports that the engine is back", PATIENT, || {
-        let nodes = world.ctl.json(&["node", "ls"]);
-        if nodes[0]["engine_ready"] == true { Ok(()) } else { Err(nodes.to_string()) }
-    });
+    wait_engine_ready(&world, true);
 
     let after = world.wait_running("survivor", 4);
     assert_eq!(after, before, "the same containers, started when they were before");
