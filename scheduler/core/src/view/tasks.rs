@@ -67,14 +67,21 @@ pub(super) fn waiting_for(cluster: &Cluster, task: &Task) -> Option<String> {
             Some(volume) if held => {
                 format!("held: its volume `{volume}` lives on {}, which is down", down.name)
             }
-            _ if held => format!("held: it must never run twice, and {} is down", down.name),
+            None if held && task.spec.strict_singleton => {
+                format!("held: it must never run twice, and {} is down", down.name)
+            }
+            _ if held => format!("held: it writes to a directory of {}, which is down", down.name),
             _ => format!("{} is down, no other node has room", down.name),
         };
         return Some(why);
     }
     if task.desired == Desired::Prepare {
         let depends = orchestrate::waits_for(cluster, task).map(|waits| waits.to_string());
-        return Some(depends.unwrap_or_else(|| "waits for its predecessor to stop".to_owned()));
+        let mut others = cluster.tasks_of_replica(task);
+        let replaces = others.any(|other| other.epoch < task.epoch && other.holds_resources());
+        let otherwise =
+            if replaces { "waits for its predecessor to stop" } else { "is about to start" };
+        return Some(depends.unwrap_or_else(|| otherwise.to_owned()));
     }
     let engine = node.is_some_and(|node| !node.inventory.engine_ready);
     engine.then(|| "waits for the container engine of its node".to_owned())
