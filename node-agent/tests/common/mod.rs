@@ -43,11 +43,12 @@ pub(crate) fn until<T, E: Debug, F: Future<Output = Result<T, E>>>(
     }
 }
 
-/// A cluster id no other test has.
+/// A cluster id no other test has; its first eight characters, which names on the engine end in, are
+/// no other test's either.
 pub(crate) fn unique(name: &str) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("{name}-{}-{count}", std::process::id())
+    format!("{:06x}{:02x}-{name}", std::process::id() & 0x00ff_ffff, count & 0xff)
 }
 
 /// An ordinary small service of this command.
