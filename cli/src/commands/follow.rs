@@ -56,7 +56,16 @@ pub struct End {
 
 impl End {
     fn of(view: &WatchView) -> Self {
-        let wanted = || view.tasks.iter().filter(|task| task.desired != "stop");
+        // A task that still serves while its successor waits is the same replica.
+        let succeeded = |task: &TaskRow| {
+            view.tasks.iter().any(|other| {
+                (&other.service, other.replica) == (&task.service, task.replica)
+                    && other.desired != "stop"
+                    && other.epoch > task.epoch
+            })
+        };
+        let tasks = view.tasks.iter().filter(|task| task.desired != "stop");
+        let wanted = || tasks.clone().filter(|task| !succeeded(task));
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let homeless = wanted().filter(|task| task.node.is_none() && task.state == "pending");
         Self {
@@ -190,7 +199,8 @@ pub async fn why_not(stack: &StackName, end: &End, client: &Client) -> Error {
         let target = format!("{stack}/{service}.{replica}").parse::<ServiceTarget>();
         let Ok(target) = target else { continue };
         // Without an explanation the note of the rollout says it in a sentence.
-        for view in client.explain(&target).await.unwrap_or_default() {
+        let views = client.explain(&target).await.unwrap_or_default();
+        for view in views.iter().filter(|view| view.placement.node.is_none()) {
             lines.push(format!("{service}.{replica} is pending, it fits nowhere:"));
             lines.extend(misfit_lines(&view.placement).into_iter().map(|line| format!("  {line}")));
             explained.insert(service.as_str());
@@ -314,7 +324,10 @@ mod tests {
         leaving.desired = "stop".to_owned();
         let mut job = task("migrate", 1);
         (job.state, job.ready) = ("stopped".to_owned(), false);
-        let end = End::of(&view(true, vec![task("db", 1), pending, leaving, job]));
+        let mut old = task("neo4j", 2);
+        pending.epoch = old.epoch + 1;
+        old.ready = true;
+        let end = End::of(&view(true, vec![task("db", 1), old, pending, leaving, job]));
         assert_eq!((end.ready, end.wanted), (2, 3));
         assert_eq!(end.homeless, [("neo4j".to_owned(), 2)]);
     }
