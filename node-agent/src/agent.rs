@@ -42,8 +42,6 @@ const SAVE_AGAIN: u64 = 10_000;
 /// Everything that wakes the agent, besides a new [`Link`] and the passing of time.
 #[derive(Debug)]
 pub enum Wake {
-    /// Whether events arrive.
-    Listening(bool),
     /// Something happened to a container.
     Happened {
         /// Which.
@@ -109,7 +107,6 @@ pub(crate) struct Agent<R> {
     set: Option<AssignmentSet>,
     /// Whether the set came through the connection that is open now.
     fresh: bool,
-    listening: bool,
     observed: Observed,
     attempts: BTreeMap<TaskId, Attempt>,
     images: BTreeMap<String, Image>,
@@ -142,7 +139,6 @@ impl<R: Runtime> Agent<R> {
             stamp,
             set: None,
             fresh: false,
-            listening: false,
             observed: Observed::default(),
             attempts: BTreeMap::new(),
             images: BTreeMap::new(),
@@ -258,7 +254,7 @@ impl<R: Runtime> Agent<R> {
 
     /// Notices ends. A task that is being worked on is left alone until that is done.
     fn remember(&mut self) {
-        let now = self.now();
+        let (now, wall) = (self.now(), now());
         let Some(set) = &self.set else { return };
         for assignment in &set.tasks {
             if self.busy.contains(&Key::Task(assignment.task)) {
@@ -268,7 +264,7 @@ impl<R: Runtime> Agent<R> {
             let wanted = wanted(assignment.desired, Some(attempt));
             let seen = self.observed.of(assignment.task);
             let restarts = attempt.status.restarts;
-            attempt.notice(&assignment.spec, (wanted, seen), self.listening, now);
+            attempt.notice(&assignment.spec, (wanted, seen), now, wall);
             if attempt.status.restarts > restarts
                 || attempt.is_over() && wanted == crate::reconcile::Wanted::Run
             {

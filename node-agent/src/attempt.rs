@@ -46,6 +46,9 @@ pub const CALM_RUN: u64 = 600_000;
 const LATE_DEATH: u64 = 2_000;
 /// How long the event of an OOM kill may come later than the end it explains, in milliseconds.
 const LATE_OOM: u64 = 1_000;
+/// How long a container without a health check must run before it counts as ready, in milliseconds:
+/// commands that cannot work mostly end sooner, and nobody waits a second for nothing twice.
+pub const PROOF_OF_LIFE: u64 = 1_000;
 /// The exit code of a process that SIGKILL ended: what the kernel sends when memory runs out.
 const SIGKILLED: i64 = 137;
 /// The longest message kept, in characters: engines quote whole runtime traces.
@@ -74,6 +77,10 @@ pub struct Attempt {
     pub rebuild: bool,
     /// What was last reported.
     pub reported: TaskStatus,
+    /// Whether its present run has lasted for [`PROOF_OF_LIFE`].
+    pub proven: bool,
+    /// The present run, by its start, and when it has lasted long enough.
+    pub(crate) proof: Option<(Timestamp, Moment)>,
     pub(crate) killed_at: Option<Timestamp>,
     pub(crate) died_at: Option<Timestamp>,
     pub(crate) oom_at: Option<Timestamp>,
@@ -86,6 +93,9 @@ enum End {
     Exited(i64),
     /// The kernel killed it for memory.
     OutOfMemory,
+    /// It was killed and nobody asked for that: most likely for memory. Of every hundred kills for
+    /// memory the engine misses a few: it forgets the event when the control group goes first.
+    Slain,
     /// Somebody sent it a signal.
     Killed(i64),
     /// Nobody watched.
@@ -102,29 +112,30 @@ impl Attempt {
         self.status.state.is_over()
     }
 
-    /// Notes an event of its container.
+    /// Notes an event of its container. Events may be told again.
     pub fn hear(&mut self, what: Happening, at: Timestamp) {
-        match what {
-            Happening::Killed => self.killed_at = Some(at),
-            Happening::Died => self.died_at = Some(at),
-            Happening::OutOfMemory => self.oom_at = Some(at),
-            Happening::Changed => {}
-        }
+        let last = match what {
+            Happening::Killed => &mut self.killed_at,
+            Happening::Died => &mut self.died_at,
+            Happening::OutOfMemory => &mut self.oom_at,
+            Happening::Changed => return,
+        };
+        *last = (*last).max(Some(at));
     }
 
     /// Counts an end that is seen for the first time, and decides whether there is another start.
-    /// `listening`: whether events arrive.
+    /// Watches a run until it has lasted long enough. `wall` is the time by the machine's clock.
     pub fn notice(
         &mut self,
         spec: &ServiceSpec,
         (wanted, seen): (Wanted, Seen<'_>),
-        listening: bool,
         now: Moment,
+        wall: Timestamp,
     ) {
         match (wanted, seen) {
             (Wanted::Run, Seen::Exited(container)) if self.counted != Some(ended_at(container)) => {
                 let since = *self.end_seen.get_or_insert(now);
-                if let Some(end) = self.how_it_ended(container, listening, since, now) {
+                if let Some(end) = self.how_it_ended(container, since, now) {
                     self.counted = Some(ended_at(container));
                     self.status.exit_code = container.exit_code;
                     self.status.started_at = container.started_at;
@@ -139,6 +150,10 @@ impl Attempt {
                 self.status.container = None;
                 self.count(spec, End::Vanished, None, now);
             }
+            (Wanted::Prepare | Wanted::Run, Seen::Running(container)) => {
+                self.end_seen = None;
+                self.watch(container, now, wall);
+            }
             (
                 Wanted::Prepare | Wanted::Run | Wanted::Rest | Wanted::Stop,
                 Seen::Unknown
@@ -149,6 +164,19 @@ impl Attempt {
                 | Seen::Leaving(_),
             ) => self.end_seen = None,
         }
+    }
+
+    /// How long it had run before it was first seen is told by the machine's clock only, which may
+    /// be off by what the proof is worth and no more.
+    fn watch(&mut self, container: &Container, now: Moment, wall: Timestamp) {
+        let run = container.started_at.unwrap_or_default();
+        let ran = wall.millis_since(run).min(PROOF_OF_LIFE);
+        let (_, due) = *self
+            .proof
+            .take_if(|(held, _)| *held == run)
+            .get_or_insert((run, now.plus(PROOF_OF_LIFE.saturating_sub(ran))));
+        self.proof = Some((run, due));
+        self.proven = now >= due;
     }
 
     /// Counts a start that the engine refused, with its message. `container` is what is there now.
@@ -180,17 +208,12 @@ impl Attempt {
     pub fn due(&self, now: Moment) -> Option<Moment> {
         let late =
             self.end_seen.into_iter().flat_map(|seen| [seen.plus(LATE_OOM), seen.plus(LATE_DEATH)]);
-        late.chain([self.not_before]).filter(|moment| *moment > now).min()
+        let proof = self.proof.map(|(_, due)| due);
+        late.chain([self.not_before]).chain(proof).filter(|moment| *moment > now).min()
     }
 
     /// `None` while it is too early to tell.
-    fn how_it_ended(
-        &self,
-        container: &Container,
-        listening: bool,
-        since: Moment,
-        now: Moment,
-    ) -> Option<End> {
+    fn how_it_ended(&self, container: &Container, since: Moment, now: Moment) -> Option<End> {
         let code = container.exit_code.unwrap_or_default();
         let this_run =
             |at: Option<Timestamp>| at.is_some_and(|at| Some(at) >= container.started_at);
@@ -201,15 +224,16 @@ impl Attempt {
             return Some(End::Killed(code));
         }
         if this_run(self.died_at) {
-            let may_be_oom = code == SIGKILLED && now < since.plus(LATE_OOM);
-            return (!may_be_oom).then_some(End::Exited(code));
+            if code != SIGKILLED {
+                return Some(End::Exited(code));
+            }
+            return (now >= since.plus(LATE_OOM)).then_some(End::Slain);
         }
-        let may_be_told = listening && now < since.plus(LATE_DEATH);
-        (!may_be_told).then_some(End::Unwatched(code))
+        (now >= since.plus(LATE_DEATH)).then_some(End::Unwatched(code))
     }
 
     fn count(&mut self, spec: &ServiceSpec, end: End, message: Option<String>, now: Moment) {
-        self.end_seen = None;
+        (self.end_seen, self.proof, self.proven) = (None, None, false);
         self.status.health = Health::None;
         let limit = spec.resources.memory_limit;
         self.status.failure = explain(end, limit, message);
@@ -225,6 +249,7 @@ impl Attempt {
                 | End::Killed(_)
                 | End::Unwatched(_)
                 | End::OutOfMemory
+                | End::Slain
                 | End::Vanished
                 | End::NotStarted => TaskState::Failed,
             };
@@ -234,7 +259,7 @@ impl Attempt {
     fn starts_again(&mut self, policy: RestartPolicy, end: End) -> bool {
         let is_failure = match end {
             End::Exited(code) => code != 0,
-            End::OutOfMemory | End::NotStarted => true,
+            End::OutOfMemory | End::Slain | End::NotStarted => true,
             End::Killed(_) | End::Unwatched(_) | End::Vanished => false,
         };
         match policy {
@@ -259,6 +284,7 @@ impl Attempt {
             | End::Vanished
             | End::Exited(_)
             | End::OutOfMemory
+            | End::Slain
             | End::NotStarted => {
                 let factor = 1_u64.checked_shl(self.streak).unwrap_or(u64::MAX);
                 FIRST_DELAY.saturating_mul(factor).min(LONGEST_DELAY)
@@ -285,6 +311,13 @@ fn explain(end: End, limit: Bytes, message: Option<String>) -> Option<Failure> {
         End::Exited(0) => return None,
         End::Exited(code) => (Cause::Exited, format!("exited with code {code}")),
         End::OutOfMemory => (Cause::OutOfMemory, format!("killed: exceeded its limit of {limit}")),
+        End::Slain => {
+            let text = format!(
+                "killed (exit code {SIGKILLED}) without being asked to: most likely exceeded its limit \
+                 of {limit}"
+            );
+            (Cause::OutOfMemory, text)
+        }
         End::Killed(code) => (Cause::Exited, format!("ended from outside, exit code {code}")),
         End::Unwatched(code) => {
             let text = format!("ended while the engine or the agent was away, exit code {code}");

@@ -36,9 +36,19 @@ pub fn status(
             TaskStatus { state: TaskState::Starting, container, ..held }
         }
         (Wanted::Prepare | Wanted::Run, Seen::Running(container)) => {
-            running(held, TaskState::Running, container, limit)
+            let status = running(held, TaskState::Running, container, limit);
+            let health = match container.health {
+                Health::None if !attempt.proven => Health::Starting,
+                told => told,
+            };
+            TaskStatus { health, ..status }
         }
-        // An end is counted by the attempt, not here.
+        // An end is counted by the attempt, not here; until it is, nothing is said to be well.
+        (Wanted::Prepare | Wanted::Run, Seen::Exited(_) | Seen::Leaving(_))
+            if held.state == TaskState::Running =>
+        {
+            TaskStatus { health: Health::Starting, ..held }
+        }
         (_, Seen::Unknown)
         | (Wanted::Rest, _)
         | (Wanted::Prepare | Wanted::Run, Seen::Exited(_) | Seen::Leaving(_)) => held,

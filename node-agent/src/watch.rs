@@ -12,7 +12,7 @@ use std::{
 use futures::StreamExt as _;
 use model::Bytes;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::{Instant, sleep_until},
 };
 
@@ -48,47 +48,57 @@ pub(crate) struct Watch<R> {
 struct Over;
 
 impl<R: Runtime> Watch<R> {
-    /// Watches for as long as the agent listens.
-    pub(crate) async fn run(mut self) {
-        while self.listen().await.is_ok() {}
+    /// Watches for as long as the agent is there.
+    pub(crate) async fn run(self) {
+        let mut asked = self.asked.clone();
+        while self.listen(&mut asked).await.is_ok() {}
     }
 
-    /// One event stream, from its begin to its end.
-    async fn listen(&mut self) -> Result<(), Over> {
-        let mut events = self.runtime.events(&self.cluster);
-        let mut looks = 0_u32;
-        let mut next = Instant::now() + LOOK_AGAIN;
-        loop {
-            tokio::select! {
-                event = events.next() => match event {
-                    Some(Ok(EngineEvent::Listening)) => {
-                        self.wake(Wake::Listening(true)).await?;
-                        next = Instant::now();
-                    }
-                    Some(Ok(EngineEvent::Container { id, task, what, at })) => {
-                        self.wake(Wake::Happened { id, task, what, at }).await?;
-                    }
-                    Some(Err(_)) | None => break,
-                },
-                () = sleep_until(next) => {
-                    looks = looks.wrapping_add(1);
-                    next = Instant::now() + self.look(looks).await?;
-                }
-                changed = self.asked.changed() => {
-                    changed.map_err(|_| Over)?;
-                    next = Instant::now();
-                }
-            }
+    /// One event stream, from its begin to its end. Events and looks go on side by side: an end that
+    /// is told of only after a slow look would be taken for one that nobody witnessed.
+    async fn listen(&self, asked: &mut watch::Receiver<u64>) -> Result<(), Over> {
+        let begun = Notify::new();
+        tokio::select! {
+            ended = self.hear(&begun) => ended?,
+            over = self.look_on(&begun, asked) => return over,
         }
-        self.wake(Wake::Listening(false)).await?;
         // The engine may be gone altogether, or only have closed the stream.
         self.look(1).await?;
         sleep_until(Instant::now() + LOOK_AGAIN).await;
         Ok(())
     }
 
+    /// Passes events on until the stream ends.
+    async fn hear(&self, begun: &Notify) -> Result<(), Over> {
+        let mut events = self.runtime.events(&self.cluster);
+        while let Some(Ok(event)) = events.next().await {
+            match event {
+                EngineEvent::Listening => begun.notify_one(),
+                EngineEvent::Container { id, task, what, at } => {
+                    self.wake(Wake::Happened { id, task, what, at }).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks once the events are listened to, when the agent asks, and every few seconds.
+    async fn look_on(&self, begun: &Notify, asked: &mut watch::Receiver<u64>) -> Result<(), Over> {
+        let mut looks = 0_u32;
+        let mut next = Instant::now() + LOOK_AGAIN;
+        loop {
+            tokio::select! {
+                () = begun.notified() => {}
+                () = sleep_until(next) => {}
+                changed = asked.changed() => changed.map_err(|_| Over)?,
+            }
+            looks = looks.wrapping_add(1);
+            next = Instant::now() + self.look(looks).await?;
+        }
+    }
+
     /// Looks at everything; answers when to look next.
-    async fn look(&mut self, count: u32) -> Result<Duration, Over> {
+    async fn look(&self, count: u32) -> Result<Duration, Over> {
         let asked = self.stamp.load(Ordering::SeqCst);
         let look = self.runtime.look(&self.cluster).await;
         let answered = look.is_ok();

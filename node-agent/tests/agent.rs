@@ -171,6 +171,20 @@ async fn without_a_scheduler_it_starts_what_its_ledger_holds() {
 }
 
 #[tokio::test]
+async fn a_job_that_ends_while_the_agent_is_away_is_done_and_not_run_again() {
+    let machine = Machine::new().await;
+    let agent = machine.start().await;
+    machine.run(2, vec![sleeper(1)]).await;
+    agent.stop().await;
+    machine.engine.exit(&machine.container(1).id, 0);
+    let agent = machine.start().await;
+    let done = machine.scheduler.wait_state(1, TaskState::Stopped).await;
+    assert_eq!((done.restarts, done.exit_code), (0, Some(0)));
+    assert_eq!(machine.engine.starts().len(), 1);
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn an_engine_that_goes_and_comes_changes_nothing_but_what_it_ended() {
     let machine = Machine::new().await;
     let agent = machine.start().await;

@@ -46,7 +46,6 @@ pub(super) fn tell_end(board: &Board, assignment: &Assignment, attempt: &Attempt
 impl<R: Runtime> Agent<R> {
     pub(super) fn learn(&mut self, wake: Wake) {
         match wake {
-            Wake::Listening(listening) => self.listening = listening,
             Wake::Happened { id, task, what, at } => {
                 if let Some(attempt) = self.attempts.get_mut(&task) {
                     attempt.hear(what, at);

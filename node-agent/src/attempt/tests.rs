@@ -5,6 +5,7 @@ use crate::runtime::{ContainerId, ContainerState, Place};
 
 const STARTED: Timestamp = Timestamp(1_000);
 const NOW: Moment = Moment(50_000);
+const WALL: Timestamp = Timestamp(1_000_000);
 
 fn spec(restart: RestartPolicy) -> ServiceSpec {
     let mut spec = ServiceSpec::new("a");
@@ -50,9 +51,9 @@ fn notice(attempt: &mut Attempt, restart: RestartPolicy, container: &Container, 
         attempt.hear(Happening::Died, at);
     }
     let seen = (Wanted::Run, Seen::Exited(container));
-    attempt.notice(&spec(restart), seen, true, NOW);
+    attempt.notice(&spec(restart), seen, NOW, WALL);
     // Whatever may still be told about this end has been told by now.
-    attempt.notice(&spec(restart), seen, true, NOW.plus(LATE_DEATH));
+    attempt.notice(&spec(restart), seen, NOW.plus(LATE_DEATH), WALL);
 }
 
 /// One end of a fresh attempt: the state it leads to, the restarts, and words of the message.
@@ -114,19 +115,12 @@ fn an_event_may_come_a_little_later_than_the_sight() {
     let mut attempt = Attempt::default();
     let (container, spec) = (ended(0), spec(ON_FAILURE));
     let seen = (Wanted::Run, Seen::Exited(&container));
-    attempt.notice(&spec, seen, true, NOW);
+    attempt.notice(&spec, seen, NOW, WALL);
     assert!(attempt.end_seen.is_some(), "too early to tell");
     assert_eq!(attempt.due(NOW), Some(NOW.plus(LATE_OOM)));
     attempt.hear(Happening::Died, container.finished_at.unwrap());
-    attempt.notice(&spec, seen, true, NOW.plus(1));
+    attempt.notice(&spec, seen, NOW.plus(1), WALL);
     assert_eq!(attempt.status.state, TaskState::Stopped);
-    let mut deaf = Attempt::default();
-    deaf.notice(&spec, seen, false, NOW);
-    assert_eq!(
-        deaf.status.state,
-        TaskState::Starting,
-        "without events there is nothing to wait for"
-    );
 }
 
 #[test]
@@ -151,14 +145,48 @@ fn an_oom_kill_is_reported_with_the_limit_however_it_is_told() {
 }
 
 #[test]
-fn sigkill_without_an_explanation_waits_for_one() {
+fn sigkill_without_an_explanation_waits_for_one_and_is_taken_for_want_of_memory() {
     let (mut attempt, container) = (Attempt::default(), ended(137));
     attempt.hear(Happening::Died, container.finished_at.unwrap());
     let seen = (Wanted::Run, Seen::Exited(&container));
-    attempt.notice(&spec(ON_FAILURE), seen, true, NOW);
+    attempt.notice(&spec(ON_FAILURE), seen, NOW, WALL);
     assert!(attempt.end_seen.is_some());
-    attempt.notice(&spec(ON_FAILURE), seen, true, NOW.plus(LATE_OOM));
-    assert_eq!(attempt.status.failure.unwrap().message, "exited with code 137");
+    attempt.notice(&spec(ON_FAILURE), seen, NOW.plus(LATE_OOM), WALL);
+    let failure = attempt.status.failure.unwrap();
+    assert_eq!(failure.cause, Cause::OutOfMemory, "the engine may have missed it");
+    assert!(failure.message.ends_with("most likely exceeded its limit of 512.0 MiB"));
+}
+
+#[test]
+fn a_run_is_proven_once_it_has_lasted() {
+    let mut container = ended(0);
+    (container.state, container.exit_code) = (ContainerState::Running, None);
+    let started = Timestamp(1_000_000);
+    container.started_at = Some(started);
+    let mut attempt = Attempt::default();
+    let mut look = |container: &Container, now: Moment, wall: Timestamp| {
+        attempt.notice(&spec(ALWAYS), (Wanted::Run, Seen::Running(container)), now, wall);
+        (attempt.proven, attempt.due(now))
+    };
+    let due = NOW.plus(PROOF_OF_LIFE - 200);
+    assert_eq!(look(&container, NOW, started.plus_millis(200)), (false, Some(due)));
+    // A clock that was set changes nothing about a run that is being watched.
+    assert_eq!(look(&container, NOW.plus(1), Timestamp(0)), (false, Some(due)));
+    assert_eq!(look(&container, due, started), (true, None));
+    container.started_at = Some(started.plus_millis(5_000));
+    assert!(!look(&container, due, started.plus_millis(5_000)).0, "another run");
+    // Found running, as after a restart of the agent.
+    container.started_at = Some(started.plus_millis(6_000));
+    assert!(look(&container, due, started.plus_millis(6_000 + PROOF_OF_LIFE)).0);
+}
+
+#[test]
+fn events_told_again_say_nothing_new() {
+    let mut attempt = Attempt::default();
+    for at in [3_000, 2_000] {
+        attempt.hear(Happening::Killed, Timestamp(at));
+    }
+    assert_eq!(attempt.killed_at, Some(Timestamp(3_000)));
 }
 
 #[test]
@@ -226,11 +254,11 @@ fn a_maximum_counts_failures_and_not_interruptions() {
 #[test]
 fn a_container_that_was_removed_by_hand_is_missed_once() {
     let mut attempt = Attempt::default();
-    attempt.notice(&spec(ON_FAILURE), (Wanted::Run, Seen::Absent), true, NOW);
+    attempt.notice(&spec(ON_FAILURE), (Wanted::Run, Seen::Absent), NOW, WALL);
     assert_eq!(attempt.status.restarts, 0, "there was none yet");
     attempt.status.container = Some("c1".to_owned());
     for _ in 0..2 {
-        attempt.notice(&spec(ON_FAILURE), (Wanted::Run, Seen::Absent), true, NOW);
+        attempt.notice(&spec(ON_FAILURE), (Wanted::Run, Seen::Absent), NOW, WALL);
     }
     assert_eq!((attempt.status.restarts, attempt.status.state), (1, TaskState::Starting));
 }
@@ -240,7 +268,7 @@ fn only_a_wanted_task_has_its_end_counted() {
     let container = ended(3);
     for wanted in [Wanted::Prepare, Wanted::Rest, Wanted::Stop] {
         let mut attempt = Attempt::default();
-        attempt.notice(&spec(ALWAYS), (wanted, Seen::Exited(&container)), true, NOW);
+        attempt.notice(&spec(ALWAYS), (wanted, Seen::Exited(&container)), NOW, WALL);
         assert_eq!(attempt, Attempt::default(), "{wanted:?}");
     }
 }

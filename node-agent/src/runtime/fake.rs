@@ -58,6 +58,8 @@ struct State {
     failing_starts: u32,
     starts: Vec<TaskId>,
     pulls: Vec<String>,
+    /// What happened since the engine started, by cluster.
+    told: Vec<(String, EngineEvent)>,
 }
 
 #[derive(Debug)]
@@ -126,6 +128,7 @@ impl FakeEngine {
         self.go_down();
         let now = self.now();
         let mut state = self.lock();
+        state.told.clear();
         for held in state.containers.values_mut() {
             if held.shown.state == ContainerState::Running {
                 held.end(0, now);
@@ -235,8 +238,10 @@ impl FakeEngine {
 
     fn say(&self, cluster: String, about: &Container, what: Happening) {
         let (id, task, at) = (about.id.clone(), about.task, self.now());
+        let told = (cluster, EngineEvent::Container { id, task, what, at });
+        self.lock().told.push(told.clone());
         // Nobody may be listening.
-        let _ = self.events.send((cluster, EngineEvent::Container { id, task, what, at }));
+        let _ = self.events.send(told);
     }
 }
 
@@ -288,11 +293,14 @@ impl Runtime for FakeEngine {
     }
 
     fn events(&self, cluster: &str) -> BoxStream<'static, Result<EngineEvent, RuntimeError>> {
-        if let Err(error) = self.answering() {
-            return stream::once(async { Err(error) }).boxed();
-        }
+        let events = BroadcastStream::new(self.events.subscribe());
+        let before = match self.answering() {
+            Ok(state) => state.told.clone(),
+            Err(error) => return stream::once(async { Err(error) }).boxed(),
+        };
         let cluster = cluster.to_owned();
-        let heard = BroadcastStream::new(self.events.subscribe()).filter_map(move |told| {
+        let told = stream::iter(before.into_iter().map(Ok)).chain(events);
+        let heard = told.filter_map(move |told| {
             let told = told.ok().filter(|(owner, _)| *owner == cluster);
             async move { told.map(|(_, event)| Ok(event)) }
         });

@@ -140,7 +140,7 @@ pub enum Happening {
 /// What an event stream yields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineEvent {
-    /// The first item: from here on nothing is missed.
+    /// From here on nothing is missed. What the engine remembers from before may come first.
     Listening,
     /// Something happened to a container of this cluster.
     Container {

@@ -72,6 +72,23 @@ fn every_pair_of_wanted_and_seen_has_its_state() {
 }
 
 #[test]
+fn without_a_check_of_its_own_a_container_is_well_only_once_it_has_lasted() {
+    let mut runs = container(ContainerState::Running);
+    let ended = container(ContainerState::Exited);
+    let mut held = attempt(TaskState::Running);
+    let health = |held: &Attempt, seen| status(Wanted::Run, seen, held, None, LIMIT).health;
+    assert_eq!(health(&held, Seen::Running(&runs)), Health::Starting);
+    held.proven = true;
+    assert_eq!(health(&held, Seen::Running(&runs)), Health::None);
+    // Its end is seen, but not yet counted.
+    assert_eq!(health(&held, Seen::Exited(&ended)), Health::Starting);
+    held.proven = false;
+    runs.health = Health::Healthy;
+    let own = status(Wanted::Run, Seen::Running(&runs), &held, None, LIMIT).health;
+    assert_eq!(own, Health::Healthy, "its own check knows better");
+}
+
+#[test]
 fn what_is_over_stays_as_it_ended() {
     let runs = container(ContainerState::Running);
     for state in [TaskState::Stopped, TaskState::Failed] {

@@ -106,6 +106,17 @@ pub(crate) async fn an_end_is_told_with_its_code(bench: &impl Bench) {
     // It may be started again, in place.
     bench.engine().start(&id).await.expect("started again");
     reaches(bench, cluster, &id, ContainerState::Exited).await;
+    // Who begins to listen now is told of it all the same.
+    let mut later = bench.engine().events(cluster);
+    loop {
+        match later.next().await.expect("an item").expect("a stream") {
+            EngineEvent::Container { id: who, what: Happening::Died, at, .. } if who == id => {
+                assert_eq!(at, died);
+                break;
+            }
+            _ => {}
+        }
+    }
     discard(bench, cluster).await;
 }
 

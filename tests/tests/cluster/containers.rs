@@ -113,6 +113,34 @@ services:
 }
 
 #[test]
+fn a_command_that_ends_at_once_is_never_called_ready() {
+    let Some(world) = World::new("at-once") else { return };
+    let text = |restart: &str, command: &str| {
+        format!(
+            "
+name: brief
+services:
+  web:
+    image: siso/test:1
+    command: {command}
+    mem_limit: 16m
+    restart: '{restart}'
+"
+        )
+    };
+    world.apply(&text("no", "[sh, -c, 'exit 1']")).expect(3);
+    let task = world.wait_task("brief", "has failed", |task| task["state"] == "failed");
+    assert_eq!(task["error"], "exited with code 1", "{task:#}");
+    world.apply(&text("always", "[sh, -c, 'exit 2']")).expect(3);
+    world.wait_task("brief", "is tried again", |task| task["error"] == "exited with code 2");
+    // What serves goes on serving.
+    world.apply(&text("always", "[sleep, infinity]")).expect(0);
+    let good = world.wait_running("brief", 1);
+    world.apply(&text("always", "[sh, -c, 'exit 3']")).expect(3);
+    assert_eq!(world.wait_running("brief", 1), good);
+}
+
+#[test]
 fn containers_of_others_are_never_touched() {
     let Some(world) = World::new("others") else { return };
     let Some(neighbour) = World::new("others-neighbour") else { return };

@@ -140,7 +140,10 @@ impl Runtime for DockerEngine {
         let engine = self.handle();
         let opened = async move {
             let docker = engine.client().await?;
-            let wanted = EventsOptions { filters: Some(filters), ..Default::default() };
+            // What the engine still remembers (its last 256 events) is told first: an end that came
+            // while nobody listened is witnessed all the same.
+            let since = Some("1".to_owned());
+            let wanted = EventsOptions { since, filters: Some(filters), ..Default::default() };
             let happened = docker.events(Some(wanted)).map_err(trouble);
             let happened = happened.try_filter_map(|message| async { Ok(shown::event(message)) });
             // The request for events is on its way when the ping is: its answer proves a listener.
