@@ -17,18 +17,25 @@ pub enum Desired {
     Prepare,
     /// It must run.
     Run,
+    /// It must end, for it was given up; its remains stay on its node, so that its logs can be read.
+    Rest,
     /// It must stop and be removed.
     Stop,
 }
 
 impl Desired {
-    /// The word shown.
+    /// The word shown. What becomes of the remains is no concern of scripts.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Prepare => "prepare",
             Self::Run => "run",
-            Self::Stop => "stop",
+            Self::Rest | Self::Stop => "stop",
         }
+    }
+
+    /// Whether the task is to end or has ended on request.
+    pub const fn is_leaving(self) -> bool {
+        matches!(self, Self::Rest | Self::Stop)
     }
 }
 
@@ -260,6 +267,11 @@ impl Task {
     /// Whether its reservation counts on its node: from placement until the agent confirms its end.
     pub fn holds_resources(&self) -> bool {
         self.node.is_some() && !self.status.state.is_over()
+    }
+
+    /// Whether it has ended on request or was given up: nobody waits for it any more.
+    pub fn is_history(&self) -> bool {
+        self.desired.is_leaving() && self.status.state.is_over()
     }
 
     /// Whether it is running and, where it has a health check, healthy.

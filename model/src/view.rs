@@ -311,6 +311,8 @@ pub struct RevisionRow {
     pub cause: String,
     pub changes: Vec<ServiceChange>,
     pub current: bool,
+    /// Whether everything it wants has been ready at once.
+    pub ready: bool,
 }
 
 /// A row of `token ls`.

@@ -30,7 +30,7 @@ pub enum Wanted {
     Prepare,
     /// Its container, running.
     Run,
-    /// It has ended for good: nothing of it may run; its remains stay for their logs.
+    /// It has ended for good, or shall: nothing of it may run; its remains stay for their logs.
     Rest,
     /// Nothing of it.
     Stop,
@@ -200,6 +200,7 @@ pub fn wanted(desired: Desired, attempt: Option<&Attempt>) -> Wanted {
     let over = attempt.is_some_and(Attempt::is_over);
     match desired {
         Desired::Stop => Wanted::Stop,
+        Desired::Rest => Wanted::Rest,
         Desired::Prepare | Desired::Run if over => Wanted::Rest,
         Desired::Prepare => Wanted::Prepare,
         Desired::Run => Wanted::Run,
@@ -405,7 +406,7 @@ fn unused_networks(scene: &Scene<'_>) -> Vec<Step> {
 /// while a container does.
 fn unwanted_volumes(scene: &Scene<'_>) -> Vec<Step> {
     let mounted = |volume: &str| {
-        scene.set.tasks.iter().filter(|task| task.desired != Desired::Stop).any(|task| {
+        scene.set.tasks.iter().filter(|task| !task.desired.is_leaving()).any(|task| {
             task.spec.mounts.iter().any(|mount| match &mount.source {
                 MountSource::Volume { name, .. } => {
                     task.volumes.get(name).is_some_and(|assigned| assigned.engine_name == volume)

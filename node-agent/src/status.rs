@@ -49,12 +49,16 @@ pub fn status(
         {
             TaskStatus { health: Health::Starting, ..held }
         }
-        (_, Seen::Unknown)
-        | (Wanted::Rest, _)
-        | (Wanted::Prepare | Wanted::Run, Seen::Exited(_) | Seen::Leaving(_)) => held,
-        (Wanted::Stop, Seen::Running(container)) => {
+        (Wanted::Rest | Wanted::Stop, Seen::Running(container)) => {
             running(held, TaskState::Stopping, container, limit)
         }
+        (Wanted::Rest, Seen::Created(container) | Seen::Exited(container)) => {
+            given_up(held, Some(container))
+        }
+        (Wanted::Rest, Seen::Absent) => given_up(held, None),
+        (_, Seen::Unknown)
+        | (Wanted::Rest, Seen::Leaving(_))
+        | (Wanted::Prepare | Wanted::Run, Seen::Exited(_) | Seen::Leaving(_)) => held,
         (Wanted::Stop, Seen::Exited(container)) if attempt.stuck => stopped(held, Some(container)),
         (Wanted::Stop, Seen::Exited(container)) => {
             let ended = stopped(held, Some(container));
@@ -107,6 +111,11 @@ fn stopped(held: TaskStatus, container: Option<&Container>) -> TaskStatus {
     let finished_at = container.and_then(|container| container.finished_at).or(held.finished_at);
     let state = TaskState::Stopped;
     TaskStatus { state, health: Health::None, exit_code, finished_at, ..held }
+}
+
+/// What made the scheduler give it up stays its reason.
+fn given_up(held: TaskStatus, container: Option<&Container>) -> TaskStatus {
+    TaskStatus { state: TaskState::Failed, ..stopped(held, container) }
 }
 
 #[cfg(test)]

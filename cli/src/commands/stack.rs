@@ -127,6 +127,16 @@ async fn history(stack: &StackName, client: &Client, out: &mut Out) -> Result<()
     revisions(&rows, Timestamp::now()).print(out, "no revisions")
 }
 
+/// What a person going back wants to know of a revision.
+const fn standing(row: &RevisionRow) -> &'static str {
+    match (row.current, row.ready) {
+        (true, true) => "current, ready",
+        (true, false) => "current",
+        (false, true) => "was ready",
+        (false, false) => "never ready",
+    }
+}
+
 /// Revisions as a table.
 pub fn revisions(rows: &[RevisionRow], now: Timestamp) -> Table {
     let mut table = Table::new(&["REVISION", "", "AGE", "CAUSE", "CHANGES"]);
@@ -139,7 +149,7 @@ pub fn revisions(rows: &[RevisionRow], now: Timestamp) -> Table {
             .collect();
         table.row([
             Cell::amount(row.revision.to_string()),
-            Cell::remark(if row.current { "current" } else { "" }).tone(Tone::Good),
+            Cell::remark(standing(row)).tone(Tone::Good),
             Cell::amount(age(&row.applied_at, now)),
             Cell::new(row.cause.as_str()),
             Cell::remark(&changes.join("; ")),
@@ -213,6 +223,7 @@ mod tests {
             cause: cause.to_owned(),
             changes: plan().changes,
             current,
+            ready: revision == 3,
         };
         let rows = [row(4, "rollback to 2", true), row(3, "apply", false)];
         let now = "2026-03-01T12:00:00Z".parse().unwrap();

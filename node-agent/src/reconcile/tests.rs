@@ -371,7 +371,7 @@ fn state() -> impl Strategy<Value = ContainerState> {
 }
 
 fn desired() -> impl Strategy<Value = Desired> {
-    prop::sample::select(vec![Desired::Prepare, Desired::Run, Desired::Stop])
+    prop::sample::select(vec![Desired::Prepare, Desired::Run, Desired::Rest, Desired::Stop])
 }
 
 /// What an obedient engine makes of a step.
@@ -439,6 +439,7 @@ proptest! {
             let seen = picture.observed.of(task.task);
             match task.desired {
                 Desired::Run => prop_assert!(matches!(seen, Seen::Running(_)), "{:?}", seen),
+                Desired::Rest => prop_assert!(!matches!(seen, Seen::Running(_)), "{:?}", seen),
                 Desired::Stop => prop_assert_eq!(seen, Seen::Absent),
                 Desired::Prepare => {}
             }
@@ -458,4 +459,5 @@ fn an_attempt_that_is_over_is_at_rest_unless_it_must_stop() {
     assert_eq!(wanted(Desired::Prepare, Some(&over)), Wanted::Rest);
     assert_eq!(wanted(Desired::Stop, Some(&over)), Wanted::Stop);
     assert_eq!(wanted(Desired::Run, None), Wanted::Run);
+    assert_eq!(wanted(Desired::Rest, None), Wanted::Rest);
 }

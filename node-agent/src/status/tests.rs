@@ -38,7 +38,7 @@ fn failed_image() -> Image {
 
 #[test]
 fn every_pair_of_wanted_and_seen_has_its_state() {
-    use TaskState::{Preparing, Running, Starting, Stopped, Stopping};
+    use TaskState::{Failed, Preparing, Running, Starting, Stopped, Stopping};
     let (created, runs, ended, leaving) = (
         container(ContainerState::Created),
         container(ContainerState::Running),
@@ -63,6 +63,12 @@ fn every_pair_of_wanted_and_seen_has_its_state() {
     check(Wanted::Prepare, Seen::Absent, present, Preparing);
     check(Wanted::Run, Seen::Absent, present, Starting);
     check(Wanted::Run, Seen::Absent, Some(&failed_image()), Preparing);
+    check(Wanted::Rest, Seen::Unknown, None, Starting);
+    check(Wanted::Rest, Seen::Running(&runs), None, Stopping);
+    check(Wanted::Rest, Seen::Leaving(&leaving), None, Starting);
+    for seen in [Seen::Absent, Seen::Created(&created), Seen::Exited(&ended)] {
+        check(Wanted::Rest, seen, None, Failed);
+    }
     check(Wanted::Stop, Seen::Unknown, None, Starting);
     check(Wanted::Stop, Seen::Created(&created), None, Stopping);
     check(Wanted::Stop, Seen::Running(&runs), None, Stopping);

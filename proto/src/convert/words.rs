@@ -29,7 +29,7 @@ words!(
 );
 words!(
     /// [`Desired`]
-    DesiredWord: v1::Desired => Desired { Prepare, Run, Stop }
+    DesiredWord: v1::Desired => Desired { Prepare, Run, Rest, Stop }
 );
 words!(
     /// [`TaskState`]

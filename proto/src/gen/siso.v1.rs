@@ -594,6 +594,8 @@ pub enum Desired {
     Prepare = 1,
     Run = 2,
     Stop = 3,
+    /// To end; its remains stay, for their logs.
+    Rest = 4,
 }
 impl Desired {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -606,6 +608,7 @@ impl Desired {
             Self::Prepare => "DESIRED_PREPARE",
             Self::Run => "DESIRED_RUN",
             Self::Stop => "DESIRED_STOP",
+            Self::Rest => "DESIRED_REST",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -615,6 +618,7 @@ impl Desired {
             "DESIRED_PREPARE" => Some(Self::Prepare),
             "DESIRED_RUN" => Some(Self::Run),
             "DESIRED_STOP" => Some(Self::Stop),
+            "DESIRED_REST" => Some(Self::Rest),
             _ => None,
         }
     }
@@ -2307,6 +2311,8 @@ pub struct RevisionRow {
     pub changes: ::prost::alloc::vec::Vec<ServiceChange>,
     #[prost(bool, tag = "5")]
     pub current: bool,
+    #[prost(bool, tag = "6")]
+    pub ready: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TokenRow {
@@ -4356,7 +4362,7 @@ pub mod rollout_outcome {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Change {
-    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub change: ::core::option::Option<change::Change>,
 }
 /// Nested message and enum types in `Change`.
@@ -4412,6 +4418,13 @@ pub mod change {
         pub outcome: ::core::option::Option<super::RolloutOutcome>,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct MarkReady {
+        #[prost(string, tag = "1")]
+        pub stack: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub revision: u64,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct ForgetStack {
         #[prost(string, tag = "1")]
         pub stack: ::prost::alloc::string::String,
@@ -4445,6 +4458,8 @@ pub mod change {
         ForgetStack(ForgetStack),
         #[prost(message, tag = "8")]
         Note(Note),
+        #[prost(message, tag = "9")]
+        MarkReady(MarkReady),
     }
 }
 /// The whole cluster at one entry of the log. Each specification of a service stands once in `specs`
@@ -4510,6 +4525,8 @@ pub mod snapshot {
         pub cause: ::prost::alloc::string::String,
         #[prost(message, optional, tag = "4")]
         pub spec: ::core::option::Option<super::StackSpec>,
+        #[prost(bool, tag = "5")]
+        pub ready: bool,
     }
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Removal {

@@ -31,7 +31,8 @@ pub fn assignments(cluster: &Cluster, node: NodeId) -> AssignmentSet {
     }
 }
 
-/// Whether the task was to stop and has: its node need not know it any more.
+/// Whether the task was to stop and has: its node need not know it any more. What rests is still
+/// known there, or its remains would go.
 pub(crate) fn is_settled(task: &Task) -> bool {
     task.desired == Desired::Stop && task.status.state.is_over()
 }

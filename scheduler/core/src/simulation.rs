@@ -176,7 +176,7 @@ fn assert_served(world: &World) {
                     .cluster
                     .tasks_of(name)
                     .filter(|task| task.service == *service_name && task.slot == slot)
-                    .filter(|task| task.desired != model::Desired::Stop)
+                    .filter(|task| !task.desired.is_leaving())
                     .collect();
                 let newest = tasks.iter().max_by_key(|task| task.epoch).expect("a task");
                 let current = same_container(&newest.spec, &service.spec);

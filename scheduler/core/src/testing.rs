@@ -321,6 +321,7 @@ fn next_status(task: &Task, now: Timestamp) -> Option<TaskStatus> {
     let failure = |message: &str| Some(Failure { cause: Cause::Exited, message: message.into() });
     Some(match (task.desired, held.state) {
         (Desired::Stop, _) if !over => TaskStatus { exit_code: Some(0), ..next(Stopped) },
+        (Desired::Rest, _) if !over => TaskStatus { exit_code: Some(0), ..next(Failed) },
         (Desired::Prepare, Assigned) => next(Preparing),
         (Desired::Run, Assigned | Preparing) => next(Starting),
         (Desired::Run, Starting) if like("fail") => TaskStatus {

@@ -97,6 +97,7 @@ impl Draw {
                 cause: self.text(),
                 changes: self.some(Self::change),
                 current: self.flag(),
+                ready: self.flag(),
             },
             token: TokenRow {
                 id: self.text(),

@@ -273,7 +273,7 @@ fn assignment() -> impl Strategy<Value = Assignment> {
             AssignedVolume { engine_name, external, must_exist }
         });
     let place = (1..=u64::MAX, stack_name(), service_name(), 1..=u32::MAX, any::<u64>());
-    let desired = select(vec![Desired::Prepare, Desired::Run, Desired::Stop]);
+    let desired = select(vec![Desired::Prepare, Desired::Run, Desired::Rest, Desired::Stop]);
     (place, desired, service(), btree_map(volume_name(), volume, 0..3)).prop_map(
         |((task, stack, service, slot, epoch), desired, spec, volumes)| Assignment {
             task: TaskId::new(task),

@@ -58,6 +58,7 @@ mirror!(v1::RevisionRow => RevisionRow {
     cause: Shown,
     changes: Rows<Message<v1::ServiceChange, ServiceChange>>,
     current: Same<bool>,
+    ready: Same<bool>,
 });
 
 mirror!(v1::TokenRow => TokenRow {

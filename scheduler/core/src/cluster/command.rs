@@ -195,6 +195,13 @@ pub enum Change {
         /// How it went.
         outcome: RolloutOutcome,
     },
+    /// Everything the current specification of a stack wants is ready.
+    MarkReady {
+        /// Which stack.
+        stack: StackName,
+        /// Its revision.
+        revision: Revision,
+    },
     /// All tasks of a removed stack are gone.
     ForgetStack {
         /// Which stack.

@@ -190,7 +190,7 @@ fn check_replicas(cluster: &Cluster, found: &mut Vec<Violation>) {
     }
     for ((stack, service, slot), tasks) in replicas {
         let name = || (stack.clone(), service.clone());
-        let live = |task: &&&Task| task.desired != Desired::Stop && !task.status.state.is_over();
+        let live = |task: &&&Task| !task.desired.is_leaving() && !task.status.state.is_over();
         let count = tasks.iter().filter(live).count();
         if count > 2 {
             let (stack, service) = name();
@@ -222,7 +222,7 @@ fn check_replicas(cluster: &Cluster, found: &mut Vec<Violation>) {
 fn may_run(task: &Task) -> bool {
     let begun = task.status.state >= TaskState::Starting;
     let lost = task.status.state == TaskState::Lost && orchestrate::is_movable(task);
-    !lost && (task.desired == Desired::Run || (task.desired == Desired::Stop && begun))
+    !lost && (task.desired == Desired::Run || (task.desired.is_leaving() && begun))
 }
 
 fn check_volumes(cluster: &Cluster, found: &mut Vec<Violation>) {

@@ -17,7 +17,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use model::{
-    Desired, Event, Generation, Liveness, Node, NodeId, NodeName, RequestId, Revision, ServiceName,
+    Event, Generation, Liveness, Node, NodeId, NodeName, RequestId, Revision, ServiceName,
     StackName, Task, TaskId, Timestamp, TokenId, token::Token,
 };
 
@@ -209,7 +209,7 @@ impl Cluster {
     /// The tasks that ask for a node.
     pub(crate) fn pending(&self) -> impl Iterator<Item = &Task> {
         self.tasks.values().filter(|task| {
-            task.node.is_none() && task.desired != Desired::Stop && !task.status.state.is_over()
+            task.node.is_none() && !task.desired.is_leaving() && !task.status.state.is_over()
         })
     }
 

@@ -82,6 +82,8 @@ pub struct RevisionImage {
     pub cause: String,
     /// What it said.
     pub spec: StackSpec,
+    /// Whether everything it wants has been ready at once.
+    pub ready: bool,
 }
 
 /// A [`Service`].
@@ -235,6 +237,7 @@ fn stack_image(stack: &Stack, table: &mut SpecTable) -> StackImage {
         at: past.at,
         cause: past.cause.clone(),
         spec: StackSpec::clone(&past.spec),
+        ready: past.ready,
     });
     let services = stack.services.iter().map(|(name, service)| ServiceImage {
         name: name.clone(),
@@ -366,6 +369,7 @@ fn read_stack(
         at: past.at,
         cause: past.cause,
         spec: Arc::new(past.spec),
+        ready: past.ready,
     });
     let history = history.collect();
     let mut services = BTreeMap::new();

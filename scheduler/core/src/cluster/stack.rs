@@ -31,6 +31,8 @@ pub struct PastRevision {
     pub cause: String,
     /// What it said.
     pub spec: Arc<StackSpec>,
+    /// Whether everything it wants has been ready at once: it is worth going back to.
+    pub ready: bool,
 }
 
 /// A stack on its way out.
@@ -91,6 +93,12 @@ impl Stack {
     /// What is wanted now.
     pub fn spec(&self) -> Option<&Arc<StackSpec>> {
         self.history.back().map(|past| &past.spec)
+    }
+
+    /// The last specification before the current one that was ready and says something else.
+    pub fn last_ready(&self) -> Option<&PastRevision> {
+        let current = self.spec();
+        self.history.iter().rev().find(|past| past.ready && Some(&past.spec) != current)
     }
 
     /// When the current specification was applied.

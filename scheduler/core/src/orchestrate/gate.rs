@@ -65,8 +65,7 @@ pub fn waits_for(cluster: &Cluster, task: &Task) -> Option<Waits> {
 /// Only tasks of the current specification count, so that what is replaced is replaced in start
 /// order; when that replacement was given up, those that still serve do.
 fn counts(cluster: &Cluster, service: &Service, task: &Task) -> bool {
-    task.desired != model::Desired::Stop
-        && (service.failed.is_some() || is_current(cluster, service, task))
+    !task.desired.is_leaving() && (service.failed.is_some() || is_current(cluster, service, task))
 }
 
 fn has_started(task: &Task) -> bool {
@@ -82,7 +81,7 @@ fn is_healthy(task: &Task, spec: &ServiceSpec) -> bool {
     task.is_ready() && (!checked || task.status.health == Health::Healthy)
 }
 
-fn has_completed(task: &Task) -> bool {
+pub(super) fn has_completed(task: &Task) -> bool {
     task.status.state == TaskState::Stopped && task.status.exit_code == Some(0)
 }
 

@@ -17,7 +17,7 @@ use model::{Desired, Epoch, Liveness, ServiceName, StackName, Task, TaskId, Task
 pub use gate::{Waits, may_start, waits_for};
 pub use traits::{is_current, is_movable, starts_first};
 
-use crate::cluster::{Change, Cluster, Service};
+use crate::cluster::{Change, Cluster, Service, Stack};
 
 /// How long a new task without a health check must have run before the old one stops, in
 /// milliseconds: most programs that cannot start have ended by then.
@@ -91,6 +91,8 @@ pub fn orchestrate(cluster: &Cluster, now: Timestamp) -> Steps {
         }
         if stack.removal().is_some() {
             forget(cluster, name, &mut steps);
+        } else {
+            mark_ready(cluster, (name, stack), &mut steps);
         }
     }
     steps
@@ -113,6 +115,25 @@ fn group(cluster: &Cluster) -> BTreeMap<(&StackName, &ServiceName), Replicas<'_>
 fn forget(cluster: &Cluster, name: &StackName, steps: &mut Steps) {
     if !cluster.tasks_of(name).any(Task::holds_resources) {
         steps.push(Change::ForgetStack { stack: name.clone() });
+    }
+}
+
+/// Writes down that a specification works, the first time that all it wants is ready at once.
+fn mark_ready(cluster: &Cluster, (name, stack): (&StackName, &Stack), steps: &mut Steps) {
+    let serves = |service: &ServiceName, held: &Service, slot: u32| {
+        cluster.tasks_of(name).any(|task| {
+            (&task.service, task.slot) == (service, slot)
+                && !task.desired.is_leaving()
+                && is_current(cluster, held, task)
+                && (task.is_ready() || gate::has_completed(task))
+        })
+    };
+    let works = |(service, held): (&ServiceName, &Service)| {
+        held.failed.is_none() && (1..=held.spec.replicas).all(|slot| serves(service, held, slot))
+    };
+    if stack.history().back().is_some_and(|current| !current.ready) && stack.wanted().all(works) {
+        let (stack, revision) = (name.clone(), stack.revision());
+        steps.push(Change::MarkReady { stack, revision });
     }
 }
 
@@ -169,7 +190,7 @@ impl<'a> Scene<'a> {
 
 /// The tasks of a replica that are not to stop, by epoch.
 fn holders<'a>(tasks: &[&'a Task]) -> Vec<&'a Task> {
-    tasks.iter().copied().filter(|task| task.desired != Desired::Stop).collect()
+    tasks.iter().copied().filter(|task| !task.desired.is_leaving()).collect()
 }
 
 /// Replicas whose new task waits for a node while the old one runs: the old one, then the new one.

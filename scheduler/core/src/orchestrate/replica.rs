@@ -18,7 +18,7 @@ impl<'a> Scene<'a> {
         let stopping = |task: &&Task| {
             // One that has just stopped counts until its successor has had its turn.
             let there = task.holds_resources() || task.status.state == TaskState::Stopped;
-            task.desired == Desired::Stop && there && task.status.state != TaskState::Lost
+            task.desired.is_leaving() && there && task.status.state != TaskState::Lost
         };
         let holders = holders(tasks);
         let live = holders.iter().filter(|task| !task.status.state.is_over()).count();
@@ -58,7 +58,7 @@ impl<'a> Scene<'a> {
     /// Forgets what ended, except the last failures, and what was to stop before it had a node.
     pub(super) fn tidy(self, tasks: &[&Task], steps: &mut Steps) {
         let leaving: Vec<&Task> =
-            tasks.iter().copied().filter(|task| task.desired == Desired::Stop).collect();
+            tasks.iter().copied().filter(|task| task.desired.is_leaving()).collect();
         let failures = leaving.iter().filter(|task| task.status.state == TaskState::Failed).count();
         let mut surplus = failures.saturating_sub(limits::MAX_ENDED_PER_SLOT);
         for task in leaving {
@@ -86,9 +86,10 @@ impl<'a> Scene<'a> {
             self.create(slot, ids, steps);
             return;
         };
-        // What ended before and has a successor is history.
+        // What ended before and has a successor is history; a failure is kept to be looked into.
         for ended in older.iter().filter(|task| task.status.state.is_over()) {
-            steps.set(ended, Desired::Stop);
+            let failed = ended.status.state == TaskState::Failed;
+            steps.set(ended, if failed { Desired::Rest } else { Desired::Stop });
         }
         let older = older.iter().copied().filter(|task| !task.status.state.is_over());
         let older: Vec<&Task> = older.collect();
@@ -170,7 +171,7 @@ impl<'a> Scene<'a> {
             }
         } else {
             self.give_up(newest, steps);
-            steps.set(newest, Desired::Stop);
+            steps.set(newest, Desired::Rest);
         }
     }
 
@@ -250,7 +251,7 @@ impl<'a> Scene<'a> {
             }
         } else if new.status.restarts > 0 || new.status.health == Health::Unhealthy || late {
             self.give_up(new, steps);
-            steps.set(new, Desired::Stop);
+            steps.set(new, Desired::Rest);
             return false;
         } else if running {
             steps.wake(since(READY_DEADLINE_MS));

@@ -115,7 +115,7 @@ fn a_task_that_becomes_unhealthy_does_not_take_over() {
     world.settle();
     world.apply(&with("sick:2"));
     world.settle();
-    world.expect(&["s/web.1 e1 run running@a"]);
+    world.expect(&["s/web.1 e1 run running@a", "s/web.1 e2 stop failed@a"]);
 }
 
 #[test]
@@ -159,6 +159,50 @@ fn of_services_that_stop_first_only_one_replica_is_lost_to_a_bad_image() {
     world.settle();
     let running = world.show().iter().filter(|line| line.contains("run running")).count();
     assert_eq!(running, 2, "{:#?}", world.show());
+}
+
+#[test]
+fn what_was_given_up_stays_on_its_node_to_be_looked_into_but_not_for_ever() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&web("web:1", 100));
+    world.settle();
+    for image in ["crash:2", "fail:3", "crash:4"] {
+        world.apply(&web(image, 100));
+        world.settle();
+    }
+    let set = crate::assignments(&world.cluster, world.node("a"));
+    let held: Vec<_> =
+        set.tasks.iter().map(|task| (task.spec.image.as_str(), task.desired)).collect();
+    let (rest, run) = (model::Desired::Rest, model::Desired::Run);
+    assert_eq!(held, [("web:1", run), ("fail:3", rest), ("crash:4", rest)]);
+    let reserved: u64 =
+        world.cluster.tasks().values().filter(|t| t.holds_resources()).count() as u64;
+    assert_eq!(reserved, 1, "what ended holds no memory");
+    world.ok(Command::RemoveStack { stack: stack_name("s"), volumes: false });
+    world.settle();
+    assert!(crate::assignments(&world.cluster, world.node("a")).tasks.is_empty());
+}
+
+#[test]
+fn going_back_leads_to_the_last_revision_that_was_ready() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let mut try_image = |image: &str| {
+        world.apply(&web(image, 100));
+        world.settle();
+        view::rollout(&world.cluster, &stack_name("s")).failed.pop().map_or(String::new(), |f| f.1)
+    };
+    assert!(!try_image("fail:1").contains("rollback"), "there is nothing to go back to");
+    assert_eq!(try_image("web:2"), "");
+    try_image("fail:3");
+    let why = try_image("crash:4");
+    assert!(why.contains("`sisoctl stack rollback s` brings revision 2 back"), "{why}");
+    let rows = view::history(&world.cluster, &stack_name("s")).unwrap();
+    let ready: Vec<_> = rows.iter().map(|row| (row.revision, row.ready)).collect();
+    assert_eq!(ready, [(4, false), (3, false), (2, true), (1, false)]);
+    world.ok(Command::RollbackStack { stack: stack_name("s"), to: None });
+    world.settle();
+    let spec = world.cluster.stack(&stack_name("s")).unwrap().spec().unwrap().clone();
+    assert_eq!(spec.services[&service_name("web")].image, "web:2");
 }
 
 #[test]

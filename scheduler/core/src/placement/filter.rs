@@ -2,7 +2,7 @@
 //! the reason, never with `false`.
 
 use model::{
-    Desired, Liveness, NodeId, Shortfall, VolumeName,
+    Liveness, NodeId, Shortfall, VolumeName,
     spec::{Constraint, ConstraintKey, ConstraintOp, Port, Protocol},
 };
 use thiserror::Error;
@@ -178,7 +178,7 @@ fn below_replicas_per_node(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(),
     let Some(max) = ask.spec.placement.max_replicas_per_node else { return Ok(()) };
     // One that stops, or that this task takes over from, does not count: it goes.
     let others = view.room.tasks.values().filter(|(other, desired)| {
-        *desired != Desired::Stop && other.same_service(ask) && other.slot != ask.slot
+        !desired.is_leaving() && other.same_service(ask) && other.slot != ask.slot
     });
     let there = u32::try_from(others.count()).unwrap_or(u32::MAX);
     if there < max { Ok(()) } else { Err(Misfit::TooManyReplicas { max }) }

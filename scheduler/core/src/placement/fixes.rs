@@ -1,7 +1,7 @@
 //! What would make a task fit, the cheapest first, in words with amounts.
 
 use model::{
-    Bytes, Desired, Resources, Shortfall,
+    Bytes, Resources, Shortfall,
     spec::{ConstraintKey, ConstraintOp},
 };
 
@@ -127,7 +127,7 @@ fn stop(ask: &Ask<'_>, room: &Room<'_>) -> Option<(Cost, u64, String)> {
     let mut others: Vec<&Ask<'_>> = room
         .tasks
         .values()
-        .filter(|(other, desired)| *desired != Desired::Stop && !other.same_service(ask))
+        .filter(|(other, desired)| !desired.is_leaving() && !other.same_service(ask))
         .map(|(other, _)| other)
         .collect();
     others.sort_by_key(|other| (other.spec.priority, other.reserved().memory, other.task));

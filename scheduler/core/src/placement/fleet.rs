@@ -152,7 +152,7 @@ impl<'a> Fleet<'a> {
     /// that must not be given away meanwhile.
     fn earmark(&mut self, cluster: &'a Cluster) {
         let stopping = |task: &&Task| {
-            task.desired == Desired::Stop
+            task.desired.is_leaving()
                 && task.holds_resources()
                 && task.status.state != TaskState::Lost
         };
@@ -166,7 +166,7 @@ impl<'a> Fleet<'a> {
             return;
         }
         for task in cluster.tasks().values() {
-            if task.node.is_some() || task.desired == Desired::Stop {
+            if task.node.is_some() || task.desired.is_leaving() {
                 continue;
             }
             let former = leaving.get(&(&task.stack, &task.service, task.slot));

@@ -1,6 +1,6 @@
 //! Preferences among the nodes a task fits on.
 
-use model::{Bytes, Desired, NodeId};
+use model::{Bytes, NodeId};
 
 use crate::placement::{Ask, NodeView};
 
@@ -83,7 +83,7 @@ pub(super) fn score(ask: &Ask<'_>, view: &NodeView<'_, '_>, context: Context<'_>
 /// Other replicas of the service on a node that are there to stay.
 fn count(ask: &Ask<'_>, room: &crate::placement::Room<'_>) -> u32 {
     let others = room.tasks.values().filter(|(other, desired)| {
-        *desired != Desired::Stop && other.same_service(ask) && other.slot != ask.slot
+        !desired.is_leaving() && other.same_service(ask) && other.slot != ask.slot
     });
     u32::try_from(others.count()).unwrap_or(u32::MAX)
 }

@@ -8,7 +8,6 @@ use model::{
 };
 
 use crate::{
-    assign,
     cluster::{Cluster, Rejection, Service},
     placement::{Ask, Fleet, fixes, judge},
     plan::labels,
@@ -30,7 +29,7 @@ pub fn explain(
     let mut tasks: Vec<&Task> = cluster
         .tasks_of(stack)
         .filter(|task| task.service == *service && slot.is_none_or(|slot| slot == task.slot))
-        .filter(|task| !assign::is_settled(task))
+        .filter(|task| !task.is_history())
         .collect();
     tasks.sort_by_key(|task| (task.slot, Reverse(task.epoch)));
     if let Some(slot) = slot.filter(|slot| tasks.is_empty() && outside(*slot, known)) {

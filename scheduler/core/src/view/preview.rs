@@ -70,7 +70,7 @@ pub fn plan_view(
 }
 
 fn stays(task: &Task) -> bool {
-    task.desired != Desired::Stop
+    !task.desired.is_leaving()
 }
 
 /// Tasks that stopped before their successor ran, though they need not by their specification.
@@ -140,8 +140,8 @@ fn next_status(task: &Task, is_job: bool, at: Timestamp) -> Option<TaskStatus> {
     let to = match task.desired {
         Desired::Run if !over && is_job => TaskState::Stopped,
         Desired::Run if !over && !task.is_ready() => TaskState::Running,
-        Desired::Stop if !over => TaskState::Stopped,
-        Desired::Prepare | Desired::Run | Desired::Stop => return None,
+        Desired::Rest | Desired::Stop if !over => TaskState::Stopped,
+        Desired::Prepare | Desired::Run | Desired::Rest | Desired::Stop => return None,
     };
     let checked = task.spec.healthcheck.is_some() && to == TaskState::Running;
     let awaited_exit = (to == TaskState::Stopped).then_some(0);
@@ -199,7 +199,7 @@ fn warnings(before: &Cluster, after: &Cluster, spec: &StackSpec, ends: &Ends) ->
     }
     let replaced = |task: &&Task| {
         let successor = after.tasks_of_replica(task).any(|new| new.epoch > task.epoch);
-        let serves = task.desired != Desired::Stop && !task.status.state.is_over();
+        let serves = !task.desired.is_leaving() && !task.status.state.is_over();
         task.stack == spec.name && serves && successor && task.node.is_some()
     };
     let mut said = BTreeSet::new();

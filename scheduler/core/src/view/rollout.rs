@@ -64,9 +64,9 @@ fn standing(cluster: &Cluster, stack: &Stack, service: &Service, tasks: &[&Task]
     let wanted = service.wanted && stack.removal().is_none();
     let count = if wanted { service.spec.replicas } else { 0 };
     let unreachable = |task: &&&Task| task.status.state == TaskState::Lost;
-    let leaving = tasks.iter().filter(|task| {
-        (task.desired == Desired::Stop || task.slot > count) && task.holds_resources()
-    });
+    let leaving = tasks
+        .iter()
+        .filter(|task| (task.desired.is_leaving() || task.slot > count) && task.holds_resources());
     if let Some(task) = leaving.clone().find(|task| !unreachable(task)) {
         return Standing::Waiting(format!("replica {} is stopping", task.slot));
     }
@@ -90,18 +90,18 @@ fn standing(cluster: &Cluster, stack: &Stack, service: &Service, tasks: &[&Task]
         .failed
         .as_ref()
         .map(|failed| format!("{}; what ran before still serves where it did", failed.reason));
-    match gave_up.or(failed) {
-        Some(why) if stack.history().len() > 1 => Standing::Failed(format!(
-            "{why} (`sisoctl stack rollback {}` brings the last revision back)",
-            stack.spec().map_or("", |spec| spec.name.as_str())
-        )),
-        Some(why) => Standing::Failed(why),
-        None => Standing::Well,
-    }
+    let Some(why) = gave_up.or(failed) else { return Standing::Well };
+    Standing::Failed(match (stack.last_ready(), stack.spec()) {
+        (Some(past), Some(spec)) => format!(
+            "{why} (`sisoctl stack rollback {}` brings revision {} back, the last that was ready)",
+            spec.name, past.revision
+        ),
+        _ => why,
+    })
 }
 
 fn replica(cluster: &Cluster, service: &Service, tasks: &[&Task], slot: u32) -> Standing {
-    let holders = tasks.iter().filter(|task| task.slot == slot && task.desired != Desired::Stop);
+    let holders = tasks.iter().filter(|task| task.slot == slot && !task.desired.is_leaving());
     let Some(newest) = holders.clone().max_by_key(|task| task.epoch) else {
         return Standing::Waiting(format!("replica {slot} is to be made"));
     };
@@ -177,7 +177,7 @@ fn task(cluster: &Cluster, task: &Task) -> Standing {
 /// a person can help.
 fn unplaced(cluster: &Cluster, task: &Task) -> Standing {
     let stopping = cluster.tasks().values().any(|other| {
-        other.desired == Desired::Stop
+        other.desired.is_leaving()
             && other.holds_resources()
             && other.status.state != TaskState::Lost
     });

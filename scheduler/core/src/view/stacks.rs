@@ -50,7 +50,7 @@ fn row(cluster: &Cluster, name: &StackName, stack: &Stack) -> StackRow {
 /// Whether the task does what it is for: it runs, or it has completed.
 pub(super) fn serves(task: &Task) -> bool {
     let completed = task.status.state == model::TaskState::Stopped;
-    task.desired != model::Desired::Stop && (task.is_ready() || completed)
+    !task.desired.is_leaving() && (task.is_ready() || completed)
 }
 
 /// The specifications a stack had, the latest first.
@@ -65,6 +65,7 @@ pub fn history(cluster: &Cluster, name: &StackName) -> Result<Vec<RevisionRow>, 
             cause: past.cause.clone(),
             changes: changes(before, &past.spec),
             current: past.revision == stack.revision(),
+            ready: past.ready,
         });
         before = Some(&past.spec);
     }

@@ -9,7 +9,6 @@ use model::{
 };
 
 use crate::{
-    assign,
     cluster::{
         Cluster,
         invariants::{self, Violation},
@@ -30,7 +29,7 @@ pub fn status(cluster: &Cluster, soft: &Soft<'_>) -> StatusView {
         tally(&mut nodes, node.liveness.as_str());
     }
     let mut tasks = BTreeMap::new();
-    let shown = cluster.tasks().values().filter(|task| !assign::is_settled(task));
+    let shown = cluster.tasks().values().filter(|task| !task.is_history());
     for task in shown {
         tally(&mut tasks, task.status.state.as_str());
     }
@@ -150,7 +149,7 @@ fn data_left(cluster: &Cluster) -> Vec<Problem> {
 }
 
 fn task_problem(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> Option<Problem> {
-    if task.desired == Desired::Stop {
+    if task.desired.is_leaving() {
         return stuck(soft, task);
     }
     let name = format!("{}/{}.{}", task.stack, task.service, task.slot);

@@ -5,7 +5,7 @@ use model::{
     view::{PullProgress, TaskRow},
 };
 
-use crate::{assign, cluster::Cluster, orchestrate, placement, plan::labels, view::Soft};
+use crate::{cluster::Cluster, orchestrate, placement, plan::labels, view::Soft};
 
 /// The tasks of one stack, or of all: by stack, service, replica, the newest task first. Tasks that
 /// ended and were replaced are not among them.
@@ -14,7 +14,7 @@ pub fn tasks(cluster: &Cluster, soft: &Soft<'_>, stack: Option<&StackName>) -> V
         .tasks()
         .values()
         .filter(|task| stack.is_none_or(|stack| *stack == task.stack))
-        .filter(|task| !assign::is_settled(task))
+        .filter(|task| !task.is_history())
         .collect();
     shown
         .sort_by_key(|task| (&task.stack, &task.service, task.slot, std::cmp::Reverse(task.epoch)));
@@ -54,7 +54,7 @@ fn row(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> TaskRow {
 
 /// Why the task does not run yet, when that is not for want of time.
 pub(super) fn waiting_for(cluster: &Cluster, task: &Task) -> Option<String> {
-    if task.desired == Desired::Stop || task.status.state.is_over() {
+    if task.desired.is_leaving() || task.status.state.is_over() {
         return None;
     }
     let Some(node) = task.node else {

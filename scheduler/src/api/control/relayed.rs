@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use model::{NodeId, ServiceName, StackName, Task, TaskId, TaskState};
+use model::{Desired, NodeId, ServiceName, StackName, Task, TaskId, TaskState};
 use proto::v1::{
     CloseStdin, ExecRequest, ExecTarget, LogEntry, LogOptions, LogsRequest, RelayFrame, open_relay,
     relay_frame::Frame,
@@ -84,20 +84,20 @@ struct Source {
     label: LogEntry,
 }
 
-/// The tasks whose logs are meant: those that live, else the last one of each replica.
+/// The tasks whose logs are meant: those that live and one that failed after them, else the last one
+/// of each replica. What was told to stop has left no log.
 fn sources(cluster: &Cluster, selection: &Selection) -> Vec<Source> {
     let mut replicas: BTreeMap<(&ServiceName, u32), Vec<&Task>> = BTreeMap::new();
-    for task in selection.tasks(cluster).filter(|task| task.status.container.is_some()) {
-        let replica = replicas.entry((&task.service, task.slot)).or_default();
-        if task.status.state.is_over() {
-            if replica.iter().all(|other| other.status.state.is_over() && other.epoch < task.epoch)
-            {
-                *replica = vec![task];
-            }
-        } else {
-            replica.retain(|other| !other.status.state.is_over());
-            replica.push(task);
-        }
+    let remains = |task: &&Task| {
+        let gone = task.desired == Desired::Stop && task.status.state.is_over();
+        task.status.container.is_some() && !gone
+    };
+    for task in selection.tasks(cluster).filter(remains) {
+        replicas.entry((&task.service, task.slot)).or_default().push(task);
+    }
+    for tasks in replicas.values_mut() {
+        let newest = tasks.iter().map(|task| task.epoch).max();
+        tasks.retain(|task| !task.status.state.is_over() || Some(task.epoch) == newest);
     }
     let chosen = replicas.into_values().flatten().filter_map(|task| {
         let node = task.node?;

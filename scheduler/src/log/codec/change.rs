@@ -40,6 +40,7 @@ choice!(ChangeForm: v1::Change, change::Change, change => Change {
         service: Parsed<ServiceName>,
         outcome: Required<OutcomeForm>,
     },
+    mark_ready: MarkReady { stack: Parsed<StackName>, revision: AtRevision },
     forget_stack: ForgetStack { stack: Parsed<StackName> },
     note: Note { severity: SeverityWord, kind: Text, task: Number<TaskKind>, message: Text },
 });

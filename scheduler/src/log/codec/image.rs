@@ -62,6 +62,7 @@ record!(RevisionForm: wire::PastRevision => RevisionImage {
     at: Time,
     cause: Text,
     spec: Required<Message<v1::StackSpec, StackSpec>>,
+    ready: Same<bool>,
 });
 
 record!(RemovalForm: wire::Removal => Removal {

@@ -55,8 +55,9 @@ fn kind(command: &Command) -> &'static str {
 
 #[test]
 fn entries_written_by_earlier_versions_are_read_for_ever() {
-    for entry in examples::entries() {
-        let name = format!("entry-1-{}.bin", kind(&entry.command));
+    let named = |entry: Entry| (format!("entry-1-{}.bin", kind(&entry.command)), entry);
+    let additions = examples::additions().into_iter().map(|(name, entry)| (name.to_owned(), entry));
+    for (name, entry) in examples::entries().into_iter().map(named).chain(additions) {
         let bytes = held(&name, &encode_entry(&entry));
         assert_eq!(decode_entry(&bytes).unwrap(), entry, "{name}");
         assert!(encode_entry(&entry) == bytes, "{name} would be written otherwise now");
@@ -75,7 +76,9 @@ fn snapshots_written_by_earlier_versions_are_read_for_ever() {
 fn every_kind_of_command_has_golden_bytes_and_every_golden_file_is_read() {
     let kinds: BTreeSet<_> = (0..KINDS).map(|n| kind(&Varied(1).command(n))).collect();
     let wanted = kinds.iter().map(|kind| format!("entry-1-{kind}.bin"));
-    let wanted: BTreeSet<String> = wanted.chain(["snapshot-1.bin".to_owned()]).collect();
+    let additions = examples::additions().into_iter().map(|(name, _)| name.to_owned());
+    let wanted = wanted.chain(["snapshot-1.bin".to_owned()]).chain(additions);
+    let wanted: BTreeSet<String> = wanted.collect();
     let files = fs::read_dir(golden("")).unwrap().map(|file| file.unwrap().file_name());
     let found: BTreeSet<String> = files.map(|name| name.into_string().unwrap()).collect();
     assert_eq!(found, wanted);

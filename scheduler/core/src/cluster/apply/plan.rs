@@ -75,6 +75,13 @@ impl Cluster {
                 self.note(happened.stack(stack).service(service));
                 Ok(())
             }
+            Change::MarkReady { stack, revision } => {
+                let held = self.stacks.get_mut(stack).and_then(|held| held.history.back_mut());
+                let held = held.filter(|held| held.revision == *revision && !held.ready);
+                let held = held.ok_or_else(|| format!("{stack} has moved on"))?;
+                held.ready = true;
+                Ok(())
+            }
             Change::ForgetStack { stack } => {
                 let removing = self.stacks.get(stack).is_some_and(|held| held.removal.is_some());
                 if !removing || self.tasks_of(stack).any(Task::holds_resources) {
@@ -153,7 +160,7 @@ impl Cluster {
         if held.node.is_some() || held.status.state != TaskState::Pending {
             return Err(format!("{id} was placed already"));
         }
-        if held.desired == Desired::Stop {
+        if held.desired.is_leaving() {
             return Err(format!("{id} is to stop"));
         }
         placement::fits(self, held, node).map_err(|why| format!("{id} on {node}: {why}"))?;

@@ -78,7 +78,7 @@ impl Cluster {
             }
         }
         let message = format!("revision {revision} of stack {name}: {cause}");
-        stack.history.push_back(PastRevision { revision, at, cause, spec });
+        stack.history.push_back(PastRevision { revision, at, cause, spec, ready: false });
         while stack.history.len() > limits::MAX_HISTORY {
             stack.history.pop_front();
         }
@@ -130,8 +130,10 @@ impl Cluster {
                 let unknown = || Rejection::UnknownRevision { stack: name.clone(), revision };
                 found.ok_or_else(unknown)?
             }
-            None => past
-                .find(|past| Some(&past.spec) != current.as_ref())
+            // What was ready once is worth more than what is only younger.
+            None => stack
+                .last_ready()
+                .or_else(|| past.find(|past| Some(&past.spec) != current.as_ref()))
                 .ok_or_else(|| Rejection::NothingToRollBack(name.clone()))?,
         };
         let (spec, cause) = (Arc::clone(&target.spec), format!("rollback to {}", target.revision));

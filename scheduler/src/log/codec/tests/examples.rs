@@ -160,6 +160,16 @@ pub(super) fn entries() -> Vec<Entry> {
     commands.into_iter().map(|command| Entry { at: AT, request: Some(REQUEST), command }).collect()
 }
 
+/// What entries may say since their kind got its golden bytes, each with the name of its own.
+pub(super) fn additions() -> Vec<(&'static str, Entry)> {
+    let changes = vec![
+        Change::MarkReady { stack: "shop".parse().unwrap(), revision: Revision(4) },
+        Change::SetDesired { task: TaskId::new(12), desired: Desired::Rest },
+    ];
+    let command = Command::Plan { basis: Revision(41), changes };
+    vec![("entry-1-plan-mark-ready.bin", Entry { at: AT, request: None, command })]
+}
+
 fn stack_image() -> StackImage {
     StackImage {
         revision: Revision(4),
@@ -168,6 +178,7 @@ fn stack_image() -> StackImage {
             at: AT,
             cause: "rollback to 3".to_owned(),
             spec: stack(),
+            ready: false,
         }],
         services: vec![ServiceImage {
             name: "db".parse().unwrap(),

@@ -17,7 +17,7 @@ use scheduler_core::{Change, Command, Entry, RolloutOutcome};
 
 /// How many kinds of commands there are.
 pub(super) const KINDS: u64 = 15;
-const CHANGES: u64 = 8;
+const CHANGES: u64 = 9;
 
 /// A seed that moves on with every draw (splitmix64).
 pub(super) struct Varied(pub(super) u64);
@@ -120,7 +120,7 @@ impl Varied {
     }
 
     fn desired(&mut self) -> Desired {
-        self.of(&[Desired::Prepare, Desired::Run, Desired::Stop])
+        self.of(&[Desired::Prepare, Desired::Run, Desired::Rest, Desired::Stop])
     }
 
     fn severity(&mut self) -> Severity {
@@ -198,6 +198,7 @@ impl Varied {
                 outcome: RolloutOutcome::Failed { revision: self.revision(), reason: self.text() },
             },
             6 => Change::ForgetStack { stack: self.name() },
+            7 => Change::MarkReady { stack: self.name(), revision: self.revision() },
             _ => Change::Note {
                 severity: self.severity(),
                 kind: self.text(),

@@ -43,6 +43,7 @@ impl Varied {
                 at: v.time(),
                 cause: v.text(),
                 spec: v.stack_spec(),
+                ready: v.yes(),
             }),
             services: self.list(Self::service),
             removal: self.maybe(|v| Removal { volumes: v.yes(), since: v.time() }),
