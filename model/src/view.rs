@@ -7,6 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Bytes, MilliCpu};
 
+/// Which of two tasks of one replica it is, while one hands over to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Succession {
+    /// The one that is replaced.
+    Old,
+    /// The one that replaces it.
+    New,
+}
+
 /// A row of `ps`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the contract and say what they hold")]
@@ -38,6 +48,8 @@ pub struct TaskRow {
     pub pull: Option<PullProgress>,
     /// Why it waits, when it waits for something: a dependency, room, a backoff.
     pub waiting_for: Option<String>,
+    /// Set while its replica has another task beside it.
+    pub succession: Option<Succession>,
 }
 
 /// How far an image has been fetched.
@@ -130,6 +142,8 @@ pub struct PlacedTask {
     /// For a pending task: why, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Set while its replica has another task beside it.
+    pub succession: Option<Succession>,
 }
 
 /// What would be done to a service.
@@ -205,6 +219,8 @@ pub struct ReplicaPlacement {
     pub verdicts: Vec<Verdict>,
     /// What would make it fit, the cheapest first.
     pub fixes: Vec<String>,
+    /// Set while its replica has another task beside it.
+    pub succession: Option<Succession>,
 }
 
 /// A node before and after a plan.

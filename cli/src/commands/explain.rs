@@ -12,6 +12,7 @@ use crate::{
         Out, Tone,
         amount::age,
         json, safe,
+        succession::mark,
         table::{Cell, Table},
     },
 };
@@ -54,7 +55,8 @@ pub async fn run(args: &Explain, client: &Client, out: &mut Out) -> Result<(), E
 /// One replica: where it is, a verdict per node, the fixes.
 pub fn render(stack: &str, view: &ExplainView, now: Timestamp, out: &Out) -> String {
     let placement = &view.placement;
-    let name = format!("{stack}/{}.{}", placement.service, placement.replica);
+    let (service, replica) = (&placement.service, placement.replica);
+    let name = format!("{stack}/{service}.{replica}{}", mark(placement.succession));
     let place = match &placement.node {
         Some(node) => out.paint(Tone::Good, &format!("is on {}", safe::line(node))),
         None => out.paint(Tone::Bad, "has no place"),
@@ -113,7 +115,7 @@ fn verdicts(verdicts: &[Verdict], chosen: Option<&str>, out: &Out) -> String {
 
 #[cfg(test)]
 mod tests {
-    use model::view::ReplicaPlacement;
+    use model::view::{ReplicaPlacement, Succession};
 
     use super::*;
     use crate::{
@@ -141,6 +143,7 @@ mod tests {
     fn a_placed_replica_shows_who_lost_and_why() {
         let mut placement = placed("postgres", 1);
         placement.verdicts.push(short("mini-2"));
+        placement.succession = Some(Succession::Old);
         insta::assert_snapshot!(rendered(&view(placement, None)));
     }
 

@@ -12,6 +12,7 @@ use crate::{
         Out, Tone,
         bars::bar,
         json, safe,
+        succession::mark,
         table::{Cell, Table},
     },
 };
@@ -67,11 +68,13 @@ fn node_part(node: &PlacementNode, out: &Out) -> String {
 }
 
 fn name(task: &PlacedTask) -> String {
-    format!("{}/{}.{}", task.stack, task.service, task.replica)
+    format!("{}/{}.{}{}", task.stack, task.service, task.replica, mark(task.succession))
 }
 
 #[cfg(test)]
 mod tests {
+    use model::view::Succession;
+
     use super::*;
     use crate::{output::Look, testing::streams};
 
@@ -84,7 +87,11 @@ mod tests {
             replica: 1,
             memory: Bytes::mib(memory),
             reason: reason.map(str::to_owned),
+            succession: None,
         };
+        let handing_over =
+            |succession| PlacedTask { succession: Some(succession), ..task("api", 512, None) };
+        let (old, new) = (handing_over(Succession::Old), handing_over(Succession::New));
         let node = |name: &str, reserved, tasks| PlacementNode {
             name: name.to_owned(),
             allocatable: Bytes::gib(14),
@@ -96,6 +103,7 @@ mod tests {
             nodes: vec![
                 node("mini-1", 6656, vec![task("web", 512, None), task("neo4j", 6144, None)]),
                 node("mini-2", 0, vec![]),
+                node("mini-3", 1024, vec![old, new]),
             ],
             pending: vec![task("big", 20480, Some("mini-1: needs 20.0 GiB, 7.5 GiB free"))],
         };

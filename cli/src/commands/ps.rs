@@ -1,7 +1,7 @@
 //! `ps`: tasks and how they are.
 
 use jiff::Timestamp;
-use model::view::TaskRow;
+use model::view::{Succession, TaskRow};
 
 use crate::{
     args::Ps,
@@ -11,6 +11,7 @@ use crate::{
         Out, Tone,
         amount::age,
         json,
+        succession::mark,
         table::{Cell, Table},
     },
 };
@@ -44,7 +45,7 @@ const SPARE: &[&str] = &["TASK", "LIMIT", "RESTARTS", "RESERVED"];
 pub fn table(tasks: &[TaskRow], now: Timestamp) -> Table {
     let mut table = Table::new(&[
         "REPLICA", "TASK", "NODE", "STATE", "HEALTH", "RESERVED", "LIMIT", "USED", "AGE",
-        "RESTARTS", "ERROR",
+        "RESTARTS", "REMARK",
     ])
     .sparing(SPARE);
     for task in tasks {
@@ -54,7 +55,7 @@ pub fn table(tasks: &[TaskRow], now: Timestamp) -> Table {
             Cell::new(replica.as_str()),
             Cell::new(task.task.as_str()).tone(Tone::Faint),
             Cell::new(task.node.as_deref()),
-            Cell::new(state(task)).tone(state_tone(task)),
+            Cell::new(state(task).as_str()).tone(state_tone(task)),
             Cell::new(task.health.as_deref()).tone(health_tone(task.health.as_deref())),
             Cell::amount(task.memory_reservation.to_string()),
             Cell::amount(task.memory_limit.to_string()),
@@ -68,9 +69,10 @@ pub fn table(tasks: &[TaskRow], now: Timestamp) -> Table {
 }
 
 /// A task that is told to stop says so before it begins to.
-fn state(task: &TaskRow) -> &str {
+fn state(task: &TaskRow) -> String {
     let ended = matches!(task.state.as_str(), "stopped" | "failed" | "stopping" | "lost");
-    if task.desired == "stop" && !ended { "stopping" } else { &task.state }
+    let state = if task.desired == "stop" && !ended { "stopping" } else { &task.state };
+    format!("{state}{}", mark(task.succession))
 }
 
 fn state_tone(task: &TaskRow) -> Tone {
@@ -91,11 +93,17 @@ fn health_tone(health: Option<&str>) -> Tone {
     }
 }
 
-/// The last error; for a task that waits, what it waits for.
+/// The last error; for a task that waits, what it waits for; for one that is replaced, how long it
+/// stays.
 fn remark(task: &TaskRow) -> &str {
-    let waits = !task.ready && task.desired != "stop";
-    let waiting_for = task.waiting_for.as_deref().filter(|_| waits);
-    waiting_for.or(task.error.as_deref()).unwrap_or_default()
+    let leaves = task.desired == "stop";
+    let waiting_for = task.waiting_for.as_deref().filter(|_| !task.ready && !leaves);
+    let stays = match task.succession {
+        Some(Succession::Old) if leaves => "gives way to its successor",
+        Some(Succession::Old) => "stays until its successor takes over",
+        Some(Succession::New) | None => "",
+    };
+    waiting_for.or(task.error.as_deref()).unwrap_or(stays)
 }
 
 #[cfg(test)]
@@ -123,8 +131,15 @@ mod tests {
         failed.error = Some("killed: exceeded its limit of 2.0 GiB\u{1b}[2J".to_owned());
         let mut leaving = task("web", 1);
         leaving.desired = "stop".to_owned();
+        let mut old = task("api", 1);
+        old.succession = Some(Succession::Old);
+        let mut new = task("api", 1);
+        (new.state, new.ready) = ("assigned".to_owned(), false);
+        (new.health, new.memory_used, new.started_at) = (None, None, None);
+        new.waiting_for = Some("waits for its predecessor to stop".to_owned());
+        new.succession = Some(Succession::New);
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
-        let tasks = [pending, task("postgres", 1), leaving, failed];
+        let tasks = [new, old, pending, task("postgres", 1), leaving, failed];
         insta::assert_snapshot!(table(&tasks, now).render(&streams(Look::plain()).0));
     }
 }

@@ -7,6 +7,7 @@ pub mod json;
 pub mod plan;
 pub mod progress;
 pub mod safe;
+pub mod succession;
 pub mod table;
 
 use std::io::{self, IsTerminal as _, Write};

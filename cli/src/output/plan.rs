@@ -10,6 +10,7 @@ use super::{
     amount::count,
     bars::bar,
     safe,
+    succession::mark,
     table::{Cell, Table},
 };
 
@@ -25,7 +26,7 @@ pub fn render(plan: &PlanView, out: &Out) -> String {
         parts.push(placements(&plan.placements, out));
     }
     for placement in plan.placements.iter().filter(|placement| placement.node.is_none()) {
-        let name = format!("{}.{} fits nowhere:", placement.service, placement.replica);
+        let name = format!("{} fits nowhere:", name(placement));
         parts.push(format!("\n{}\n", out.paint(Tone::Bad, &safe::line(&name))));
         for line in misfit_lines(placement) {
             parts.push(format!("  {}\n", safe::line(&line)));
@@ -93,7 +94,7 @@ fn placements(placements: &[ReplicaPlacement], out: &Out) -> String {
             None => Cell::new("none").tone(Tone::Bad),
         };
         table.row([
-            Cell::new(format!("{}.{}", placement.service, placement.replica).as_str()),
+            Cell::new(name(placement).as_str()),
             node,
             Cell::amount(placement.memory.to_string()),
             cpus(placement.cpus),
@@ -101,6 +102,10 @@ fn placements(placements: &[ReplicaPlacement], out: &Out) -> String {
         ]);
     }
     table.render(out)
+}
+
+fn name(placement: &ReplicaPlacement) -> String {
+    format!("{}.{}{}", placement.service, placement.replica, mark(placement.succession))
 }
 
 /// CPUs reserved; most services reserve none.
@@ -156,15 +161,28 @@ fn change(before: Bytes, after: Bytes, out: &Out) -> String {
 
 #[cfg(test)]
 mod tests {
+    use model::view::Succession;
+
     use super::*;
     use crate::{
         output::Look,
-        testing::{plan, streams, unplaced},
+        testing::{placed, plan, streams, unplaced},
     };
 
     #[test]
     fn a_plan_shows_changes_places_misfits_and_headroom() {
         insta::assert_snapshot!(render(&plan(), &streams(Look::plain()).0));
+    }
+
+    #[test]
+    fn a_successor_without_a_place_is_not_taken_for_what_runs() {
+        let old = ReplicaPlacement { succession: Some(Succession::Old), ..placed("web", 1) };
+        let new = ReplicaPlacement { succession: Some(Succession::New), ..unplaced("web", 1) };
+        let plan = PlanView { placements: vec![old, new], ..plan() };
+        let text = render(&plan, &streams(Look::plain()).0);
+        for line in ["web.1 (old)   mini-1 ", "web.1 (new)   none ", "web.1 (new) fits nowhere:"] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
     }
 
     #[test]

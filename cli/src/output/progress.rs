@@ -8,7 +8,7 @@ use model::{
     view::{PullProgress, TaskRow},
 };
 
-use super::{Out, Tone, safe, table::cut};
+use super::{Out, Tone, safe, succession::mark, table::cut};
 
 /// How often the wheel of a waiting task turns.
 const TICK: Duration = Duration::from_millis(120);
@@ -94,7 +94,7 @@ impl Progress {
     pub fn show(&mut self, out: &mut Out, tasks: &[TaskRow]) {
         for task in tasks {
             let phase = phase(task);
-            let name = format!("{}.{}", task.service, task.replica);
+            let name = format!("{}.{}{}", task.service, task.replica, mark(task.succession));
             match self {
                 Self::Silent => {}
                 Self::Lines(said) => {

@@ -75,6 +75,7 @@ pub(crate) fn task(service: &str, replica: u32) -> TaskRow {
         ready: true,
         pull: None,
         waiting_for: None,
+        succession: None,
     }
 }
 
@@ -138,6 +139,7 @@ pub(crate) fn placed(service: &str, replica: u32) -> ReplicaPlacement {
             score: Some(vec![0, 7680]),
         }],
         fixes: Vec::new(),
+        succession: None,
     }
 }
 

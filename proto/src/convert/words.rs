@@ -5,7 +5,7 @@ use model::{
     spec::{Condition, MemoryBasis, Protocol},
     task::Cause,
     token::Role,
-    view::ChangeAction,
+    view::{ChangeAction, Succession},
 };
 
 use super::field::words;
@@ -54,4 +54,8 @@ words!(
 words!(
     /// [`ChangeAction`]
     ChangeActionWord: v1::ChangeAction => ChangeAction { Create, Update, Replace, Remove, Keep }
+);
+words!(
+    /// [`Succession`]
+    SuccessionWord: v1::Succession => Succession { Old, New }
 );

@@ -2074,6 +2074,8 @@ pub struct TaskRow {
     pub pull: ::core::option::Option<Pull>,
     #[prost(string, optional, tag = "22")]
     pub waiting_for: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(enumeration = "Succession", optional, tag = "23")]
+    pub succession: ::core::option::Option<i32>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeRow {
@@ -2157,6 +2159,8 @@ pub struct PlacedTask {
     pub memory: u64,
     #[prost(string, optional, tag = "6")]
     pub reason: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(enumeration = "Succession", optional, tag = "7")]
+    pub succession: ::core::option::Option<i32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServiceChange {
@@ -2183,6 +2187,8 @@ pub struct ReplicaPlacement {
     pub verdicts: ::prost::alloc::vec::Vec<Verdict>,
     #[prost(string, repeated, tag = "7")]
     pub fixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(enumeration = "Succession", optional, tag = "8")]
+    pub succession: ::core::option::Option<i32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlanNode {
@@ -2347,6 +2353,36 @@ pub struct EventRow {
     pub node: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, tag = "9")]
     pub message: ::prost::alloc::string::String,
+}
+/// Which of two tasks of one replica it is, while one hands over to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Succession {
+    Unspecified = 0,
+    Old = 1,
+    New = 2,
+}
+impl Succession {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SUCCESSION_UNSPECIFIED",
+            Self::Old => "SUCCESSION_OLD",
+            Self::New => "SUCCESSION_NEW",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SUCCESSION_UNSPECIFIED" => Some(Self::Unspecified),
+            "SUCCESSION_OLD" => Some(Self::Old),
+            "SUCCESSION_NEW" => Some(Self::New),
+            _ => None,
+        }
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -53,7 +53,8 @@ fn an_update_that_fails_leaves_the_old_one_serving_and_says_why() {
     let Some(world) = World::new("failing-update") else { return };
     world.apply(&sleepers("fallen", 1)).expect(0);
     let old = world.wait_running("fallen", 1);
-    let broken = sleepers("fallen", 1).replace("[sleep, '1000000']", "[sh, -c, 'echo no key; exit 9']");
+    let broken =
+        sleepers("fallen", 1).replace("[sleep, '1000000']", "[sh, -c, 'echo no key; exit 9']");
     let told = ["web", "9", "stack rollback fallen", "revision 1"];
     world.apply(&broken).expect(3).says(&told);
     assert_eq!(world.running("fallen"), old, "the old one serves");

@@ -7,7 +7,8 @@ use model::{
     view::{
         ChangeAction, EventRow, ExplainView, NodeCpus, NodeDisk, NodeMemory, NodeRow, PlacedTask,
         PlacementNode, PlacementView, PlanNode, PlanView, Problem, PullProgress, ReplicaPlacement,
-        RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, TaskRow, TokenRow, Verdict,
+        RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, Succession, TaskRow,
+        TokenRow, Verdict,
     },
 };
 use proptest::prelude::*;
@@ -133,7 +134,12 @@ impl Draw {
             ready: self.flag(),
             pull: self.maybe(|draw| PullProgress { done: draw.bytes(), total: draw.bytes() }),
             waiting_for: self.maybe(Self::text),
+            succession: self.maybe(Self::succession),
         }
+    }
+
+    fn succession(&mut self) -> Succession {
+        if self.flag() { Succession::Old } else { Succession::New }
     }
 
     fn event(&mut self) -> EventRow {
@@ -195,6 +201,7 @@ impl Draw {
             replica: self.small(),
             memory: self.bytes(),
             reason: self.maybe(Self::text),
+            succession: self.maybe(Self::succession),
         }
     }
 
@@ -232,6 +239,7 @@ impl Draw {
                 score: draw.maybe(|draw| draw.some(|draw| draw.number().cast_signed())),
             }),
             fixes: self.some(Self::text),
+            succession: self.maybe(Self::succession),
         }
     }
 

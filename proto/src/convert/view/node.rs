@@ -11,6 +11,7 @@ use crate::{
         BadField,
         field::mirror,
         kinds::{Maybe, Message, Same, Total},
+        words::SuccessionWord,
     },
     v1,
 };
@@ -35,6 +36,7 @@ mirror!(v1::PlacedTask => PlacedTask {
     replica: Same<u32>,
     memory: Total,
     reason: Maybe<Shown>,
+    succession: Maybe<SuccessionWord>,
 });
 
 /// Not a mirror: the JSON groups what is flat on the wire.

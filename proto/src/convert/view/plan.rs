@@ -8,7 +8,7 @@ use crate::{
         BadField, Field,
         field::mirror,
         kinds::{Maybe, Message, Required, Same, Total, TotalCpu},
-        words::ChangeActionWord,
+        words::{ChangeActionWord, SuccessionWord},
     },
     v1,
 };
@@ -37,6 +37,7 @@ mirror!(v1::ReplicaPlacement => ReplicaPlacement {
     cpus: TotalCpu,
     verdicts: Rows<Message<v1::Verdict, Verdict>>,
     fixes: Rows<Shown>,
+    succession: Maybe<SuccessionWord>,
 });
 
 mirror!(v1::PlanNode => PlanNode {

@@ -7,6 +7,7 @@ use crate::{
     convert::{
         field::mirror,
         kinds::{Maybe, Message, Same, Total, TotalCpu},
+        words::SuccessionWord,
     },
     v1,
 };
@@ -34,6 +35,7 @@ mirror!(v1::TaskRow => TaskRow {
     ready: Same<bool>,
     pull: Maybe<Message<v1::Pull, PullProgress>>,
     waiting_for: Maybe<Shown>,
+    succession: Maybe<SuccessionWord>,
 });
 
 mirror!(v1::Pull => PullProgress {

@@ -11,7 +11,7 @@ use crate::{
     cluster::{Cluster, Rejection, Service},
     placement::{Ask, Fleet, fixes, judge},
     plan::labels,
-    view::tasks::waiting_for,
+    view::{succession::succession, tasks::waiting_for},
 };
 
 /// Why the replicas of a service, or one of them, are where they are. A placed task answers with
@@ -83,6 +83,7 @@ pub(super) fn replica_placement(cluster: &Cluster, task: &Task) -> ReplicaPlacem
         cpus: resources.cpu,
         verdicts,
         fixes,
+        succession: succession(cluster, task),
     }
 }
 

@@ -6,6 +6,7 @@ mod preview;
 mod rollout;
 mod stacks;
 mod status;
+mod succession;
 mod tasks;
 
 #[cfg(test)]

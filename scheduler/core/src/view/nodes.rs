@@ -7,7 +7,7 @@ use model::{
 
 use crate::{
     cluster::Cluster,
-    view::{Soft, tasks::no_room},
+    view::{Soft, succession::succession, tasks::no_room},
 };
 
 /// The member nodes, by name.
@@ -71,14 +71,14 @@ pub fn placement(cluster: &Cluster) -> PlacementView {
             allocatable,
             reserved,
             free: allocatable.saturating_sub(reserved),
-            tasks: tasks.into_iter().map(|task| placed(task, None)).collect(),
+            tasks: tasks.into_iter().map(|task| placed(cluster, task, None)).collect(),
         }
     });
-    let pending = cluster.pending().map(|task| placed(task, Some(no_room(cluster, task))));
+    let pending = cluster.pending().map(|task| placed(cluster, task, Some(no_room(cluster, task))));
     PlacementView { nodes: nodes.collect(), pending: pending.collect() }
 }
 
-fn placed(task: &Task, reason: Option<String>) -> PlacedTask {
+fn placed(cluster: &Cluster, task: &Task, reason: Option<String>) -> PlacedTask {
     PlacedTask {
         task: task.id.to_string(),
         stack: task.stack.to_string(),
@@ -86,5 +86,6 @@ fn placed(task: &Task, reason: Option<String>) -> PlacedTask {
         replica: task.slot,
         memory: task.spec.resources.reserved.memory,
         reason,
+        succession: succession(cluster, task),
     }
 }

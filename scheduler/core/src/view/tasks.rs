@@ -5,7 +5,12 @@ use model::{
     view::{PullProgress, TaskRow},
 };
 
-use crate::{cluster::Cluster, orchestrate, placement, plan::labels, view::Soft};
+use crate::{
+    cluster::Cluster,
+    orchestrate, placement,
+    plan::labels,
+    view::{Soft, succession::succession},
+};
 
 /// The tasks of one stack, or of all: by stack, service, replica, the newest task first. Tasks that
 /// ended and were replaced are not among them.
@@ -49,6 +54,7 @@ fn row(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> TaskRow {
             .filter(|_| preparing)
             .map(|(done, total): (Bytes, Bytes)| PullProgress { done, total }),
         waiting_for: waiting_for(cluster, task),
+        succession: succession(cluster, task),
     }
 }
 

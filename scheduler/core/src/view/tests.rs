@@ -4,7 +4,7 @@ use model::{
     Bytes, Liveness, ServiceName, TaskState,
     spec::Condition,
     task::{Cause, Failure, Telemetry},
-    view::{ChangeAction, PlanView},
+    view::{ChangeAction, PlanView, Succession},
 };
 
 use crate::{
@@ -210,6 +210,29 @@ fn rows_carry_what_is_reserved_and_what_is_used() {
     assert!(view::tasks(&world.cluster, &soft, Some(&stack_name("other"))).is_empty());
     let stacks = view::stacks(&world.cluster);
     assert_eq!((stacks[0].state.as_str(), stacks[0].ready), ("running", 1));
+}
+
+#[test]
+fn two_tasks_of_one_replica_are_told_apart() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let with =
+        |image: &str, mib| stack("s", &[("db", service(image, mib).with(|s| mount(s, "data")))]);
+    world.apply(&with("db:1", 400));
+    world.settle();
+    let (old, new) = (Some(Succession::Old), Some(Succession::New));
+    let plan = preview(&world, &with("db:2", 2_000));
+    let told: Vec<_> = plan.placements.iter().map(|seat| seat.succession).collect();
+    assert_eq!((seats(&plan), told), (vec!["db.1 a".into(), "db.1 -".into()], vec![old, new]));
+    world.apply(&with("db:2", 900));
+    world.lead();
+    world.expect(&["s/db.1 e1 stop running@a", "s/db.1 e2 prepare pending"]);
+    let rows = view::tasks(&world.cluster, &Soft::none(world.now), None);
+    assert_eq!([rows[0].succession, rows[1].succession], [new, old]);
+    let seats = view::placement(&world.cluster);
+    assert_eq!([seats.nodes[0].tasks[0].succession, seats.pending[0].succession], [old, new]);
+    world.settle();
+    let rows = view::tasks(&world.cluster, &Soft::none(world.now), None);
+    assert_eq!((rows.len(), rows[0].succession), (1, None));
 }
 
 /// The problems of a world, as `what / cause / fix`.
