@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::Args;
+use args::{Args, Format};
 use commands::Outcome;
 use error::Error;
 use output::{Look, Out};
@@ -35,11 +35,7 @@ const FOUND: u8 = 3;
 pub fn run() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => {
-            // Help goes to standard output, mistakes to standard error; a closed stream is no news.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return refuse(&error),
     };
     let global = args.global.clone();
     let look = Look::of_process(global.output, global.quiet, global.no_color);
@@ -63,6 +59,19 @@ pub fn run() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Answers a command line that asks for help, or that is not understood.
+fn refuse(error: &clap::Error) -> ExitCode {
+    match args::habit(error) {
+        Some((verb, instead)) => {
+            let mut out = Out::of_process(Look::of_process(Format::Text, false, false));
+            Error::input(format!("sisoctl has no verb `{verb}`")).hint(instead).report(&mut out);
+        }
+        // Help goes to standard output, mistakes to standard error; a closed stream is no news.
+        None => drop(error.print()),
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 async fn until_interrupted(args: Args, out: &mut Out) -> Result<Outcome, Error> {

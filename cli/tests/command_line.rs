@@ -1,7 +1,7 @@
 //! What is understood and what is refused, as a table.
 
 use clap::Parser as _;
-use sisoctl::args::{Args, Command, Format};
+use sisoctl::args::{Args, Command, Format, habit};
 
 fn parse(line: &str) -> Result<Args, clap::Error> {
     Args::try_parse_from(std::iter::once("sisoctl").chain(line.split_whitespace()))
@@ -27,6 +27,7 @@ fn every_form_of_the_contract_is_understood() {
         "logs shop/web.1 -f --since 10m --tail 100 --grep ^a",
         "exec shop/web -- psql -U siso -c x",
         "exec shop/web.1 -T -- sh",
+        "exec shop/web psql -U siso -c x",
         "events -f shop",
         "restart shop/web.1",
         "scale shop/web=3 shop/api=0",
@@ -89,11 +90,39 @@ fn global_flags_stand_before_or_after_the_verb() {
 }
 
 #[test]
-fn what_follows_two_dashes_is_the_remote_command() {
-    let Command::Exec(exec) = parse("exec shop/web -T -- ls -f --output json").unwrap().command
-    else {
-        panic!("not exec");
-    };
-    assert!(exec.no_tty);
-    assert_eq!(exec.command, ["ls", "-f", "--output", "json"]);
+fn the_remote_command_begins_with_its_first_word_and_two_dashes_change_nothing() {
+    for (line, no_tty, command) in [
+        ("shop/web -T -- ls -f --output json", true, "ls -f --output json"),
+        ("shop/web -T ls -f --output json", true, "ls -f --output json"),
+        ("-T shop/web ls -T -q", true, "ls -T -q"),
+        ("shop/web ls -- -f", false, "ls -- -f"),
+        ("shop/web -- ls -- -f", false, "ls -- -f"),
+        ("shop/web -- --version", false, "--version"),
+        ("shop/web sh --help", false, "sh --help"),
+        ("-it shop/web psql -U siso", false, "psql -U siso"),
+    ] {
+        let Command::Exec(exec) = parse(&format!("exec {line}")).unwrap().command else {
+            panic!("not exec");
+        };
+        assert_eq!((exec.no_tty, exec.command.join(" ")), (no_tty, command.to_owned()), "{line}");
+    }
+}
+
+#[test]
+fn a_verb_of_another_tool_is_answered_with_the_one_to_use() {
+    for (line, instead) in [
+        ("up", "sisoctl apply"),
+        ("up -d --build", "sisoctl apply"),
+        ("-o json down", "sisoctl stack rm"),
+        ("stop shop", "=0"),
+        ("top", "sisoctl ps"),
+    ] {
+        let refused = parse(line).unwrap_err();
+        let (_, hint) = habit(&refused).unwrap_or_else(|| panic!("{line}: {refused}"));
+        assert_eq!(refused.exit_code(), 2);
+        assert!(hint.contains(instead), "{line}: {hint}");
+    }
+    for line in ["stauts", "node up", "ps --up", "scale up"] {
+        assert_eq!(habit(&parse(line).unwrap_err()), None, "{line}");
+    }
 }

@@ -195,6 +195,7 @@ fn a_wrong_command_line_is_2() {
     world.refused("stauts", 2, &["status"]);
     world.refused("-o xml ps", 2, &["xml"]);
     world.refused("node", 2, &["Usage"]);
+    world.refused("up -d", 2, &["no verb `up`", "hint: `sisoctl apply"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The command line. One struct per verb; its doc comments are its help.
 
 mod cluster;
+mod habits;
 mod stacks;
 mod values;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 pub use cluster::{Completion, Context, Doctor, JoinRole, Node, Token};
+pub use habits::habit;
 pub use stacks::{
     Apply, Config, ConfigFormat, Events, Exec, Explain, Logs, Plan, Ps, Restart, Scale, Stack,
     StackFiles, StackRm, StackRollback,

@@ -130,8 +130,11 @@ pub struct Exec {
     /// No terminal for the command, even when this is one
     #[arg(long, short = 'T')]
     pub no_tty: bool,
-    /// The command and its arguments, after `--`
-    #[arg(required = true, last = true, value_name = "CMD")]
+    /// `-i` and `-t` of other tools: a command has a terminal whenever this is one
+    #[arg(short = 'i', short_alias = 't', action = clap::ArgAction::Count, hide = true)]
+    pub habit: u8,
+    /// The command and its arguments; from its first word on, flags are its own
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<String>,
 }
 
