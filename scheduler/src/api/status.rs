@@ -31,7 +31,21 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
         Rejection::BadToken | Rejection::NotItsTask { .. } => Code::PermissionDenied,
         _ => Code::FailedPrecondition,
     };
-    Status::new(code, rejection.to_string())
+    Status::new(code, format!("{rejection}{}", replicas_there(rejection)))
+}
+
+/// Where a replica was named that is not there: which ones are.
+fn replicas_there(rejection: &Rejection) -> String {
+    let Rejection::UnknownReplica { stack, service, replicas, .. } = rejection else {
+        return String::new();
+    };
+    let name = format!("{stack}/{service}");
+    match replicas {
+        0 => format!("\nhint: it has none: `sisoctl scale {name}=1` gives it one"),
+        1 => format!("\nhint: there is {name}.1"),
+        2 => format!("\nhint: there are {name}.1 and {name}.2"),
+        more => format!("\nhint: there are {name}.1 to {name}.{more}"),
+    }
 }
 
 /// The log did not take a write, or cannot be read.
@@ -73,4 +87,27 @@ pub(crate) fn pki_error(error: &PkiError) -> Status {
 /// A limit of this scheduler is reached; `what` names it.
 pub(crate) fn exhausted(what: &str, limit: usize) -> Status {
     Status::resource_exhausted(format!("too many {what} at one time, the limit is {limit}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{ServiceName, StackName};
+
+    use super::*;
+
+    #[test]
+    fn a_replica_that_is_not_there_is_answered_with_those_that_are() {
+        for (replicas, there) in [
+            (0, "it has none: `sisoctl scale shop/web=1` gives it one"),
+            (1, "there is shop/web.1"),
+            (2, "there are shop/web.1 and shop/web.2"),
+            (5, "there are shop/web.1 to shop/web.5"),
+        ] {
+            let stack = StackName::new("shop").unwrap();
+            let service = ServiceName::new("web").unwrap();
+            let status = rejected(&Rejection::UnknownReplica { stack, service, slot: 7, replicas });
+            assert_eq!(status.code(), Code::NotFound);
+            assert_eq!(status.message().split_once("\nhint: ").unwrap().1, there);
+        }
+    }
 }

@@ -62,6 +62,21 @@ fn an_unknown_name_is_1() {
 }
 
 #[test]
+fn a_replica_that_is_not_there_is_1_and_those_that_are_there_are_named() {
+    let world = World::scheduler_only("replicas");
+    world.apply_with(&["--detach"], STEADY).expect(0);
+    let check = |arguments: &[&str]| {
+        drop(world.ctl.run(arguments).expect(1).says(&["no replica 7", "steady/web.1"]));
+    };
+    check(&["logs", "steady/web.7"]);
+    check(&["logs", "-f", "steady/web.7"]);
+    check(&["exec", "steady/web.7", "true"]);
+    check(&["explain", "steady/web.7"]);
+    check(&["restart", "steady/web.7"]);
+    world.ctl.run(&["logs", "steady/web.1"]).expect(0);
+}
+
+#[test]
 fn no_scheduler_is_4() {
     let mut world = World::scheduler_only("unreachable");
     world.scheduler.kill9();

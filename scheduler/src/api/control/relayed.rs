@@ -59,9 +59,14 @@ impl Selection {
         if cluster.stack(&stack).is_none() {
             return Err(Rejection::UnknownStack(stack));
         }
-        match &self.service {
-            Some(service) if cluster.service(&stack, service).is_none() => {
-                Err(Rejection::UnknownService { stack, service: service.clone() })
+        let Some(service) = self.service.clone() else { return Ok(()) };
+        let Some(known) = cluster.service(&stack, &service) else {
+            return Err(Rejection::UnknownService { stack, service });
+        };
+        let replicas = known.spec.replicas;
+        match self.slot {
+            Some(slot) if slot > replicas && self.tasks(cluster).next().is_none() => {
+                Err(Rejection::UnknownReplica { stack, service, slot, replicas })
             }
             _ => Ok(()),
         }
