@@ -176,6 +176,8 @@ pub enum Stack {
     /// List stacks
     Ls,
     /// Stop and remove a stack; its volumes stay unless told
+    ///
+    /// Asks on a terminal. Without one, as in a script, it does not ask: give it only the stack you mean.
     Rm(StackRm),
     /// List the revisions of a stack and what each changed
     History {
