@@ -19,6 +19,8 @@ fn every_form_of_the_contract_is_understood() {
         "config stack.yaml --format json",
         "ps",
         "ps shop",
+        "ps -a",
+        "ps shop --all",
         "status",
         "placement",
         "explain shop/web",

@@ -85,6 +85,9 @@ pub struct Config {
 pub struct Ps {
     /// Only tasks of this stack
     pub stack: Option<StackName>,
+    /// Also tasks that failed and were replaced: the last two of each replica
+    #[arg(long, short)]
+    pub all: bool,
 }
 
 /// `explain`

@@ -13,9 +13,18 @@ use super::{Client, believe, believe_all};
 use crate::{args::ServiceTarget, error::Error};
 
 impl Client {
-    /// All tasks, or those of one stack.
+    /// The tasks of all stacks, or of one.
     pub async fn tasks(&self, stack: Option<&str>) -> Result<Vec<TaskRow>, Error> {
-        let question = pb::ListTasksRequest { stack: stack.map(str::to_owned) };
+        self.list_tasks(stack, false).await
+    }
+
+    /// The same with tasks that ended and were replaced, as long as they are remembered.
+    pub async fn remembered_tasks(&self, stack: Option<&str>) -> Result<Vec<TaskRow>, Error> {
+        self.list_tasks(stack, true).await
+    }
+
+    async fn list_tasks(&self, stack: Option<&str>, all: bool) -> Result<Vec<TaskRow>, Error> {
+        let question = pb::ListTasksRequest { stack: stack.map(str::to_owned), all };
         let answer = self.ask(question, async |mut control, q| control.list_tasks(q).await).await?;
         believe_all(answer.tasks)
     }

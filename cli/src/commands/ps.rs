@@ -19,7 +19,9 @@ use crate::{
 /// Carries out `ps`.
 pub async fn run(args: &Ps, client: &Client, out: &mut Out) -> Result<(), Error> {
     let stack = args.stack.as_ref().map(AsRef::as_ref);
-    let tasks = match client.tasks(stack).await {
+    let asked =
+        if args.all { client.remembered_tasks(stack).await } else { client.tasks(stack).await };
+    let tasks = match asked {
         Ok(tasks) => tasks,
         Err(error) => {
             return Err(client.with_nearest(error, stack.unwrap_or_default(), None).await);
@@ -70,9 +72,16 @@ pub fn table(tasks: &[TaskRow], now: Timestamp) -> Table {
 
 /// A task that is told to stop says so before it begins to.
 fn state(task: &TaskRow) -> String {
-    let ended = matches!(task.state.as_str(), "stopped" | "failed" | "stopping" | "lost");
-    let state = if task.desired == "stop" && !ended { "stopping" } else { &task.state };
-    format!("{state}{}", mark(task.succession))
+    let leaves = task.desired == "stop";
+    match task.state.as_str() {
+        // A job that has completed is not meant: that is still wanted.
+        state @ ("stopped" | "failed") if leaves => format!("{state} (ended)"),
+        state @ ("stopped" | "failed" | "stopping" | "lost") => {
+            format!("{state}{}", mark(task.succession))
+        }
+        _ if leaves => format!("stopping{}", mark(task.succession)),
+        state => format!("{state}{}", mark(task.succession)),
+    }
 }
 
 fn state_tone(task: &TaskRow) -> Tone {
@@ -138,8 +147,12 @@ mod tests {
         (new.health, new.memory_used, new.started_at) = (None, None, None);
         new.waiting_for = Some("waits for its predecessor to stop".to_owned());
         new.succession = Some(Succession::New);
+        let mut ended = task("web", 3);
+        (ended.desired, ended.state) = ("stop".to_owned(), "failed".to_owned());
+        (ended.health, ended.memory_used, ended.ready) = (None, None, false);
+        ended.error = Some("exited with code 1".to_owned());
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
-        let tasks = [new, old, pending, task("postgres", 1), leaving, failed];
+        let tasks = [new, old, pending, task("postgres", 1), leaving, failed, ended];
         insta::assert_snapshot!(table(&tasks, now).render(&streams(Look::plain()).0));
     }
 }

@@ -323,4 +323,6 @@ async fn a_list_without_rows_is_an_empty_list_or_a_friendly_line() {
         ..Script::default()
     };
     assert_eq!(run(some, "ps -q").await.stdout, "t-web-1\n");
+    assert_eq!(run(script(), "ps shop").await.cluster.asked(), ["tasks"]);
+    assert_eq!(run(script(), "ps -a shop").await.cluster.asked(), ["all tasks"]);
 }

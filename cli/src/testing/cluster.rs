@@ -117,9 +117,10 @@ impl server::Control for FakeCluster {
     }
     async fn list_tasks(
         &self,
-        _: Request<pb::ListTasksRequest>,
+        request: Request<pb::ListTasksRequest>,
     ) -> Result<Response<pb::ListTasksReply>, Status> {
-        self.answer("tasks", &[], |script| &mut script.tasks)
+        let name = if request.get_ref().all { "all tasks" } else { "tasks" };
+        self.answer(name, &[], |script| &mut script.tasks)
     }
     async fn explain(
         &self,

@@ -1830,6 +1830,9 @@ pub struct ServiceNote {
 pub struct ListTasksRequest {
     #[prost(string, optional, tag = "1")]
     pub stack: ::core::option::Option<::prost::alloc::string::String>,
+    /// Also tasks that ended and were replaced, as long as they are remembered.
+    #[prost(bool, tag = "2")]
+    pub all: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListTasksReply {

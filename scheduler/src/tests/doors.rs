@@ -25,7 +25,7 @@ use super::{
 use crate::{StartError, start};
 
 async fn list(channel: Channel) -> Result<(), Status> {
-    ControlClient::new(channel).list_tasks(ListTasksRequest { stack: None }).await.map(drop)
+    ControlClient::new(channel).list_tasks(ListTasksRequest::default()).await.map(drop)
 }
 
 async fn relay(channel: Channel) -> Result<(), Status> {

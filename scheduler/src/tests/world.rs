@@ -83,7 +83,7 @@ impl World {
     }
 
     pub(super) async fn tasks(&mut self) -> Vec<TaskRow> {
-        let request = ListTasksRequest { stack: None };
+        let request = ListTasksRequest::default();
         self.admin.list_tasks(request).await.unwrap().into_inner().tasks
     }
 }

@@ -24,7 +24,7 @@ pub use preview::plan_view;
 pub use rollout::{RolloutView, rollout};
 pub use stacks::{events, history, stacks, tokens};
 pub use status::status;
-pub use tasks::tasks;
+pub use tasks::{remembered_tasks, tasks};
 
 /// What is known besides the log, and the time of the question.
 #[derive(Debug, Clone, Copy)]

@@ -15,12 +15,25 @@ use crate::{
 /// The tasks of one stack, or of all: by stack, service, replica, the newest task first. Tasks that
 /// ended and were replaced are not among them.
 pub fn tasks(cluster: &Cluster, soft: &Soft<'_>, stack: Option<&StackName>) -> Vec<TaskRow> {
-    let mut shown: Vec<&Task> = cluster
-        .tasks()
-        .values()
-        .filter(|task| stack.is_none_or(|stack| *stack == task.stack))
-        .filter(|task| !task.is_history())
-        .collect();
+    list(cluster, soft, |task| !task.is_history() && is_of(task, stack))
+}
+
+/// The same with tasks that ended and were replaced, as far as they are remembered: the last failures
+/// of each replica.
+pub fn remembered_tasks(
+    cluster: &Cluster,
+    soft: &Soft<'_>,
+    stack: Option<&StackName>,
+) -> Vec<TaskRow> {
+    list(cluster, soft, |task| is_of(task, stack))
+}
+
+fn is_of(task: &Task, stack: Option<&StackName>) -> bool {
+    stack.is_none_or(|stack| *stack == task.stack)
+}
+
+fn list(cluster: &Cluster, soft: &Soft<'_>, wanted: impl Fn(&Task) -> bool) -> Vec<TaskRow> {
+    let mut shown: Vec<&Task> = cluster.tasks().values().filter(|task| wanted(task)).collect();
     shown
         .sort_by_key(|task| (&task.stack, &task.service, task.slot, std::cmp::Reverse(task.epoch)));
     shown.into_iter().map(|task| row(cluster, soft, task)).collect()

@@ -235,6 +235,25 @@ fn two_tasks_of_one_replica_are_told_apart() {
     assert_eq!((rows.len(), rows[0].succession), (1, None));
 }
 
+#[test]
+fn a_failure_that_was_replaced_is_listed_only_when_all_is_asked_for() {
+    let mut world = World::new(&[("a", 1_000)]);
+    for image in ["fail:1", "web:1"] {
+        world.apply(&stack("s", &[("web", service(image, 100))]));
+        world.settle();
+    }
+    let soft = Soft::none(world.now);
+    let epochs = |rows: Vec<model::view::TaskRow>| -> Vec<_> {
+        rows.into_iter().map(|row| (row.epoch, row.state, row.succession)).collect()
+    };
+    let running = (2, "running".to_owned(), None);
+    let failed = (1, "failed".to_owned(), None);
+    assert_eq!(epochs(view::tasks(&world.cluster, &soft, None)), [running.clone()]);
+    assert_eq!(epochs(view::remembered_tasks(&world.cluster, &soft, None)), [running, failed]);
+    let other = view::remembered_tasks(&world.cluster, &soft, Some(&stack_name("other")));
+    assert!(other.is_empty());
+}
+
 /// The problems of a world, as `what / cause / fix`.
 fn problems(world: &World) -> Vec<String> {
     let status = view::status(&world.cluster, &Soft::none(world.now));

@@ -59,7 +59,8 @@ pub(super) async fn tasks(
     {
         return Err(Status::not_found(format!("there is no stack `{name}`")));
     }
-    Ok(ListTasksReply { tasks: rows(view::tasks(&cluster, &soft(&telemetry), stack.as_ref())) })
+    let list = if request.all { view::remembered_tasks } else { view::tasks };
+    Ok(ListTasksReply { tasks: rows(list(&cluster, &soft(&telemetry), stack.as_ref())) })
 }
 
 pub(super) async fn nodes(office: &Office) -> Result<ListNodesReply, Status> {
