@@ -40,8 +40,8 @@ pub async fn run(args: &Ps, client: &Client, out: &mut Out) -> Result<(), Error>
     table(&tasks, Timestamp::now()).print(out, &empty)
 }
 
-/// What a narrow terminal does without, so that states and errors are still read.
-const SPARE: &[&str] = &["TASK", "LIMIT", "RESTARTS", "RESERVED"];
+/// What a narrow terminal does without, so that each task has a line that is still read.
+const SPARE: &[&str] = &["TASK", "LIMIT", "RESTARTS", "RESERVED", "AGE", "USED", "HEALTH"];
 
 /// Tasks as a table.
 pub fn table(tasks: &[TaskRow], now: Timestamp) -> Table {
@@ -153,6 +153,9 @@ mod tests {
         ended.error = Some("exited with code 1".to_owned());
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
         let tasks = [new, old, pending, task("postgres", 1), leaving, failed, ended];
-        insta::assert_snapshot!(table(&tasks, now).render(&streams(Look::plain()).0));
+        let render = |look| table(&tasks, now).render(&streams(look).0);
+        insta::assert_snapshot!(render(Look::plain()));
+        let narrow = [80, 60].map(|width| render(Look { width: Some(width), ..Look::plain() }));
+        insta::assert_snapshot!("narrow", narrow.join("\n"));
     }
 }

@@ -8,7 +8,7 @@ use model::{
     view::{PullProgress, TaskRow},
 };
 
-use super::{Out, Tone, safe, succession::mark, table::cut};
+use super::{Out, Tone, safe, succession::mark, wrap::cut};
 
 /// How often the wheel of a waiting task turns.
 const TICK: Duration = Duration::from_millis(120);

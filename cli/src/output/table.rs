@@ -1,14 +1,14 @@
 //! Columns without lines, as container people know them. Every cell is made harmless here.
 
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 
-use super::{Out, Tone, safe};
+use super::{Out, Tone, safe, wrap::wrap};
 use crate::error::Error;
 
 /// Spaces between columns.
 const GAP: usize = 3;
-/// A last column narrower than this says nothing: it is then not cut, and the terminal wraps it.
-const MIN_LAST: usize = 20;
+/// How much further than its row a last cell begins that stands below it.
+const BELOW: usize = 4;
 
 /// One cell: text, its tone, its side.
 #[derive(Debug, Clone)]
@@ -89,7 +89,8 @@ impl Table {
         out.data(&text)
     }
 
-    /// Header and rows as text; on a terminal the last column is cut at its edge.
+    /// Header and rows as text. On a terminal a last cell that does not fit stands below its row:
+    /// it is the reason or the error, and the one that has to be read whole.
     pub fn render(&self, out: &Out) -> String {
         match (out.look.width, self.spare) {
             (Some(width), [title, spare @ ..]) if self.is_cramped(width) => {
@@ -99,9 +100,10 @@ impl Table {
         }
     }
 
-    /// Whether the last column would have less than its least room.
+    /// Whether the columns before the last one, with its title, do not fit.
     fn is_cramped(&self, width: usize) -> bool {
-        before_last(&self.widths()) + self.indent + MIN_LAST > width
+        let last = self.header.last().map_or(0, |title| title.width());
+        before_last(&self.widths()) + self.indent + last > width
     }
 
     fn without(&self, title: &str) -> Self {
@@ -116,14 +118,28 @@ impl Table {
     fn render_all(&self, out: &Out) -> String {
         let widths = self.widths();
         let before = before_last(&widths) + self.indent;
-        let room = out.look.width.map(|width| width.saturating_sub(before));
-        let room = room.filter(|room| *room >= MIN_LAST);
         let mut lines = Vec::new();
         if self.header.iter().any(|title| !title.is_empty()) {
-            lines.push(self.line(&self.titles(), &widths, None, out));
+            lines.push(self.line(&self.titles(), &widths, out));
         }
-        lines.extend(self.rows.iter().map(|row| self.line(row, &widths, room, out)));
+        for row in &self.rows {
+            match (out.look.width, row.split_last()) {
+                (Some(width), Some((last, others))) if before + last.width() > width => {
+                    lines.push(self.line(others, &widths, out));
+                    lines.extend(self.below(last, width, out));
+                }
+                _ => lines.push(self.line(row, &widths, out)),
+            }
+        }
         lines.concat()
+    }
+
+    /// The lines of a last cell that does not fit into its row.
+    fn below(&self, last: &Cell, width: usize, out: &Out) -> Vec<String> {
+        let indent = self.indent + BELOW;
+        let parts = wrap(&last.text, width.saturating_sub(indent));
+        let line = |part: String| format!("{}{}\n", " ".repeat(indent), out.paint(last.tone, &part));
+        parts.into_iter().map(line).collect()
     }
 
     fn titles(&self) -> Vec<Cell> {
@@ -149,16 +165,12 @@ impl Table {
         self.header.iter().enumerate().map(|(column, title)| widest(column, title)).collect()
     }
 
-    fn line(&self, cells: &[Cell], widths: &[usize], room: Option<usize>, out: &Out) -> String {
+    fn line(&self, cells: &[Cell], widths: &[usize], out: &Out) -> String {
         let mut line = " ".repeat(self.indent);
         let last = widths.len().saturating_sub(1);
         for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
-            let shown = match room {
-                Some(room) if column == last => cut(&cell.text, room, out.look.unicode),
-                _ => cell.text.clone(),
-            };
-            let pad = " ".repeat(width.saturating_sub(shown.width()));
-            let painted = out.paint(cell.tone, &shown);
+            let pad = " ".repeat(width.saturating_sub(cell.width()));
+            let painted = out.paint(cell.tone, &cell.text);
             match (cell.right, column == last) {
                 (true, _) => line.extend([pad.as_str(), &painted]),
                 (false, true) => line.push_str(&painted),
@@ -177,20 +189,6 @@ impl Table {
 /// The columns up to the last one, with their gaps.
 fn before_last(widths: &[usize]) -> usize {
     widths.iter().rev().skip(1).map(|width| width + GAP).sum()
-}
-
-/// Text of at most `room` columns; what is cut is marked.
-pub fn cut(text: &str, room: usize, unicode: bool) -> String {
-    if text.width() <= room {
-        return text.to_owned();
-    }
-    let mark = if unicode { "…" } else { "..." };
-    let mut used = mark.width();
-    let keep = text.chars().take_while(|c| {
-        used += c.width().unwrap_or(0);
-        used <= room
-    });
-    keep.chain(mark.chars()).collect()
 }
 
 #[cfg(test)]
@@ -219,12 +217,19 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_gets_lines_that_fit() {
-        let look = Look { width: Some(60), unicode: false, ..Look::plain() };
-        insta::assert_snapshot!(render(look), @r"
+    fn on_a_terminal_a_reason_that_does_not_fit_stands_whole_below_its_row() {
+        insta::assert_snapshot!(render(Look { width: Some(60), ..Look::plain() }), @r"
         NAME               SIZE   ERROR
         web             1.5 GiB
-        東京\u{1b}[2J         -   killed: exceeded its limit of 5...
+        東京\u{1b}[2J         -
+            killed: exceeded its limit of 512.0 MiB, again and again
+        ");
+        insta::assert_snapshot!(render(Look { width: Some(40), ..Look::plain() }), @r"
+        NAME               SIZE   ERROR
+        web             1.5 GiB
+        東京\u{1b}[2J         -
+            killed: exceeded its limit of 512.0
+            MiB, again and again
         ");
     }
 
@@ -237,8 +242,8 @@ mod tests {
             text.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
         };
         assert_eq!(header(None), "NAME ID SIZE ERROR");
-        assert_eq!(header(Some(42)), "NAME ID SIZE ERROR");
-        assert_eq!(header(Some(41)), "NAME SIZE ERROR");
+        assert_eq!(header(Some(27)), "NAME ID SIZE ERROR");
+        assert_eq!(header(Some(26)), "NAME SIZE ERROR");
         assert_eq!(header(Some(20)), "NAME ERROR");
     }
 }
