@@ -138,7 +138,8 @@ impl Table {
     fn below(&self, last: &Cell, width: usize, out: &Out) -> Vec<String> {
         let indent = self.indent + BELOW;
         let parts = wrap(&last.text, width.saturating_sub(indent));
-        let line = |part: String| format!("{}{}\n", " ".repeat(indent), out.paint(last.tone, &part));
+        let line =
+            |part: String| format!("{}{}\n", " ".repeat(indent), out.paint(last.tone, &part));
         parts.into_iter().map(line).collect()
     }
 

@@ -2,15 +2,15 @@
 
 use model::{Task, view::Succession};
 
-use crate::{assign, cluster::Cluster};
+use crate::cluster::Cluster;
 
 /// Whether the task is being replaced or replaces another. A task that ended and was replaced has no
 /// part in it any more.
 pub(super) fn succession(cluster: &Cluster, task: &Task) -> Option<Succession> {
-    if assign::is_settled(task) {
+    if task.is_history() {
         return None;
     }
-    let beside = || cluster.tasks_of_replica(task).filter(|other| !assign::is_settled(other));
+    let beside = || cluster.tasks_of_replica(task).filter(|other| !other.is_history());
     if beside().any(|other| other.epoch > task.epoch) {
         Some(Succession::Old)
     } else {
