@@ -30,7 +30,7 @@ pub(crate) static STACK: Shape = Shape::Keys(&[
 const VOLUME: &[Key] = &[
     key("name", Shape::Text),
     key("external", Shape::Form(canonical::external)),
-    key("labels", PAIRS),
+    key("labels", PAIRS).weaker("labels of volumes stay in the stack file"),
     key("driver", Shape::Text),
     key("driver_opts", Shape::MapOf(&Shape::Word)).refused(
         "options of volume drivers are not passed to the nodes",
@@ -41,8 +41,8 @@ const VOLUME: &[Key] = &[
 const NETWORK: &[Key] = &[
     key("name", Shape::Text).weaker("the network is called STACK_NETWORK on every node"),
     key("external", Shape::Form(canonical::external)),
-    key("internal", Shape::Flag),
-    key("labels", PAIRS),
+    key("internal", Shape::Flag).weaker("containers on this network reach the outside all the same"),
+    key("labels", PAIRS).weaker("labels of networks stay in the stack file"),
     key("driver", Shape::Text),
     key("attachable", Shape::Flag),
     key("driver_opts", Shape::MapOf(&Shape::Word))
