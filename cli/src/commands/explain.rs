@@ -1,5 +1,7 @@
 //! `explain`: why a task is, or is not, where it is.
 
+mod score;
+
 use jiff::Timestamp;
 use model::view::{ExplainView, Verdict};
 use serde::Serialize;
@@ -49,7 +51,8 @@ pub async fn run(args: &Explain, client: &Client, out: &mut Out) -> Result<(), E
     let now = Timestamp::now();
     let texts: Vec<String> =
         views.iter().map(|view| render(target.stack.as_str(), view, now, out)).collect();
-    out.data(&texts.join("\n"))
+    let legend = score::legend(views.iter().map(|view| view.placement.verdicts.as_slice()));
+    out.data(&(texts.join("\n") + &legend))
 }
 
 /// One replica: where it is, a verdict per node, the fixes.
@@ -92,23 +95,20 @@ pub fn render(stack: &str, view: &ExplainView, now: Timestamp, out: &Out) -> Str
 }
 
 fn verdicts(verdicts: &[Verdict], chosen: Option<&str>, out: &Out) -> String {
-    let mut table = Table::new(&["NODE", "VERDICT", "SCORE", "WHY"]);
+    let columns = score::columns(verdicts);
+    let titles = columns.iter().map(|column| column.title());
+    let header: Vec<_> = ["NODE", "VERDICT"].into_iter().chain(titles).chain(["WHY"]).collect();
+    let mut table = Table::new(&header);
     for verdict in verdicts {
         let (word, tone) = match (verdict.fits, chosen == Some(verdict.node.as_str())) {
             (_, true) => ("chosen", Tone::Good),
             (true, false) => ("fits", Tone::Plain),
             (false, false) => ("does not fit", Tone::Bad),
         };
-        let score = verdict
-            .score
-            .as_ref()
-            .map(|parts| parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
-        table.row([
-            Cell::new(verdict.node.as_str()),
-            Cell::new(word).tone(tone),
-            Cell::new(score.as_deref()),
-            Cell::remark(&verdict.reason),
-        ]);
+        let mut cells = vec![Cell::new(verdict.node.as_str()), Cell::new(word).tone(tone)];
+        cells.extend(columns.iter().map(|column| Cell::amount(column.value(verdict))));
+        cells.push(Cell::remark(&verdict.reason));
+        table.row(cells);
     }
     table.render(out)
 }
@@ -144,7 +144,8 @@ mod tests {
         let mut placement = placed("postgres", 1);
         placement.verdicts.push(short("mini-2"));
         placement.succession = Some(Succession::Old);
-        insta::assert_snapshot!(rendered(&view(placement, None)));
+        let legend = score::legend([placement.verdicts.as_slice()].into_iter());
+        insta::assert_snapshot!(rendered(&view(placement, None)) + &legend);
     }
 
     #[test]

@@ -136,7 +136,7 @@ pub(crate) fn placed(service: &str, replica: u32) -> ReplicaPlacement {
             needed: None,
             free: None,
             short: None,
-            score: Some(vec![0, 7680]),
+            score: Some(vec![0, 1, 0, 0, 7680 << 20, 1]),
         }],
         fixes: Vec::new(),
         succession: None,

@@ -22,7 +22,7 @@ pub use fixes::fixes;
 pub use fleet::{Ask, Fleet, NodeView, Room};
 pub(crate) use place::labels_wanted;
 pub use place::{Placed, judge, place};
-pub use score::Score;
+pub use score::{Criterion, Score};
 pub use verdict::verdicts;
 
 use crate::cluster::Cluster;

@@ -57,6 +57,35 @@ impl Score {
     }
 }
 
+/// What a part of a score counts, the most important first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Criterion {
+    /// [`Score::leaves_out`]
+    LeavesOut,
+    /// One label of [`Score::spread`]
+    Spread,
+    /// [`Score::replicas`]
+    Replicas,
+    /// [`Score::scarce`]
+    Scarce,
+    /// [`Score::stranded`]
+    Stranded,
+    /// [`Score::left`]
+    Left,
+    /// [`Score::node`]
+    Node,
+}
+
+impl Criterion {
+    /// What [`Score::numbers`] counts, when it gives so many; `None` for a score of another make.
+    pub fn of_numbers(count: usize) -> Option<Vec<Self>> {
+        let after = [Self::Replicas, Self::Scarce, Self::Stranded, Self::Left, Self::Node];
+        let labels = count.checked_sub(after.len())?.checked_sub(1)?;
+        let spread = std::iter::repeat_n(Self::Spread, labels);
+        Some([Self::LeavesOut].into_iter().chain(spread).chain(after).collect())
+    }
+}
+
 /// What of a score does not depend on the node.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'c> {
@@ -126,4 +155,33 @@ fn stranded(ask: &Ask<'_>, view: &NodeView<'_, '_>, left: model::Resources) -> u
         u32::try_from(share).unwrap_or(u32::MAX)
     };
     tenths(left.memory.0, whole.memory.0).abs_diff(tenths(left.cpu.0, whole.cpu.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_known_by_what_it_counts() {
+        for labels in 0..3 {
+            let score = Score {
+                leaves_out: 0,
+                spread: vec![7; labels],
+                replicas: 1,
+                scarce: 2,
+                stranded: 3,
+                left: Bytes::gib(4),
+                node: NodeId::new(5),
+            };
+            let numbers = score.numbers();
+            let criteria = Criterion::of_numbers(numbers.len()).unwrap();
+            let told: Vec<_> = criteria.into_iter().zip(numbers).collect();
+            assert_eq!(told.iter().filter(|part| **part == (Criterion::Spread, 7)).count(), labels);
+            for part in [(Criterion::Replicas, 1), (Criterion::Left, 4 << 30), (Criterion::Node, 5)]
+            {
+                assert!(told.contains(&part), "{told:?}");
+            }
+        }
+        assert_eq!(Criterion::of_numbers(5), None);
+    }
 }
