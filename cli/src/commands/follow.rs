@@ -24,6 +24,9 @@ use crate::{
 
 /// How long a stack may take unless `--timeout` says otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
+/// How long the leader may take to act on a write. What is seen before it has is how the stack was
+/// before the write.
+const ACTS_WITHIN: Duration = Duration::from_millis(300);
 /// Replicas without a place that are explained in full; the rest is counted.
 const MAX_EXPLAINED: usize = 5;
 
@@ -128,8 +131,10 @@ struct Way {
 impl Way {
     /// Goes it to its end; `None` when it leads nowhere.
     async fn go(&mut self, mut watch: Watch<'_>, out: &mut Out) -> Result<Option<End>, Error> {
+        let mut begins = true;
         loop {
             let view = match (self.goal, self.patience.ends_at()) {
+                _ if std::mem::take(&mut begins) => self.first(&mut watch).await?,
                 (Goal::Settled, Some(end)) => match timeout_at(end, watch.next()).await {
                     Ok(view) => view?,
                     Err(_) => return Ok(None),
@@ -143,6 +148,16 @@ impl Way {
             self.patience.look(&view.tasks, Instant::now());
             self.last = Some(view);
         }
+    }
+
+    /// How the stack is once the leader has acted on the write, or when it does not.
+    async fn first(&mut self, watch: &mut Watch<'_>) -> Result<WatchView, Error> {
+        let view = watch.next().await?;
+        if is_reached(self.goal, &view.rollout) {
+            return Ok(view);
+        }
+        self.last = Some(view.clone());
+        timeout(ACTS_WITHIN, watch.next()).await.unwrap_or(Ok(view))
     }
 
     /// Each task that is not where it should be, and how it is.

@@ -41,7 +41,7 @@ fn starting() -> TaskRow {
     TaskRow { state: "starting".to_owned(), health: None, ready: false, ..task("web", 1) }
 }
 
-/// A cluster that takes a stack: it was planned as new and settles after one step.
+/// A cluster that takes a stack: it was planned as new, the leader acts, and it settles after a step.
 fn takes_a_stack(changed: bool) -> Script {
     let mut planned = plan();
     planned.placements.clear();
@@ -49,7 +49,8 @@ fn takes_a_stack(changed: bool) -> Script {
     if !changed {
         planned.changes.retain(|change| change.service == "postgres");
     }
-    let views = vec![Ok(watch(4, false, &[starting()])), Ok(watch(4, true, &[task("web", 1)]))];
+    let views = [(false, vec![]), (false, vec![starting()]), (true, vec![task("web", 1)])];
+    let views = views.into_iter().map(|(settled, tasks)| Ok(watch(4, settled, &tasks))).collect();
     Script {
         plan: once(planned.clone().into()),
         apply: once(pb::ApplyReply { revision: 4, changed, plan: Some(planned.into()) }),
@@ -254,6 +255,27 @@ async fn removing_waits_until_all_is_gone() {
     };
     let told = run(script, "stack rm shop -q").await;
     assert_eq!((told.code(), told.stdout.as_str()), (0, "shop is removed; its volumes stay\n"));
+}
+
+#[tokio::test]
+async fn what_was_before_a_write_is_not_told_as_its_progress() {
+    let crashing = TaskRow {
+        error: Some("exited with code 3".to_owned()),
+        state: "starting".to_owned(),
+        ready: false,
+        ..task("web", 1)
+    };
+    let stopping =
+        TaskRow { desired: "stop".to_owned(), state: "stopping".to_owned(), ..crashing.clone() };
+    let gone = pb::WatchReply { rollout: Some(pb::Rollout::default()), ..Default::default() };
+    let views = [watch(5, false, &[crashing]), watch(5, false, &[stopping]), gone];
+    let script = Script {
+        remove: once(pb::WriteReply { revision: 5, changed: true }),
+        watch: once(views.into_iter().map(Ok).collect()),
+        ..Script::default()
+    };
+    let told = run(script, "stack rm shop").await;
+    assert_eq!((told.code(), told.stderr.as_str()), (0, "web.1 on mini-1: stopping\n"));
 }
 
 #[tokio::test]

@@ -34,10 +34,12 @@ pub fn phase(task: &TaskRow) -> Phase {
         Some(why) => format!("{word}: {why}"),
         None => word.to_owned(),
     };
-    let waiting = || match task.waiting_for.as_deref().map(|why| (why, why.strip_prefix("waits ")))
-    {
-        Some((_, Some(rest))) => format!("waiting {rest}"),
-        Some((why, None)) => format!("waiting: {why}"),
+    let waiting = || match task.waiting_for.as_deref() {
+        Some(why) => match (why.strip_prefix("waits "), why.strip_prefix("is ")) {
+            (Some(rest), _) => format!("waiting {rest}"),
+            (_, Some(about)) => about.to_owned(),
+            (None, None) => format!("waiting: {why}"),
+        },
         None => "waiting".to_owned(),
     };
     let leaving = task.desired == "stop";

@@ -33,22 +33,6 @@ fn every_state_has_its_words() {
     check(|row| row.desired = "stop".to_owned(), "to be stopped", false);
     check(
         |row| {
-            row.state = "pending".to_owned();
-            row.waiting_for = Some("no node has room".to_owned());
-        },
-        "waiting: no node has room",
-        false,
-    );
-    check(
-        |row| {
-            row.state = "assigned".to_owned();
-            row.waiting_for = Some("waits for db to be healthy".to_owned());
-        },
-        "waiting for db to be healthy",
-        false,
-    );
-    check(
-        |row| {
             row.state = "preparing".to_owned();
             row.error = Some("no such image".to_owned());
         },
@@ -84,6 +68,20 @@ fn every_state_has_its_words() {
     check(state("stopped"), "stopped", true);
     check(state("stopping"), "stopping", false);
     check(state("lost"), "lost", true);
+}
+
+#[test]
+fn what_a_task_waits_for_reads_as_a_sentence() {
+    for (why, word) in [
+        ("no node has room", "waiting: no node has room"),
+        ("waits for db to be healthy", "waiting for db to be healthy"),
+        ("is about to start", "about to start"),
+    ] {
+        let wait = |row: &mut TaskRow| {
+            (row.state, row.waiting_for) = ("assigned".to_owned(), Some(why.to_owned()));
+        };
+        check(wait, word, false);
+    }
 }
 
 #[test]
