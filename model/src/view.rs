@@ -183,6 +183,22 @@ pub struct ServiceChange {
     pub service: String,
     /// Which fields differ, by their Compose path (`image`, `deploy.resources.limits.memory`).
     pub fields: Vec<String>,
+    /// From what to what they change.
+    pub values: Vec<FieldChange>,
+}
+
+/// How a field of a service changes. Long values are shortened; values that may be secret are
+/// withheld, and the field then names what holds them (`environment.DB_PASSWORD`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
+pub struct FieldChange {
+    pub field: String,
+    /// `added`, `removed`, `changed`.
+    pub what: String,
+    /// Null when there was none, or when it is withheld.
+    pub old: Option<String>,
+    /// Null when there is none, or when it is withheld.
+    pub new: Option<String>,
 }
 
 /// Why a node was or was not chosen.

@@ -2,7 +2,7 @@
 
 use model::{
     Bytes, MilliCpu,
-    view::{ChangeAction, PlanNode, PlanView, ReplicaPlacement, ServiceChange},
+    view::{ChangeAction, FieldChange, PlanNode, PlanView, ReplicaPlacement, ServiceChange},
 };
 
 use super::{
@@ -66,7 +66,7 @@ fn heading(plan: &PlanView, out: &Out) -> String {
     format!("{stack} revision {}: {parts}\n", plan.revision)
 }
 
-/// One line per service that changes.
+/// A line per service that changes, and one per value that does.
 pub fn changes(changes: &[ServiceChange], out: &Out) -> String {
     let mut table = Table::new(&["", "", "", ""]).indented(2);
     for change in changes.iter().filter(|change| change.action != ChangeAction::Keep) {
@@ -76,14 +76,45 @@ pub fn changes(changes: &[ServiceChange], out: &Out) -> String {
             ChangeAction::Remove => ("-", Tone::Bad),
             ChangeAction::Keep => ("=", Tone::Faint),
         };
+        let mut lines = values(change, out).into_iter();
+        let first = lines.next().unwrap_or_default();
         table.row([
             Cell::new(mark).tone(tone),
             Cell::new(change.action.as_str()).tone(tone),
             Cell::new(change.service.as_str()),
-            Cell::remark(&change.fields.join(", ")).tone(Tone::Faint),
+            Cell::remark(&first).tone(Tone::Faint),
         ]);
+        for line in lines {
+            let blank = || Cell::remark("");
+            table.row([blank(), blank(), blank(), Cell::remark(&line).tone(Tone::Faint)]);
+        }
     }
     table.render(out)
+}
+
+/// What changes of a service: a line for each value that is told, one for all that are withheld.
+fn values(change: &ServiceChange, out: &Out) -> Vec<String> {
+    if change.values.is_empty() && !change.fields.is_empty() {
+        // A scheduler of an earlier version.
+        return vec![change.fields.join(", ")];
+    }
+    let told = |change: &&FieldChange| change.old.is_some() || change.new.is_some();
+    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+    let line = |change: &FieldChange| {
+        format!("{}: {} {} {}", change.field, value(&change.old), arrow(out), value(&change.new))
+    };
+    let mut lines: Vec<String> = change.values.iter().filter(told).map(line).collect();
+    let withheld = change.values.iter().filter(|change| !told(change));
+    let withheld: Vec<String> =
+        withheld.map(|change| format!("{} {}", change.field, change.what)).collect();
+    if !withheld.is_empty() {
+        lines.push(withheld.join(", "));
+    }
+    lines
+}
+
+fn arrow(out: &Out) -> &'static str {
+    if out.look.unicode { "→" } else { "->" }
 }
 
 fn placements(placements: &[ReplicaPlacement], out: &Out) -> String {
@@ -155,8 +186,7 @@ fn nodes(nodes: &[PlanNode], out: &Out) -> String {
 }
 
 fn change(before: Bytes, after: Bytes, out: &Out) -> String {
-    let arrow = if out.look.unicode { "→" } else { "->" };
-    if before == after { after.to_string() } else { format!("{before} {arrow} {after}") }
+    if before == after { after.to_string() } else { format!("{before} {} {after}", arrow(out)) }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 use model::{
     Bytes, MilliCpu,
     view::{
-        ChangeAction, NodeCpus, NodeDisk, NodeMemory, NodeRow, PlanNode, PlanView,
+        ChangeAction, FieldChange, NodeCpus, NodeDisk, NodeMemory, NodeRow, PlanNode, PlanView,
         ReplicaPlacement, ServiceChange, TaskRow, Verdict,
     },
 };
@@ -160,7 +160,19 @@ pub(crate) fn plan() -> PlanView {
         action,
         service: service.to_owned(),
         fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+        values: Vec::new(),
     };
+    let value = |field: &str, old: Option<&str>, new: Option<&str>| FieldChange {
+        field: field.to_owned(),
+        what: "changed".to_owned(),
+        old: old.map(str::to_owned),
+        new: new.map(str::to_owned),
+    };
+    let values = vec![
+        value("image", Some("web:1"), Some("web:2")),
+        value("environment.BACKEND", None, None),
+        value("user", None, Some("1000")),
+    ];
     PlanView {
         stack: "shop".to_owned(),
         revision: 4,
@@ -169,7 +181,10 @@ pub(crate) fn plan() -> PlanView {
             change(ChangeAction::Keep, "postgres", &[]),
             change(ChangeAction::Remove, "old", &[]),
             change(ChangeAction::Update, "api", &["deploy.replicas"]),
-            change(ChangeAction::Replace, "web", &["image", "environment.BACKEND"]),
+            ServiceChange {
+                values,
+                ..change(ChangeAction::Replace, "web", &["image", "environment", "user"])
+            },
         ],
         placements: vec![placed("postgres", 1), placed("web", 1), unplaced("neo4j", 1)],
         nodes: vec![PlanNode {

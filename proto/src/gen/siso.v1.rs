@@ -2165,7 +2165,7 @@ pub struct PlacedTask {
     #[prost(enumeration = "Succession", optional, tag = "7")]
     pub succession: ::core::option::Option<i32>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServiceChange {
     #[prost(enumeration = "ChangeAction", tag = "1")]
     pub action: i32,
@@ -2173,6 +2173,20 @@ pub struct ServiceChange {
     pub service: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "3")]
     pub fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "4")]
+    pub values: ::prost::alloc::vec::Vec<FieldChange>,
+}
+/// How a field changes. A value is absent when there is none, or when it may be secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FieldChange {
+    #[prost(string, tag = "1")]
+    pub field: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub what: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "3")]
+    pub old: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "4")]
+    pub new: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReplicaPlacement {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use model::{
     Bytes, MilliCpu,
     view::{
-        ChangeAction, EventRow, ExplainView, NodeCpus, NodeDisk, NodeMemory, NodeRow, PlacedTask,
-        PlacementNode, PlacementView, PlanNode, PlanView, Problem, PullProgress, ReplicaPlacement,
-        RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, Succession, TaskRow,
-        TokenRow, Verdict,
+        ChangeAction, EventRow, ExplainView, FieldChange, NodeCpus, NodeDisk, NodeMemory, NodeRow,
+        PlacedTask, PlacementNode, PlacementView, PlanNode, PlanView, Problem, PullProgress,
+        ReplicaPlacement, RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView,
+        Succession, TaskRow, TokenRow, Verdict,
     },
 };
 use proptest::prelude::*;
@@ -218,6 +218,12 @@ impl Draw {
             action: ACTIONS[index],
             service: self.text(),
             fields: self.some(Self::text),
+            values: self.some(|draw| FieldChange {
+                field: draw.text(),
+                what: draw.text(),
+                old: draw.maybe(Self::text),
+                new: draw.maybe(Self::text),
+            }),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Plans, and why something sits where it does.
 
-use model::view::{ExplainView, PlanNode, PlanView, ReplicaPlacement, ServiceChange, Verdict};
+use model::view::{
+    ExplainView, FieldChange, PlanNode, PlanView, ReplicaPlacement, ServiceChange, Verdict,
+};
 
 use super::{Rows, Shown};
 use crate::{
@@ -27,6 +29,14 @@ mirror!(v1::ServiceChange => ServiceChange {
     action: ChangeActionWord,
     service: Shown,
     fields: Rows<Shown>,
+    values: Rows<Message<v1::FieldChange, FieldChange>>,
+});
+
+mirror!(v1::FieldChange => FieldChange {
+    field: Shown,
+    what: Shown,
+    old: Maybe<Shown>,
+    new: Maybe<Shown>,
 });
 
 mirror!(v1::ReplicaPlacement => ReplicaPlacement {

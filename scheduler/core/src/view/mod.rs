@@ -8,6 +8,7 @@ mod stacks;
 mod status;
 mod succession;
 mod tasks;
+mod values;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use model::{
 
 use crate::{
     cluster::{Cluster, Rejection, Stack, changed_fields, same_container, same_volumes},
-    view::rollout,
+    view::{rollout, values::values},
 };
 
 /// The stacks, by name.
@@ -81,7 +81,7 @@ pub(super) fn changes(before: Option<&StackSpec>, after: &StackSpec) -> Vec<Serv
         .map(|(name, new)| {
             let old = before.and_then(|before| Some((before, before.services.get(name)?)));
             let Some((stack, old)) = old else {
-                return change(ChangeAction::Create, name.as_str(), Vec::new());
+                return change(ChangeAction::Create, name.as_str());
             };
             let mut fields = changed_fields(old, new);
             let same_data = same_volumes(stack, after, name);
@@ -95,19 +95,22 @@ pub(super) fn changes(before: Option<&StackSpec>, after: &StackSpec) -> Vec<Serv
             } else {
                 ChangeAction::Replace
             };
-            change(action, name.as_str(), fields)
+            ServiceChange {
+                values: values(&fields, old, new),
+                fields: fields.into_iter().map(str::to_owned).collect(),
+                ..change(action, name.as_str())
+            }
         })
         .collect();
     let gone = before.into_iter().flat_map(|before| before.services.keys());
     let gone = gone.filter(|name| !after.services.contains_key(*name));
-    changes.extend(gone.map(|name| change(ChangeAction::Remove, name.as_str(), Vec::new())));
+    changes.extend(gone.map(|name| change(ChangeAction::Remove, name.as_str())));
     changes.sort_by(|a, b| a.service.cmp(&b.service));
     changes
 }
 
-fn change(action: ChangeAction, service: &str, fields: Vec<&str>) -> ServiceChange {
-    let fields = fields.into_iter().map(str::to_owned).collect();
-    ServiceChange { action, service: service.to_owned(), fields }
+fn change(action: ChangeAction, service: &str) -> ServiceChange {
+    ServiceChange { action, service: service.to_owned(), fields: Vec::new(), values: Vec::new() }
 }
 
 /// The join tokens, never their secrets.
