@@ -68,7 +68,7 @@ fn heading(plan: &PlanView, out: &Out) -> String {
 
 /// A line per service that changes, and one per value that does.
 pub fn changes(changes: &[ServiceChange], out: &Out) -> String {
-    let mut table = Table::new(&["", "", "", ""]).indented(2);
+    let mut table = Table::new(&["", "", ""]).indented(2);
     for change in changes.iter().filter(|change| change.action != ChangeAction::Keep) {
         let (mark, tone) = match change.action {
             ChangeAction::Create => ("+", Tone::Good),
@@ -76,17 +76,13 @@ pub fn changes(changes: &[ServiceChange], out: &Out) -> String {
             ChangeAction::Remove => ("-", Tone::Bad),
             ChangeAction::Keep => ("=", Tone::Faint),
         };
-        let mut lines = values(change, out).into_iter();
-        let first = lines.next().unwrap_or_default();
         table.row([
             Cell::new(mark).tone(tone),
             Cell::new(change.action.as_str()).tone(tone),
             Cell::new(change.service.as_str()),
-            Cell::remark(&first).tone(Tone::Faint),
         ]);
-        for line in lines {
-            let blank = || Cell::remark("");
-            table.row([blank(), blank(), blank(), Cell::remark(&line).tone(Tone::Faint)]);
+        for line in values(change, out) {
+            table.line_below(Cell::remark(&line).tone(Tone::Faint));
         }
     }
     table.render(out)
@@ -169,7 +165,8 @@ pub fn misfit_lines(placement: &ReplicaPlacement) -> Vec<String> {
 }
 
 fn nodes(nodes: &[PlanNode], out: &Out) -> String {
-    let mut table = Table::new(&["NODE", "MEMORY", "RESERVED", "OF", "FREE", "TASKS"]);
+    let mut table = Table::new(&["NODE", "MEMORY", "RESERVED", "OF", "FREE", "TASKS"])
+        .sparing(&["OF", "MEMORY"]);
     for node in nodes {
         let stays = node.reserved_before.min(node.reserved_after);
         let added = node.reserved_after.saturating_sub(stays);

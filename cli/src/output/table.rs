@@ -51,6 +51,8 @@ impl Cell {
 pub struct Table {
     header: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
+    /// What stands below a row, by its number.
+    below: Vec<(usize, Cell)>,
     indent: usize,
     spare: &'static [&'static str],
 }
@@ -58,7 +60,7 @@ pub struct Table {
 impl Table {
     /// An empty table.
     pub fn new(header: &[&'static str]) -> Self {
-        Self { header: header.to_vec(), rows: Vec::new(), indent: 0, spare: &[] }
+        Self { header: header.to_vec(), rows: Vec::new(), below: Vec::new(), indent: 0, spare: &[] }
     }
 
     /// The same, each line beginning with this many spaces.
@@ -77,6 +79,11 @@ impl Table {
     /// Adds a row; it has as many cells as the header.
     pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         self.rows.push(cells.into_iter().collect());
+    }
+
+    /// Adds a line below the row added last.
+    pub fn line_below(&mut self, cell: Cell) {
+        self.below.push((self.rows.len(), cell));
     }
 
     /// Prints header and rows; without rows only `empty`, to standard error.
@@ -122,25 +129,27 @@ impl Table {
         if self.header.iter().any(|title| !title.is_empty()) {
             lines.push(self.line(&self.titles(), &widths, out));
         }
-        for row in &self.rows {
+        for (number, row) in self.rows.iter().enumerate() {
             match (out.look.width, row.split_last()) {
                 (Some(width), Some((last, others))) if before + last.width() > width => {
                     lines.push(self.line(others, &widths, out));
-                    lines.extend(self.below(last, width, out));
+                    lines.extend(self.stand_below(last, out));
                 }
                 _ => lines.push(self.line(row, &widths, out)),
             }
+            let below = self.below.iter().filter(|(after, _)| *after == number + 1);
+            lines.extend(below.flat_map(|(_, cell)| self.stand_below(cell, out)));
         }
         lines.concat()
     }
 
-    /// The lines of a last cell that does not fit into its row.
-    fn below(&self, last: &Cell, width: usize, out: &Out) -> Vec<String> {
+    /// The lines of a cell that stands below its row.
+    fn stand_below(&self, cell: &Cell, out: &Out) -> Vec<String> {
         let indent = self.indent + BELOW;
-        let parts = wrap(&last.text, width.saturating_sub(indent));
+        let room = out.look.width.map_or(usize::MAX, |width| width.saturating_sub(indent));
         let line =
-            |part: String| format!("{}{}\n", " ".repeat(indent), out.paint(last.tone, &part));
-        parts.into_iter().map(line).collect()
+            |part: String| format!("{}{}\n", " ".repeat(indent), out.paint(cell.tone, &part));
+        wrap(&cell.text, room).into_iter().map(line).collect()
     }
 
     fn titles(&self) -> Vec<Cell> {
