@@ -57,7 +57,7 @@ pub fn table(nodes: &[NodeRow]) -> Table {
         "ARCH",
         "LABELS",
     ])
-    .sparing(&["ARCH", "CPUS", "USED"]);
+    .sparing(&["ARCH", "CPUS", "USED", "RESERVED"]);
     for node in nodes {
         let memory = node.memory;
         let (state, tone) = state(node);

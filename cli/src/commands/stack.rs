@@ -53,7 +53,8 @@ async fn list(client: &Client, out: &mut Out) -> Result<(), Error> {
 pub fn table(stacks: &[StackRow], now: Timestamp) -> Table {
     let mut table = Table::new(&[
         "STACK", "STATE", "REVISION", "SERVICES", "READY", "MEMORY", "APPLIED", "PROBLEMS",
-    ]);
+    ])
+    .sparing(&["SERVICES", "APPLIED", "MEMORY"]);
     for row in stacks {
         let tone = match row.state.as_str() {
             "running" => Tone::Good,

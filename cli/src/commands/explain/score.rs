@@ -57,12 +57,12 @@ impl Column {
 
 const fn meaning(criterion: Criterion) -> &'static str {
     match criterion {
-        Criterion::LeavesOut => "whether services that share its volume would find no room there",
-        Criterion::Spread => "replicas on machines with the same value of a label to spread over",
+        Criterion::LeavesOut => "whether services that share its volume find no room there",
+        Criterion::Spread => "replicas on machines with the same label to spread over",
         Criterion::Replicas => "other replicas of the service on the machine",
-        Criterion::Scarce => "labels of the machine that other services need and this one does not",
-        Criterion::Stranded => "how unequal the shares of memory and CPUs are that stay free",
-        Criterion::Left => "memory that stays free: the fullest wins, the largest hole stays open",
+        Criterion::Scarce => "labels there that other services need and this one does not",
+        Criterion::Stranded => "how far the free shares of memory and CPUs differ",
+        Criterion::Left => "memory that stays free: the fullest machine wins",
         Criterion::Node => "the machine that joined first",
     }
 }
@@ -80,7 +80,7 @@ pub(super) fn legend<'a>(verdicts: impl Iterator<Item = &'a [Verdict]>) -> Strin
     };
     let lines: Vec<String> = shown.iter().map(line).collect();
     format!(
-        "\nof the machines it fits on the lowest wins; the first of these that differs decides:\n{}",
+        "\nthe lowest number wins; the first of these that differs decides:\n{}",
         lines.concat()
     )
 }
