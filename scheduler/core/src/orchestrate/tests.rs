@@ -184,6 +184,27 @@ fn what_was_given_up_stays_on_its_node_to_be_looked_into_but_not_for_ever() {
 }
 
 #[test]
+fn what_was_never_told_to_run_need_not_be_waited_for() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let sick = service("sick:1", 100).with(check_health);
+    let api = service("x:1", 100).with(|s| depend(s, "db", Condition::Healthy));
+    world.apply(&stack("s", &[("api", api), ("db", sick.clone())]));
+    world.settle();
+    assert!(
+        world.show().contains(&"s/api.1 e1 prepare preparing@a".to_owned()),
+        "{:?}",
+        world.show()
+    );
+    let node = world.node("a");
+    world.dark.insert(node);
+    world.seconds(10);
+    world.apply(&stack("s", &[("db", sick)]));
+    world.seconds(1);
+    let held = world.cluster.tasks().values().filter(|task| task.holds_resources()).count();
+    assert_eq!(held, 1, "{:#?}", world.show());
+}
+
+#[test]
 fn going_back_leads_to_the_last_revision_that_was_ready() {
     let mut world = World::new(&[("a", 1_000)]);
     let mut try_image = |image: &str| {

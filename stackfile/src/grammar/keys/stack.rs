@@ -41,7 +41,8 @@ const VOLUME: &[Key] = &[
 const NETWORK: &[Key] = &[
     key("name", Shape::Text).weaker("the network is called STACK_NETWORK on every node"),
     key("external", Shape::Form(canonical::external)),
-    key("internal", Shape::Flag).weaker("containers on this network reach the outside all the same"),
+    key("internal", Shape::Flag)
+        .weaker("containers on this network reach the outside all the same"),
     key("labels", PAIRS).weaker("labels of networks stay in the stack file"),
     key("driver", Shape::Text),
     key("attachable", Shape::Flag),

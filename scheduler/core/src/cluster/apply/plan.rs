@@ -51,7 +51,7 @@ impl Cluster {
         match change {
             Change::CreateTask { .. } => self.create_task(at, change),
             Change::Place { task, node, decision } => self.place_task(at, *task, *node, decision),
-            Change::SetDesired { task, desired } => self.set_desired(*task, *desired),
+            Change::SetDesired { task, desired } => self.set_desired(at, *task, *desired),
             Change::MarkLost { task } => self.mark_lost(at, *task),
             Change::Forget { task } => {
                 let held = self.tasks.get(task).ok_or_else(|| unknown(*task))?;
@@ -195,12 +195,18 @@ impl Cluster {
         Ok(())
     }
 
-    fn set_desired(&mut self, id: TaskId, desired: Desired) -> Checked {
+    fn set_desired(&mut self, at: Timestamp, id: TaskId, desired: Desired) -> Checked {
         let task = self.tasks.get_mut(&id).ok_or_else(|| unknown(id))?;
         if desired <= task.desired {
             return Err(format!("{id} is already to {}", task.desired.as_str()));
         }
+        let never_ran = task.desired == Desired::Prepare && desired.is_leaving();
         task.desired = desired;
+        // There is no end to wait for, not even of one whose node is down.
+        if never_ran && task.node.is_some() {
+            task.status.state = TaskState::Stopped;
+            task.since = at;
+        }
         if let Some(node) = task.node {
             self.touch(node);
         }
@@ -217,6 +223,9 @@ impl Cluster {
         }
         if task.status.state == TaskState::Lost {
             return Err(format!("{id} is lost already"));
+        }
+        if task.desired == Desired::Prepare {
+            return self.set_desired(at, id, Desired::Stop);
         }
         task.status.state = TaskState::Lost;
         task.desired = Desired::Stop;
