@@ -55,6 +55,10 @@ pub struct Config {
     )]
     pub docker_host: String,
 
+    /// File with logins at image registries [default: the one `docker login` writes]
+    #[arg(long, env = "SISO_REGISTRY_LOGINS", value_name = "FILE")]
+    pub registry_logins: Option<PathBuf>,
+
     /// The most memory to offer, whatever the machine has
     #[arg(long, env = "SISO_MEMORY_BUDGET", value_name = "SIZE", value_parser = parse_size)]
     pub memory_budget: Option<Bytes>,
@@ -108,6 +112,14 @@ impl Config {
     /// What is kept back of the machine.
     pub fn bounds(&self) -> Bounds {
         Bounds { memory_budget: self.memory_budget, memory_reserve: self.reserve_memory }
+    }
+
+    /// The file with logins at image registries; it need not exist.
+    pub fn registry_logins(&self) -> Option<PathBuf> {
+        let of_docker = || std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+        let of_home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker"));
+        let usual = || of_docker().or_else(of_home).map(|folder| folder.join("config.json"));
+        self.registry_logins.clone().or_else(usual)
     }
 
     /// The node's name.

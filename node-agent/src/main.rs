@@ -37,7 +37,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let name = config.node_name();
-    let engine = DockerEngine::new(&config.docker_host)?;
+    let engine = DockerEngine::new(&config.docker_host, config.registry_logins())?;
     let mut handle = tokio::select! {
         started = node_agent::start(config, engine) => started?,
         _ = terminate.recv() => return Ok(()),

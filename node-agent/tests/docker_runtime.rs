@@ -26,7 +26,7 @@ use node_agent::runtime::{
     Container, ContainerId, ContainerState, Exec, ExecRequest, LogQuery, Order, Output,
     Runtime as _, RuntimeError, docker::DockerEngine,
 };
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const IMAGE: &str = "siso/test:1";
 const SLEEP: &[&str] = &["sleep", "1000000"];
@@ -34,6 +34,7 @@ const SOCKET: &str = "unix:///var/run/docker.sock";
 
 /// The engine of this machine, as the adapter sees it and past it.
 struct Real {
+    endpoint: String,
     engine: DockerEngine,
     docker: Docker,
 }
@@ -69,8 +70,8 @@ impl Real {
                     has_image(&docker).await,
                     "{IMAGE} is missing: deploy/images/build.sh test"
                 );
-                let engine = DockerEngine::new(&endpoint).expect("an address");
-                Some(Self { engine, docker })
+                let engine = DockerEngine::new(&endpoint, None).expect("an address");
+                Some(Self { endpoint, engine, docker })
             }
             Err(error) if std::env::var_os("SISO_REQUIRE_ENGINE").is_none() => {
                 let mut out = std::io::stderr();
@@ -442,7 +443,52 @@ async fn an_image_nobody_has_is_no_mystery() {
 
 #[tokio::test]
 async fn an_engine_that_is_not_there_is_unreachable() {
-    let engine = DockerEngine::new("unix:///nonexistent/docker.sock").expect("an address");
+    let engine = DockerEngine::new("unix:///nonexistent/docker.sock", None).expect("an address");
     let failed = engine.look("c").await.expect_err("nobody answers");
     assert!(failed.is_transient(), "{failed:?}");
+}
+
+/// Answers every request of a registry: 401 unless it brings this login, else 404.
+async fn registry(login: &'static str) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = vec![0; 8 << 10];
+                let read = stream.read(&mut request).await.unwrap_or_default();
+                let request = String::from_utf8_lossy(&request[..read]).into_owned();
+                let (status, body) = if request.contains(&format!("Authorization: Basic {login}")) {
+                    ("404 Not Found", r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#)
+                } else {
+                    ("401 Unauthorized", r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#)
+                };
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\nWWW-Authenticate: Basic realm=\"r\"\r\nContent-Length: {}\r\n\
+                     Content-Type: application/json\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_image_is_fetched_with_the_login_for_its_registry() {
+    let Some(real) = Real::find().await else { return };
+    // In ordinary base64 this password has letters that the engine does not read.
+    let address = registry("dXNlcjo/Pz8+Pj5+fn4=").await;
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = folder.path().join("config.json");
+    let image = format!("{address}/team/app:1");
+    let engine = DockerEngine::new(&real.endpoint, Some(file.clone())).expect("an address");
+    let pull = || async { engine.pull(&image, Box::new(|_, _| ())).await.expect_err("none there") };
+    let told = pull().await.to_string();
+    assert!(told.contains("docker login"), "{told}");
+    let auths = format!(r#"{{"auths":{{"{address}":{{"auth":"dXNlcjo/Pz8+Pj5+fn4="}}}}}}"#);
+    std::fs::write(file, auths).expect("written");
+    let told = pull().await.to_string();
+    assert!(told.contains("check its name and tag"), "it was let in: {told}");
 }

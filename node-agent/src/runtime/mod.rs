@@ -227,7 +227,10 @@ pub enum PullError {
         image: String,
     },
     /// The registry wants a login.
-    #[error("image {image}: the registry denies access, or has no such image")]
+    #[error(
+        "image {image}: the registry denies access, or has no such image; a private one needs a login \
+         (`docker login` on the node, for the user the agent runs as)"
+    )]
     Denied {
         /// The image.
         image: String,

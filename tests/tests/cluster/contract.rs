@@ -164,7 +164,11 @@ fn the_json_of_every_read_has_the_fields_scripts_rely_on() {
     check_shape("explain", &explained, EXPLAINED);
     let status = world.ctl.json(&["status"]);
     check_shape("status", &status, STATUS);
-    assert_eq!(status["healthy"], true, "{status:#}");
+    // The disk of whoever runs this may be nearly full, which is none of the stack's faults.
+    let mut problems = status["problems"].as_array().expect("problems").clone();
+    problems
+        .retain(|problem| !problem["what"].as_str().is_some_and(|it| it.starts_with("the disk")));
+    assert!(problems.is_empty(), "{status:#}");
 }
 
 #[test]

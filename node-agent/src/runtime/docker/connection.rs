@@ -2,21 +2,30 @@
 
 use std::{
     fmt,
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error};
+use bollard::{
+    API_DEFAULT_VERSION, BollardRequest, Docker, auth::DockerCredentials, errors::Error,
+};
 use thiserror::Error as ThisError;
 
-use super::{QUICK, RuntimeError, within};
+use super::{
+    QUICK, RuntimeError,
+    login::{LoginError, login},
+    within,
+};
 
 /// The minor version of the API (1.41) this adapter was written against: Engine 20.10's newest.
 const SPOKEN: u64 = 41;
 /// No version has been agreed on yet.
 const UNKNOWN: u64 = 0;
+/// Carries the login of a fetch.
+const LOGIN_HEADER: &str = "x-registry-auth";
 /// The library's own limit for an answer to begin, in seconds: far away, see `within`.
 const LIBRARY_LIMIT: u64 = 24 * 60 * 60;
 
@@ -33,6 +42,7 @@ pub struct DockerEngine {
 
 struct Inner {
     endpoint: String,
+    logins: Option<PathBuf>,
     client: Mutex<Option<Docker>>,
     /// Minor version in use; shared with the request modifier.
     version: Arc<AtomicU64>,
@@ -51,8 +61,9 @@ impl fmt::Debug for DockerEngine {
 }
 
 impl DockerEngine {
-    /// The engine at `unix:///PATH` or `tcp://HOST:PORT`. Does not connect.
-    pub fn new(endpoint: &str) -> Result<Self, BadEndpoint> {
+    /// The engine at `unix:///PATH` or `tcp://HOST:PORT`. Does not connect. Images are fetched with
+    /// the logins in that file, as `docker login` writes it.
+    pub fn new(endpoint: &str, logins: Option<PathBuf>) -> Result<Self, BadEndpoint> {
         let known = endpoint.starts_with("unix:///")
             || ["tcp://", "http://"].iter().any(|scheme| endpoint.starts_with(scheme));
         if !known {
@@ -60,12 +71,18 @@ impl DockerEngine {
         }
         let inner = Inner {
             endpoint: endpoint.to_owned(),
+            logins,
             client: Mutex::new(None),
             version: Arc::new(AtomicU64::new(UNKNOWN)),
             cores: AtomicU64::new(0),
             networks: tokio::sync::Mutex::new(()),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The login for the registry of an image.
+    pub(super) fn login(&self, image: &str) -> Result<Option<DockerCredentials>, LoginError> {
+        self.inner.logins.as_deref().map_or(Ok(None), |file| login(file, image))
     }
 
     pub(super) fn handle(&self) -> Self {
@@ -132,6 +149,15 @@ fn minor(version: &str) -> Option<u64> {
 /// Puts the version before the path: the library sends none, and a newer engine would answer in
 /// its newest dialect.
 fn pinned(mut request: BollardRequest, minor: u64) -> BollardRequest {
+    // The library writes logins in base64's ordinary letters, the engine reads those for addresses
+    // and takes anything else for no login at all.
+    if let Some(login) = request.headers_mut().get_mut(LOGIN_HEADER)
+        && let Some(text) = login.to_str().ok().map(|text| text.replace('+', "-").replace('/', "_"))
+        && let Ok(readable) = text.parse()
+    {
+        *login = readable;
+        login.set_sensitive(true);
+    }
     if minor == UNKNOWN {
         return request;
     }
@@ -181,10 +207,10 @@ mod tests {
     #[test]
     fn an_address_names_its_scheme() {
         for good in ["unix:///var/run/docker.sock", "tcp://10.0.0.1:2375", "http://localhost:80"] {
-            assert!(DockerEngine::new(good).is_ok(), "{good}");
+            assert!(DockerEngine::new(good, None).is_ok(), "{good}");
         }
         for bad in ["", "/var/run/docker.sock", "unix://", "ssh://host"] {
-            assert!(DockerEngine::new(bad).is_err(), "{bad}");
+            assert!(DockerEngine::new(bad, None).is_err(), "{bad}");
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bollard::{Docker, models::CreateImageInfo, query_parameters::CreateImageOptions};
+use bollard::{
+    Docker, auth::DockerCredentials, models::CreateImageInfo, query_parameters::CreateImageOptions,
+};
 use futures::StreamExt as _;
 use model::Bytes;
 use tokio::time::timeout;
@@ -16,7 +18,7 @@ const SILENCE: Duration = Duration::from_mins(5);
 /// See [`crate::runtime::Runtime::pull`].
 pub(super) async fn pull(
     docker: &Docker,
-    image: &str,
+    (image, login): (&str, Option<DockerCredentials>),
     progress: &OnProgress,
 ) -> Result<(), PullError> {
     let (name, tag) = reference(image);
@@ -25,7 +27,7 @@ pub(super) async fn pull(
         tag: Some(tag.to_owned()),
         ..Default::default()
     };
-    let mut answers = docker.create_image(Some(options), None, None);
+    let mut answers = docker.create_image(Some(options), None, login);
     let mut layers = BTreeMap::new();
     loop {
         match timeout(SILENCE, answers.next()).await {

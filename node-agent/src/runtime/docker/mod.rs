@@ -7,6 +7,7 @@ mod connection;
 mod create;
 mod exec;
 mod image;
+mod login;
 mod shown;
 mod text;
 
@@ -165,7 +166,15 @@ impl Runtime for DockerEngine {
 
     async fn pull(&self, image: &str, progress: OnProgress) -> Result<(), PullError> {
         let docker = self.client().await.map_err(PullError::Engine)?;
-        image::pull(&docker, image, &progress).await
+        let login = match self.login(image) {
+            Ok(login) => login,
+            // Most images need none, so it is tried without; a refusal then points at the login.
+            Err(error) => {
+                tracing::warn!(image, error = &error as &dyn std::error::Error, "no login");
+                None
+            }
+        };
+        image::pull(&docker, (image, login), &progress).await
     }
 
     async fn create(&self, order: &Order) -> Result<ContainerId, RuntimeError> {

@@ -51,7 +51,7 @@ pub enum Rejection {
         service: ServiceName,
     },
     /// No replica of this number.
-    #[error("`{stack}/{service}` has {replicas} replicas, there is no replica {slot}")]
+    #[error("`{stack}/{service}` has {}, there is no replica {slot}", replicas_in_words(*replicas))]
     UnknownReplica {
         /// The stack.
         stack: StackName,
@@ -249,4 +249,8 @@ impl Rejection {
 fn names(cycle: &[ServiceName]) -> String {
     let closed = cycle.iter().chain(cycle.first());
     closed.map(ServiceName::as_str).collect::<Vec<_>>().join(" -> ")
+}
+
+fn replicas_in_words(count: u32) -> String {
+    if count == 1 { "1 replica".to_owned() } else { format!("{count} replicas") }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Desired, Health, Liveness, Node, Task, TaskState, Timestamp,
+    Bytes, Desired, Health, Liveness, Node, Task, TaskState, Timestamp,
     task::Cause,
     view::{Problem, StatusView},
 };
@@ -16,6 +16,9 @@ use crate::{
     orchestrate,
     view::{Soft, explain::replica_placement, tasks::waiting_for},
 };
+
+/// A disk with a tenth of it free is nearly full only when one large image may fill that: 20 GiB.
+const LOW_DISK: Bytes = Bytes::gib(20);
 
 /// Problems listed; a screen holds fewer.
 const MAX_PROBLEMS: usize = 200;
@@ -92,8 +95,7 @@ fn node_problem(node: &Node) -> Option<Problem> {
 
 fn disk_problem(node: &Node) -> Option<Problem> {
     let (size, free) = (node.inventory.disk, node.inventory.disk_free);
-    // Below a tenth free, one large image may fill it.
-    let low = size.0 > 0 && free.0 < size.0.checked_div(10).unwrap_or(0);
+    let low = size.0 > 0 && free < LOW_DISK && free.0 < size.0.checked_div(10).unwrap_or(0);
     low.then(|| Problem {
         what: format!("the disk of {} is nearly full", node.name),
         cause: format!("{free} of {size} are free"),
