@@ -46,9 +46,10 @@ pub enum TaskState {
     Pending,
     /// A node is chosen; its memory is reserved there from here on.
     Assigned,
-    /// The agent fetches the image and makes networks and volumes.
+    /// The agent asks its policy and fetches the image.
     Preparing,
-    /// The container is created or waits for its next start after an exit.
+    /// Its node has what it takes: it may be started, is being started, or waits for its next start
+    /// after an exit.
     Starting,
     /// The container runs.
     Running,
@@ -267,6 +268,11 @@ impl Task {
     /// Whether its reservation counts on its node: from placement until the agent confirms its end.
     pub fn holds_resources(&self) -> bool {
         self.node.is_some() && !self.status.state.is_over()
+    }
+
+    /// Whether its agent lets it run and has its image: nothing is known that stands against a start.
+    pub fn is_prepared(&self) -> bool {
+        self.status.state >= TaskState::Starting && !self.status.state.is_over()
     }
 
     /// Whether it has ended on request or was given up: nobody waits for it any more.

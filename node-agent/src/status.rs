@@ -25,9 +25,8 @@ pub fn status(
         return held;
     }
     match (wanted, seen) {
-        (Wanted::Prepare, Seen::Absent) => waiting(held, TaskState::Preparing, image),
-        (Wanted::Run, Seen::Absent) => {
-            let ready = image == Some(&Image::Present);
+        (Wanted::Prepare | Wanted::Run, Seen::Absent) => {
+            let ready = attempt.permitted && image == Some(&Image::Present);
             let state = if ready { TaskState::Starting } else { TaskState::Preparing };
             waiting(held, state, image)
         }

@@ -28,7 +28,7 @@ const HABITS: &[(&str, &str)] = &[
     ("pull", "`sisoctl apply FILE` lets the nodes fetch what they need"),
     ("push", "push the image with docker; nodes fetch it from its registry"),
     ("rm", "`sisoctl stack rm STACK` stops and removes a stack"),
-    ("rollback", "`sisoctl stack rollback STACK` goes back to the revision before"),
+    ("rollback", "`sisoctl stack rollback STACK` goes back to the last revision that was ready"),
     ("run", "`sisoctl exec STACK/SERVICE CMD` runs a command in a running task"),
     (
         "services",
@@ -41,7 +41,7 @@ const HABITS: &[(&str, &str)] = &[
         "`sisoctl scale STACK/SERVICE=0` ends the tasks of a service, `sisoctl stack rm STACK` all",
     ),
     ("top", "`sisoctl ps` shows the memory each task uses"),
-    ("undo", "`sisoctl stack rollback STACK` goes back to the revision before"),
+    ("undo", "`sisoctl stack rollback STACK` goes back to the last revision that was ready"),
     ("unpause", "`sisoctl scale STACK/SERVICE=N` gives a service its tasks again"),
     ("up", "`sisoctl apply FILE` makes the cluster run a stack"),
     ("wait", "`sisoctl apply FILE` waits until every task is ready, unless told `--detach`"),

@@ -212,7 +212,7 @@ pub struct StackRm {
 pub struct StackRollback {
     /// Its name
     pub stack: StackName,
-    /// The revision to go back to [default: the one before]
+    /// The revision to go back to [default: the last one that was ready]
     #[arg(long, value_name = "REVISION")]
     pub to: Option<u64>,
     /// Do not wait for the tasks

@@ -144,14 +144,18 @@ impl<R: Runtime> Agent<R> {
                 let shown = shown.map(|found| found.map(|found| *found));
                 self.worked_on(&step, done, shown);
             }
-            Outcome::Removed(Ok(())) => {
-                if let Step::RemoveVolume { volume } = step {
+            Outcome::Removed(Ok(())) => match step {
+                Step::RemoveVolume { volume } => {
                     tracing::info!(volume, "removed, as asked");
                     self.board.outbox(|outbox| outbox.put_removed(&volume));
                     self.removed.insert(volume);
                 }
-                self.ask_for_a_look();
-            }
+                // Until the next look it would be taken for being there, and removed again.
+                Step::RemoveNetwork { network } => {
+                    self.observed.networks.retain(|held| held.id != network);
+                }
+                _ => {}
+            },
             Outcome::Removed(Err(error)) => self.try_again(&step, &error),
         }
     }

@@ -28,7 +28,7 @@ fn container(state: ContainerState) -> Container {
 
 fn attempt(state: TaskState) -> Attempt {
     let status = TaskStatus { state, restarts: 2, sequence: 7, ..TaskStatus::default() };
-    Attempt { status, ..Attempt::default() }
+    Attempt { status, permitted: true, ..Attempt::default() }
 }
 
 fn failed_image() -> Image {
@@ -60,9 +60,10 @@ fn every_pair_of_wanted_and_seen_has_its_state() {
         check(wanted, Seen::Exited(&ended), present, Starting);
         check(wanted, Seen::Leaving(&leaving), present, Starting);
     }
-    check(Wanted::Prepare, Seen::Absent, present, Preparing);
-    check(Wanted::Run, Seen::Absent, present, Starting);
-    check(Wanted::Run, Seen::Absent, Some(&failed_image()), Preparing);
+    for wanted in [Wanted::Prepare, Wanted::Run] {
+        check(wanted, Seen::Absent, present, Starting);
+        check(wanted, Seen::Absent, Some(&failed_image()), Preparing);
+    }
     check(Wanted::Rest, Seen::Unknown, None, Starting);
     check(Wanted::Rest, Seen::Running(&runs), None, Stopping);
     check(Wanted::Rest, Seen::Leaving(&leaving), None, Starting);

@@ -310,8 +310,8 @@ impl World {
 }
 
 /// What an agent reports next. The image says how the container behaves: `crash…` exits and is
-/// started again for ever, `fail…` is given up, `sick…` becomes unhealthy, `job…` completes,
-/// `slow…` never gets past starting, all others run and, with a health check, are healthy.
+/// started again for ever, `fail…` is given up, `sick…` becomes unhealthy, `job…` completes, `none…`
+/// cannot be fetched, `refused…` is not allowed, `slow…` never gets past starting, all others run and, with a health check, are healthy.
 fn next_status(task: &Task, now: Timestamp) -> Option<TaskStatus> {
     use TaskState::{Assigned, Failed, Preparing, Running, Starting, Stopped};
     let held = &task.status;
@@ -322,7 +322,13 @@ fn next_status(task: &Task, now: Timestamp) -> Option<TaskStatus> {
     Some(match (task.desired, held.state) {
         (Desired::Stop, _) if !over => TaskStatus { exit_code: Some(0), ..next(Stopped) },
         (Desired::Rest, _) if !over => TaskStatus { exit_code: Some(0), ..next(Failed) },
+        (Desired::Prepare | Desired::Run, Assigned | Preparing) if like("refused") => TaskStatus {
+            failure: Some(Failure { cause: Cause::Refused, message: "it is not allowed".into() }),
+            ..next(Failed)
+        },
+        (Desired::Prepare | Desired::Run, Preparing) if like("none") => return None,
         (Desired::Prepare, Assigned) => next(Preparing),
+        (Desired::Prepare, Preparing) => next(Starting),
         (Desired::Run, Assigned | Preparing) => next(Starting),
         (Desired::Run, Starting) if like("fail") => TaskStatus {
             failure: failure("exited with code 1"),

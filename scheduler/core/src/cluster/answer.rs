@@ -79,7 +79,10 @@ pub enum Rejection {
         revision: Revision,
     },
     /// There is no earlier, different specification.
-    #[error("stack `{0}` has no earlier revision to go back to")]
+    #[error(
+        "stack `{0}` has no earlier revision that was ready and says something else: name one of \
+         `sisoctl stack history {0}` with --to"
+    )]
     NothingToRollBack(StackName),
     /// Somebody else changed the stack meanwhile.
     #[error(

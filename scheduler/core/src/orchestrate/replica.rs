@@ -235,7 +235,8 @@ impl<'a> Scene<'a> {
             return true;
         }
         if !starts_first(&new.spec) {
-            if may_start(self.cluster, new) {
+            // What serves does not make way for what is refused or has no image.
+            if new.is_prepared() && may_start(self.cluster, new) {
                 steps.set(old, Desired::Stop);
             }
             return true;

@@ -64,8 +64,8 @@ fn a_service_that_writes_to_a_volume_stops_first() {
     world.settle();
     world.apply(&with("db:2"));
     world.lead();
-    // The image of the new one may be fetched while the old one stops.
-    world.expect(&["s/db.1 e1 stop running@a", "s/db.1 e2 prepare assigned@a"]);
+    // The old one serves until the new one's image is there.
+    world.expect(&["s/db.1 e1 run running@a", "s/db.1 e2 prepare assigned@a"]);
     world.settle();
     world.expect(&["s/db.1 e2 run running@a"]);
 }
@@ -191,7 +191,7 @@ fn what_was_never_told_to_run_need_not_be_waited_for() {
     world.apply(&stack("s", &[("api", api), ("db", sick.clone())]));
     world.settle();
     assert!(
-        world.show().contains(&"s/api.1 e1 prepare preparing@a".to_owned()),
+        world.show().contains(&"s/api.1 e1 prepare starting@a".to_owned()),
         "{:?}",
         world.show()
     );
@@ -202,6 +202,25 @@ fn what_was_never_told_to_run_need_not_be_waited_for() {
     world.seconds(1);
     let held = world.cluster.tasks().values().filter(|task| task.holds_resources()).count();
     assert_eq!(held, 1, "{:#?}", world.show());
+}
+
+#[test]
+fn what_serves_does_not_make_way_for_what_cannot_run() {
+    for bad in ["none:2", "refused:2"] {
+        let mut world = World::new(&[("a", 1_000)]);
+        let db =
+            |image: &str| stack("s", &[("db", service(image, 100).with(|s| mount(s, "data")))]);
+        world.apply(&db("db:1"));
+        world.settle();
+        world.apply(&db(bad));
+        world.seconds(30);
+        assert!(world.show().contains(&"s/db.1 e1 run running@a".to_owned()), "{:?}", world.show());
+        // What comes next is not held up.
+        world.apply(&db("db:3"));
+        world.settle();
+        let running = world.show().iter().any(|line| line.ends_with("e3 run running@a"));
+        assert!(running, "{:?}", world.show());
+    }
 }
 
 #[test]
@@ -224,6 +243,9 @@ fn going_back_leads_to_the_last_revision_that_was_ready() {
     world.settle();
     let spec = world.cluster.stack(&stack_name("s")).unwrap().spec().unwrap().clone();
     assert_eq!(spec.services[&service_name("web")].image, "web:2");
+    let again = Command::RollbackStack { stack: stack_name("s"), to: None };
+    let refused = Err(Rejection::NothingToRollBack(stack_name("s")));
+    assert_eq!(world.run(again).result, refused, "never from good to bad");
 }
 
 #[test]
@@ -295,7 +317,7 @@ fn a_service_starts_when_what_it_depends_on_is_healthy() {
     let db = service("slow:1", 100).with(check_health);
     world.apply(&stack("s", &[("api", api.clone()), ("db", db)]));
     world.settle();
-    world.expect(&["s/api.1 e1 prepare preparing@a", "s/db.1 e1 run starting@a"]);
+    world.expect(&["s/api.1 e1 prepare starting@a", "s/db.1 e1 run starting@a"]);
     let rows = view::tasks(&world.cluster, &view::Soft::none(world.now), None);
     assert_eq!(rows[0].waiting_for.as_deref(), Some("waits for db to be healthy"));
     world.apply(&stack("s", &[("api", api), ("db", service("db:1", 100).with(check_health))]));

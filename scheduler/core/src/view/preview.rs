@@ -138,6 +138,7 @@ fn is_awaited(draft: &Cluster, task: &Task) -> bool {
 fn next_status(task: &Task, is_job: bool, at: Timestamp) -> Option<TaskStatus> {
     let over = task.status.state.is_over();
     let to = match task.desired {
+        Desired::Prepare if task.status.state < TaskState::Starting => TaskState::Starting,
         Desired::Run if !over && is_job => TaskState::Stopped,
         Desired::Run if !over && !task.is_ready() => TaskState::Running,
         Desired::Rest | Desired::Stop if !over => TaskState::Stopped,

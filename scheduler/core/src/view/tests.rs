@@ -187,7 +187,7 @@ fn explain_tells_what_was_decided_for_a_placed_task() {
         ]
     );
     let why = explain(Some(2)).unwrap_err();
-    assert_eq!(why.to_string(), "`s/web` has 1 replicas, there is no replica 2");
+    assert_eq!(why.to_string(), "`s/web` has 1 replica, there is no replica 2");
 }
 
 #[test]

@@ -130,11 +130,13 @@ impl Cluster {
                 let unknown = || Rejection::UnknownRevision { stack: name.clone(), revision };
                 found.ok_or_else(unknown)?
             }
-            // What was ready once is worth more than what is only younger.
-            None => stack
-                .last_ready()
-                .or_else(|| past.find(|past| Some(&past.spec) != current.as_ref()))
-                .ok_or_else(|| Rejection::NothingToRollBack(name.clone()))?,
+            None => {
+                // From what is ready, only a person who names it is led to what never was.
+                let bad = stack.history.back().is_some_and(|held| !held.ready);
+                let before = || past.find(|past| bad && Some(&past.spec) != current.as_ref());
+                let found = stack.last_ready().or_else(before);
+                found.ok_or_else(|| Rejection::NothingToRollBack(name.clone()))?
+            }
         };
         let (spec, cause) = (Arc::clone(&target.spec), format!("rollback to {}", target.revision));
         if Some(&spec) == current.as_ref() {
