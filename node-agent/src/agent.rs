@@ -26,6 +26,7 @@ use crate::{
     board::{Board, Link},
     enrol::{now, story},
     ledger::{self, Held, Ledger},
+    outbox::Disposal,
     perform::{Outcome, Subject, Tools, assignment_of, beside},
     reconcile::{Image, Key, Observed, Scene, Step, reconcile, wanted},
     runtime::{Container, ContainerId, Happening, Look, Runtime, RuntimeError},
@@ -110,7 +111,7 @@ pub(crate) struct Agent<R> {
     observed: Observed,
     attempts: BTreeMap<TaskId, Attempt>,
     images: BTreeMap<String, Image>,
-    removed: BTreeSet<String>,
+    removed: BTreeMap<String, Disposal>,
     busy: BTreeSet<Key>,
     /// What failed for a reason that may pass: how often, and when it is tried again.
     retry: BTreeMap<Key, (u32, Moment)>,
@@ -142,7 +143,7 @@ impl<R: Runtime> Agent<R> {
             observed: Observed::default(),
             attempts: BTreeMap::new(),
             images: BTreeMap::new(),
-            removed: BTreeSet::new(),
+            removed: BTreeMap::new(),
             busy: BTreeSet::new(),
             retry: BTreeMap::new(),
             touched: BTreeMap::new(),
@@ -229,10 +230,10 @@ impl<R: Runtime> Agent<R> {
         );
         self.attempts.retain(|task, _| assignment_of(&news, *task).is_some());
         self.images.retain(|image, _| news.tasks.iter().any(|task| task.spec.image == *image));
-        self.removed.retain(|volume| news.remove_volumes.contains(volume));
+        self.removed.retain(|volume, _| news.remove_volumes.contains(volume));
         self.board.accepted(&news);
-        for volume in &self.removed {
-            self.board.outbox(|outbox| outbox.put_removed(volume));
+        for (volume, disposal) in &self.removed {
+            self.board.outbox(|outbox| outbox.put_disposed(volume, *disposal));
         }
         self.set = Some(news);
         self.fresh = true;

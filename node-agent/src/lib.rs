@@ -176,8 +176,12 @@ pub async fn start<R: Runtime>(config: Config, runtime: R) -> Result<Handle, Sta
         board: Arc::clone(&board),
         relays: rooms.relays(),
     }));
-    let tools =
-        Tools::new(Arc::clone(&rooms.runtime), policy, member.cluster.clone(), Arc::clone(&board));
+    let tools = Tools::new(
+        Arc::clone(&rooms.runtime),
+        policy,
+        (member.cluster.clone(), member.node),
+        Arc::clone(&board),
+    );
     let agent = rooms.agent(tools, &member, (ledger, held), bounds);
     let Rooms { stop, tracker, .. } = rooms;
     let (cluster, node) = (member.cluster, member.node);

@@ -18,7 +18,16 @@ enum Stage {
 #[derive(Debug, Default)]
 pub struct Outbox {
     tasks: BTreeMap<TaskId, (TaskStatus, Stage)>,
-    volumes: BTreeMap<String, Stage>,
+    volumes: BTreeMap<String, (Disposal, Stage)>,
+}
+
+/// What became of a volume that was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposal {
+    /// It is gone, and its data.
+    Removed,
+    /// It is as it was: this cluster did not make it.
+    Left,
 }
 
 impl Outbox {
@@ -27,9 +36,9 @@ impl Outbox {
         self.tasks.insert(task, (status, Stage::Unsent));
     }
 
-    /// A volume that was removed.
-    pub fn put_removed(&mut self, volume: &str) {
-        self.volumes.insert(volume.to_owned(), Stage::Unsent);
+    /// What became of a volume that was to be removed.
+    pub fn put_disposed(&mut self, volume: &str, disposal: Disposal) {
+        self.volumes.insert(volume.to_owned(), (disposal, Stage::Unsent));
     }
 
     /// Forgets tasks and volumes nobody asks about any more.
@@ -46,7 +55,7 @@ impl Outbox {
     /// A new session: its scheduler is told everything, whatever an earlier one said.
     pub fn begin(&mut self) {
         self.tasks.values_mut().for_each(|(_, stage)| *stage = Stage::Unsent);
-        self.volumes.values_mut().for_each(|stage| *stage = Stage::Unsent);
+        self.volumes.values_mut().for_each(|(_, stage)| *stage = Stage::Unsent);
     }
 
     /// At most `most` reports that were not sent; they go out in the message of this sequence.
@@ -61,13 +70,13 @@ impl Outbox {
             .collect()
     }
 
-    /// The removed volumes that were not sent; they go out in the message of this sequence.
-    pub fn take_removed(&mut self, sequence: u64) -> Vec<String> {
-        let unsent = self.volumes.iter_mut().filter(|(_, stage)| **stage == Stage::Unsent);
+    /// The volumes whose disposal was not told; they go out in the message of this sequence.
+    pub fn take_disposed(&mut self, sequence: u64) -> Vec<(String, Disposal)> {
+        let unsent = self.volumes.iter_mut().filter(|(_, (_, stage))| *stage == Stage::Unsent);
         unsent
-            .map(|(name, stage)| {
+            .map(|(name, (disposal, stage))| {
                 *stage = Stage::Sent(sequence);
-                name.clone()
+                (name.clone(), *disposal)
             })
             .collect()
     }
@@ -93,12 +102,12 @@ impl Outbox {
     /// Whether there is something to send.
     pub fn has_unsent(&self) -> bool {
         self.tasks.values().any(|(_, stage)| *stage == Stage::Unsent)
-            || self.volumes.values().any(|stage| *stage == Stage::Unsent)
+            || self.volumes.values().any(|(_, stage)| *stage == Stage::Unsent)
     }
 
     fn each_sent(&mut self, change: impl Fn(&mut Stage, u64)) {
         let tasks = self.tasks.values_mut().map(|(_, stage)| stage);
-        for stage in tasks.chain(self.volumes.values_mut()) {
+        for stage in tasks.chain(self.volumes.values_mut().map(|(_, stage)| stage)) {
             if let Stage::Sent(sent) = *stage {
                 change(stage, sent);
             }
@@ -141,11 +150,11 @@ mod tests {
     fn what_was_not_acknowledged_is_sent_again() {
         let mut outbox = Outbox::default();
         outbox.put(TaskId::new(1), status(1));
-        outbox.put_removed("data");
+        outbox.put_disposed("data", Disposal::Removed);
         outbox.take_reports(1, 10);
-        outbox.take_removed(2);
+        outbox.take_disposed(2);
         outbox.resend(2);
-        assert_eq!((outbox.take_reports(3, 10).len(), outbox.take_removed(4).len()), (1, 1));
+        assert_eq!((outbox.take_reports(3, 10).len(), outbox.take_disposed(4).len()), (1, 1));
         outbox.acknowledge(4);
         outbox.resend(4);
         assert!(!outbox.has_unsent());

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use model::{Assignment, AssignmentSet, TaskId, spec::MountSource};
+use model::{Assignment, AssignmentSet, NodeId, TaskId, spec::MountSource};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -38,6 +38,8 @@ pub enum Outcome {
     Refused(Refusal),
     /// A network or volume is gone, or not.
     Removed(Result<(), RuntimeError>),
+    /// A volume that is not ours to remove.
+    Left,
 }
 
 /// The task a step is about.
@@ -58,6 +60,8 @@ pub struct Tools<R> {
     pub policy: Policy,
     /// The cluster.
     pub cluster: String,
+    /// This node.
+    pub node: NodeId,
     /// Where progress is shown.
     pub board: Arc<Board>,
     starts: Semaphore,
@@ -67,11 +71,17 @@ pub struct Tools<R> {
 
 impl<R: Runtime> Tools<R> {
     /// Tools for this cluster.
-    pub fn new(runtime: Arc<R>, policy: Policy, cluster: String, board: Arc<Board>) -> Self {
+    pub fn new(
+        runtime: Arc<R>,
+        policy: Policy,
+        (cluster, node): (String, NodeId),
+        board: Arc<Board>,
+    ) -> Self {
         Self {
             runtime,
             policy,
             cluster,
+            node,
             board,
             starts: Semaphore::new(STARTS),
             stops: Semaphore::new(STOPS),
@@ -100,7 +110,10 @@ impl<R: Runtime> Tools<R> {
                 Outcome::Removed(self.runtime.remove_network(network).await)
             }
             Step::RemoveVolume { volume } => {
-                Outcome::Removed(self.runtime.remove_volume(&self.cluster, volume).await)
+                match self.runtime.remove_volume(&self.cluster, volume).await {
+                    Ok(false) => Outcome::Left,
+                    other => Outcome::Removed(other.map(|_| ())),
+                }
             }
         }
     }
@@ -184,7 +197,7 @@ impl<R: Runtime> Tools<R> {
     }
 
     fn order(&self, assignment: Arc<Assignment>, binds: BTreeMap<String, PathBuf>) -> Order {
-        Order { cluster: self.cluster.clone(), assignment, binds }
+        Order { cluster: self.cluster.clone(), node: self.node, assignment, binds }
     }
 
     async fn after(&self, container: &ContainerId, done: Result<(), RuntimeError>) -> Outcome {

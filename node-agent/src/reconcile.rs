@@ -20,6 +20,7 @@ use model::{Assignment, AssignmentSet, Desired, TaskId, spec::MountSource, task:
 
 use crate::{
     attempt::{Attempt, Moment},
+    outbox::Disposal,
     runtime::{Container, ContainerId, ContainerState, Network, Place},
 };
 
@@ -92,8 +93,8 @@ pub struct Scene<'a> {
     pub attempts: &'a BTreeMap<TaskId, Attempt>,
     /// What is known of images.
     pub images: &'a BTreeMap<String, Image>,
-    /// Volumes of `set.remove_volumes` that are gone already.
-    pub removed: &'a BTreeSet<String>,
+    /// Volumes of `set.remove_volumes` that are gone already, or not ours to remove.
+    pub removed: &'a BTreeMap<String, Disposal>,
     /// Whether what the set leaves out may be removed: only while the scheduler that sent it is
     /// connected.
     pub sweep: bool,
@@ -421,7 +422,7 @@ fn unwanted_volumes(scene: &Scene<'_>) -> Vec<Step> {
         .set
         .remove_volumes
         .iter()
-        .filter(|volume| !scene.removed.contains(*volume) && !mounted(volume))
+        .filter(|volume| !scene.removed.contains_key(*volume) && !mounted(volume))
         .map(|volume| Step::RemoveVolume { volume: volume.clone() })
         .collect()
 }

@@ -24,7 +24,7 @@ use crate::{
     board::{Board, Link},
     enrol::{now, story},
     identity::Member,
-    outbox::Outbox,
+    outbox::{Disposal, Outbox},
     relay::Relays,
     runtime::Runtime,
 };
@@ -66,6 +66,8 @@ enum Ended {
     Stuck,
     #[error("the certificate was renewed")]
     Renewed,
+    #[error("the agent is stopping")]
+    Stopping,
 }
 
 impl From<Status> for Ended {
@@ -168,7 +170,9 @@ impl<R: Runtime> Session<R> {
                         told = news;
                     }
                 }
-                _ = self.member.changed() => return Err(Ended::Renewed),
+                changed = self.member.changed() => {
+                    return Err(if changed.is_ok() { Ended::Renewed } else { Ended::Stopping });
+                }
             }
         }
     }
@@ -213,9 +217,14 @@ impl<R: Runtime> Session<R> {
             outbound.say(Message::Reports(Reports { reports })).await?;
         }
         let next = outbound.sequence + 1;
-        let volumes = self.board.outbox(|outbox| outbox.take_removed(next));
-        if !volumes.is_empty() {
-            outbound.say(Message::VolumesRemoved(VolumesRemoved { volumes })).await?;
+        let disposed = self.board.outbox(|outbox| outbox.take_disposed(next));
+        if !disposed.is_empty() {
+            let of = |which| {
+                let chosen = disposed.iter().filter(move |(_, disposal)| *disposal == which);
+                chosen.map(|(volume, _)| volume.clone()).collect()
+            };
+            let told = VolumesRemoved { volumes: of(Disposal::Removed), left: of(Disposal::Left) };
+            outbound.say(Message::VolumesRemoved(told)).await?;
         }
         Ok(())
     }

@@ -3,17 +3,17 @@
 mod common;
 mod scheduler;
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use clap::Parser as _;
 use common::{assignment, spec, until, with_volume};
-use model::{Assignment, Desired, Epoch, Health, TaskState, task::Cause};
+use model::{Assignment, Desired, Epoch, Health, NodeId, TaskState, task::Cause};
 use node_agent::{
     Handle, StartError,
     config::Config,
     enrol::{self, EnrolError},
     identity::Member,
-    runtime::{Container, ContainerState, fake::FakeEngine},
+    runtime::{Container, ContainerState, Order, Runtime as _, fake::FakeEngine},
     start,
 };
 use proto::v1::{ExecOptions, LogOptions, open_relay::What, relay_frame::Frame};
@@ -185,6 +185,26 @@ async fn a_job_that_ends_while_the_agent_is_away_is_done_and_not_run_again() {
 }
 
 #[tokio::test]
+async fn what_another_node_made_on_the_same_engine_is_left_alone() {
+    let machine = Machine::new().await;
+    let agent = machine.start().await;
+    let order = Order {
+        cluster: agent.cluster.clone(),
+        node: NodeId::new(99),
+        assignment: Arc::new(sleeper(7)),
+        binds: BTreeMap::default(),
+    };
+    let theirs = machine.engine.create(&order).await.expect("made");
+    machine.engine.start(&theirs).await.expect("started");
+    machine.run(2, vec![sleeper(1)]).await;
+    machine.scheduler.assign(set(3, Vec::new()));
+    machine.wait_containers("ours are gone", |found| found.len() == 1).await;
+    let left = machine.container(7);
+    assert_eq!((left.id, left.state), (theirs, ContainerState::Running));
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn an_engine_that_goes_and_comes_changes_nothing_but_what_it_ended() {
     let machine = Machine::new().await;
     let agent = machine.start().await;
@@ -221,7 +241,7 @@ async fn ends_are_told_and_made_good_as_the_policy_says() {
     let mut once = assignment(STACK, 3, spec(IMAGE, &["sh", "-c", "exit 4"]));
     let mut never = model::ServiceSpec::clone(&once.spec);
     never.restart = model::spec::RestartPolicy::Never;
-    once.spec = std::sync::Arc::new(never);
+    once.spec = Arc::new(never);
     machine.scheduler.assign(set(2, vec![sleeper(1), job, once]));
     machine.scheduler.wait_state(2, TaskState::Stopped).await;
     let failed = machine.scheduler.wait_state(3, TaskState::Failed).await;
@@ -293,7 +313,7 @@ async fn preparing_fetches_the_image_and_makes_nothing() {
     let mut waiting = sleeper(1);
     waiting.desired = Desired::Prepare;
     machine.scheduler.assign(set(2, vec![waiting]));
-    machine.scheduler.wait_state(1, TaskState::Preparing).await;
+    machine.scheduler.wait_state(1, TaskState::Starting).await;
     until("the image was fetched", || async {
         if machine.engine.pulls().is_empty() { Err(()) } else { Ok(()) }
     })
@@ -326,7 +346,7 @@ async fn what_the_policy_forbids_is_refused_by_name_and_never_made() {
     let mut privileged = sleeper(1);
     let mut wanted = model::ServiceSpec::clone(&privileged.spec);
     wanted.privileges.privileged = true;
-    privileged.spec = std::sync::Arc::new(wanted);
+    privileged.spec = Arc::new(wanted);
     machine.scheduler.assign(set(2, vec![privileged, sleeper(2)]));
     let told = machine.scheduler.wait_state(1, TaskState::Failed).await;
     let failure = told.failure.expect("a reason");
@@ -373,7 +393,7 @@ async fn older_assignments_and_those_of_others_are_refused() {
     let mut foreign = set(9, Vec::new());
     foreign.cluster = "c2".to_owned();
     let mut misdirected = set(9, Vec::new());
-    misdirected.node = model::NodeId::new(2);
+    misdirected.node = NodeId::new(2);
     for news in [set(4, Vec::new()), foreign, misdirected] {
         machine.scheduler.assign(news);
         // The next heartbeat but one comes after it was read.

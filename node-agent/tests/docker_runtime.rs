@@ -85,6 +85,7 @@ impl Real {
     async fn run(&self, cluster: &str, task: Assignment) -> ContainerId {
         let order = Order {
             cluster: cluster.to_owned(),
+            node: model::NodeId::new(1),
             assignment: Arc::new(task),
             binds: BTreeMap::default(),
         };
@@ -320,18 +321,39 @@ async fn a_volume_of_somebody_else_is_used_alone_and_never_removed() {
     let other = &format!("{cluster}2");
     let order = |cluster: &str| Order {
         cluster: cluster.to_owned(),
+        node: model::NodeId::new(1),
         assignment: Arc::new(task()),
         binds: BTreeMap::default(),
     };
     let refused = real.engine.create(&order(other)).await.expect_err("two clusters would write");
     assert!(refused.to_string().contains(&format!("in use by cluster {cluster}")), "{refused}");
 
-    // The first cluster is gone; the next finds its data.
+    // The first cluster is gone, but some other container writes.
     real.discard(cluster).await;
+    let stranger = format!("{cluster}-stranger");
+    let named = CreateContainerOptions { name: Some(stranger.clone()), ..Default::default() };
+    let body = ContainerCreateBody {
+        image: Some(IMAGE.to_owned()),
+        cmd: Some(SLEEP.iter().map(|word| (*word).to_owned()).collect()),
+        host_config: Some(bollard::models::HostConfig {
+            binds: Some(vec![format!("{volume}:/data")]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    real.docker.create_container(Some(named), body).await.expect("made past us");
+    real.docker.start_container(&stranger, None).await.expect("started past us");
+    let refused = real.engine.create(&order(other)).await.expect_err("two would write");
+    assert!(refused.to_string().contains(&format!("container {stranger}")), "{refused}");
+    let force = RemoveContainerOptions { force: true, ..Default::default() };
+    real.docker.remove_container(&stranger, Some(force)).await.expect("removed past us");
+
+    // Nobody writes any more; who comes next finds the data.
     let second = real.run(other, task()).await;
     assert_eq!(real.exec(&second, &["cat", "/data/file"]).await.0, "kept\n");
     real.discard(other).await;
-    real.engine.remove_volume(other, volume).await.expect("left as it is");
+    let removed = real.engine.remove_volume(other, volume).await.expect("an answer");
+    assert!(!removed, "left as it is");
     real.docker.inspect_volume(volume).await.expect("still there");
     let removed = real.docker.remove_volume(volume, None::<RemoveVolumeOptions>).await;
     removed.expect("removed past us");
@@ -423,6 +445,7 @@ async fn a_start_that_cannot_be_is_told_in_the_engines_words() {
     wanted.init = Some(false);
     let order = Order {
         cluster: cluster.clone(),
+        node: model::NodeId::new(1),
         assignment: Arc::new(assignment(cluster, 1, wanted)),
         binds: BTreeMap::default(),
     };

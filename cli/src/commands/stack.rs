@@ -113,7 +113,11 @@ async fn remove(
         return json::document(out, &Removed { stack, written, gone: !args.detach });
     }
     let done = if args.detach { "is being removed" } else { "is removed" };
-    let volumes = if args.volumes { ", its volumes too" } else { "; its volumes stay" };
+    let volumes = if args.volumes {
+        ", and so are the volumes that were made for it (`sisoctl events` names each)"
+    } else {
+        "; its volumes stay"
+    };
     out.data_line(&format!("{stack} {done}{volumes}"))
 }
 

@@ -9,6 +9,7 @@ use crate::{
     attempt::{Attempt, Moment, failure},
     board::Board,
     enrol::story,
+    outbox::Disposal,
     perform::{Outcome, assignment_of},
     policy::Refusal,
     reconcile::{Image, Key, Step},
@@ -70,7 +71,8 @@ impl<R: Runtime> Agent<R> {
         if !self.observed.known {
             tracing::info!(containers = look.containers.len(), "the engine answers");
         }
-        let seen = look.containers.into_iter().map(|found| (found.id.clone(), found));
+        let ours = look.containers.into_iter().filter(|found| self.is_ours(found));
+        let seen = ours.map(|found| (found.id.clone(), found));
         let mut seen: BTreeMap<ContainerId, Container> = seen.collect();
         seen.retain(|_, found| !self.is_stale(found.task, asked));
         let held = std::mem::take(&mut self.observed.containers);
@@ -113,8 +115,13 @@ impl<R: Runtime> Agent<R> {
         }
     }
 
+    /// Whether this node made it: another agent of the cluster may use the same engine.
+    fn is_ours(&self, found: &Container) -> bool {
+        found.node.is_none_or(|node| node == self.node)
+    }
+
     fn know(&mut self, id: ContainerId, shown: Option<Container>) {
-        match shown {
+        match shown.filter(|found| self.is_ours(found)) {
             Some(found) => drop(self.observed.containers.insert(id, found)),
             None => drop(self.observed.containers.remove(&id)),
         }
@@ -144,11 +151,15 @@ impl<R: Runtime> Agent<R> {
                 let shown = shown.map(|found| found.map(|found| *found));
                 self.worked_on(&step, done, shown);
             }
+            Outcome::Left => {
+                if let Step::RemoveVolume { volume } = step {
+                    self.dispose(volume, Disposal::Left);
+                }
+            }
             Outcome::Removed(Ok(())) => match step {
                 Step::RemoveVolume { volume } => {
                     tracing::info!(volume, "removed, as asked");
-                    self.board.outbox(|outbox| outbox.put_removed(&volume));
-                    self.removed.insert(volume);
+                    self.dispose(volume, Disposal::Removed);
                 }
                 // Until the next look it would be taken for being there, and removed again.
                 Step::RemoveNetwork { network } => {
@@ -158,6 +169,12 @@ impl<R: Runtime> Agent<R> {
             },
             Outcome::Removed(Err(error)) => self.try_again(&step, &error),
         }
+    }
+
+    /// What became of a volume that a person asked to remove.
+    fn dispose(&mut self, volume: String, disposal: Disposal) {
+        self.board.outbox(|outbox| outbox.put_disposed(&volume, disposal));
+        self.removed.insert(volume, disposal);
     }
 
     fn with_attempt(&mut self, step: &Step, change: impl FnOnce(&mut Attempt)) {
@@ -284,6 +301,7 @@ fn succeeded(outcome: &Outcome) -> bool {
         Outcome::Permitted(answer) => answer.is_ok(),
         Outcome::Fetched(answer) => answer.is_ok(),
         Outcome::Container { done, .. } => done.is_ok(),
+        Outcome::Left => true,
         Outcome::Refused(_) => false,
         Outcome::Removed(answer) => answer.is_ok(),
     }

@@ -19,6 +19,7 @@ fn ended(code: i64) -> Container {
     Container {
         id: ContainerId("c1".to_owned()),
         task: TaskId::new(1),
+        node: None,
         place: Place { stack: "s".to_owned(), service: "web".to_owned(), slot: 1 },
         epoch: Epoch(1),
         state: ContainerState::Exited,

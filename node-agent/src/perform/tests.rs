@@ -43,7 +43,7 @@ async fn before_every_start_the_policy_is_asked_again() {
         Policy { bind_roots: vec![path("root")], data_dir: path("agent"), ..Policy::default() };
     let engine = Arc::new(FakeEngine::new().with_image("image"));
     let board = Arc::new(Board::new(model::Inventory::default()));
-    let tools = Tools::new(Arc::clone(&engine), policy, "c1".to_owned(), board);
+    let tools = Tools::new(Arc::clone(&engine), policy, ("c1".to_owned(), NodeId::new(1)), board);
     let sub = path("root/sub");
     let assignment = Arc::new(task(1, Desired::Run, sub.to_str().unwrap()));
     let subject = |beside| Some(Subject { assignment: Arc::clone(&assignment), beside });

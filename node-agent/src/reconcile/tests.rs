@@ -27,6 +27,7 @@ fn container(task: u64, slot: u32, epoch: u64, state: ContainerState) -> Contain
     Container {
         id: ContainerId(format!("c{task}")),
         task: TaskId::new(task),
+        node: None,
         place: Place { stack: "shop".to_owned(), service: "web".to_owned(), slot },
         epoch: Epoch(epoch),
         state,
@@ -47,7 +48,7 @@ struct Picture {
     observed: Observed,
     attempts: BTreeMap<TaskId, Attempt>,
     images: BTreeMap<String, Image>,
-    removed: BTreeSet<String>,
+    removed: BTreeMap<String, Disposal>,
     sweep: bool,
 }
 
@@ -69,7 +70,7 @@ impl Picture {
             set,
             observed: Observed { known: true, containers, networks: Vec::new() },
             images: [("image".to_owned(), Image::Present)].into(),
-            removed: BTreeSet::new(),
+            removed: BTreeMap::new(),
             sweep: false,
         }
     }
@@ -361,7 +362,7 @@ fn a_volume_is_removed_once_and_never_while_a_wanted_task_mounts_it() {
     assert_eq!(picture.steps(), []);
     picture.set.tasks.iter_mut().for_each(|task| task.desired = Desired::Stop);
     assert_eq!(picture.steps(), [Step::RemoveVolume { volume: "shop_data".to_owned() }]);
-    picture.removed.insert("shop_data".to_owned());
+    picture.removed.insert("shop_data".to_owned(), Disposal::Removed);
     assert_eq!(picture.steps(), []);
 }
 

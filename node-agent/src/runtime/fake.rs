@@ -373,6 +373,7 @@ impl Runtime for FakeEngine {
         let shown = Container {
             id: id.clone(),
             task: task.task,
+            node: Some(order.node),
             place: Place::of(task),
             epoch: task.epoch,
             state: ContainerState::Created,
@@ -452,15 +453,17 @@ impl Runtime for FakeEngine {
         Ok(())
     }
 
-    async fn remove_volume(&self, cluster: &str, name: &str) -> Result<(), RuntimeError> {
+    async fn remove_volume(&self, cluster: &str, name: &str) -> Result<bool, RuntimeError> {
         let mut state = self.answering()?;
         if state.containers.values().any(|held| held.shown.volumes.contains_key(name)) {
             return Err(RuntimeError::Refused { message: format!("volume {name} is in use") });
         }
-        if state.volumes.get(name).and_then(Option::as_deref) == Some(cluster) {
+        let ours = |owner: &Option<String>| owner.as_deref() == Some(cluster);
+        let left = state.volumes.get(name).is_some_and(|owner| !ours(owner));
+        if !left {
             state.volumes.remove(name);
         }
-        Ok(())
+        Ok(!left)
     }
 
     async fn memory_used(&self, id: &ContainerId) -> Result<Option<Bytes>, RuntimeError> {

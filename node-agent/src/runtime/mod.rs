@@ -9,7 +9,7 @@ pub mod fake;
 use std::{collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 use futures::stream::BoxStream;
-use model::{Assignment, Bytes, Epoch, Health, MilliCpu, TaskId, Timestamp};
+use model::{Assignment, Bytes, Epoch, Health, MilliCpu, NodeId, TaskId, Timestamp};
 use thiserror::Error;
 use tokio::io::AsyncWrite;
 
@@ -65,6 +65,8 @@ pub struct Container {
     pub id: ContainerId,
     /// The task it was made for.
     pub task: TaskId,
+    /// The node it was made by; `None` when it does not say.
+    pub node: Option<NodeId>,
     /// The replica it was made for.
     pub place: Place,
     /// The attempt of the replica.
@@ -160,6 +162,8 @@ pub enum EngineEvent {
 pub struct Order {
     /// The cluster it belongs to.
     pub cluster: String,
+    /// The node it is made by.
+    pub node: NodeId,
     /// What is to run.
     pub assignment: Arc<Assignment>,
     /// For every bind of the spec, the real path the policy found it to be.
@@ -369,13 +373,12 @@ pub trait Runtime: Send + Sync + 'static {
     fn remove_network(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// Removes a volume that was made for this cluster, and its data; fine when it is gone, an error
-    /// while a container uses it. A volume that somebody else made is left as it is, which is fine
-    /// as well.
+    /// while a container uses it. Answers false when it is left as it is: somebody else made it.
     fn remove_volume(
         &self,
         cluster: &str,
         name: &str,
-    ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+    ) -> impl Future<Output = Result<bool, RuntimeError>> + Send;
 
     /// Memory in use without page cache; `None` when it does not run.
     fn memory_used(

@@ -24,7 +24,13 @@ pub(crate) trait Bench {
 const SLEEP: &[&str] = &["sleep", "1000000"];
 
 fn order(cluster: &str, task: Assignment) -> Order {
-    Order { cluster: cluster.to_owned(), assignment: Arc::new(task), binds: BTreeMap::default() }
+    let node = model::NodeId::new(1);
+    Order {
+        cluster: cluster.to_owned(),
+        node,
+        assignment: Arc::new(task),
+        binds: BTreeMap::default(),
+    }
 }
 
 async fn made<B: Bench>(bench: &B, cluster: &str, command: &[&str]) -> (Order, ContainerId) {

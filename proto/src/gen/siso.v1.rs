@@ -898,6 +898,9 @@ pub struct Reports {
 pub struct VolumesRemoved {
     #[prost(string, repeated, tag = "1")]
     pub volumes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Asked to be removed and left as they are: somebody else made them.
+    #[prost(string, repeated, tag = "2")]
+    pub left: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SchedulerMessage {
@@ -4341,6 +4344,8 @@ pub mod command {
         pub node: u64,
         #[prost(string, repeated, tag = "2")]
         pub volumes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+        #[prost(string, repeated, tag = "3")]
+        pub left: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     }
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct Plan {

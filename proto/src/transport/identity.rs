@@ -54,8 +54,10 @@ impl Identity {
     }
 
     pub(super) fn private_key(&self) -> Result<PrivateKeyDer<'static>, TransportError> {
-        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|error| {
-            TransportError::Identity { what: "private key", why: error.to_string() }
+        // The parser's words quote the key.
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|_| TransportError::Identity {
+            what: "private key",
+            why: "it is damaged".to_owned(),
         })
     }
 }

@@ -236,8 +236,9 @@ impl World {
                 any |= self.ok(Command::ReportTasks { node, reports }) == Outcome::Done;
             }
             if !set.remove_volumes.is_empty() {
-                let volumes = set.remove_volumes;
-                any |= self.ok(Command::ConfirmVolumesRemoved { node, volumes }) == Outcome::Done;
+                let (volumes, left) = (set.remove_volumes, Vec::new());
+                any |= self.ok(Command::ConfirmVolumesRemoved { node, volumes, left })
+                    == Outcome::Done;
             }
         }
         any
@@ -328,8 +329,7 @@ fn next_status(task: &Task, now: Timestamp) -> Option<TaskStatus> {
         },
         (Desired::Prepare | Desired::Run, Preparing) if like("none") => return None,
         (Desired::Prepare, Assigned) => next(Preparing),
-        (Desired::Prepare, Preparing) => next(Starting),
-        (Desired::Run, Assigned | Preparing) => next(Starting),
+        (Desired::Prepare, Preparing) | (Desired::Run, Assigned | Preparing) => next(Starting),
         (Desired::Run, Starting) if like("fail") => TaskStatus {
             failure: failure("exited with code 1"),
             exit_code: Some(1),

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use model::{Generation, Inventory, Liveness, NodeId, TaskId, TaskReport, task::Telemetry};
 use prost::Message as _;
 use proto::v1::{
-    Acknowledge, AgentMessage, AssignmentSet, Heartbeat, Hello, SchedulerMessage, agent_message,
-    scheduler_message,
+    Acknowledge, AgentMessage, AssignmentSet, Heartbeat, Hello, SchedulerMessage, VolumesRemoved,
+    agent_message, scheduler_message,
 };
 use scheduler_core::{Command, Rejection};
 use tokio::{
@@ -42,7 +42,7 @@ const SKEW_EVERY: Duration = Duration::from_mins(10);
 enum Lasting {
     Reports(Vec<TaskReport>),
     Inventory(Inventory),
-    VolumesRemoved(Vec<String>),
+    VolumesRemoved(VolumesRemoved),
 }
 
 struct Waiting {
@@ -169,9 +169,7 @@ fn lasting(message: agent_message::Message) -> Result<Lasting, Status> {
         agent_message::Message::Inventory(inventory) => {
             inventory.try_into().map(Lasting::Inventory).map_err(status::bad_input)
         }
-        agent_message::Message::VolumesRemoved(removed) => {
-            Ok(Lasting::VolumesRemoved(removed.volumes))
-        }
+        agent_message::Message::VolumesRemoved(removed) => Ok(Lasting::VolumesRemoved(removed)),
         agent_message::Message::Hello(_) | agent_message::Message::Heartbeat(_) => {
             Err(status::bad_input("not a message for the log"))
         }
@@ -252,8 +250,8 @@ async fn write(
                 reports.extend(more);
             }
             Lasting::Inventory(inventory) => update(dispatch, node, inventory, address).await?,
-            Lasting::VolumesRemoved(volumes) => {
-                let removed = Command::ConfirmVolumesRemoved { node, volumes };
+            Lasting::VolumesRemoved(VolumesRemoved { volumes, left }) => {
+                let removed = Command::ConfirmVolumesRemoved { node, volumes, left };
                 status::outcome(dispatch.log.propose(None, removed).await)?;
             }
         }

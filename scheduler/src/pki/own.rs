@@ -120,8 +120,9 @@ fn tls(identity: &KeyAndCertificate, authority: &Authority) -> Result<ServerConf
     let clients = verifier::verifier(authority.certificate(), &provider)?;
     let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())
         .map_err(|error| failed(&error))?;
-    let key =
-        PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).map_err(|error| failed(&error))?;
+    // What is wrong with a key is told without the parser's words: they quote it.
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())
+        .map_err(|_| PkiError::Tls("the private key is damaged".to_owned()))?;
     // The authority is sent along, so that who joins can compare it with the token's hash of it.
     let chain = vec![certificate, authority.certificate().clone()];
     let mut config = ServerConfig::builder_with_provider(provider)

@@ -13,7 +13,9 @@ use model::{
     spec::{HealthTest, Healthcheck, Logging, Mount, MountSource, Privileges, ResourceAsk},
 };
 
-use super::{LABEL_CLUSTER, LABEL_EPOCH, LABEL_SERVICE, LABEL_SLOT, LABEL_STACK, LABEL_TASK};
+use super::{
+    LABEL_CLUSTER, LABEL_EPOCH, LABEL_NODE, LABEL_SERVICE, LABEL_SLOT, LABEL_STACK, LABEL_TASK,
+};
 use crate::runtime::{Order, RuntimeError};
 
 /// The log driver of a service that names none, and its cap: 3 files of 10 MB each, compressed.
@@ -31,6 +33,7 @@ pub(super) fn labels(order: &Order) -> HashMap<String, String> {
     let Assignment { task, stack, service, slot, epoch, .. } = order.assignment.as_ref();
     let ours = [
         (LABEL_CLUSTER, order.cluster.clone()),
+        (LABEL_NODE, order.node.to_string()),
         (LABEL_TASK, task.to_string()),
         (LABEL_STACK, stack.to_string()),
         (LABEL_SERVICE, service.to_string()),
@@ -281,7 +284,13 @@ mod tests {
             spec: Arc::new(spec),
             volumes: BTreeMap::new(),
         };
-        Order { cluster: "c1".to_owned(), assignment: Arc::new(assignment), binds: BTreeMap::new() }
+        let node = model::NodeId::new(1);
+        Order {
+            cluster: "c1".to_owned(),
+            node,
+            assignment: Arc::new(assignment),
+            binds: BTreeMap::new(),
+        }
     }
 
     fn host_of(spec: ServiceSpec) -> HostConfig {

@@ -130,8 +130,8 @@ async fn volumes(docker: &Docker, order: &Order) -> Result<(), RuntimeError> {
     Ok(())
 }
 
-/// A volume of a cluster that is gone may be taken over: who founds a cluster anew finds the data
-/// again. One that another cluster's container uses now would have two writers.
+/// A volume that somebody else made may be taken over: who founds a cluster anew, or comes from
+/// Compose, finds the data again. One that another's container uses now would have two writers.
 async fn not_in_use_elsewhere(
     docker: &Docker,
     order: &Order,
@@ -141,13 +141,19 @@ async fn not_in_use_elsewhere(
     let running = ListContainersOptions { filters, ..Default::default() };
     for row in within(QUICK, docker.list_containers(Some(running))).await? {
         let owner = row.labels.as_ref().and_then(|labels| labels.get(LABEL_CLUSTER));
-        if let Some(owner) = owner.filter(|owner| **owner != order.cluster) {
-            let message = format!(
-                "volume {volume} is in use by cluster {owner} on the same engine; stop that \
-                 cluster's stack, or name the volume differently"
-            );
-            return Err(RuntimeError::Refused { message });
+        if owner == Some(&order.cluster) {
+            continue;
         }
+        let whose = if let Some(owner) = owner {
+            format!("cluster {owner} on the same engine; stop that cluster's stack")
+        } else {
+            let names = row.names.unwrap_or_default();
+            let name = names.first().map_or("?", |name| name.trim_start_matches('/'));
+            format!("container {name}, which this cluster did not make; stop it first")
+        };
+        let message =
+            format!("volume {volume} is in use by {whose}, or name the volume differently");
+        return Err(RuntimeError::Refused { message });
     }
     Ok(())
 }

@@ -47,6 +47,7 @@ const ENGINE_GRACE: i64 = 10;
 const INSPECTED_AT_ONCE: usize = 4;
 
 const LABEL_CLUSTER: &str = "siso.cluster";
+const LABEL_NODE: &str = "siso.node";
 const LABEL_TASK: &str = "siso.task";
 const LABEL_STACK: &str = "siso.stack";
 const LABEL_SERVICE: &str = "siso.service";
@@ -217,18 +218,18 @@ impl Runtime for DockerEngine {
         absent_is_fine(within(SLOW, docker.remove_network(id)).await)
     }
 
-    async fn remove_volume(&self, cluster: &str, name: &str) -> Result<(), RuntimeError> {
+    async fn remove_volume(&self, cluster: &str, name: &str) -> Result<bool, RuntimeError> {
         let docker = self.client().await?;
         let found = match within(QUICK, docker.inspect_volume(name)).await {
             Ok(found) => found,
-            Err(error) => return absent_is_fine(Err(error)),
+            Err(error) => return absent_is_fine(Err(error)).map(|()| true),
         };
         if found.labels.get(LABEL_CLUSTER).is_none_or(|owner| owner != cluster) {
             tracing::warn!(volume = name, "left as it is: this cluster did not make it");
-            return Ok(());
+            return Ok(false);
         }
         let request = docker.remove_volume(name, None::<RemoveVolumeOptions>);
-        absent_is_fine(within(SLOW, request).await)
+        absent_is_fine(within(SLOW, request).await).map(|()| true)
     }
 
     async fn memory_used(&self, id: &ContainerId) -> Result<Option<Bytes>, RuntimeError> {

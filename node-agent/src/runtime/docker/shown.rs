@@ -10,7 +10,8 @@ use bollard::models::{
 use model::{Bytes, Epoch, Health, TaskId, Timestamp};
 
 use super::{
-    LABEL_CLUSTER, LABEL_EPOCH, LABEL_SERVICE, LABEL_SLOT, LABEL_STACK, LABEL_TASK, text::time,
+    LABEL_CLUSTER, LABEL_EPOCH, LABEL_NODE, LABEL_SERVICE, LABEL_SLOT, LABEL_STACK, LABEL_TASK,
+    text::time,
 };
 use crate::runtime::{Container, ContainerId, ContainerState, EngineEvent, Happening, Place};
 
@@ -34,6 +35,7 @@ pub(super) fn container(cluster: &str, shown: ContainerInspectResponse) -> Optio
     Some(Container {
         id: ContainerId(shown.id?),
         task: label(LABEL_TASK)?.parse().ok()?,
+        node: label(LABEL_NODE).and_then(|node| node.parse().ok()),
         place: Place {
             stack: label(LABEL_STACK)?.to_owned(),
             service: label(LABEL_SERVICE)?.to_owned(),

@@ -131,6 +131,8 @@ pub enum Command {
         node: NodeId,
         /// The engine's names of the volumes.
         volumes: Vec<String>,
+        /// The engine's names of those that were left: the cluster did not make them.
+        left: Vec<String>,
     },
     /// What the leader decided. Each change is checked again; one that no longer holds is refused
     /// alone, but a plan older than the last one that was applied is refused as a whole.

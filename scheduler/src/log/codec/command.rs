@@ -60,6 +60,7 @@ choice!(CommandForm: v1::Command, command::Command, command => Command {
     confirm_volumes_removed: ConfirmVolumesRemoved {
         node: Number<NodeKind>,
         volumes: Many<Text>,
+        left: Many<Text>,
     },
     plan: Plan { basis: AtRevision, changes: Many<ChangeForm> },
 });

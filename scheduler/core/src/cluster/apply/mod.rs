@@ -69,8 +69,8 @@ impl Cluster {
                 self.create_token(at, *role, *secret_hash, *expires_at)
             }
             Command::RevokeToken { token } => self.revoke_token(at, *token),
-            Command::ConfirmVolumesRemoved { node, volumes } => {
-                self.confirm_removed(at, *node, volumes)
+            Command::ConfirmVolumesRemoved { node, volumes, left } => {
+                self.confirm_removed(at, *node, (volumes, left))
             }
             Command::Plan { basis, changes } => self.take_plan(at, *basis, changes),
         }

@@ -124,19 +124,30 @@ impl Cluster {
         &mut self,
         at: Timestamp,
         id: NodeId,
-        volumes: &[String],
+        (removed, left): (&[String], &[String]),
     ) -> Answered {
         let node = self.nodes.get(&id).ok_or(Rejection::UnknownNode(id))?.clone();
         let mut any = false;
-        for name in volumes {
+        let gone = removed.iter().map(|name| (name, true));
+        for (name, removed) in gone.chain(left.iter().map(|name| (name, false))) {
             let mine = |volume: &crate::cluster::Volume| volume.home == id && volume.removing;
             if !self.volumes.get(name).is_some_and(mine) {
                 continue;
             }
             any = true;
             if let Some(volume) = self.volumes.remove(name) {
-                let message = format!("the data of volume {name} on {} is removed", node.name);
-                self.note(Happened::new(at, "removed", message).stack(&volume.stack).node(&node));
+                let where_ = &node.name;
+                let happened = if removed {
+                    let message = format!("the data of volume {name} on {where_} is removed");
+                    Happened::new(at, "removed", message)
+                } else {
+                    let message = format!(
+                        "volume {name} on {where_} keeps its data: this cluster did not make it; \
+                         `docker volume rm {name}` there removes it"
+                    );
+                    Happened::new(at, "left", message).warning()
+                };
+                self.note(happened.stack(&volume.stack).node(&node));
             }
         }
         if !any {

@@ -124,19 +124,16 @@ impl Cluster {
         let stack = self.standing(name)?;
         let current = stack.spec().cloned();
         let mut past = stack.history.iter().rev();
-        let target = match to {
-            Some(revision) => {
-                let found = past.find(|past| past.revision == revision);
-                let unknown = || Rejection::UnknownRevision { stack: name.clone(), revision };
-                found.ok_or_else(unknown)?
-            }
-            None => {
-                // From what is ready, only a person who names it is led to what never was.
-                let bad = stack.history.back().is_some_and(|held| !held.ready);
-                let before = || past.find(|past| bad && Some(&past.spec) != current.as_ref());
-                let found = stack.last_ready().or_else(before);
-                found.ok_or_else(|| Rejection::NothingToRollBack(name.clone()))?
-            }
+        let target = if let Some(revision) = to {
+            let found = past.find(|past| past.revision == revision);
+            let unknown = || Rejection::UnknownRevision { stack: name.clone(), revision };
+            found.ok_or_else(unknown)?
+        } else {
+            // From what is ready, only a person who names it is led to what never was.
+            let bad = stack.history.back().is_some_and(|held| !held.ready);
+            let before = || past.find(|past| bad && Some(&past.spec) != current.as_ref());
+            let found = stack.last_ready().or_else(before);
+            found.ok_or_else(|| Rejection::NothingToRollBack(name.clone()))?
         };
         let (spec, cause) = (Arc::clone(&target.spec), format!("rollback to {}", target.revision));
         if Some(&spec) == current.as_ref() {

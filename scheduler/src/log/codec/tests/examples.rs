@@ -154,7 +154,11 @@ pub(super) fn entries() -> Vec<Entry> {
         },
         Command::CreateToken { role: Role::Node, secret_hash: [0xcd; 32], expires_at: AT },
         Command::RevokeToken { token: TokenId::new(1) },
-        Command::ConfirmVolumesRemoved { node, volumes: words("old_data old_cache") },
+        Command::ConfirmVolumesRemoved {
+            node,
+            volumes: words("old_data old_cache"),
+            left: Vec::new(),
+        },
         Command::Plan { basis: Revision(41), changes: changes() },
     ];
     commands.into_iter().map(|command| Entry { at: AT, request: Some(REQUEST), command }).collect()
@@ -167,7 +171,16 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
         Change::SetDesired { task: TaskId::new(12), desired: Desired::Rest },
     ];
     let command = Command::Plan { basis: Revision(41), changes };
-    vec![("entry-1-plan-mark-ready.bin", Entry { at: AT, request: None, command })]
+    let entry = |command| Entry { at: AT, request: None, command };
+    let left = Command::ConfirmVolumesRemoved {
+        node: NodeId::new(2),
+        volumes: Vec::new(),
+        left: words("old_data"),
+    };
+    vec![
+        ("entry-1-plan-mark-ready.bin", entry(command)),
+        ("entry-1-confirm-volumes-left.bin", entry(left)),
+    ]
 }
 
 fn stack_image() -> StackImage {

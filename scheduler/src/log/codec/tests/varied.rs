@@ -169,7 +169,8 @@ impl Varied {
             },
             12 => Command::RevokeToken { token: self.id() },
             13 => {
-                Command::ConfirmVolumesRemoved { node: self.id(), volumes: self.list(Self::text) }
+                let (volumes, left) = (self.list(Self::text), self.list(Self::text));
+                Command::ConfirmVolumesRemoved { node: self.id(), volumes, left }
             }
             _ => Command::Plan {
                 basis: self.revision(),
