@@ -2,9 +2,11 @@
 //! given, or has been reported. What a cluster cannot do is refused here, and only here.
 
 mod limits;
+mod logging;
 pub(crate) mod names;
 mod network;
 mod policy;
+mod privileges;
 mod process;
 mod resources;
 mod service;

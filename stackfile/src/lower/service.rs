@@ -9,7 +9,10 @@ use model::{
     },
 };
 
-use super::{Context, labels, network, pairs, process, resources, storage};
+use super::{
+    Context, labels, logging, network, pairs, privileges::capabilities, privileges::privileges,
+    process, resources, storage,
+};
 use crate::{diagnostic::Report, tree::Map, values::duration};
 
 /// The most replicas of one service: far beyond a handful of machines, and small enough to list.
@@ -19,7 +22,8 @@ const MAX_REPLICAS: i64 = 1_000;
 pub(super) fn lower(service: &Context<'_>, report: &mut Report) -> ServiceSpec {
     let map = service.map;
     let image = process::image(service, report);
-    let (privileges, no_new_privileges) = process::privileges(service, report);
+    let (privileges, no_new_privileges) = privileges(service, report);
+    process::pull_policy(service, report);
     ServiceSpec {
         image,
         replicas: replicas(service, report),
@@ -45,10 +49,10 @@ pub(super) fn lower(service: &Context<'_>, report: &mut Report) -> ServiceSpec {
         init: map.bool("init"),
         read_only: map.bool("read_only").unwrap_or(false),
         shm_size: resources::bytes(map.get("shm_size")),
-        cap_drop: process::capabilities(service, "cap_drop", report),
+        cap_drop: capabilities(service, "cap_drop", report),
         no_new_privileges,
         privileges,
-        logging: process::logging(service, report),
+        logging: logging::logging(service, report),
         resources: resources::ask(service, report),
         placement: placement(service, report),
         networks: networks(service),
