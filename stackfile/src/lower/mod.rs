@@ -79,9 +79,13 @@ impl<'a> Context<'a> {
         path.iter().try_fold(self.map, |map, key| map.map(key))?.get(last)
     }
 
-    /// Where the value under a path of keys stands; the service's name when there is none.
+    /// Where the value under a path of keys stands, the key itself for a list or a mapping; the
+    /// service's name when there is none.
     fn place(&self, path: &[&str]) -> Span {
-        self.get(path).map_or(self.at, |node| node.place(self.at))
+        let entry = path.split_last().and_then(|(last, path)| {
+            path.iter().try_fold(self.map, |map, key| map.map(key))?.entry(last)
+        });
+        entry.map_or(self.at, |entry| entry.value.place(entry.key_at))
     }
 
     /// A key's full name, for messages.

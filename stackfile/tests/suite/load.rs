@@ -255,6 +255,11 @@ fn privileges_are_kept_apart_and_noted() {
     for key in ["privileged", "cap_add", "network_mode", "pid", "ipc", "userns_mode", "devices"] {
         assert!(noted.contains(&format!("services.web.{key}").as_str()), "{key}: {noted:?}");
     }
+    // A list has no place of its own: its key is named, not its service.
+    for (key, line) in [("cap_add", 5), ("devices", 11), ("security_opt", 12)] {
+        let note = loaded.notes.iter().find(|note| note.path == format!("services.web.{key}"));
+        assert_eq!(note.unwrap().at.as_ref().unwrap().line, line, "{key}");
+    }
 }
 
 #[test]
