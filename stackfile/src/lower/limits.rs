@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use model::{
     ServiceName, ServiceSpec, StackSpec,
-    spec::{Condition, HealthTest, Port, RestartPolicy},
+    spec::{Condition, HealthTest, MountSource, Port, RestartPolicy},
 };
 
 use super::Context;
-use crate::{diagnostic::Report, source::Span};
+use crate::{diagnostic::Report, source::Span, tree::Node};
 
 /// The most services of one stack; a limit on what one request makes the cluster do.
 const MAX_SERVICES: usize = 500;
@@ -30,6 +30,7 @@ pub(super) fn check(stack: &StackSpec, places: &Places<'_>, report: &mut Report)
     for (name, service) in &stack.services {
         if let Some(place) = places.get(name) {
             waits(place, service, stack, report);
+            writers(place, service, report);
         }
     }
 }
@@ -96,6 +97,32 @@ fn container_names(stack: &StackSpec, places: &Places<'_>, report: &mut Report) 
                 .path(place.path("container_name"))
                 .hint("remove both: services reach each other by service name");
         }
+    }
+}
+
+/// Several replicas that write to the same data.
+fn writers(place: &Context<'_>, service: &ServiceSpec, report: &mut Report) {
+    let (name, replicas) = (place.name, service.replicas);
+    let mut written = service.mounts.iter().filter(|mount| !mount.read_only);
+    let volume = written.find_map(|mount| match &mount.source {
+        MountSource::Volume { name, .. } => Some((name, mount)),
+        MountSource::Anonymous | MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+    });
+    let Some((volume, mount)) = volume.filter(|_| replicas > 1) else { return };
+    let mut nodes = place.map.list("volumes").iter();
+    let node =
+        nodes.find(|node| node.as_map().and_then(|map| map.text("target")) == Some(&mount.target));
+    let given = place.get(&["deploy", "replicas"]).or_else(|| place.get(&["scale"]));
+    let finding = report.error(
+        node.map_or(place.at, Node::begin),
+        format!("service `{name}` has {replicas} replicas that write to volume `{volume}`"),
+    );
+    finding.path(place.path("volumes")).hint(
+        "two copies on the same data destroy it: mount it read-only, as in `:ro`, or keep one \
+         replica",
+    );
+    if let Some(given) = given {
+        finding.related(given.at, "the replicas");
     }
 }
 

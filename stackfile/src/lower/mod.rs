@@ -140,6 +140,9 @@ fn volumes(project: &Project, report: &mut Report) -> BTreeMap<VolumeName, Volum
         let external = map.bool("external") == Some(true);
         let own = format!("{}_{}", project.name.text, entry.key);
         let name = map.text("name").filter(|name| external || *name != own).map(str::to_owned);
+        if let (Some(name), Some(node)) = (&name, map.get("name")) {
+            names::engine_volume(name, node.place(entry.key_at), &entry.key, report);
+        }
         let labels = labels(map.map("labels"), report);
         match VolumeName::new(&entry.key) {
             Ok(key) => {

@@ -1,14 +1,12 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use model::spec::{Port, Protocol};
 
 use super::Context;
-use crate::{
-    diagnostic::Report,
-    source::Span,
-    tree::{Map, Node},
-    values::port_range,
-};
+use crate::{diagnostic::Report, source::Span, tree::Map, values::port_range};
+
+/// What `extra_hosts` calls the node itself.
+const NODE_ITSELF: &str = "host-gateway";
 
 fn protocol(word: &str) -> Option<Protocol> {
     match word.to_ascii_lowercase().as_str() {
@@ -81,10 +79,24 @@ pub(super) fn expose(service: &Context<'_>, report: &mut Report) -> BTreeSet<(u1
 }
 
 /// Further names of `/etc/hosts`.
-pub(super) fn extra_hosts(service: &Context<'_>) -> Vec<(String, String)> {
-    let lines = service.map.list("extra_hosts").iter().filter_map(Node::as_text);
-    lines
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, address)| (name.to_owned(), address.to_owned()))
-        .collect()
+pub(super) fn extra_hosts(service: &Context<'_>, report: &mut Report) -> Vec<(String, String)> {
+    let mut hosts = Vec::new();
+    for (line, at) in service.texts("extra_hosts") {
+        let Some((name, address)) = line.split_once('=') else { continue };
+        let name_fits = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == ':');
+        let fault = if !name_fits {
+            Some(format!("`{name}` is not a host name"))
+        } else if address != NODE_ITSELF && address.parse::<IpAddr>().is_err() {
+            Some(format!("`{address}` is not an IP address"))
+        } else {
+            None
+        };
+        if let Some(fault) = fault {
+            report.error(at, fault).path(service.path("extra_hosts")).hint(
+                "write `NAME=ADDRESS`, as in `db=10.0.0.5`; `host-gateway` is the node itself",
+            );
+        }
+        hosts.push((name.to_owned(), address.to_owned()));
+    }
+    hosts
 }

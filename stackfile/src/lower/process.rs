@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use model::spec::{HealthTest, Healthcheck, RestartPolicy, Ulimit};
 
-use super::{Context, service::milliseconds};
+use super::{Context, pairs, service::milliseconds};
 use crate::{
     diagnostic::Report,
     grammar::nearest,
@@ -30,9 +30,18 @@ const ULIMITS: &[&str] = &[
 ];
 /// Signals a process may be stopped with, without `SIG`.
 const SIGNALS: &[&str] = &[
-    "ABRT", "ALRM", "CHLD", "CONT", "HUP", "INT", "IO", "KILL", "PIPE", "PWR", "QUIT", "STOP",
-    "TERM", "TSTP", "USR1", "USR2", "WINCH",
+    "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL",
+    "PIPE", "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP",
+    "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
 ];
+
+/// Bytes of an argument or a variable, with the NUL that ends it: Linux passes no longer one to a
+/// program.
+const MAX_TEXT: usize = 128 << 10;
+/// Linux's longest host name.
+const MAX_HOSTNAME: usize = 64;
+/// The largest number of a user or group.
+const MAX_ID: u64 = i32::MAX as u64;
 
 /// The image reference; empty when it has been reported.
 pub(super) fn image(service: &Context<'_>, report: &mut Report) -> String {
@@ -96,9 +105,91 @@ fn image_fault(image: &str) -> Option<(&'static str, String)> {
 }
 
 /// `command` or `entrypoint`.
-pub(super) fn words(service: &Context<'_>, key: &str) -> Option<Vec<String>> {
+pub(super) fn words(service: &Context<'_>, key: &str, report: &mut Report) -> Option<Vec<String>> {
     let list = service.map.get(key)?.as_list()?;
-    Some(list.iter().filter_map(|node| node.as_text().map(str::to_owned)).collect())
+    let words: Vec<String> =
+        list.iter().filter_map(|node| node.as_text().map(str::to_owned)).collect();
+    check_length(service, &[key], &words, report);
+    Some(words)
+}
+
+/// Refuses words no program could be started with.
+fn check_length(service: &Context<'_>, path: &[&str], words: &[String], report: &mut Report) {
+    let bytes: usize = words.iter().map(|word| word.len() + 1).sum();
+    if bytes > MAX_TEXT {
+        let key = path.join(".");
+        report
+            .error(
+                service.place(path),
+                format!("the words of `{key}` have {bytes} bytes in all, the limit is {MAX_TEXT}"),
+            )
+            .path(service.path(&key))
+            .hint("put a long script into the image, or into a file on a named volume");
+    }
+}
+
+/// The variables of the task.
+pub(super) fn environment(service: &Context<'_>, report: &mut Report) -> BTreeMap<String, String> {
+    for entry in service.map.entries("environment") {
+        let (name, value) = (&entry.key, entry.value.as_text().unwrap_or_default());
+        let bytes = name.len() + value.len() + 2;
+        let (what, hint) = if let Some((short, _)) = name.split_once('=') {
+            let what = format!("`{name}` is not the name of a variable: it holds a `=`");
+            (what, format!("write `{short}: value`, or `- {short}=value` in a list"))
+        } else if bytes > MAX_TEXT {
+            let what = format!("the variable `{name}` has {bytes} bytes, the limit is {MAX_TEXT}");
+            (what, "put long values into a file on a named volume".to_owned())
+        } else {
+            continue;
+        };
+        report.error(entry.key_at, what).path(service.path("environment")).hint(hint);
+    }
+    pairs(service.map.map("environment"))
+}
+
+/// `NAME`, `UID`, or one of the two with a group.
+pub(super) fn user(service: &Context<'_>, report: &mut Report) -> Option<String> {
+    let user = service.text("user").filter(|user| !user.is_empty())?;
+    let beyond = |part: &str| {
+        let is_number = !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
+        is_number && part.parse().map_or(true, |id: u64| id > MAX_ID)
+    };
+    let fault = if user.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        Some("it holds a space".to_owned())
+    } else if user.matches(':').count() > 1 {
+        Some("it has more than a user and a group".to_owned())
+    } else if user.split(':').any(beyond) {
+        Some(format!("the largest number is {MAX_ID}"))
+    } else {
+        None
+    };
+    if let Some(why) = fault {
+        let hint = "write `user: \"1000:1000\"` or `user: name`";
+        service.error(report, "user", format!("`{user}` is not a user: {why}"), hint);
+    }
+    Some(user)
+}
+
+/// The host name inside the container. The engine takes underscores too, and so do we.
+pub(super) fn hostname(service: &Context<'_>, report: &mut Report) -> Option<String> {
+    let name = service.text("hostname").filter(|name| !name.is_empty())?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let label_fits = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let why = if !name.split('.').all(label_fits) {
+        "its parts are letters, digits and `-`, with dots between them"
+    } else if name.len() > MAX_HOSTNAME {
+        "the longest one has 64 characters"
+    } else {
+        return Some(name);
+    };
+    let hint = "remove it, or write it like `hostname: db` or `hostname: db.example.com`";
+    service.error(report, "hostname", format!("`{name}` is not a host name: {why}"), hint);
+    Some(name)
 }
 
 pub(super) fn working_dir(service: &Context<'_>, report: &mut Report) -> Option<String> {
@@ -121,10 +212,11 @@ pub(super) fn container_name(service: &Context<'_>, report: &mut Report) -> Opti
 }
 
 /// The health check; absent when the service says nothing about it.
-pub(super) fn healthcheck(service: &Context<'_>) -> Option<Healthcheck> {
+pub(super) fn healthcheck(service: &Context<'_>, report: &mut Report) -> Option<Healthcheck> {
     let map = service.map.map("healthcheck")?;
     let words: Vec<String> =
         map.list("test").iter().filter_map(|node| node.as_text().map(str::to_owned)).collect();
+    check_length(service, &["healthcheck", "test"], &words, report);
     let test = match words.split_first() {
         _ if map.bool("disable") == Some(true) => HealthTest::Disabled,
         None => HealthTest::Inherit,
@@ -180,7 +272,7 @@ pub(super) fn stop_signal(service: &Context<'_>, report: &mut Report) -> Option<
     let upper = given.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let number = name.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number));
-    if !number && !SIGNALS.contains(&name) && !name.starts_with("RT") {
+    if !number && !SIGNALS.contains(&name) && !is_real_time(name) {
         let hint = match nearest(name, SIGNALS.iter().copied()) {
             Some(near) => format!("did you mean `SIG{near}`?"),
             None => "write it like `SIGTERM` or `SIGINT`".to_owned(),
@@ -188,6 +280,19 @@ pub(super) fn stop_signal(service: &Context<'_>, report: &mut Report) -> Option<
         service.error(report, "stop_signal", format!("`{given}` is not a signal"), hint);
     }
     Some(given)
+}
+
+/// `RTMIN`, `RTMIN+1` … `RTMAX-1`, `RTMAX`.
+fn is_real_time(name: &str) -> bool {
+    let within = |rest: &str, sign: char, most: u8| {
+        rest.is_empty()
+            || rest
+                .strip_prefix(sign)
+                .and_then(|number| number.parse().ok())
+                .is_some_and(|number: u8| (1..=most).contains(&number))
+    };
+    name.strip_prefix("RTMIN").is_some_and(|rest| within(rest, '+', 15))
+        || name.strip_prefix("RTMAX").is_some_and(|rest| within(rest, '-', 14))
 }
 
 pub(super) fn ulimits(service: &Context<'_>, report: &mut Report) -> BTreeMap<String, Ulimit> {

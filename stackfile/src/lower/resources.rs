@@ -8,6 +8,8 @@ use crate::{diagnostic::Report, tree::Node, values::cpus};
 
 /// The least memory the engine starts a container with.
 const LEAST_MEMORY: Bytes = Bytes::mib(6);
+/// The least share of a CPU the kernel gives out.
+const LEAST_CPU: MilliCpu = MilliCpu(10);
 
 /// A canonical size.
 pub(super) fn bytes(node: Option<&Node>) -> Option<Bytes> {
@@ -29,7 +31,10 @@ pub(super) fn ask(service: &Context<'_>, report: &mut Report) -> ResourceAsk {
     let reservation_node = find(["reservations", "memory"], "mem_reservation");
     let given = |node| bytes(node).filter(|amount| *amount > Bytes::ZERO);
     let (limit, reservation) = (given(limit_node), given(reservation_node));
-    if let (Some(limit), Some(node)) = (limit, limit_node)
+    // What has no limit of its own is limited to its reservation.
+    let (least, least_node) =
+        if limit.is_some() { (limit, limit_node) } else { (reservation, reservation_node) };
+    if let (Some(limit), Some(node)) = (least, least_node)
         && limit < LEAST_MEMORY
     {
         report
@@ -54,7 +59,19 @@ pub(super) fn ask(service: &Context<'_>, report: &mut Report) -> ResourceAsk {
         (None, Some(limit)) => (limit, MemoryBasis::Limit),
         (None, None) => (ASSUMED_MEMORY, MemoryBasis::Assumed),
     };
-    let cpu_limit = cores(find(["limits", "cpus"], "cpus")).filter(|cpu| *cpu > MilliCpu::ZERO);
+    let cpu_limit_node = find(["limits", "cpus"], "cpus");
+    let cpu_limit = cores(cpu_limit_node).filter(|cpu| *cpu > MilliCpu::ZERO);
+    if let (Some(limit), Some(node)) = (cpu_limit, cpu_limit_node)
+        && limit < LEAST_CPU
+    {
+        let shown = node.as_text().unwrap_or_default();
+        report
+            .error(node.place(service.at), format!("a limit of {shown} CPUs starts no container"))
+            .path(service.path("cpus"))
+            .hint(format!(
+                "the least is {LEAST_CPU}; a number counts cores, so half a core is 0.5"
+            ));
+    }
     let cpu_node = service.get(&["deploy", "resources", "reservations", "cpus"]);
     let cpu = cores(cpu_node).unwrap_or_default();
     if let (Some(limit), Some(node)) = (cpu_limit, cpu_node)
@@ -75,6 +92,16 @@ pub(super) fn ask(service: &Context<'_>, report: &mut Report) -> ResourceAsk {
         cpu_limit,
         pids_limit: pids(find(["limits", "pids"], "pids_limit"), service, report),
     }
+}
+
+/// The size of `/dev/shm`. The engine would take zero for "not given".
+pub(super) fn shm_size(service: &Context<'_>, report: &mut Report) -> Option<Bytes> {
+    let size = bytes(service.map.get("shm_size"))?;
+    if size == Bytes::ZERO {
+        let what = "a `shm_size` of 0 is no size".to_owned();
+        service.error(report, "shm_size", what, "write `shm_size: 64m`, the default, or remove it");
+    }
+    Some(size)
 }
 
 fn pids(node: Option<&Node>, service: &Context<'_>, report: &mut Report) -> u32 {

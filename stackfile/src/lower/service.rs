@@ -10,8 +10,8 @@ use model::{
 };
 
 use super::{
-    Context, labels, logging, network, pairs, privileges::capabilities, privileges::privileges,
-    process, resources, storage,
+    Context, labels, logging, network, privileges::capabilities, privileges::privileges, process,
+    resources, storage,
 };
 use crate::{diagnostic::Report, tree::Map, values::duration};
 
@@ -27,28 +27,28 @@ pub(super) fn lower(service: &Context<'_>, report: &mut Report) -> ServiceSpec {
     ServiceSpec {
         image,
         replicas: replicas(service, report),
-        command: process::words(service, "command"),
-        entrypoint: process::words(service, "entrypoint"),
-        environment: pairs(map.map("environment")),
+        command: process::words(service, "command", report),
+        entrypoint: process::words(service, "entrypoint", report),
+        environment: process::environment(service, report),
         labels: labels(map.map("labels"), report),
         service_labels: labels(map.map("deploy").and_then(|deploy| deploy.map("labels")), report),
-        user: service.text("user").filter(|user| !user.is_empty()),
+        user: process::user(service, report),
         working_dir: process::working_dir(service, report),
-        hostname: service.text("hostname").filter(|name| !name.is_empty()),
+        hostname: process::hostname(service, report),
         container_name: process::container_name(service, report),
         ports: network::ports(service, report),
         expose: network::expose(service, report),
         mounts: storage::mounts(service, report),
         depends_on: depends_on(service, report),
-        healthcheck: process::healthcheck(service),
+        healthcheck: process::healthcheck(service, report),
         restart: process::restart(service, report),
         stop_grace_ms: milliseconds(map.text("stop_grace_period")).unwrap_or(DEFAULT_STOP_GRACE),
         stop_signal: process::stop_signal(service, report),
         ulimits: process::ulimits(service, report),
-        extra_hosts: network::extra_hosts(service),
+        extra_hosts: network::extra_hosts(service, report),
         init: map.bool("init"),
         read_only: map.bool("read_only").unwrap_or(false),
-        shm_size: resources::bytes(map.get("shm_size")),
+        shm_size: resources::shm_size(service, report),
         cap_drop: capabilities(service, "cap_drop", report),
         no_new_privileges,
         privileges,

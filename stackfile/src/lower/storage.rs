@@ -14,6 +14,10 @@ use crate::{
     values::size,
 };
 
+/// To the kernel zero is "without a limit", which would let one task take its node's memory.
+const NO_SIZE: &str = "a tmpfs of size 0 has no limit";
+const A_SIZE: &str = "write the most it may hold, as in `size: 64m`";
+
 /// `volumes` and `tmpfs`.
 pub(super) fn mounts(service: &Context<'_>, report: &mut Report) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
@@ -57,10 +61,11 @@ fn mount(service: &Context<'_>, map: &Map, at: Span, report: &mut Report) -> Opt
         "tmpfs" => {
             let options = map.map("tmpfs");
             let mode = options.and_then(|options| options.int("mode"));
-            MountSource::Tmpfs {
-                size: bytes(options.and_then(|options| options.get("size"))),
-                mode: mode.and_then(|mode| u32::try_from(mode).ok()),
+            let size = bytes(options.and_then(|options| options.get("size")));
+            if size == Some(Bytes::ZERO) {
+                report.error(at, NO_SIZE).path(service.path("volumes")).hint(A_SIZE);
             }
+            MountSource::Tmpfs { size, mode: mode.and_then(|mode| u32::try_from(mode).ok()) }
         }
         other => {
             report
@@ -122,7 +127,10 @@ fn tmpfs_options(options: &str) -> Result<Tmpfs, String> {
     let mut tmpfs = Tmpfs::default();
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=').unwrap_or((option, "")) {
-            ("size", value) => tmpfs.size = Some(size(value)?),
+            ("size", value) => match size(value)? {
+                Bytes::ZERO => return Err(NO_SIZE.to_owned()),
+                size => tmpfs.size = Some(size),
+            },
             ("mode", value) => {
                 let mode = u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o7777);
                 tmpfs.mode = Some(mode.ok_or_else(|| format!("`{value}` is not a mode"))?);

@@ -4,5 +4,6 @@ mod config;
 mod hostile;
 mod load;
 mod mistakes;
+mod refused;
 mod stacks;
 mod support;
