@@ -28,6 +28,10 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("grace_period", "stop_grace_period"),
     ("requests", "reservations"),
     ("network", "networks"),
+    ("pids", "pids_limit"),
+    ("hosts", "extra_hosts"),
+    ("log", "logging"),
+    ("logs", "logging"),
     ("volume", "volumes"),
 ];
 
@@ -67,9 +71,12 @@ pub(super) fn report(
 /// The key of the table a name is a slip or another tool's word for.
 fn meant(name: &str, keys: &[Key]) -> Option<&'static str> {
     let synonym = SYNONYMS.iter().find(|(word, _)| *word == name).map(|(_, meant)| *meant);
-    synonym
-        .filter(|meant| keys.iter().any(|key| key.name == *meant))
-        .or_else(|| nearest(name, keys.iter().map(|key| key.name)))
+    let here = synonym.filter(|meant| keys.iter().any(|key| key.name == *meant));
+    if here.is_some() || deeper(name, keys, LEVELS).is_some() {
+        // A word that is a key further down is not a slip for one that looks like it.
+        return here;
+    }
+    nearest(name, keys.iter().map(|key| key.name))
 }
 
 fn hint(entry: &Entry, keys: &[Key], place: &Place<'_>) -> String {
@@ -108,16 +115,45 @@ fn hint(entry: &Entry, keys: &[Key], place: &Place<'_>) -> String {
     if in_stack && looks_like_one {
         return format!("if `{name}` is a service, put it below `services:`");
     }
+    if let Some(path) = nearest_below(name, keys).filter(|_| !in_stack) {
+        return format!("did you mean `{path}`?");
+    }
     format!("known here: {}; keys of your own begin with `x-`", some_of(keys))
 }
 
-/// Where below these keys one of this name is.
-fn deeper(name: &str, keys: &[Key], levels: usize) -> Option<String> {
+/// The mappings directly below these keys.
+fn tables(keys: &[Key]) -> Vec<(&'static str, &'static [Key])> {
     let below = |key: &Key| match &key.shape {
         Shape::Keys(keys) | Shape::Maybe(Shape::Keys(keys)) => Some((key.name, *keys)),
         _ => None,
     };
-    let tables: Vec<_> = keys.iter().filter_map(below).collect();
+    keys.iter().filter_map(below).collect()
+}
+
+/// The path of the key further down that a name is a slip for; the shallowest of them.
+fn nearest_below(name: &str, keys: &[Key]) -> Option<String> {
+    let mut level: Vec<(String, &[Key])> =
+        tables(keys).into_iter().map(|(parent, keys)| (parent.to_owned(), keys)).collect();
+    for _ in 0..LEVELS {
+        let here: Vec<(&str, &str)> = level
+            .iter()
+            .flat_map(|(path, keys)| keys.iter().map(|key| (path.as_str(), key.name)))
+            .collect();
+        if let Some(near) = nearest(name, here.iter().map(|(_, key)| *key)) {
+            let (path, key) = here.into_iter().find(|(_, key)| *key == near)?;
+            return Some(format!("{path}.{key}"));
+        }
+        let next = level.iter().flat_map(|(path, keys)| {
+            tables(keys).into_iter().map(move |(key, keys)| (format!("{path}.{key}"), keys))
+        });
+        level = next.collect();
+    }
+    None
+}
+
+/// Where below these keys one of this name is.
+fn deeper(name: &str, keys: &[Key], levels: usize) -> Option<String> {
+    let tables = tables(keys);
     let here = tables.iter().find(|(_, keys)| keys.iter().any(|key| key.name == name));
     if let Some((parent, _)) = here {
         return Some(format!("{parent}.{name}"));
