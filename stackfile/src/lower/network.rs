@@ -1,4 +1,7 @@
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use model::spec::{Port, Protocol};
 
@@ -7,6 +10,14 @@ use crate::{diagnostic::Report, source::Span, tree::Map, values::port_range};
 
 /// What `extra_hosts` calls the node itself.
 const NODE_ITSELF: &str = "host-gateway";
+
+/// Where Siso's own programs listen unless told otherwise, and whether only on 127.0.0.1.
+const RESERVED: [(u16, &str, bool); 4] = [
+    (7400, "the scheduler", false),
+    (7401, "the agent", false),
+    (7480, "the scheduler's metrics", true),
+    (7481, "the agent's metrics", true),
+];
 
 fn protocol(word: &str) -> Option<Protocol> {
     match word.to_ascii_lowercase().as_str() {
@@ -55,7 +66,28 @@ fn port(service: &Context<'_>, map: &Map, at: Span, report: &mut Report) -> Opti
         let what = "the port is reachable only on the node the task is placed on";
         report.note(at, what).path(service.path("ports"));
     }
-    Some(Port { host_ip, published, target, protocol })
+    let port = Port { host_ip, published, target, protocol };
+    if let Some((number, whose)) = reserved(&port) {
+        report
+            .error(at, format!("port {number} of every node is reserved for {whose}"))
+            .path(service.path("ports"))
+            .hint("publish another port on the left side of the colon");
+    }
+    Some(port)
+}
+
+/// The port and the part of Siso that listens on it.
+fn reserved(port: &Port) -> Option<(u16, &'static str)> {
+    let on_loopback = match port.host_ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()) {
+        None => true,
+        Some(ip) => ip.is_unspecified() || ip == IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    let (number, whose, _) = RESERVED.into_iter().find(|(number, _, loopback_only)| {
+        port.protocol == Protocol::Tcp
+            && port.published == Some(*number)
+            && (on_loopback || !loopback_only)
+    })?;
+    Some((number, whose))
 }
 
 /// Ports named for people.

@@ -143,3 +143,21 @@ fn copies_that_write_to_the_same_data() {
     taken(&copies("/data", 2));
     refused("    volumes: [\"d:/data\"]\n    scale: 2\nvolumes: {d: }\n", "2 replicas", 5);
 }
+
+#[test]
+fn ports_siso_listens_on() {
+    let port = |text: &str| format!("    ports: [\"{text}\"]\n");
+    refused(&port("7400:80"), "port 7400 of every node is reserved for the scheduler", 5);
+    refused(&port("7401:80"), "port 7401 of every node is reserved for the agent", 5);
+    refused(&port("127.0.0.1:7401:80"), "port 7401", 5);
+    refused(&port("10.0.0.5:7401:80"), "port 7401", 5);
+    refused(&port("7401-7402:80-81"), "port 7401", 5);
+    refused(&port("7480:80"), "reserved for the scheduler's metrics", 5);
+    refused(&port("0.0.0.0:7481:80"), "reserved for the agent's metrics", 5);
+    refused(&port("[::]:7481:80"), "port 7481", 5);
+    refused(&port("127.0.0.1:7481:80"), "port 7481", 5);
+    refused("    ports:\n      - target: 80\n        published: 7400\n", "port 7400", 7);
+    for free in ["10.0.0.5:7480:80", "127.0.0.2:7481:80", "7400:80/udp", "80:7400", "7400"] {
+        taken(&port(free));
+    }
+}
