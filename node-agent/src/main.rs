@@ -25,6 +25,14 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> anyhow::Result<()> {
     log(&config)?;
+    let bounds = config.bounds();
+    if let Some(budget) = bounds.memory_budget.filter(|budget| *budget <= bounds.memory_reserve) {
+        let reserve = bounds.memory_reserve;
+        anyhow::bail!(
+            "--memory-budget {budget} leaves nothing beside --reserve-memory {reserve}: give a larger \
+             budget or a smaller reserve"
+        );
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
     let done = runtime.block_on(serve(config));

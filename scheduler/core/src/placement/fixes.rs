@@ -200,12 +200,25 @@ fn lower_reservation(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Option<(Cost, u64, Str
 
 fn add_node(fleet: &Fleet<'_>, ask: &Ask<'_>) -> (Cost, u64, String) {
     let Resources { memory, cpu } = ask.reserved();
-    let home = ask.volumes.iter().find_map(|(name, volume)| {
-        fleet.home(&volume.engine_name).map(|home| (name, fleet.name(home)))
-    });
+    let home = ask
+        .volumes
+        .iter()
+        .find_map(|(name, volume)| fleet.home(&volume.engine_name).map(|home| (name, home)));
     if let Some((volume, home)) = home {
-        let text =
-            format!("give {home} more memory: volume `{volume}` binds {} to it", ask.service);
+        let (name, misfits) = (fleet.name(home), fleet.misfits(ask, home));
+        let lacks = misfits.iter().find_map(|why| {
+            let Misfit::Short(short) = why else { return None };
+            Some(match short {
+                Shortfall::Memory { .. } => "memory",
+                Shortfall::Cpu { .. } => "CPUs",
+            })
+        });
+        let binds = format!("volume `{volume}` binds {} to it", ask.service);
+        let text = match (lacks, misfits.first()) {
+            (Some(what), _) => format!("give {name} more {what}: {binds}"),
+            (None, Some(why)) => format!("only {name} will do, for {binds}, but {why}"),
+            (None, None) => format!("only {name} will do: {binds}"),
+        };
         return (Cost::Machine, 0, text);
     }
     let labels: Vec<String> = ask

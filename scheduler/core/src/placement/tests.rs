@@ -202,6 +202,24 @@ fn every_node_has_a_verdict_in_amounts_and_fixes_come_cheapest_first() {
 }
 
 #[test]
+fn a_task_bound_to_its_home_is_helped_by_what_it_lacks_there() {
+    let db = |mib| service("x", mib).with(|s| crate::testing::mount(s, "data"));
+    let last_fix = |changed: model::ServiceSpec| {
+        let mut world = World::new(&[("a", 1_000)]);
+        placed(&mut world, &[("x", db(100))]);
+        world.settle();
+        placed(&mut world, &[("x", changed)]);
+        why(&world).1.pop().unwrap_or_default()
+    };
+    let short = last_fix(db(2_000));
+    assert!(short.starts_with("give a more memory: volume `data`"), "{short}");
+    let away = last_fix(db(100).with(|s| {
+        s.placement.constraints = vec!["node.labels.role == db".parse().unwrap()];
+    }));
+    assert!(away.starts_with("only a will do, for volume `data` binds x to it, but"), "{away}");
+}
+
+#[test]
 fn a_fix_names_what_stands_in_the_way() {
     let constrained = |text: &str| {
         let constraint = text.parse().unwrap();

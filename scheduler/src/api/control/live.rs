@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use model::{Revision, ServiceName, StackName};
 use proto::v1::{EventRow, EventsRequest, Rollout, ServiceNote, WatchReply, WatchRequest};
-use scheduler_core::view::{self, RolloutView};
+use scheduler_core::{
+    Rejection,
+    view::{self, RolloutView},
+};
 use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -120,6 +123,14 @@ pub(super) async fn events(
 ) -> Result<Stream<EventRow>, Status> {
     let stack = request.stack.as_deref().map(stack).transpose()?;
     office.log.barrier().await.map_err(status::log_error)?;
+    // Who follows may wait for a stack that is yet to come; one that is gone has left its events.
+    if let Some(name) = stack.as_ref().filter(|_| !request.follow) {
+        let cluster = office.log.cluster();
+        let told = |event: &model::Event| event.stack.as_ref() == Some(name);
+        if cluster.stack(name).is_none() && !cluster.events().iter().any(told) {
+            return Err(status::rejected(&Rejection::UnknownStack(name.clone())));
+        }
+    }
     spawn(office, EVENTS_LAG, move |office, sender| async move {
         let mut revision = office.log.revision();
         let mut after = Revision(request.after);
