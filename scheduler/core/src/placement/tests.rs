@@ -203,8 +203,8 @@ fn every_node_has_a_verdict_in_amounts_and_fixes_come_cheapest_first() {
 
 #[test]
 fn a_task_bound_to_its_home_is_helped_by_what_it_lacks_there() {
-    let db = |mib| service("x", mib).with(|s| crate::testing::mount(s, "data"));
-    let last_fix = |changed: model::ServiceSpec| {
+    let db = |mib| service("x", mib).with(|s| mount(s, "data"));
+    let last_fix = |changed: ServiceSpec| {
         let mut world = World::new(&[("a", 1_000)]);
         placed(&mut world, &[("x", db(100))]);
         world.settle();
