@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::{items, mapping, text};
 use crate::{
-    grammar::{MOUNT, Place, Walk},
+    grammar::{DEVICE, Held, MOUNT, NOT_PROPAGATED, NOT_RELABELLED, Place, Support, Walk},
     tree::{Map, Node, Value},
 };
 
@@ -20,7 +20,10 @@ pub(crate) fn mounts(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Node
         let below = place.item(index);
         let mount = match &item.value {
             Value::Text(short) => match parse(short, &item) {
-                Ok(mount) => mount,
+                Ok(mount) => {
+                    hold_options(short, &item, &below, walk);
+                    mount
+                }
                 Err(why) => {
                     walk.wrong(&item, &below, format!("`{short}` is not a mount: {why}"))
                         .hint("write `VOLUME:/path/in/container`, with `:ro` to forbid writing");
@@ -93,6 +96,26 @@ fn parse(short: &str, item: &Node) -> Result<Node, String> {
         ("volume", (!is_path).then(volume)),
     ];
     Ok(mapping(item.at, fields))
+}
+
+/// Remembers options that a cluster does not act on. The long form has keys for them.
+fn hold_options(short: &str, item: &Node, place: &Place<'_>, walk: &mut Walk<'_>) {
+    let is_path = short.starts_with(['.', '/', '~']);
+    for option in short.splitn(3, ':').nth(2).unwrap_or_default().split(',') {
+        let note = match option {
+            "z" | "Z" => NOT_RELABELLED,
+            "cached" | "delegated" | "consistent" => "it has no effect",
+            "nocopy" if is_path => "nothing is copied into a path of the node",
+            option if PROPAGATION.contains(&option) => NOT_PROPAGATED,
+            _ => continue,
+        };
+        walk.held.push(Held {
+            path: place.to_string(),
+            key: option.to_owned(),
+            at: item.at,
+            support: Support::Weaker(note),
+        });
+    }
 }
 
 const PROPAGATION: &[&str] = &["private", "rprivate", "shared", "rshared", "slave", "rslave"];
@@ -201,7 +224,8 @@ pub(crate) fn devices(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Nod
                 ];
                 mapping(item.at, fields)
             }
-            Value::Map(_) | Value::Broken => item,
+            Value::Map(_) => walk.keys(item, DEVICE, &below),
+            Value::Broken => item,
             _ => {
                 walk.expected(&item, &below, "a device such as `/dev/ttyUSB0`");
                 item.broken()

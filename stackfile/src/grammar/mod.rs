@@ -7,7 +7,8 @@ mod unknown;
 mod walk;
 
 pub(crate) use keys::{
-    DEPENDENCY, ENV_FILE, MOUNT, NODES_FILE, PORT, SERVICE_NETWORK, SISO, STACK, ULIMIT,
+    DEPENDENCY, DEVICE, ENV_FILE, MOUNT, NODES_FILE, NOT_PROPAGATED, NOT_RELABELLED, PORT,
+    SERVICE_NETWORK, SISO, STACK, ULIMIT,
 };
 pub(crate) use nearest::nearest;
 pub(crate) use walk::Walk;
@@ -31,6 +32,8 @@ pub(crate) enum Support {
     Honoured,
     /// Accepted with a note: it has no effect, or a weaker one.
     Weaker(&'static str),
+    /// Accepted with a note when it has this value; honoured with any other.
+    WeakerAs(&'static str, &'static str),
     /// An error: why, and the way out.
     Refused(&'static str, &'static str),
     /// An error for `config` too, since the stack would be shown wrongly.
@@ -88,6 +91,11 @@ impl Key {
     /// The same key with a note.
     pub(crate) const fn weaker(self, note: &'static str) -> Self {
         Self { name: self.name, shape: self.shape, support: Support::Weaker(note) }
+    }
+
+    /// The same key with a note for one of its values.
+    pub(crate) const fn weaker_as(self, value: &'static str, note: &'static str) -> Self {
+        Self { name: self.name, shape: self.shape, support: Support::WeakerAs(value, note) }
     }
 
     /// The same key, not read by the loader yet.

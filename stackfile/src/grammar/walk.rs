@@ -259,6 +259,16 @@ impl<'a> Walk<'a> {
 
     /// Remembers a key that a cluster refuses or weakens, unless its value asks for nothing.
     fn hold(&mut self, key: &Key, entry: &Entry, place: &Place<'_>) {
+        let held = |support| {
+            let path = place.key(&entry.key, entry.key_at).to_string();
+            Held { path, key: key.name.to_owned(), at: entry.key_at, support }
+        };
+        if let Support::WeakerAs(value, note) = key.support {
+            if entry.value.value.scalar_text().as_deref() == Some(value) {
+                self.held.push(held(Support::Weaker(note)));
+            }
+            return;
+        }
         let asks_nothing = match &entry.value.value {
             Value::Null | Value::Bool(false) | Value::Broken => true,
             Value::List(items) => items.is_empty(),
@@ -266,12 +276,11 @@ impl<'a> Walk<'a> {
             _ => false,
         };
         if !asks_nothing && !matches!(key.support, Support::Honoured) {
-            let path = place.key(&entry.key, entry.key_at).to_string();
-            let at = entry.key_at;
+            let held = held(key.support);
             if let Support::Unread(why, instead) = key.support {
-                self.report.error(at, why).path(path).hint(instead);
+                self.report.error(held.at, why).path(held.path).hint(instead);
             } else {
-                self.held.push(Held { path, key: key.name.to_owned(), at, support: key.support });
+                self.held.push(held);
             }
         }
     }

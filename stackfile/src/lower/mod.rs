@@ -131,10 +131,13 @@ fn volumes(project: &Project, report: &mut Report) -> BTreeMap<VolumeName, Volum
     let mut volumes = BTreeMap::new();
     for entry in project.tree.entries("volumes") {
         let Some(map) = entry.value.as_map() else { continue };
-        if let Some(driver) = map.get("driver").filter(|node| node.as_text() != Some("local")) {
+        if let Some(driver) =
+            map.get("driver").filter(|node| !matches!(node.as_text(), Some("local" | "")))
+        {
             let shown = driver.as_text().unwrap_or_default();
             report
                 .error(driver.at, format!("the volume driver `{shown}` is not known to the nodes"))
+                .path(format!("volumes.{}.driver", entry.key))
                 .hint("remove it: a volume lives on the node its task is placed on");
         }
         let external = map.bool("external") == Some(true);
@@ -170,6 +173,7 @@ fn networks(project: &Project, report: &mut Report) -> BTreeMap<NetworkName, Net
                         entry.key
                     ),
                 )
+                .path(format!("networks.{}.external", entry.key))
                 .hint("put services that talk to each other into one stack, or publish a port");
         }
         let driver = map
@@ -179,6 +183,7 @@ fn networks(project: &Project, report: &mut Report) -> BTreeMap<NetworkName, Net
             let shown = driver.as_text().unwrap_or_default();
             report
                 .error(driver.at, format!("the network driver `{shown}` is not known to the nodes"))
+                .path(format!("networks.{}.driver", entry.key))
                 .hint("remove it: a stack's network is made by the cluster");
         }
         let spec = NetworkSpec {

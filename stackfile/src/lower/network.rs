@@ -31,7 +31,13 @@ fn protocol(word: &str) -> Option<Protocol> {
 pub(super) fn ports(service: &Context<'_>, report: &mut Report) -> Vec<Port> {
     let list = service.map.list("ports").iter();
     let maps = list.filter_map(|node| Some((node.as_map()?, node.at)));
-    maps.filter_map(|(map, at)| port(service, map, at, report)).collect()
+    let ports: Vec<Port> = maps.filter_map(|(map, at)| port(service, map, at, report)).collect();
+    if !ports.is_empty() && service.map.text("network_mode") == Some("host") {
+        let what = "`ports` has no effect with `network_mode: host`: the task listens on its \
+                    node's own addresses";
+        report.note(service.place(&["ports"]), what).path(service.path("ports"));
+    }
+    ports
 }
 
 fn port(service: &Context<'_>, map: &Map, at: Span, report: &mut Report) -> Option<Port> {
@@ -127,6 +133,10 @@ pub(super) fn extra_hosts(service: &Context<'_>, report: &mut Report) -> Vec<(St
             report.error(at, fault).path(service.path("extra_hosts")).hint(
                 "write `NAME=ADDRESS`, as in `db=10.0.0.5`; `host-gateway` is the node itself",
             );
+        }
+        if address == NODE_ITSELF {
+            let what = "`host-gateway` is the node the task is placed on";
+            report.note(at, what).path(service.path("extra_hosts"));
         }
         hosts.push((name.to_owned(), address.to_owned()));
     }

@@ -7,8 +7,8 @@ use crate::{
 pub(super) fn report(held: &[Held], report: &mut Report) {
     for Held { path, key, at, support } in held {
         match support {
-            // What is not read has been an error already.
-            Support::Honoured | Support::Unread(..) => {}
+            // What is not read has been an error already, and a value with a note is held as such.
+            Support::Honoured | Support::WeakerAs(..) | Support::Unread(..) => {}
             Support::Weaker(note) => {
                 report.note(*at, format!("`{key}`: {note}")).path(path.clone());
             }

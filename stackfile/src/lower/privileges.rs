@@ -63,7 +63,7 @@ pub(super) fn privileges(service: &Context<'_>, report: &mut Report) -> (Privile
     let privileges = Privileges {
         privileged: service.map.bool("privileged").unwrap_or(false),
         cap_add: capabilities(service, "cap_add", report),
-        devices: storage::devices(service),
+        devices: storage::devices(service, report),
         host_network: namespace(service, "network_mode", &["bridge", "default"], report),
         host_pid: namespace(service, "pid", &["private"], report),
         host_ipc: namespace(service, "ipc", &["private", "shareable"], report),

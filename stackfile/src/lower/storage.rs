@@ -6,13 +6,7 @@ use model::{
 };
 
 use super::{Context, resources::bytes};
-use crate::{
-    canonical,
-    diagnostic::Report,
-    source::Span,
-    tree::{Map, Node},
-    values::size,
-};
+use crate::{canonical, diagnostic::Report, source::Span, tree::Map, values::size};
 
 /// To the kernel zero is "without a limit", which would let one task take its node's memory.
 const NO_SIZE: &str = "a tmpfs of size 0 has no limit";
@@ -23,6 +17,7 @@ pub(super) fn mounts(service: &Context<'_>, report: &mut Report) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
     for node in service.map.list("volumes") {
         if let Some(map) = node.as_map() {
+            unused_options(service, map, report);
             mounts.extend(mount(service, map, node.at, report));
         }
     }
@@ -76,6 +71,21 @@ fn mount(service: &Context<'_>, map: &Map, at: Span, report: &mut Report) -> Opt
         }
     };
     Some(Mount { source, target, read_only: map.bool("read_only").unwrap_or(false) })
+}
+
+/// Notes settings that belong to another type of mount.
+fn unused_options(service: &Context<'_>, map: &Map, report: &mut Report) {
+    let kind = map.text("type").unwrap_or_default();
+    let no_source = (kind == "tmpfs").then_some("source");
+    for key in ["volume", "bind", "tmpfs"].into_iter().filter(|key| *key != kind).chain(no_source) {
+        let Some(entry) = map.entry(key) else { continue };
+        let asks_nothing = entry.value.as_map().is_some_and(|map| map.entries.is_empty());
+        if !asks_nothing {
+            report
+                .note(entry.key_at, format!("`{key}` has no effect on a mount of type `{kind}`"))
+                .path(service.path("volumes"));
+        }
+    }
 }
 
 fn note_bind(service: &Context<'_>, path: &str, at: Span, report: &mut Report) {
@@ -145,12 +155,22 @@ fn tmpfs_options(options: &str) -> Result<Tmpfs, String> {
 }
 
 /// `devices` as the engine writes them.
-pub(super) fn devices(service: &Context<'_>) -> Vec<String> {
-    let maps = service.map.list("devices").iter().filter_map(Node::as_map);
-    maps.filter_map(|map| {
-        let source = map.text("source")?;
+pub(super) fn devices(service: &Context<'_>, report: &mut Report) -> Vec<String> {
+    let mut devices = Vec::new();
+    for node in service.map.list("devices") {
+        let Some(map) = node.as_map() else { continue };
+        let source = map.text("source").unwrap_or_default();
         let target = map.text("target").unwrap_or(source);
-        Some(format!("{source}:{target}:{}", map.text("permissions").unwrap_or("rwm")))
-    })
-    .collect()
+        let rights = map.text("permissions").unwrap_or("rwm");
+        let rights_fit = !rights.is_empty() && rights.chars().all(|c| "rwm".contains(c));
+        if !source.starts_with('/') || !target.starts_with('/') || !rights_fit {
+            let shown = [source, target, rights].join(":");
+            report
+                .error(node.begin(), format!("`{shown}` is not a device of the node"))
+                .path(service.path("devices"))
+                .hint("write `/dev/ttyUSB0` or `/dev/ttyUSB0:/dev/tty:rw`");
+        }
+        devices.push(format!("{source}:{target}:{rights}"));
+    }
+    devices
 }

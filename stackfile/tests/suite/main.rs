@@ -4,6 +4,7 @@ mod config;
 mod hostile;
 mod load;
 mod mistakes;
+mod noted;
 mod refused;
 mod stacks;
 mod support;

@@ -161,3 +161,22 @@ fn ports_siso_listens_on() {
         taken(&port(free));
     }
 }
+
+#[test]
+fn devices_that_are_none() {
+    refused("    devices: [vendor.com/gpu=all]\n", "is not a device of the node", 5);
+    refused("    devices: [\"/dev/a:/dev/b:x\"]\n", "`/dev/a:/dev/b:x` is not a device", 5);
+    taken("    devices:\n      - {source: /dev/a, permissions: r}\n      - /dev/b:/dev/c:rw\n");
+    let key = "    devices: [{source: /dev/a, sauce: /dev/b}]\n";
+    assert!(web(key).errors().contains("`sauce` is not a key of `devices`"));
+}
+
+#[test]
+fn networks_no_node_makes() {
+    let network = |inner: &str| format!("networks:\n  default:\n    {inner}\n");
+    for driver in ["macvlan", "ipvlan", "host", "none"] {
+        let said = format!("the network driver `{driver}` is not known to the nodes");
+        refused(&network(&format!("driver: {driver}")), &said, 7);
+    }
+    refused(&network("external: true"), "the network `default` is external", 7);
+}

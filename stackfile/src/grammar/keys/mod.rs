@@ -7,7 +7,10 @@ mod service;
 mod stack;
 
 pub(crate) use nodes::NODES_FILE;
-pub(crate) use parts::{DEPENDENCY, ENV_FILE, MOUNT, PORT, SERVICE_NETWORK, SISO, ULIMIT};
+pub(crate) use parts::{
+    DEPENDENCY, DEVICE, ENV_FILE, MOUNT, NOT_PROPAGATED, NOT_RELABELLED, PORT, SERVICE_NETWORK,
+    SISO, ULIMIT,
+};
 pub(crate) use stack::STACK;
 
 use super::unknown::table_has;

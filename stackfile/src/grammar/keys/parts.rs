@@ -24,9 +24,10 @@ pub(crate) const PORT: &[Key] = &[
     key("published", Shape::Word),
     key("host_ip", Shape::Text),
     key("protocol", Shape::Text),
-    key("mode", Shape::OneOf(&["host", "ingress"])),
-    key("name", Shape::Text),
-    key("app_protocol", Shape::Text),
+    key("mode", Shape::OneOf(&["host", "ingress"]))
+        .weaker_as("ingress", "the port is open on the nodes that run a task, not on every node"),
+    key("name", Shape::Text).weaker("names of ports are not kept"),
+    key("app_protocol", Shape::Text).weaker("it has no effect"),
 ];
 
 /// The long form of a mount.
@@ -35,13 +36,13 @@ pub(crate) const MOUNT: &[Key] = &[
     key("source", Shape::Text),
     key("target", Shape::Text),
     key("read_only", Shape::Flag),
-    key("consistency", Shape::Text),
+    key("consistency", Shape::Text).weaker("it has no effect"),
     key(
         "bind",
         Shape::Keys(&[
             key("create_host_path", Shape::Flag),
-            key("propagation", Shape::Text).weaker("mounts do not propagate"),
-            key("selinux", Shape::OneOf(&["z", "Z"])).weaker("nodes do not relabel files"),
+            key("propagation", Shape::Text).weaker(NOT_PROPAGATED),
+            key("selinux", Shape::OneOf(&["z", "Z"])).weaker(NOT_RELABELLED),
             key("recursive", Shape::Text).weaker("it has no effect"),
         ]),
     ),
@@ -49,7 +50,7 @@ pub(crate) const MOUNT: &[Key] = &[
         "volume",
         Shape::Keys(&[
             key("nocopy", Shape::Flag),
-            key("labels", PAIRS),
+            key("labels", PAIRS).weaker("labels of volumes stay in the stack file"),
             key("subpath", Shape::Text)
                 .refused("a volume is mounted as a whole", "use a volume of its own"),
         ]),
@@ -58,8 +59,16 @@ pub(crate) const MOUNT: &[Key] = &[
         "tmpfs",
         Shape::Keys(&[key("size", Shape::Size), key("mode", Shape::Form(canonical::mode))]),
     ),
-    key("image", Shape::Any),
+    key("image", Shape::Any).weaker("it has no effect"),
 ];
+
+/// Said of a mount in its short form too.
+pub(crate) const NOT_PROPAGATED: &str = "mounts do not propagate";
+pub(crate) const NOT_RELABELLED: &str = "nodes do not relabel files";
+
+/// The long form of a device.
+pub(crate) const DEVICE: &[Key] =
+    &[key("source", Shape::Text), key("target", Shape::Text), key("permissions", Shape::Text)];
 
 /// What a service waits for.
 pub(crate) const DEPENDENCY: &[Key] = &[

@@ -39,16 +39,17 @@ const VOLUME: &[Key] = &[
 ];
 
 const NETWORK: &[Key] = &[
-    key("name", Shape::Text).weaker("the network is called STACK_NETWORK on every node"),
+    key("name", Shape::Text).weaker("the network is called siso_STACK_NETWORK on every node"),
     key("external", Shape::Form(canonical::external)),
     key("internal", Shape::Flag)
         .weaker("containers on this network reach the outside all the same"),
     key("labels", PAIRS).weaker("labels of networks stay in the stack file"),
-    key("driver", Shape::Text),
-    key("attachable", Shape::Flag),
+    key("driver", Shape::Text)
+        .weaker_as("overlay", "every node has a network of its own; none goes between nodes yet"),
+    key("attachable", Shape::Flag).weaker("it has no effect"),
     key("driver_opts", Shape::MapOf(&Shape::Word))
         .weaker("options of network drivers have no effect"),
     key("ipam", Shape::Any).weaker("the addresses of a stack's network are chosen by the node"),
-    key("enable_ipv4", Shape::Flag).weaker("it has no effect"),
+    key("enable_ipv4", Shape::Flag).weaker_as("false", "the network has IPv4 all the same"),
     key("enable_ipv6", Shape::Flag).weaker("it has no effect"),
 ];
