@@ -21,6 +21,7 @@ pub(super) fn mounts(service: &Context<'_>, report: &mut Report) -> Vec<Mount> {
             mounts.extend(mount(service, map, node.at, report));
         }
     }
+    note_anonymous(service, report);
     let mut targets: BTreeSet<String> = mounts.iter().map(|mount| mount.target.clone()).collect();
     for (text, at) in service.texts("tmpfs") {
         let Some(mount) = tmpfs(service, text, at, report) else { continue };
@@ -86,6 +87,29 @@ fn unused_options(service: &Context<'_>, map: &Map, report: &mut Report) {
                 .path(service.path("volumes"));
         }
     }
+}
+
+/// A volume without a name lives as long as its container, which a cluster replaces often.
+fn note_anonymous(service: &Context<'_>, report: &mut Report) {
+    let is_anonymous =
+        |map: &Map| map.text("type") == Some("volume") && map.text("source").is_none();
+    let mounts = service.map.list("volumes").iter();
+    let found: Vec<(&str, Span)> = mounts
+        .filter_map(|node| Some((node.as_map().filter(|map| is_anonymous(map))?, node.at)))
+        .filter_map(|(map, at)| Some((map.text("target")?, map.get("target")?.place(at))))
+        .collect();
+    let Some((first, at)) = found.first() else { return };
+    let targets: Vec<&str> = found.iter().map(|(target, _)| *target).collect();
+    let what = format!(
+        "what is written to {} is lost whenever a task of `{}` is replaced: a volume without a \
+         name goes with its container",
+        targets.join(" and "),
+        service.name
+    );
+    report.note(*at, what).path(service.path("volumes")).hint(format!(
+        "to keep it give it a name, as in `data:{first}`, and declare `data:` below `volumes:` at \
+         the left margin"
+    ));
 }
 
 fn note_bind(service: &Context<'_>, path: &str, at: Span, report: &mut Report) {

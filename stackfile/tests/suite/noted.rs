@@ -26,6 +26,15 @@ fn silent(below: &str) {
 }
 
 #[test]
+fn a_volume_without_a_name_is_said_to_lose_its_data() {
+    noted("    volumes:\n      - /x\n", "what is written to /x is lost", 6);
+    // Once for a service, however many there are.
+    noted("    volumes: [/x, /y, {type: volume, target: /z}]\n", "/x and /y and /z is lost", 5);
+    assert!(notes("    volumes: [/x]\n")[0].hint.as_ref().unwrap().contains("`data:/x`"));
+    silent("    volumes: [\"data:/x\", {type: tmpfs, target: /t}]\nvolumes: {data: }\n");
+}
+
+#[test]
 fn ports_that_mean_less_than_they_say() {
     let port = |key: &str| format!("    ports:\n      - target: 80\n        {key}\n");
     noted(&port("mode: ingress"), "`mode`: the port is open on the nodes that run a task", 7);
