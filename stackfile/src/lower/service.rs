@@ -202,6 +202,16 @@ fn singleton(service: &Context<'_>, report: &mut Report) -> bool {
     if strict != Some("strict") {
         return false;
     }
+    report
+        .note(
+            service.place(&["x-siso", "singleton"]),
+            format!(
+                "a task of `{}` is never moved by itself: while its node is down it is held, since \
+                 there are no leases yet",
+                service.name
+            ),
+        )
+        .path(service.path("x-siso.singleton"));
     let replicas = service.get(&["deploy", "replicas"]).or_else(|| service.get(&["scale"]));
     if let Some(node) = replicas.filter(|node| node.as_int().is_some_and(|count| count > 1)) {
         report

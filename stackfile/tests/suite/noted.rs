@@ -35,6 +35,12 @@ fn a_volume_without_a_name_is_said_to_lose_its_data() {
 }
 
 #[test]
+fn a_strict_singleton_is_held_while_its_node_is_down() {
+    noted("    x-siso:\n      singleton: strict\n", "held, since there are no leases yet", 6);
+    silent("    x-siso: {priority: 80}\n");
+}
+
+#[test]
 fn ports_that_mean_less_than_they_say() {
     let port = |key: &str| format!("    ports:\n      - target: 80\n        {key}\n");
     noted(&port("mode: ingress"), "`mode`: the port is open on the nodes that run a task", 7);
