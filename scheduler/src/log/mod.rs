@@ -50,7 +50,8 @@ pub trait ReplicatedLog: Send + Sync + 'static {
     /// Tells when [`Self::cluster`] has changed.
     fn revision(&self) -> watch::Receiver<Revision>;
 
-    /// Tells who leads, and whether this replica still works.
+    /// Tells who leads, who votes, and whether this replica still works. How far it has come is in
+    /// there too, up to date whenever it is looked at; of that alone nobody is told.
     fn standing(&self) -> watch::Receiver<Standing>;
 
     /// The cluster as this replica knows it. Blocks it from changing: not to be kept.
@@ -84,6 +85,13 @@ impl Standing {
     /// Whether this replica leads.
     pub fn leads(&self) -> bool {
         self.failed.is_none() && self.leader == Some(self.id)
+    }
+
+    /// Whether the two differ at most in how far the replica has come.
+    fn is_same_role(&self, other: &Self) -> bool {
+        let Self { id, term, leader, voters, failed, .. } = self;
+        (id, term, leader, voters, failed)
+            == (&other.id, &other.term, &other.leader, &other.voters, &other.failed)
     }
 }
 

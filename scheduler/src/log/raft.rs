@@ -303,10 +303,11 @@ fn follow(raft: &Raft) -> watch::Receiver<Standing> {
             let news = standing(&metrics.borrow_watched());
             let failed = news.failed.is_some();
             raft.runtime_config().tick(!(news.leads() && news.voters.len() == 1));
+            // Many wait for a change of role, nobody for a count: they would all wake at every write.
             sender.send_if_modified(|known| {
-                let changed = *known != news;
+                let tells = !known.is_same_role(&news);
                 *known = news;
-                changed
+                tells
             });
             if failed || metrics.changed().await.is_err() {
                 return;

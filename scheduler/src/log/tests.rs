@@ -197,6 +197,23 @@ async fn with_tokens(directory: &Path, tokens: u8) {
     log.stop().await;
 }
 
+#[tokio::test]
+async fn writes_wake_nobody_who_waits_for_a_change_of_role() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = lead(directory.path()).await;
+    let mut standing = log.standing();
+    let before = standing.borrow_and_update().applied;
+    for number in 0..20 {
+        add_token(&log, number).await;
+    }
+    // Counts are there for whoever looks, soon after the write.
+    while standing.borrow().applied < before + 20 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!standing.has_changed().unwrap(), "{:?}", standing.borrow());
+    log.stop().await;
+}
+
 async fn tokens(directory: &Path) -> usize {
     let log = lead(directory).await;
     let count = log.cluster().tokens().len();
