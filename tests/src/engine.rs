@@ -91,7 +91,8 @@ impl Engine {
         self.send(method, path, "application/json", b"")
     }
 
-    pub(crate) fn send(
+    /// Sends one request on a connection of its own.
+    pub fn send(
         &self,
         method: &str,
         path: &str,

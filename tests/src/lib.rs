@@ -26,5 +26,6 @@ pub use engine::{Engine, TEST_IMAGE};
 pub use gate::required;
 pub use http::{Reply, get};
 pub use own_engine::OwnEngine;
+pub use programs::program;
 pub use wait::{PATIENT, PROMPT, wait_until};
 pub use world::World;

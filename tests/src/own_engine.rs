@@ -29,6 +29,17 @@ impl OwnEngine {
     /// Starts one that keeps its state below `directory`. The error says what the machine lacks.
     /// With `live_restore` containers outlive it.
     pub fn start(directory: &Path, live_restore: bool) -> Result<Self, String> {
+        let bare = ["--bridge", "none", "--iptables=false", "--ip-masq=false"];
+        Self::start_with(directory, live_restore, &bare)
+    }
+
+    /// Starts one that is set up as an ordinary one: with its bridge and its firewall rules, in a
+    /// network of its own. It may become a swarm of one.
+    pub fn start_ordinary(directory: &Path) -> Result<Self, String> {
+        Self::start_with(directory, false, &[])
+    }
+
+    fn start_with(directory: &Path, live_restore: bool, flags: &[&str]) -> Result<Self, String> {
         let program = find_dockerd()?;
         let origin = Engine::with_test_image()?;
         let path = |name: &str| directory.join(name).display().to_string();
@@ -42,6 +53,11 @@ impl OwnEngine {
         // machine's own engine would lose it.
         let arguments = [
             "--net",
+            "sh",
+            "-c",
+            // Without it a swarm would not find itself.
+            "ip link set lo up; exec \"$@\"",
+            "sh",
             &program.display().to_string(),
             "--config-file",
             &path("daemon.json"),
@@ -59,12 +75,9 @@ impl OwnEngine {
             &format!("{namespace}-plugins"),
             "--default-address-pool",
             ADDRESS_POOL,
-            "--bridge",
-            "none",
-            "--iptables=false",
-            "--ip-masq=false",
         ];
-        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let arguments = arguments.iter().chain(flags);
+        let arguments = arguments.map(|&argument| argument.to_owned()).collect();
         let mut own = Self {
             daemon: Daemon::new("dockerd", PathBuf::from("unshare"), arguments, directory),
             directory: directory.to_owned(),

@@ -11,10 +11,13 @@ const BUILD: &str = "cargo build --workspace --bins";
 /// The path of the program `name`, built beside this test. Cargo does not build the programs of
 /// other packages for a test, so a missing one is named, and an old one too.
 #[track_caller]
-pub(crate) fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let test = env::current_exe().expect("the path of this test");
-    // target/PROFILE/deps/TEST
-    let directory = test.parent().and_then(Path::parent).expect("a test lives below target/");
+    // target/PROFILE/deps/TEST, or target/PROFILE/PROGRAM
+    let mut directory = test.parent().expect("a test lives below target/");
+    if directory.ends_with("deps") {
+        directory = directory.parent().expect("target/PROFILE");
+    }
     let program = directory.join(format!("{name}{}", env::consts::EXE_SUFFIX));
     assert!(program.is_file(), "{} is missing: {BUILD}", program.display());
     if let Some(source) = newer_source(&program) {

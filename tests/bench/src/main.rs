@@ -1,0 +1,87 @@
+//! Measures how fast and how small Siso is, beside others on the same machine in the same run.
+//!
+//! **Invariant:** nothing here judges: a figure that falls short of what is wanted is shown as such, and
+//! no test depends on it. Whoever is compared runs on the same engine or disk, in turns, with the same
+//! settings. Start at [`Part`]; `tests/bench/run.sh` builds and obtains what is needed.
+
+mod figure;
+mod ground;
+mod idle;
+mod load;
+mod machine;
+mod race;
+mod start;
+
+use std::{fs, io::Write as _, path::PathBuf};
+
+use clap::{Parser, ValueEnum};
+use figure::Report;
+
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Seven services from nothing to running, beside the engine alone, Swarm and Compose; what an
+    /// unchanged apply and `ps` take.
+    Apply,
+    /// Durable writes, beside etcd on the same disk.
+    Writes,
+    /// Sizes of the programs, and how fast they are ready.
+    Start,
+    /// Memory and processor time with fifty containers and nothing to do.
+    Idle,
+}
+
+/// Measures Siso beside others.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Measures this part only; may be repeated.
+    #[arg(long)]
+    only: Vec<Part>,
+    /// How often each thing is measured.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// How long idle processes are watched.
+    #[arg(long, default_value_t = 5)]
+    idle_minutes: u64,
+    /// Where the figures go as JSON.
+    #[arg(long)]
+    json: PathBuf,
+    /// The program of etcd; without it, writes are measured alone.
+    #[arg(long)]
+    etcd: Option<PathBuf>,
+    /// The program of Compose 2; without it, it is not compared.
+    #[arg(long)]
+    compose: Option<PathBuf>,
+    /// The command line to show as the one that measured.
+    #[arg(long, default_value = "siso-bench")]
+    shown_as: String,
+}
+
+fn main() {
+    let args = Args::parse();
+    let wanted = |part: Part| args.only.is_empty() || args.only.contains(&part);
+    let mut report = Report::new(machine::describe(&args.shown_as));
+    if wanted(Part::Start) {
+        start::measure(&mut report, args.rounds);
+    }
+    if wanted(Part::Writes) {
+        load::measure(&mut report, args.rounds, args.etcd.as_deref());
+    }
+    if wanted(Part::Apply) {
+        race::measure(&mut report, args.rounds, args.compose.as_deref());
+    }
+    if wanted(Part::Idle) {
+        idle::measure(&mut report, args.idle_minutes);
+    }
+    let json = format!("{:#}\n", report.json());
+    fs::write(&args.json, json).expect("the file for the figures is written");
+    say(&format!("the same as JSON: {}", args.json.display()));
+    // The table is the data; everything else went to stderr.
+    write!(std::io::stdout(), "\n{report}").expect("stdout");
+}
+
+/// One line of progress.
+fn say(line: &str) {
+    // Progress nobody can read is no reason to stop.
+    let _ = writeln!(std::io::stderr(), "    {line}");
+}
