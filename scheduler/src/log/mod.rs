@@ -5,6 +5,7 @@
 //! [`Cluster`], `snapshots` for what replaces its old part.
 
 mod codec;
+mod mark;
 mod network;
 mod raft;
 mod record;

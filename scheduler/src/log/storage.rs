@@ -156,8 +156,7 @@ impl RaftLogStorage<Types> for LogStorage {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        let record = record::encode_vote(vote);
-        self.write(|done| Job::Vote { record, done }).await?;
+        self.write(|done| Job::Vote { vote: *vote, done }).await?;
         self.known.lock().vote = Some(*vote);
         Ok(())
     }

@@ -2,11 +2,12 @@
 //!
 //! **Invariant:** a job is answered `Ok` only after the transaction that holds it was synced; after a
 //! failed sync nothing is written or answered `Ok` any more, because what the disk holds is unknown.
+//! What was answered is there when the log is opened again, or the log does not open: see `mark`.
 
 use std::{
-    io,
+    fs, io,
     ops::RangeInclusive,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     LogError,
+    mark::{Mark, Promised, Seal},
     record::{self, BadRecord},
     snapshots::sync_directory,
     types::{LogId, RaftEntry, Types, Vote},
@@ -39,6 +41,9 @@ const JOBS_PER_COMMIT: usize = 512;
 /// A commit slower than this is worth a warning: writes and elections suffer.
 const SLOW_COMMIT: Duration = Duration::from_secs(1);
 
+/// What is left to do about a log that cannot be believed.
+const MENDED_BY: &str = "Restore the directory from a backup or another scheduler";
+
 /// What the writer does, and whom it tells.
 pub(super) enum Job {
     Append {
@@ -46,7 +51,7 @@ pub(super) enum Job {
         done: IOFlushed<Types>,
     },
     Vote {
-        record: Vec<u8>,
+        vote: Vote,
         done: Done,
     },
     /// Removes every entry after this index; all of them for `None`.
@@ -98,6 +103,14 @@ impl Contents {
     pub(crate) fn is_empty(&self) -> bool {
         self.vote.is_none() && self.purged.is_none() && self.last.is_none()
     }
+
+    /// What a mark may promise of it.
+    fn held(&self) -> Promised {
+        Promised {
+            entries: self.last.map_or(0, |id| id.index + 1),
+            term: self.vote.map_or(0, |vote| vote.leader_id.term),
+        }
+    }
 }
 
 /// Reads the store; writes go to the thread behind `jobs`.
@@ -119,24 +132,35 @@ impl Store {
     /// Opens the log at `path`, making it when missing, and reads all of it once: a damaged entry is
     /// found now, not when it is needed.
     pub(super) fn open(path: &Path) -> Result<(Self, Contents, Writer), LogError> {
-        redb::Builder::new()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)
-            .map_err(unusable)
-            .and_then(Self::on)
-            .and_then(|opened| {
-                // A new file's name must outlive a power cut as its content does.
-                path.parent().map_or(Ok(()), sync_directory).map(|()| opened)
-            })
-            .map_err(|cause| LogError::Open { path: path.into(), cause })
+        let open = || {
+            let (mark, promised, seal) = Mark::open(&path.with_extension("mark"))?;
+            let database = match seal {
+                Some(seal) => sealed(path, seal).and_then(|()| {
+                    mark.lower(promised)?;
+                    database(path)
+                }),
+                None => database(path).and_then(whole),
+            };
+            let mut opened = Self::on(database?, mark, promised)?;
+            opened.2.path = Some(path.to_owned());
+            Ok(opened)
+        };
+        open().map_err(|cause| LogError::Open { path: path.into(), cause })
     }
 
-    fn on(database: Database) -> io::Result<(Self, Contents, Writer)> {
+    fn on(
+        database: Database,
+        mark: Mark,
+        promised: Promised,
+    ) -> io::Result<(Self, Contents, Writer)> {
         prepare(&database)?;
         let contents = contents(&database)?;
+        let held = contents.held();
+        keeps(promised, held)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let database = Arc::new(database);
-        let writer = Writer { database: Arc::clone(&database), queue };
+        let path = None;
+        let writer = Writer { database: Arc::clone(&database), queue, path, mark, held };
         Ok((Self { database, jobs }, contents, writer))
     }
 
@@ -156,6 +180,61 @@ impl Store {
         }
         Ok(entries)
     }
+}
+
+/// The store's file, made when missing.
+fn database(path: &Path) -> io::Result<Database> {
+    if !path.try_exists()? {
+        make(path)?;
+    }
+    redb::Builder::new().set_cache_size(CACHE_BYTES).open(path).map_err(unusable)
+}
+
+/// Makes the file beside and moves it into its place when it is whole: a file whose making was cut
+/// off would never open.
+fn make(path: &Path) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let database = redb::Builder::new().create(&beside).map_err(unusable)?;
+    prepare(&database)?;
+    drop(database);
+    fs::rename(&beside, path)?;
+    // Its name must outlive a power cut as its content does.
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+/// Refuses a file that is not as it was left.
+fn sealed(path: &Path, seal: Seal) -> io::Result<()> {
+    if Seal::of(path)? == seal {
+        return Ok(());
+    }
+    let text = format!("it is not as it was left: it was damaged or replaced. {MENDED_BY}");
+    Err(io::Error::new(io::ErrorKind::InvalidData, text))
+}
+
+/// A look at the checksums of all pages; the store itself takes it after a crash only.
+fn whole(mut database: Database) -> io::Result<Database> {
+    if database.check_integrity().map_err(unusable)? {
+        return Ok(database);
+    }
+    let text = format!("the checksums of its pages do not match. {MENDED_BY}");
+    Err(io::Error::new(io::ErrorKind::InvalidData, text))
+}
+
+/// Refuses a log that lacks what was answered as durable: its newest part was damaged or removed.
+fn keeps(promised: Promised, held: Promised) -> io::Result<()> {
+    let lost = if held.entries < promised.entries {
+        format!("{} entries were acknowledged, {} are left", promised.entries, held.entries)
+    } else if held.term < promised.term {
+        format!("a vote of term {} was given, one of term {} is left", promised.term, held.term)
+    } else {
+        return Ok(());
+    };
+    let text = format!("its newest part is damaged or gone: {lost}. {MENDED_BY}");
+    Err(io::Error::new(io::ErrorKind::InvalidData, text))
 }
 
 fn decode(index: u64, sealed: &[u8]) -> io::Result<RaftEntry> {
@@ -201,6 +280,11 @@ fn contents(database: &Database) -> io::Result<Contents> {
 pub(super) struct Writer {
     database: Arc<Database>,
     queue: mpsc::Receiver<Job>,
+    /// Of the store's file, if it lies in one.
+    path: Option<PathBuf>,
+    mark: Mark,
+    /// What the log holds durably.
+    held: Promised,
 }
 
 impl Writer {
@@ -229,9 +313,31 @@ impl Writer {
                 job.answer(Ok(()));
             }
         }
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, "the log could not be sealed");
+        }
     }
 
-    fn commit(&self, jobs: &[Job]) -> Result<(), redb::Error> {
+    /// Closes the store and seals it. Nobody reads it any more: every [`Store`] is gone.
+    fn close(self) -> io::Result<()> {
+        let Self { database, path: Some(path), mark, held, .. } = self else { return Ok(()) };
+        let Some(database) = Arc::into_inner(database) else { return Ok(()) };
+        drop(database);
+        mark.seal(held, Seal::of(&path)?)
+    }
+
+    /// Makes the jobs durable, and lets the mark say so.
+    fn commit(&mut self, jobs: &[Job]) -> io::Result<()> {
+        let (lowest, held) = afterwards(self.held, jobs);
+        if lowest != self.held {
+            self.mark.lower(lowest)?;
+        }
+        self.write(jobs).map_err(unusable)?;
+        self.held = held;
+        self.mark.raise(held)
+    }
+
+    fn write(&self, jobs: &[Job]) -> Result<(), redb::Error> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         {
@@ -244,8 +350,8 @@ impl Writer {
                             entries.insert(index, sealed.as_slice())?;
                         }
                     }
-                    Job::Vote { record, .. } => {
-                        facts.insert(VOTE, record.as_slice())?;
+                    Job::Vote { vote, .. } => {
+                        facts.insert(VOTE, record::encode_vote(vote).as_slice())?;
                     }
                     Job::Truncate { after: Some(after), .. } => {
                         entries.retain_in((after.saturating_add(1)).., |_, _| false)?;
@@ -263,7 +369,7 @@ impl Writer {
 
     /// A write or sync that failed is never tried again: the system may have thrown the pages away
     /// and would answer the second try with success.
-    fn give_up(mut self, jobs: Vec<Job>, error: &redb::Error) {
+    fn give_up(mut self, jobs: Vec<Job>, error: &io::Error) {
         tracing::error!(%error, "the log cannot be written; this scheduler stops");
         let failed = || io::Error::other(format!("the log cannot be written: {error}"));
         for job in jobs {
@@ -276,64 +382,25 @@ impl Writer {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use redb::{StorageBackend, backends::InMemoryBackend};
-
-    use super::*;
-
-    /// A disk that fails one sync, and would take all later ones: the trap a retry falls into.
-    #[derive(Debug, Default)]
-    struct Disk {
-        memory: InMemoryBackend,
-        fails_next: Arc<AtomicBool>,
-    }
-
-    impl StorageBackend for Disk {
-        fn len(&self) -> Result<u64, io::Error> {
-            self.memory.len()
-        }
-
-        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-            self.memory.read(offset, out)
-        }
-
-        fn set_len(&self, len: u64) -> Result<(), io::Error> {
-            self.memory.set_len(len)
-        }
-
-        fn sync_data(&self) -> Result<(), io::Error> {
-            if self.fails_next.swap(false, Ordering::SeqCst) {
-                return Err(io::Error::from_raw_os_error(5));
+/// What the log holds after these jobs, and the least of it while they are done.
+fn afterwards(held: Promised, jobs: &[Job]) -> (Promised, Promised) {
+    let (mut lowest, mut now) = (held, held);
+    for job in jobs {
+        match job {
+            Job::Append { records, .. } => {
+                let end = records.last().map(|(index, _)| index + 1);
+                now.entries = end.unwrap_or(now.entries);
             }
-            self.memory.sync_data()
-        }
-
-        fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-            self.memory.write(offset, data)
+            Job::Vote { vote, .. } => now.term = vote.leader_id.term,
+            Job::Truncate { after, .. } => {
+                now.entries = now.entries.min(after.map_or(0, |after| after.saturating_add(1)));
+                lowest.entries = lowest.entries.min(now.entries);
+            }
+            Job::Purge { upto, .. } => now.entries = now.entries.max(upto.index + 1),
         }
     }
-
-    async fn vote(store: &Store, term: u64) -> io::Result<()> {
-        let (done, written) = oneshot::channel();
-        store.submit(Job::Vote { record: record::encode_vote(&Vote::new(term, 1)), done }).await?;
-        written.await.map_err(io::Error::other)?
-    }
-
-    #[tokio::test]
-    async fn after_one_failed_sync_nothing_is_written_any_more() {
-        let disk = Disk::default();
-        let fails_next = Arc::clone(&disk.fails_next);
-        let database = redb::Builder::new().create_with_backend(disk).unwrap();
-        let (store, _, writer) = Store::on(database).unwrap();
-        let thread = writer.start(Box::new(|_, _, _| ())).unwrap();
-        vote(&store, 1).await.unwrap();
-        fails_next.store(true, Ordering::SeqCst);
-        for term in 2..5 {
-            assert!(vote(&store, term).await.is_err(), "term {term}");
-        }
-        tokio::task::spawn_blocking(move || thread.join()).await.unwrap().unwrap();
-    }
+    (lowest, now)
 }
+
+#[cfg(test)]
+mod tests;

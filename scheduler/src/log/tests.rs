@@ -109,8 +109,10 @@ async fn what_was_flushed_is_there_after_reopening_however_large() {
 
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
 
-/// Changes the bytes of entry 2 behind the store's back, with the page checksums made right.
+/// Changes the bytes of entry 2 behind the store's back, with the page checksums made right and
+/// without the mark that would tell.
 fn tamper(directory: &Path, change: impl Fn(&mut Vec<u8>)) {
+    fs::remove_file(directory.join("log.mark")).unwrap();
     let database = Database::create(directory.join("log.redb")).unwrap();
     let read = database.begin_read().unwrap();
     let held = read.open_table(ENTRIES).unwrap().get(2).unwrap().unwrap().value().to_vec();

@@ -1,0 +1,145 @@
+//! A small log on a disk in memory, written step by step, and what is read back from any image of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use openraft::{
+    BasicNode, EntryPayload, entry::RaftEntry as _, storage::IOFlushed,
+    type_config::TypeConfigExt as _, vote::RaftLeaderId as _,
+};
+
+use super::{
+    super::super::types::{Membership, Payload},
+    disk::Disk,
+    *,
+};
+
+/// Everything a log says when it is opened.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Said {
+    pub(super) vote: Option<Vote>,
+    pub(super) purged: Option<LogId>,
+    pub(super) last: Option<LogId>,
+    pub(super) entries: Vec<RaftEntry>,
+}
+
+/// What the log had to hold after one commit.
+#[derive(Debug, Clone)]
+pub(super) struct Committed {
+    /// How much had been asked of the disk by then.
+    pub(super) asked: usize,
+    pub(super) said: Said,
+    pub(super) promised: Promised,
+}
+
+/// A log in the making.
+pub(super) struct Small {
+    pub(super) disk: Disk,
+    writer: Writer,
+    store: Store,
+    /// One for the empty log, one for each commit since.
+    pub(super) history: Vec<Committed>,
+}
+
+fn id(term: u64, index: u64) -> LogId {
+    LogId::new(openraft::alias::LeaderIdOf::<Types>::new(term, 0).to_committed(), index)
+}
+
+fn command(term: u64, index: u64) -> RaftEntry {
+    let bytes = vec![u8::try_from(index % 251).unwrap(); 40 + usize::try_from(index).unwrap() * 5];
+    RaftEntry::new(id(term, index), EntryPayload::Normal(Payload(Bytes::from(bytes))))
+}
+
+fn members() -> RaftEntry {
+    let nodes = BTreeMap::from([(1, BasicNode::new("127.0.0.1:7400"))]);
+    let members = Membership::new(vec![BTreeSet::from([1])], nodes).unwrap();
+    RaftEntry::new(id(0, 0), EntryPayload::Membership(members))
+}
+
+impl Small {
+    /// A log with everything in it that a log can have: a founding, votes, commands, a purged
+    /// beginning, an end that was cut off and written anew.
+    pub(super) fn new() -> Self {
+        let disk = Disk::default();
+        let database = redb::Builder::new().create_with_backend(disk.clone()).unwrap();
+        let (store, _, writer) = Store::on(database, no_mark(), Promised::default()).unwrap();
+        Self { disk, writer, store, history: Vec::new() }.written()
+    }
+
+    /// The same log in a file.
+    pub(super) fn in_file(path: &Path) -> Self {
+        let (store, _, writer) = Store::open(path).unwrap();
+        Self { disk: Disk::default(), writer, store, history: Vec::new() }.written()
+    }
+
+    fn written(self) -> Self {
+        let mut small = self;
+        small.note();
+        small.append(&[members()]);
+        small.vote(Vote::new(1, 1));
+        small.vote(Vote::new_committed(1, 1));
+        for index in 1..12 {
+            small.append(&[command(1, index)]);
+        }
+        small.append(&(12..20).map(|index| command(1, index)).collect::<Vec<_>>());
+        small.commit(|done| Job::Purge { upto: id(1, 5), done });
+        small.vote(Vote::new(2, 1));
+        small.commit(|done| Job::Truncate { after: Some(17), done });
+        small.append(&[RaftEntry::new(id(2, 18), EntryPayload::Blank)]);
+        for index in 19..24 {
+            small.append(&[command(2, index)]);
+        }
+        small
+    }
+
+    fn commit(&mut self, job: impl FnOnce(Done) -> Job) {
+        let (done, _) = oneshot::channel();
+        self.writer.commit(&[job(done)]).unwrap();
+        self.note();
+    }
+
+    fn vote(&mut self, vote: Vote) {
+        self.commit(|done| Job::Vote { vote, done });
+    }
+
+    fn append(&mut self, entries: &[RaftEntry]) {
+        let records = entries.iter().map(|entry| (entry.index(), record::encode_entry(entry)));
+        let records = records.collect();
+        let (done, _) = Types::oneshot();
+        self.commit(|_| Job::Append { records, done: IOFlushed::signal(done) });
+    }
+
+    fn note(&mut self) {
+        let contents = contents(&self.writer.database).unwrap();
+        let promised = contents.held();
+        assert_eq!(promised, self.writer.held);
+        let said = said(&self.store, &contents);
+        self.history.push(Committed { asked: self.disk.asked_count(), said, promised });
+    }
+
+    /// An orderly end.
+    pub(super) fn close(self) {
+        drop(self.store);
+        self.writer.close().unwrap();
+    }
+
+    /// What it holds at its end.
+    pub(super) fn last(&self) -> Committed {
+        self.history.last().unwrap().clone()
+    }
+}
+
+pub(super) fn said(store: &Store, contents: &Contents) -> Said {
+    let entries = store.entries(0..=u64::MAX).unwrap();
+    Said { vote: contents.vote, purged: contents.purged, last: contents.last, entries }
+}
+
+/// What the log on this image says, opened the way [`Store::open`] opens a file that was not sealed.
+pub(super) fn open(image: Vec<u8>, mark: Mark, promised: Promised) -> io::Result<Said> {
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    let database = builder.create_with_backend(Disk::with(image)).map_err(unusable)?;
+    let database = whole(database)?;
+    let (store, contents, _writer) = Store::on(database, mark, promised)?;
+    Ok(said(&store, &contents))
+}
