@@ -162,7 +162,11 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     check(&config)?;
     let directory = DataDir::open(&config.data_dir)?;
     let identity = identity(&directory, &config)?;
-    let authority = Authority::open(&directory.pki(), &identity.cluster)?;
+    let authority = if identity.member {
+        Authority::open(&directory.pki(), &identity.cluster)?
+    } else {
+        Authority::found(&directory.pki(), &identity.cluster)?
+    };
     let (listener, address) = listen(config.listen).await?;
     let (metrics_listener, metrics_address) = listen(config.metrics_listen).await?;
     let advertised = config::advertised(address, config.advertise.as_deref());

@@ -76,6 +76,7 @@ pub(crate) fn pki_error(error: &PkiError) -> Status {
         PkiError::Request(_) => Status::invalid_argument(error.to_string()),
         PkiError::File { .. }
         | PkiError::Damaged { .. }
+        | PkiError::Lost { .. }
         | PkiError::Issue(_)
         | PkiError::Tls(_) => {
             tracing::error!(%error, "a certificate could not be made");

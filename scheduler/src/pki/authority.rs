@@ -24,6 +24,9 @@ use super::{ADMIN_LIFE, AUTHORITY_LIFE, BACKDATED, MACHINE_LIFE, PkiError};
 /// Largest request to be signed: a P-256 one has about 300 bytes, an RSA one about 1,500.
 const REQUEST_BYTES_MAX: usize = 16 << 10;
 
+/// Begins the line behind the authority's certificate.
+const CHECKSUM: &str = "checksum: ";
+
 /// Whom a certificate is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Holder {
@@ -83,10 +86,25 @@ fn issue_error(error: rcgen::Error) -> PkiError {
 }
 
 impl Authority {
-    /// The authority whose key and certificate lie in `directory`; makes them when there are none.
-    pub(crate) fn open(directory: &Path, cluster: &str) -> Result<Self, PkiError> {
+    /// The authority of a cluster that is being founded: its key and certificate lie in `directory`,
+    /// or are made there.
+    pub(crate) fn found(directory: &Path, cluster: &str) -> Result<Self, PkiError> {
         let file = |cause| PkiError::File { path: directory.into(), cause };
         files::make_private_directory(directory).map_err(file)?;
+        Self::make(directory, cluster)
+    }
+
+    /// The authority of a cluster that was founded: its key and certificate lie in `directory`.
+    pub(crate) fn open(directory: &Path, cluster: &str) -> Result<Self, PkiError> {
+        for path in [directory.join("ca.key"), directory.join("ca.crt")] {
+            if super::read(&path)?.is_none() {
+                return Err(PkiError::Lost { path });
+            }
+        }
+        Self::make(directory, cluster)
+    }
+
+    fn make(directory: &Path, cluster: &str) -> Result<Self, PkiError> {
         let (key_path, path) = (directory.join("ca.key"), directory.join("ca.crt"));
         let key = if let Some(text) = super::read(&key_path)? {
             KeyPair::from_pem(&text)
@@ -96,20 +114,23 @@ impl Authority {
             super::write(&key_path, &key.serialize_pem())?;
             key
         };
-        let pem = if let Some(pem) = super::read(&path)? {
-            pem
+        let damaged = |what: String| PkiError::Damaged { path: path.clone(), what };
+        let pem = if let Some(text) = super::read(&path)? {
+            unseal(&text).ok_or_else(|| damaged("its checksum is wrong".to_owned()))?
         } else {
             let pem = authority_params(cluster)?.self_signed(&key).map_err(issue_error)?.pem();
-            super::write(&path, &pem)?;
+            super::write(&path, &seal(&pem))?;
             pem
         };
-        let damaged = |what: String| PkiError::Damaged { path: path.clone(), what };
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
             .map_err(|error| damaged(error.to_string()))?;
         let (_, parsed) =
             X509Certificate::from_der(&certificate).map_err(|error| damaged(error.to_string()))?;
         if parsed.public_key().subject_public_key.data != key.der_bytes() {
             return Err(damaged("it belongs to another key than ca.key".to_owned()));
+        }
+        if parsed.verify_signature(None).is_err() {
+            return Err(damaged("its signature is wrong".to_owned()));
         }
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(issue_error)?;
         Ok(Self { cluster: cluster.to_owned(), pem, certificate, issuer })
@@ -194,6 +215,20 @@ impl Authority {
         let certificate = params.signed_by(key, &self.issuer).map_err(issue_error)?;
         Ok(certificate.pem())
     }
+}
+
+/// The certificate with a line behind it that tells whether it was changed: its signature does not
+/// cover every byte of it, and tokens name its hash.
+fn seal(pem: &str) -> String {
+    format!("{pem}{CHECKSUM}{:08x}\n", crc32c::crc32c(pem.as_bytes()))
+}
+
+/// The certificate in a file that [`seal`] made, or an earlier version that sealed none.
+fn unseal(text: &str) -> Option<String> {
+    let (pem, _) = text.split_once(CHECKSUM).unwrap_or((text, ""));
+    let ends = pem.ends_with("-----END CERTIFICATE-----\n")
+        || pem.ends_with("-----END CERTIFICATE-----\r\n");
+    (ends && (text == pem || text == seal(pem))).then(|| pem.to_owned())
 }
 
 fn authority_params(cluster: &str) -> Result<CertificateParams, PkiError> {

@@ -54,6 +54,16 @@ pub enum PkiError {
         /// What is wrong with it.
         what: String,
     },
+    /// A member's authority is gone.
+    #[error(
+        "{} is missing: this cluster's authority is lost, and a new one would lock out every machine \
+         and person; restore the directory from a backup",
+        path.display()
+    )]
+    Lost {
+        /// Which file.
+        path: PathBuf,
+    },
     /// A request to be signed is not one.
     #[error("the certificate request cannot be used: {0}")]
     Request(String),

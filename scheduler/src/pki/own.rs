@@ -9,10 +9,11 @@ use std::{
 use arc_swap::ArcSwap;
 use model::token::Role;
 use proto::transport;
+use rcgen::{KeyPair, PublicKeyData as _};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::NoServerSessionStorage,
+    server::{NoServerSessionStorage, ParsedCertificate},
 };
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
@@ -58,7 +59,7 @@ impl OwnIdentity {
     ) -> Result<(KeyAndCertificate, bool), PkiError> {
         if let (Some(key), Some(certificate)) =
             (super::read(&self.key)?, super::read(&self.certificate)?)
-            && self.is_good(&certificate, authority, life)
+            && self.is_good(&key, &certificate, authority, life)
         {
             return Ok((KeyAndCertificate { key, certificate }, false));
         }
@@ -70,7 +71,10 @@ impl OwnIdentity {
         Ok((issued, true))
     }
 
-    fn is_good(&self, pem: &str, authority: &Authority, life: Duration) -> bool {
+    /// Whether the two belong together, and are what the authority made of them: damaged ones are
+    /// replaced, for nobody is told of them but those they are shown to.
+    fn is_good(&self, key: &str, pem: &str, authority: &Authority, life: Duration) -> bool {
+        let Ok(key) = KeyPair::from_pem(key) else { return false };
         let Ok(der) = CertificateDer::from_pem_slice(pem.as_bytes()) else { return false };
         let Ok((_, certificate)) = X509Certificate::from_der(&der) else { return false };
         let Ok((_, issuer)) = X509Certificate::from_der(authority.certificate()) else {
@@ -82,9 +86,13 @@ impl OwnIdentity {
             .saturating_sub(now.as_secs());
         let begun = u64::try_from(certificate.validity().not_before.timestamp())
             .is_ok_and(|begin| begin <= now.as_secs());
+        // What TLS will not take is no certificate, whatever else reads it.
         begun
+            && ParsedCertificate::try_from(&der).is_ok()
             && left >= life.as_secs() / 2
             && certificate.issuer() == issuer.subject()
+            && certificate.verify_signature(Some(issuer.public_key())).is_ok()
+            && certificate.public_key().subject_public_key.data == key.der_bytes()
             && self.is_named_in(&certificate)
     }
 

@@ -35,7 +35,7 @@ fn greedy_request(key: &KeyPair) -> Vec<u8> {
 #[test]
 fn a_signed_request_gets_the_name_the_cluster_decided_and_nothing_it_asked_for() {
     let dir = tempfile::tempdir().unwrap();
-    let authority = Authority::open(dir.path(), CLUSTER).unwrap();
+    let authority = Authority::found(dir.path(), CLUSTER).unwrap();
     let key = KeyPair::generate().unwrap();
     let request = SigningRequest::read(&greedy_request(&key)).unwrap();
     let pem = authority.sign_request(&request, &node("n3")).unwrap();
@@ -70,7 +70,7 @@ fn a_request_that_does_not_prove_its_key_is_refused() {
 #[test]
 fn an_authority_is_made_once_and_its_key_is_private() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Authority::open(dir.path(), CLUSTER).unwrap();
+    let first = Authority::found(dir.path(), CLUSTER).unwrap();
     let second = Authority::open(dir.path(), CLUSTER).unwrap();
     assert_eq!(first.fingerprint(), second.fingerprint());
     let request = RequestId(7);
@@ -85,7 +85,7 @@ fn a_damaged_authority_is_refused_and_not_replaced() {
     let damage = |file: &str, text: &str| {
         let dir = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap().serialize_pem();
-        Authority::open(dir.path(), CLUSTER).unwrap();
+        Authority::found(dir.path(), CLUSTER).unwrap();
         let text = if text == "another key" { key.as_str() } else { text };
         std::fs::write(dir.path().join(file), text).unwrap();
         let refused = Authority::open(dir.path(), CLUSTER).unwrap_err();
@@ -101,7 +101,7 @@ fn a_damaged_authority_is_refused_and_not_replaced() {
 #[test]
 fn the_own_certificate_is_kept_until_it_is_old_or_names_the_wrong_address() {
     let dir = tempfile::tempdir().unwrap();
-    let authority = Authority::open(dir.path(), CLUSTER).unwrap();
+    let authority = Authority::found(dir.path(), CLUSTER).unwrap();
     let check = |host: &str, life, is_new: bool| {
         let identity = OwnIdentity::scheduler(dir.path(), 1, host);
         assert_eq!(identity.current(&authority, life).unwrap().1, is_new, "{host}");
@@ -117,7 +117,7 @@ fn the_own_certificate_is_kept_until_it_is_old_or_names_the_wrong_address() {
     std::fs::write(dir.path().join("scheduler.crt"), "").unwrap();
     check("::1", MACHINE_LIFE, true);
     let other = tempfile::tempdir().unwrap();
-    let stranger = Authority::open(other.path(), "another").unwrap();
+    let stranger = Authority::found(other.path(), "another").unwrap();
     let identity = OwnIdentity::scheduler(dir.path(), 1, "::1");
     assert!(identity.current(&stranger, MACHINE_LIFE).unwrap().1, "of another authority");
 }
@@ -125,7 +125,7 @@ fn the_own_certificate_is_kept_until_it_is_old_or_names_the_wrong_address() {
 #[test]
 fn an_admin_certificate_says_admin() {
     let dir = tempfile::tempdir().unwrap();
-    let authority = Authority::open(dir.path(), CLUSTER).unwrap();
+    let authority = Authority::found(dir.path(), CLUSTER).unwrap();
     let holder = Holder { role: Role::Admin, id: "admin".to_owned() };
     let admin = OwnIdentity::new(dir.path(), "admin", holder, Vec::new());
     let (identity, _) = admin.current(&authority, ADMIN_LIFE).unwrap();
@@ -162,4 +162,70 @@ fn a_token_opens_for_its_secret_its_role_and_its_time_only() {
     check(Some(&scheduler), &secret, 999, Err(TokenRefusal::WrongRole(Role::Scheduler)));
     // Who does not know the secret does not learn what the token is for.
     check(Some(&scheduler), &changed, 999, Err(TokenRefusal::Unknown));
+}
+
+#[test]
+fn an_authority_that_is_gone_is_not_made_anew() {
+    for gone in ["ca.key", "ca.crt"] {
+        let dir = tempfile::tempdir().unwrap();
+        Authority::found(dir.path(), CLUSTER).unwrap();
+        std::fs::remove_file(dir.path().join(gone)).unwrap();
+        let refused = Authority::open(dir.path(), CLUSTER).unwrap_err();
+        assert!(matches!(&refused, PkiError::Lost { path } if path.ends_with(gone)), "{refused}");
+        assert!(!dir.path().join(gone).exists());
+    }
+}
+
+#[test]
+fn an_authority_with_any_bit_flipped_is_refused_or_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::found(dir.path(), CLUSTER).unwrap();
+    let secret = authority.token_secret(RequestId(7));
+    for file in ["ca.key", "ca.crt"] {
+        let path = dir.path().join(file);
+        let whole = std::fs::read(&path).unwrap();
+        for position in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[position] ^= 1 << (position % 8);
+            std::fs::write(&path, flipped).unwrap();
+            // Line breaks and unused bits of the last letter of a key mean nothing.
+            if let Ok(read) = Authority::open(dir.path(), CLUSTER) {
+                assert_eq!(read.pem(), authority.pem(), "{file}, byte {position}");
+                assert_eq!(read.token_secret(RequestId(7)), secret, "{file}, byte {position}");
+            }
+        }
+        std::fs::write(&path, whole).unwrap();
+    }
+}
+
+#[test]
+fn the_certificate_of_an_authority_of_an_earlier_version_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::found(dir.path(), CLUSTER).unwrap();
+    std::fs::write(dir.path().join("ca.crt"), authority.pem()).unwrap();
+    let read = Authority::open(dir.path(), CLUSTER).unwrap();
+    assert_eq!(read.fingerprint(), authority.fingerprint());
+}
+
+#[test]
+fn an_own_certificate_or_key_with_any_bit_flipped_is_made_anew_or_means_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::found(dir.path(), CLUSTER).unwrap();
+    let own = OwnIdentity::scheduler(dir.path(), 1, "mini-1");
+    let (first, _) = own.current(&authority, MACHINE_LIFE).unwrap();
+    for (file, whole) in [("scheduler.key", &first.key), ("scheduler.crt", &first.certificate)] {
+        for position in (0..whole.len()).step_by(3) {
+            let mut flipped = whole.clone().into_bytes();
+            flipped[position] ^= 1 << (position % 7);
+            std::fs::write(dir.path().join("scheduler.key"), &first.key).unwrap();
+            std::fs::write(dir.path().join("scheduler.crt"), &first.certificate).unwrap();
+            std::fs::write(dir.path().join(file), flipped).unwrap();
+            let Ok((now, _)) = own.current(&authority, MACHINE_LIFE) else { continue };
+            own.tls(&authority).unwrap_or_else(|error| panic!("{file}, byte {position}: {error}"));
+            let certificate = der(&now.certificate);
+            let (_, certificate) = X509Certificate::from_der(&certificate).unwrap();
+            let key = KeyPair::from_pem(&now.key).unwrap();
+            assert_eq!(certificate.public_key().subject_public_key.data, key.public_key_raw());
+        }
+    }
 }
