@@ -149,9 +149,16 @@ impl DataDir {
     }
 }
 
-fn print(identity: &Identity) -> String {
+/// The text without its last line, which holds its checksum. Files of the first version end here.
+fn print_unsealed(identity: &Identity) -> String {
     let Identity { cluster, name, scheduler, member } = identity;
     format!("cluster: {cluster}\nname: {name}\nscheduler: {scheduler}\nmember: {member}\n")
+}
+
+fn print(identity: &Identity) -> String {
+    let text = print_unsealed(identity);
+    let checksum = crc32c::crc32c(text.as_bytes());
+    format!("{text}checksum: {checksum:08x}\n")
 }
 
 fn parse(text: &str) -> Option<Identity> {
@@ -164,7 +171,7 @@ fn parse(text: &str) -> Option<Identity> {
         scheduler: value("scheduler")?.parse().ok()?,
         member: value("member")?.parse().ok()?,
     };
-    (print(&identity) == text).then_some(identity)
+    (text == print(&identity) || text == print_unsealed(&identity)).then_some(identity)
 }
 
 #[cfg(test)]
@@ -184,6 +191,29 @@ mod tests {
         assert_eq!(dir.identity().unwrap(), Some(identity()));
         fs::write(dir.identity_path(), "cluster: ab\n").unwrap();
         assert!(matches!(dir.identity(), Err(DataDirError::DamagedIdentity { .. })));
+    }
+
+    #[test]
+    fn an_identity_with_any_bit_flipped_or_cut_off_anywhere_is_none() {
+        let text = print(&identity());
+        for position in 0..text.len() {
+            let cut = parse(&text[..position]);
+            // Cut off before its checksum it is one of the first version, and whole.
+            assert!(cut.is_none() || cut == Some(identity()), "cut after {position} bytes");
+            for bit in 0..8 {
+                let mut flipped = text.clone().into_bytes();
+                flipped[position] ^= 1 << bit;
+                let read = String::from_utf8(flipped).ok().and_then(|text| parse(&text));
+                assert_eq!(read, None, "bit {bit} of byte {position}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_identity_of_the_first_version_is_read() {
+        let text = "cluster: 0a\nname: home\nscheduler: 1\nmember: true\n";
+        let expected = Identity { cluster: "0a".into(), ..identity() };
+        assert_eq!(parse(text), Some(expected));
     }
 
     #[test]
