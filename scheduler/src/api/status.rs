@@ -54,10 +54,12 @@ pub(crate) fn log_error(error: LogError) -> Status {
     let code = match &error {
         LogError::TooLarge { .. } => Code::InvalidArgument,
         LogError::TimedOut => Code::DeadlineExceeded,
+        LogError::DiskFull { .. } => Code::ResourceExhausted,
         LogError::NoLeader
         | LogError::NotLeader { .. }
         | LogError::Stopped(_)
         | LogError::Open { .. }
+        | LogError::NoLog { .. }
         | LogError::NoWholeSnapshot { .. }
         | LogError::Gap { .. }
         | LogError::Settings(_) => Code::Unavailable,

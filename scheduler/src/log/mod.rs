@@ -9,6 +9,7 @@ mod mark;
 mod network;
 mod raft;
 mod record;
+mod room;
 mod snapshots;
 mod state_machine;
 mod storage;
@@ -128,6 +129,30 @@ pub enum LogError {
         applied: u64,
         /// Where the log begins.
         purged: u64,
+    },
+    /// There are snapshots without a log.
+    #[error(
+        "known id, empty log: {} holds snapshots, but the log they were made of is gone, and with it \
+         what came after them; restore the directory from a backup or another scheduler",
+        path.display()
+    )]
+    NoLog {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The disk is all but full.
+    #[error(
+        "the disk of {} has {} MiB free, and changes are made only while {} MiB are; nothing is lost, \
+         and what runs goes on\nhint: free space on the scheduler's disk",
+        path.display(), free >> 20, least >> 20
+    )]
+    DiskFull {
+        /// The directory on it.
+        path: PathBuf,
+        /// Bytes free.
+        free: u64,
+        /// Bytes that must be.
+        least: u64,
     },
     /// The settings contradict each other.
     #[error("bad election times: {0}")]

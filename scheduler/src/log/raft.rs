@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     COMMAND_BYTES_MAX, LogError, PROPOSE_TIMEOUT, ReplicatedLog, Standing, codec,
     network::Peers,
+    room,
     snapshots::SnapshotFiles,
     state_machine::{State, StateMachine},
     storage::LogStorage,
@@ -88,6 +89,8 @@ pub struct RaftLog {
     standing: watch::Receiver<Standing>,
     proposals: Semaphore,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
+    files: SnapshotFiles,
+    directory: PathBuf,
     was_empty: bool,
 }
 
@@ -110,6 +113,10 @@ impl RaftLog {
         let loaded = files.newest()?;
         let (store, contents, writer) = Store::open(&settings.directory.join("log.redb"))?;
         let was_empty = contents.is_empty() && loaded.is_none();
+        // A snapshot is made of a log, so there was one: what came after the snapshot is lost.
+        if contents.is_empty() && !was_empty {
+            return Err(LogError::NoLog { path: settings.directory.clone() });
+        }
         let applied = loaded.as_ref().and_then(|loaded| loaded.meta.last_log_id);
         if contents.purged > applied {
             return Err(LogError::Gap {
@@ -128,7 +135,7 @@ impl RaftLog {
         let writer = writer
             .start(Box::new(observe))
             .map_err(|cause| LogError::Open { path: settings.directory.clone(), cause })?;
-        let machine = StateMachine::new(files, loaded);
+        let machine = StateMachine::new(files.clone(), loaded);
         let (state, revision) = (machine.state(), machine.revision());
         let config = Arc::new(config(settings)?);
         let raft = Raft::new(settings.id, config, Peers, storage, machine)
@@ -137,7 +144,8 @@ impl RaftLog {
         let standing = follow(&raft);
         let proposals = Semaphore::new(PROPOSALS_MAX);
         let writer = Mutex::new(Some(writer));
-        Ok(Self { raft, state, revision, standing, proposals, writer, was_empty })
+        let directory = settings.directory.clone();
+        Ok(Self { raft, state, revision, standing, proposals, writer, files, directory, was_empty })
     }
 
     /// Whether there was neither log nor snapshot when it was opened.
@@ -183,8 +191,12 @@ impl RaftLog {
             tracing::warn!(%error, "the log did not stop by itself");
         }
         let Some(writer) = self.writer.lock().take() else { return };
-        let joined = tokio::task::spawn_blocking(move || writer.join());
-        if timeout(STOP_TIMEOUT, joined).await.is_err() {
+        let files = self.files.clone();
+        let closed = tokio::task::spawn_blocking(move || {
+            files.close();
+            writer.join()
+        });
+        if timeout(STOP_TIMEOUT, closed).await.is_err() {
             tracing::warn!("the log's writer did not stop in time");
         }
     }
@@ -233,9 +245,11 @@ impl ReplicatedLog for RaftLog {
         request: Option<RequestId>,
         command: Command,
     ) -> BoxFuture<'_, Result<Applied, LogError>> {
+        let least = room::least_for(&command);
         let entry = Entry { at: crate::clock::now(), request, command };
         let bytes = codec::encode_entry(&entry);
         async move {
+            room::check(&self.directory, least)?;
             if bytes.len() > COMMAND_BYTES_MAX {
                 return Err(LogError::TooLarge { size: bytes.len() });
             }

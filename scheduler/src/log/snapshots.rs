@@ -7,9 +7,11 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use prost::Message;
 use scheduler_core::{Cluster, ClusterImage};
 
@@ -94,17 +96,25 @@ pub(super) fn decode(bytes: &[u8]) -> io::Result<Loaded> {
     Ok(Loaded { meta, cluster })
 }
 
-/// The directory of a replica's snapshots.
+/// The directory of a replica's snapshots. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct SnapshotFiles {
     directory: PathBuf,
+    /// Held while a snapshot is published; whether it was the last one.
+    closed: Arc<Mutex<bool>>,
 }
 
 impl SnapshotFiles {
     pub(super) fn open(directory: PathBuf) -> Result<Self, LogError> {
         files::make_private_directory(&directory)
             .map_err(|cause| LogError::Open { path: directory.clone(), cause })?;
-        Ok(Self { directory })
+        Ok(Self { directory, closed: Arc::default() })
+    }
+
+    /// Waits for a snapshot that is being published; after it there is none. The directory may
+    /// become somebody else's.
+    pub(super) fn close(&self) {
+        *self.closed.lock() = true;
     }
 
     /// The newest first. The name is the index, so that the order of names is the order of time.
@@ -157,6 +167,10 @@ impl SnapshotFiles {
 
     /// Makes the snapshot durable, proves that it loads, publishes it, and forgets the oldest.
     pub(super) fn publish(&self, meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<()> {
+        let closed = self.closed.lock();
+        if *closed {
+            return Err(io::Error::other("the log is closed"));
+        }
         let index = meta.last_log_id.map_or(0, |id| id.index);
         let path = self.directory.join(format!("{index:020}.{EXTENSION}"));
         let beside = path.with_extension("tmp");
