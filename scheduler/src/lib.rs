@@ -15,6 +15,7 @@ mod leader;
 mod listener;
 pub mod log;
 mod metrics;
+mod open_files;
 mod pki;
 mod probes;
 mod start;
@@ -24,5 +25,6 @@ mod tests;
 
 pub use config::{Config, ElectionProfile, LogFormat};
 pub use data_dir::DataDirError;
+pub use open_files::raise_open_files;
 pub use pki::PkiError;
 pub use start::{Handle, StartError, start};

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::pki::TlsSettings;
+use crate::{open_files, pki::TlsSettings};
 
 /// Connections at one time: far more than a small cluster has agents and people, few enough that all
 /// of them together stay within a small machine's memory.
@@ -153,7 +153,7 @@ pub(crate) fn accept(
 ) -> ReceiverStream<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(BACKLOG);
     let accepting = async move {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Arc::new(Semaphore::new(open_files::connections(CONNECTIONS_MAX)));
         let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
         let cluster: Arc<str> = cluster.into();
         loop {

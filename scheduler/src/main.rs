@@ -16,6 +16,7 @@ const THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let config = Config::parse();
+    scheduler::raise_open_files();
     if let Err(error) = log_to_stderr(&config) {
         return fail(&format!("--log-level {:?}: {error}", config.log_level));
     }
