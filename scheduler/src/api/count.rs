@@ -11,6 +11,7 @@ use hyper::{Request, Response};
 use tonic::Code;
 use tower::{Layer, Service};
 
+use super::garbled;
 use crate::metrics::Figures;
 
 /// Counts the requests of the services below it.
@@ -50,7 +51,8 @@ where
         let figures = Arc::clone(&self.figures);
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let response = answer.await?;
+            let mut response = answer.await?;
+            garbled::blame_the_caller(response.headers_mut());
             // An error that ends a call at once stands in its headers; nothing there means that an
             // answer, or a stream of them, follows.
             let code = response

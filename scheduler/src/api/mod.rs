@@ -9,6 +9,7 @@ mod callers;
 mod control;
 mod count;
 mod enrol;
+mod garbled;
 pub(crate) mod status;
 
 use std::sync::Arc;

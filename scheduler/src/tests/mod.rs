@@ -2,6 +2,7 @@
 
 mod agent;
 mod doors;
+mod hostile;
 mod life;
 mod tokens;
 mod world;
