@@ -4,7 +4,8 @@
 #   tests/run.sh
 #
 # What it installs, when it is missing: the Docker Engine (tests run containers), a C compiler (Rust links with it),
-# ShellCheck (the scripts), promtool (the text of /metrics), cargo-deny (licences, sources, who may use which crate).
+# ShellCheck (the scripts), promtool (the text of /metrics), cargo-deny (licences, sources, who may use which crate),
+# strace, e2fsprogs and python3 (system calls and disks that fail on request, on Linux).
 # It ends at the first step that fails, and always with a table of the steps and their times.
 set -euo pipefail
 
@@ -81,8 +82,11 @@ main() {
   step "PostgreSQL's image" "$ROOT/tests/images.sh"
   step "programs" cargo build --workspace --bins --locked
   # With these a test that misses its engine or its tool fails instead of skipping itself. A second engine, to be
-  # killed, only root can start.
+  # killed, and a disk, to be cut off from its power, only root can have; system calls fail on request on Linux only.
+  local linux=0
+  if [[ $(uname -s) == Linux ]]; then linux=1; fi
   step "tests" env SISO_REQUIRE_ENGINE=1 SISO_REQUIRE_PROMTOOL=1 SISO_REQUIRE_OWN_ENGINE=$((EUID == 0)) \
+    SISO_REQUIRE_STRACE=$linux SISO_REQUIRE_OWN_DISK=$((linux && EUID == 0)) \
     cargo test --workspace --locked
 }
 

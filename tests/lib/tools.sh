@@ -40,10 +40,21 @@ ensure_cargo_deny() {
     cargo install --locked --version "$CARGO_DENY_VERSION" --root "$TOOLS" cargo-deny
 }
 
+# Faults of system calls and disks: strace makes calls fail, an ext4 file system in a file loses its power by an ioctl.
+ensure_fault_tools() {
+  local missing=()
+  [[ $(uname -s) == Linux ]] || return 0
+  have strace || missing+=(strace)
+  have mkfs.ext4 || missing+=(e2fsprogs)
+  have python3 || missing+=(python3)
+  ((${#missing[@]} == 0)) || install_packages "system calls and disks that fail on request" "${missing[@]}"
+}
+
 ensure_test_tools() {
   mkdir -p "$TOOLS/bin"
   PATH=$TOOLS/bin:$PATH
   ensure_shellcheck
   ensure_promtool
+  ensure_fault_tools
   ensure_cargo_deny
 }

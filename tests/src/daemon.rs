@@ -5,12 +5,17 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
-use crate::wait::{PATIENT, PROMPT, wait_until};
+use crate::wait::{PATIENT, PROMPT, poll_closely, wait_closely, wait_until};
 
 /// What is shown of a log when its test fails.
 const SHOWN_LINES: usize = 60;
+/// Of a process that was started a thousand times only the last starts are of interest.
+const SHOWN_STARTS: u32 = 4;
+/// Between the last word of a killed process and its end.
+const SOON: Duration = Duration::from_millis(50);
 
 /// One process and the files its output goes to.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub struct Daemon {
     program: PathBuf,
     /// The command line of every start from now on.
     pub arguments: Vec<String>,
+    /// What stands before it: a program, with its arguments, that becomes this one.
+    pub wrapper: Vec<String>,
     directory: PathBuf,
     child: Option<Child>,
     starts: u32,
@@ -31,6 +38,7 @@ impl Daemon {
             name: name.to_owned(),
             program,
             arguments,
+            wrapper: Vec::new(),
             directory: directory.to_owned(),
             child: None,
             starts: 0,
@@ -48,8 +56,10 @@ impl Daemon {
         assert!(self.child.is_none(), "{} runs already", self.name);
         self.starts += 1;
         let log = |stream| File::create(self.log(stream)).expect("a log file");
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).current_dir(&self.directory);
+        let program = self.program.display().to_string();
+        let mut words = self.wrapper.iter().chain([&program]).chain(&self.arguments);
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words).current_dir(&self.directory);
         for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("SISO_")) {
             command.env_remove(key);
         }
@@ -61,19 +71,36 @@ impl Daemon {
     /// Waits for the one line a process prints when it is ready, and returns it.
     #[track_caller]
     pub fn wait_ready(&mut self) -> String {
+        let outcome = self.ready_or_ended();
+        outcome.unwrap_or_else(|status| panic!("{} ended before it was ready: {status}", self.name))
+    }
+
+    /// Waits until it is ready, or has ended.
+    #[track_caller]
+    pub fn ready_or_ended(&mut self) -> Result<String, ExitStatus> {
         let stdout = self.log("stdout");
-        let name = self.name.clone();
         let child = self.child.as_mut().expect("a started process");
-        wait_until(&format!("{name} is ready"), PROMPT, || {
+        let outcome = wait_closely(&format!("{} is ready", self.name), PROMPT, || {
             if let Some(status) = child.try_wait().expect("its state") {
-                panic!("{name} ended before it was ready: {status}");
+                return Ok(Err(status));
             }
             let printed = fs::read_to_string(&stdout).unwrap_or_default();
             match printed.split_once('\n') {
-                Some((line, _)) => Ok(line.to_owned()),
+                Some((line, _)) => Ok(Ok(line.to_owned())),
                 None => Err(format!("{printed:?} on stdout")),
             }
-        })
+        });
+        if outcome.is_err() {
+            self.child = None;
+        }
+        outcome
+    }
+
+    /// Its exit status, when it has ended by now.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().expect("its state")?;
+        self.child = None;
+        Some(status)
     }
 
     /// What this start has written to `stdout` or `stderr`.
@@ -85,6 +112,11 @@ impl Daemon {
     #[track_caller]
     pub fn pid(&self) -> u32 {
         self.child.as_ref().unwrap_or_else(|| panic!("{} does not run", self.name)).id()
+    }
+
+    /// The same, when it is about to end: its last connections are gone before it is.
+    pub fn ended_soon(&mut self) -> Option<ExitStatus> {
+        poll_closely(SOON, || self.ended().ok_or_else(String::new)).ok()
     }
 
     /// SIGKILL: no chance to say goodbye.
@@ -142,7 +174,7 @@ impl Daemon {
     /// The ends of all its logs, for whoever looks into a failure.
     pub fn story(&self) -> String {
         let mut story = String::new();
-        for start in 1..=self.starts {
+        for start in self.starts.saturating_sub(SHOWN_STARTS - 1).max(1)..=self.starts {
             for stream in ["stdout", "stderr"] {
                 let file = self.directory.join(format!("{}.{start}.{stream}", self.name));
                 let text =

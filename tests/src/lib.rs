@@ -8,6 +8,7 @@
 
 mod acknowledged;
 mod contract;
+pub mod crash;
 mod ctl;
 mod daemon;
 mod engine;

@@ -1,0 +1,146 @@
+//! One crash after the other on one data directory, each at a numbered system call, with a client
+//! that writes meanwhile; after each, what is there is compared with what was acknowledged.
+
+use std::os::unix::process::ExitStatusExt as _;
+
+use crate::crash::{Fault, Load, LoopDisk, Victim};
+
+/// The system calls at which it crashes, and up to which number. Each goes through its numbers in
+/// steps of [`STEP`], so that few crashes are spread and many leave none out.
+const POINTS: &[(&str, u32)] = &[
+    ("pwrite64", 240),
+    ("fdatasync", 40),
+    ("fsync", 8),
+    ("write", 40),
+    ("rename,unlink,ftruncate", 6),
+];
+/// Shares no divisor with the numbers of [`POINTS`].
+const STEP: u32 = 7;
+/// Writes of each writer until the crash; the last of the points lies within them.
+const WRITES_MAX: usize = 20;
+/// More of them than crashes, and the points are not where the calls are.
+const UNNUMBERED_MAX: usize = 10;
+const SIGKILL: i32 = 9;
+
+/// What happened in a campaign.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Crashes at a numbered call.
+    pub crashes: usize,
+    /// Of these, before it was ready: while it read and mended its files.
+    pub starting: usize,
+    /// Ends that came when a thread did not make its numbered call in time.
+    pub unnumbered: usize,
+    /// Writes acknowledged between the crashes.
+    pub acknowledged: usize,
+    /// Comparisons with the ledger.
+    pub checks: usize,
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { crashes, starting, unnumbered, acknowledged, checks } = self;
+        write!(
+            f,
+            "{crashes} at a numbered system call ({starting} of them while starting), {unnumbered} at \
+             another moment; {acknowledged} writes acknowledged; {checks} comparisons, 0 lost"
+        )
+    }
+}
+
+/// A victim, its client, and the disk whose power goes with each crash, if it has one of its own.
+#[derive(Debug)]
+pub struct Campaign {
+    victim: Victim,
+    load: Load,
+    disk: Option<LoopDisk>,
+    round: u32,
+    tally: Tally,
+}
+
+impl Campaign {
+    /// Kills only: what was written stays in the system's memory.
+    #[track_caller]
+    pub fn of_kills() -> Self {
+        Self::new(Victim::new(), None)
+    }
+
+    /// Power cuts: what was not synced is lost.
+    #[track_caller]
+    pub fn of_power_cuts(disk: LoopDisk) -> Self {
+        Self::new(Victim::on(disk.path()), Some(disk))
+    }
+
+    #[track_caller]
+    fn new(mut victim: Victim, disk: Option<LoopDisk>) -> Self {
+        victim.start();
+        let load = Load::on(&victim);
+        victim.scheduler.kill9();
+        Self { victim, load, disk, round: 0, tally: Tally::default() }
+    }
+
+    /// Goes on until there were so many numbered crashes.
+    #[track_caller]
+    pub fn run(&mut self, crashes: usize) -> Tally {
+        while self.tally.crashes < crashes {
+            self.round();
+            let Tally { crashes, unnumbered, .. } = self.tally;
+            assert!(unnumbered <= crashes + UNNUMBERED_MAX, "nothing is hit: {}", self.tally);
+        }
+        self.tally
+    }
+
+    /// The point of this round.
+    fn point(&self) -> Fault {
+        let kinds = u32::try_from(POINTS.len()).expect("few");
+        let (calls, most) = POINTS[(self.round % kinds) as usize];
+        Fault::kill(calls, self.round / kinds * STEP % most + 1)
+    }
+
+    #[track_caller]
+    fn round(&mut self) {
+        let fault = self.point();
+        self.victim.start_with(&fault);
+        let starting = self.victim.scheduler.ready_or_ended().err();
+        let ended = starting.or_else(|| {
+            let (acknowledged, ended) = self.load.write(&mut self.victim, WRITES_MAX);
+            self.tally.acknowledged += acknowledged;
+            ended
+        });
+        match ended {
+            Some(status) if status.signal() == Some(SIGKILL) => {
+                self.tally.crashes += 1;
+                self.tally.starting += usize::from(starting.is_some());
+            }
+            Some(status) => {
+                panic!("{fault}: it ended by itself, {status}\n{}", self.victim.scheduler.story())
+            }
+            None => {
+                self.victim.scheduler.kill9();
+                self.tally.unnumbered += 1;
+            }
+        }
+        if let Some(disk) = &self.disk {
+            disk.cut_power();
+        }
+        // Else the next crash hits a start that follows a crash while starting.
+        if starting.is_none() || self.round.is_multiple_of(2) {
+            self.check(&fault);
+        }
+        self.round += 1;
+    }
+
+    #[track_caller]
+    fn check(&mut self, fault: &Fault) {
+        self.victim.start();
+        match self.victim.replicas() {
+            Ok(found) => self.load.check(&found),
+            Err(answer) => panic!("after {fault}: {answer}\n{}", self.victim.scheduler.story()),
+        }
+        self.tally.checks += 1;
+        self.victim.scheduler.kill9();
+        if let Some(disk) = &self.disk {
+            disk.cut_power();
+        }
+    }
+}

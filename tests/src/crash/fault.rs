@@ -1,0 +1,70 @@
+//! What goes wrong with a process's system calls.
+
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+/// A fault, made by `strace` while the process runs. Calls are counted for each thread by itself.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// Names of system calls, with commas.
+    calls: String,
+    effect: String,
+}
+
+impl Fault {
+    fn new(calls: &str, effect: String) -> Self {
+        Self { calls: calls.to_owned(), effect }
+    }
+
+    /// The process is killed where a thread makes the `nth` of these calls; the call is not made.
+    pub fn kill(calls: &str, nth: u32) -> Self {
+        Self::new(calls, format!("signal=SIGKILL:when={nth}"))
+    }
+
+    /// The `nth` of these calls fails with `error`, those after it work.
+    pub fn error(calls: &str, error: &str, nth: u32) -> Self {
+        Self::new(calls, format!("error={error}:when={nth}"))
+    }
+
+    /// Each of these calls takes this much longer.
+    pub fn delay(calls: &str, by: Duration) -> Self {
+        Self::new(calls, format!("delay_enter={}", by.as_micros()))
+    }
+
+    /// What is put before a command line. The traced process stays our own child. Without
+    /// `--seccomp-bpf`, with which strace 6.1 counts past the call it was to kill at.
+    pub fn wrapper(&self) -> Vec<String> {
+        let Self { calls, effect } = self;
+        let words = ["strace", "-D", "-f", "-q", "-o", "/dev/null", "-e"];
+        let mut wrapper: Vec<_> = words.map(str::to_owned).into();
+        wrapper.extend([
+            format!("trace={calls}"),
+            "-e".to_owned(),
+            format!("inject={calls}:{effect}"),
+        ]);
+        wrapper
+    }
+
+    /// Whether faults can be made on this machine; else what it lacks.
+    pub fn possible() -> Result<(), String> {
+        let probe = Self::error("mkdir", "EIO", 1).wrapper();
+        let status = Command::new(&probe[0])
+            .args(&probe[1..])
+            .args(["mkdir", "/tmp/never-made"])
+            .stderr(Stdio::null())
+            .status();
+        match status {
+            Ok(status) if !status.success() => Ok(()),
+            Ok(_) => Err("strace injects no faults here".to_owned()),
+            Err(error) => Err(format!("strace is needed ({error})")),
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.calls, self.effect)
+    }
+}

@@ -1,0 +1,59 @@
+//! An agent whose directory was damaged: what runs goes on, and nothing runs twice.
+
+use std::fs;
+
+use siso_tests::{PATIENT, World, wait_until};
+
+const STACK: &str = "
+name: tended
+services:
+  web:
+    image: siso/test:1
+    command: [sleep, '1000000']
+    mem_limit: 16m
+    deploy: { replicas: 2 }
+";
+
+#[test]
+fn an_agent_with_a_damaged_directory_refuses_or_finds_its_containers_again() {
+    let Some(mut world) = World::new("damaged-agent") else { return };
+    world.apply(STACK).expect(0);
+    let before = world.wait_running("tended", 2);
+    let (ledger, identity) = (world.path("agent/ledger"), world.path("agent/identity.pem"));
+    let whole = fs::read(&ledger).expect("the ledger");
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 4;
+    for (what, bytes) in
+        [("flipped", &flipped[..]), ("cut off", &whole[..whole.len() / 3]), ("empty", &[])]
+    {
+        world.agent.kill9();
+        fs::write(&ledger, bytes).expect("a damaged ledger");
+        world.start_agent();
+        assert_eq!(world.wait_running("tended", 2), before, "ledger {what}");
+        let said = world.agent.output("stderr") + &world.agent.output("stdout");
+        assert!(said.contains("LEDGER CANNOT BE USED"), "ledger {what}: {said}");
+        wait_until("the ledger is written anew", PATIENT, || {
+            if ledger.exists() { Ok(()) } else { Err("it is not there".to_owned()) }
+        });
+    }
+    world.agent.kill9();
+    fs::remove_file(&ledger).expect("no ledger");
+    world.start_agent();
+    assert_eq!(world.wait_running("tended", 2), before, "no ledger");
+
+    let whole = fs::read(&identity).expect("the identity");
+    for (what, bytes) in [("cut off", Some(&whole[..100])), ("gone", None)] {
+        world.agent.kill9();
+        match bytes {
+            Some(bytes) => fs::write(&identity, bytes).expect("a damaged identity"),
+            None => fs::remove_file(&identity).expect("no identity"),
+        }
+        world.agent.start();
+        let status = world.agent.wait_ended();
+        assert_eq!(status.code(), Some(1), "identity {what}: {}", world.agent.story());
+        assert_eq!(world.running("tended"), before, "identity {what}");
+    }
+    fs::write(&identity, whole).expect("the identity");
+    world.start_agent();
+    assert_eq!(world.wait_running("tended", 2), before, "restored");
+}

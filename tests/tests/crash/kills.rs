@@ -1,0 +1,59 @@
+//! Killed at a numbered system call, or cut off from its power there.
+
+use siso_tests::crash::{Campaign, Fault, Victim};
+
+use crate::{disk, faults};
+
+const KILLS: usize = 25;
+const CUTS: usize = 12;
+/// Holds a log and snapshots many times over.
+const DISK_MIB: u64 = 192;
+/// The system calls of a first start, up to which number, and every how many of them one is hit.
+const FOUNDING: &[(&str, u32, usize)] = &[
+    ("fsync", 16, 2),
+    ("rename,mkdir,ftruncate", 12, 2),
+    ("fdatasync", 9, 2),
+    ("pwrite64", 40, 6),
+];
+
+fn asked(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |count| count.parse().expect("a number"))
+}
+
+#[test]
+fn killed_at_any_system_call_it_keeps_every_acknowledged_write() {
+    if faults("kills") {
+        let kills = asked("SISO_KILLS", KILLS);
+        assert_eq!(Campaign::of_kills().run(kills).crashes, kills);
+    }
+}
+
+#[test]
+fn without_power_at_any_system_call_it_keeps_every_acknowledged_write() {
+    if !faults("power cuts") {
+        return;
+    }
+    let Some((disk, _directory)) = disk("power cuts", DISK_MIB) else { return };
+    let cuts = asked("SISO_CUTS", CUTS);
+    assert_eq!(Campaign::of_power_cuts(disk).run(cuts).crashes, cuts);
+}
+
+#[test]
+fn killed_while_a_cluster_is_founded_it_founds_it_the_next_time() {
+    if !faults("founding") {
+        return;
+    }
+    for &(calls, most, step) in FOUNDING {
+        for nth in (1..=most).step_by(step) {
+            let mut victim = Victim::new();
+            victim.start_with(&Fault::kill(calls, nth));
+            // The last numbers may be those of a start that is through.
+            let _ = victim.scheduler.ready_or_ended();
+            victim.scheduler.kill9();
+            victim.start();
+            victim.apply("first").expect(0);
+            let found = victim.replicas();
+            assert_eq!(found.expect("an answer").len(), 1, "{calls} {nth}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Crashes of the real programs, each at a place of our choosing.
+//!
+//! Faults of system calls need `strace` (`SISO_REQUIRE_STRACE=1`); power cuts and full disks need a
+//! disk of their own, which only root can mount (`SISO_REQUIRE_OWN_DISK=1`). `SISO_KILLS` and
+//! `SISO_CUTS` ask for more crashes than fit into a test; `cargo run -p siso-tests --bin crash` tells
+//! what became of them.
+
+mod agents;
+mod directories;
+mod disks;
+mod kills;
+
+use siso_tests::{
+    crash::{Fault, LoopDisk},
+    required,
+};
+use tempfile::TempDir;
+
+/// Whether faults can be made here; says so when the test is skipped.
+#[track_caller]
+fn faults(test: &str) -> bool {
+    required(test, "SISO_REQUIRE_STRACE", Fault::possible()).is_some()
+}
+
+/// A disk of its own, in a directory that lives as long.
+#[track_caller]
+fn disk(test: &str, mib: u64) -> Option<(LoopDisk, TempDir)> {
+    let directory = tempfile::tempdir().expect("tempdir");
+    let disk = LoopDisk::new(directory.path(), mib);
+    Some((required(test, "SISO_REQUIRE_OWN_DISK", disk)?, directory))
+}
