@@ -181,7 +181,8 @@ sweep() {
     docker rm "$id" >/dev/null
   done
   for id in $(own_things network "$cluster"); do docker network rm "$id" >/dev/null; done
-  for id in $(own_things volume "$cluster"); do
+  # An earlier quickstart was another cluster; the data it left was used by this one.
+  for id in $({ own_things volume "$cluster"; docker volume ls --quiet --filter label=siso.stack=quickstart; } | sort -u); do
     if [[ $volumes == yes ]]; then
       note "removing volume $id"
       docker volume rm "$id" >/dev/null

@@ -274,6 +274,19 @@ impl World {
         self.ctl.json(&["events"]).as_array().expect("a list of events").clone()
     }
 
+    /// What the status complains about, but for the disk of whoever runs this: it may be nearly full,
+    /// which is none of the cluster's faults.
+    #[track_caller]
+    pub fn problems(&self) -> Vec<Value> {
+        let status = self.ctl.json(&["status"]);
+        let mut problems = status["problems"].as_array().expect("a list of problems").clone();
+        let of_disk = |problem: &Value| {
+            problem["what"].as_str().is_some_and(|what| what.starts_with("the disk"))
+        };
+        problems.retain(|problem| !of_disk(problem));
+        problems
+    }
+
     /// Starts the scheduler again and waits until it serves.
     #[track_caller]
     pub fn start_scheduler(&mut self) {

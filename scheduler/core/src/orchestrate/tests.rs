@@ -206,10 +206,12 @@ fn what_was_never_told_to_run_need_not_be_waited_for() {
 
 #[test]
 fn what_serves_does_not_make_way_for_what_cannot_run() {
-    for bad in ["none:2", "refused:2"] {
+    for (bad, has_port) in [("none:2", false), ("none:2", true), ("refused:2", false)] {
         let mut world = World::new(&[("a", 1_000)]);
-        let db =
-            |image: &str| stack("s", &[("db", service(image, 100).with(|s| mount(s, "data")))]);
+        let shape = |spec: &mut model::ServiceSpec| {
+            if has_port { publish(spec, 80) } else { mount(spec, "data") }
+        };
+        let db = |image: &str| stack("s", &[("db", service(image, 100).with(shape))]);
         world.apply(&db("db:1"));
         world.settle();
         world.apply(&db(bad));

@@ -186,8 +186,10 @@ fn below_replicas_per_node(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(),
 
 fn has_ports_free(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
     for port in ask.spec.ports.iter().filter(|port| port.published.is_some()) {
+        // What it takes over from hands its port over: the two never run side by side.
         let holder = view.room.tasks.values().find(|(other, _)| {
-            other.task != ask.task && other.spec.ports.iter().any(|taken| clash(port, taken))
+            !(other.same_service(ask) && other.slot == ask.slot)
+                && other.spec.ports.iter().any(|taken| clash(port, taken))
         });
         if let Some((other, _)) = holder {
             return Err(Misfit::PortTaken {
