@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("siso-cli", &["siso-core", "siso-model", "siso-proto", "siso-stackfile"]),
     ("siso-tests", &[]),
     ("siso-bench", &["siso-proto", "siso-tests"]),
+    ("siso-fuzz", &[]),
 ];
 
 /// Third parties the pure crates may use at run time: nothing that has a clock, a socket or a file.

@@ -1,6 +1,7 @@
 //! The crate as its callers see it.
 
 mod config;
+mod fuzz;
 mod hostile;
 mod load;
 mod mistakes;

@@ -1,5 +1,6 @@
 //! What is written is read back; what must not pass does not; nothing panics.
 
+mod fuzzed;
 mod refusals;
 mod shown;
 mod wanted;

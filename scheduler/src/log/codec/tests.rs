@@ -1,4 +1,5 @@
 mod examples;
+mod fuzzed;
 mod varied;
 
 use std::{
