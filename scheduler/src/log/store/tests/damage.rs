@@ -13,8 +13,8 @@ use super::{
     *,
 };
 
-/// Every bit instead of one in [`STRIDE`] bytes: minutes instead of seconds.
-const EVERY_BIT: &str = "SISO_EVERY_BIT";
+/// A bit of every byte instead of one in [`STRIDE`] bytes: minutes instead of seconds.
+const EVERY_BYTE: &str = "SISO_EVERY_BYTE";
 /// Prime, so that every field of the file's regular structures has its turn in some page.
 const STRIDE: usize = 41;
 /// The file's header, where each bit counts.
@@ -57,8 +57,8 @@ fn wrong(
 /// The bits to flip in a file of so many bytes.
 fn flips(bytes: usize) -> Vec<(usize, u8)> {
     let bits = |at: usize| {
-        let one = u8::try_from(at / STRIDE % 8).unwrap();
-        let bits = if every() || at < HEADER { 0..8 } else { one..one + 1 };
+        let one = u8::try_from((at + at / STRIDE) % 8).unwrap();
+        let bits = if at < HEADER { 0..8 } else { one..one + 1 };
         bits.map(move |bit| (at, bit))
     };
     let looked_at = |at: &usize| every() || *at < HEADER || at.is_multiple_of(STRIDE);
@@ -132,5 +132,5 @@ fn a_file_cut_off_anywhere_is_refused() {
 }
 
 fn every() -> bool {
-    std::env::var_os(EVERY_BIT).is_some()
+    std::env::var_os(EVERY_BYTE).is_some()
 }
