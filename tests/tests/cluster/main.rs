@@ -10,6 +10,7 @@ mod contract;
 mod engine;
 mod examples;
 mod exit_codes;
+mod hostile;
 mod intruders;
 mod killed;
 mod metrics;
