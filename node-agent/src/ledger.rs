@@ -196,7 +196,8 @@ fn load(path: &Path) -> Result<Option<Held>, LedgerError> {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Held, String> {
+/// What [`encode`] wrote, or why it is not that.
+pub fn decode(bytes: &[u8]) -> Result<Held, String> {
     let (header, body) = bytes.split_at_checked(HEADER).ok_or("it is cut off")?;
     let field = |from: usize| {
         let bytes: Option<[u8; 4]> =

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use model::{Assignment, TaskId, task::Cause};
 
-use super::{Agent, Wake};
+use super::{Mind, Wake};
 use crate::{
     attempt::{Attempt, Moment, failure},
     board::Board,
@@ -13,7 +13,7 @@ use crate::{
     perform::{Outcome, assignment_of},
     policy::Refusal,
     reconcile::{Image, Key, Step},
-    runtime::{Container, ContainerId, Look, PullError, Runtime, RuntimeError},
+    runtime::{Container, ContainerId, Look, PullError, RuntimeError},
 };
 
 /// The first delay after a step that failed for a reason that may pass, in milliseconds.
@@ -44,8 +44,9 @@ pub(super) fn tell_end(board: &Board, assignment: &Assignment, attempt: &Attempt
     });
 }
 
-impl<R: Runtime> Agent<R> {
-    pub(super) fn learn(&mut self, wake: Wake) {
+impl Mind {
+    /// Takes in what a wake-up teaches.
+    pub fn learn(&mut self, wake: Wake, now: Moment) {
         match wake {
             Wake::Happened { id, task, what, at } => {
                 if let Some(attempt) = self.attempts.get_mut(&task) {
@@ -56,7 +57,7 @@ impl<R: Runtime> Agent<R> {
             Wake::Looked { look: Ok(look), asked } => self.compare(look, asked),
             Wake::Looked { look: Err(error), .. } => self.lose_sight(&error),
             Wake::Inspected { asked, id, shown } => self.inspected(asked, id, shown),
-            Wake::Done { step, outcome } => self.done(step, outcome),
+            Wake::Done { step, outcome } => self.done(step, outcome, now),
         }
     }
 
@@ -115,19 +116,7 @@ impl<R: Runtime> Agent<R> {
         }
     }
 
-    /// Whether this node made it: another agent of the cluster may use the same engine.
-    fn is_ours(&self, found: &Container) -> bool {
-        found.node.is_none_or(|node| node == self.node)
-    }
-
-    fn know(&mut self, id: ContainerId, shown: Option<Container>) {
-        match shown.filter(|found| self.is_ours(found)) {
-            Some(found) => drop(self.observed.containers.insert(id, found)),
-            None => drop(self.observed.containers.remove(&id)),
-        }
-    }
-
-    fn done(&mut self, step: Step, outcome: Outcome) {
+    fn done(&mut self, step: Step, outcome: Outcome, now: Moment) {
         let key = step.key();
         self.busy.remove(&key);
         let stamp = self.stamp.fetch_add(1, Ordering::SeqCst) + 1;
@@ -146,10 +135,10 @@ impl<R: Runtime> Agent<R> {
             Outcome::Permitted(Err(refusal)) | Outcome::Refused(refusal) => {
                 self.refused(&step, &refusal);
             }
-            Outcome::Fetched(fetched) => self.fetched(&step, fetched),
+            Outcome::Fetched(fetched) => self.fetched(&step, fetched, now),
             Outcome::Container { done, shown } => {
                 let shown = shown.map(|found| found.map(|found| *found));
-                self.worked_on(&step, done, shown);
+                self.worked_on(&step, (done, shown), now);
             }
             Outcome::Left => {
                 if let Step::RemoveVolume { volume } = step {
@@ -167,7 +156,7 @@ impl<R: Runtime> Agent<R> {
                 }
                 _ => {}
             },
-            Outcome::Removed(Err(error)) => self.try_again(&step, &error),
+            Outcome::Removed(Err(error)) => self.try_again(&step, &error, now),
         }
     }
 
@@ -190,11 +179,11 @@ impl<R: Runtime> Agent<R> {
         self.with_attempt(step, |attempt| attempt.refuse(Cause::Refused, refusal.to_string()));
     }
 
-    fn fetched(&mut self, step: &Step, fetched: Result<(), PullError>) {
+    fn fetched(&mut self, step: &Step, fetched: Result<(), PullError>, now: Moment) {
         let Step::Fetch { image } = step else { return };
         match fetched {
             Ok(()) => drop(self.images.insert(image.clone(), Image::Present)),
-            Err(PullError::Engine(error)) => self.try_again(step, &error),
+            Err(PullError::Engine(error)) => self.try_again(step, &error, now),
             Err(error) => {
                 let tries = match self.images.get(image) {
                     Some(Image::Failed { tries, .. }) => *tries,
@@ -204,7 +193,7 @@ impl<R: Runtime> Agent<R> {
                 tracing::warn!(image, %error, wait, "not fetched");
                 let failed = Image::Failed {
                     tries: tries.saturating_add(1),
-                    not_before: self.now().plus(wait),
+                    not_before: now.plus(wait),
                     failure: failure(Cause::Image, error.to_string()),
                 };
                 self.images.insert(image.clone(), failed);
@@ -215,8 +204,8 @@ impl<R: Runtime> Agent<R> {
     fn worked_on(
         &mut self,
         step: &Step,
-        done: Result<(), RuntimeError>,
-        shown: Result<Option<Container>, RuntimeError>,
+        (done, shown): (Result<(), RuntimeError>, Result<Option<Container>, RuntimeError>),
+        now: Moment,
     ) {
         let id = match step {
             Step::Start { container, .. }
@@ -245,23 +234,28 @@ impl<R: Runtime> Agent<R> {
             return;
         };
         if error.is_transient() {
-            self.try_again(step, &error);
+            self.try_again(step, &error, now);
             self.ask_for_a_look();
             return;
         }
         match step {
             Step::Create { task } | Step::Start { task, .. } => {
-                self.not_started(*task, &error, now_there.as_ref());
+                self.not_started(*task, &error, now_there.as_ref(), now);
             }
             _ => {
                 self.with_attempt(step, |attempt| attempt.stuck = true);
-                self.try_again(step, &error);
+                self.try_again(step, &error, now);
             }
         }
     }
 
-    fn not_started(&mut self, task: TaskId, error: &RuntimeError, container: Option<&Container>) {
-        let now = self.now();
+    fn not_started(
+        &mut self,
+        task: TaskId,
+        error: &RuntimeError,
+        container: Option<&Container>,
+        now: Moment,
+    ) {
         let Some(assignment) = self.set.as_ref().and_then(|set| assignment_of(set, task)) else {
             return;
         };
@@ -283,16 +277,15 @@ impl<R: Runtime> Agent<R> {
         }
     }
 
-    fn try_again(&mut self, step: &Step, error: &RuntimeError) {
-        let now = self.now();
+    fn try_again(&mut self, step: &Step, error: &RuntimeError, now: Moment) {
         let (tries, moment) = self.retry.entry(step.key()).or_insert((0, Moment::default()));
         *moment = now.plus(delay(*tries, FIRST_RETRY, LONGEST_RETRY));
         *tries = tries.saturating_add(1);
         tracing::warn!(step = step.as_str(), key = ?step.key(), why = story(error), "failed");
     }
 
-    fn ask_for_a_look(&self) {
-        self.ask.send_modify(|asked| *asked = asked.wrapping_add(1));
+    const fn ask_for_a_look(&mut self) {
+        self.look_wanted = true;
     }
 }
 
