@@ -11,6 +11,7 @@ pub mod event;
 pub mod id;
 pub mod name;
 pub mod node;
+pub mod planted;
 pub mod spec;
 pub mod task;
 pub mod time;

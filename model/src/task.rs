@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
     Bytes, Epoch, NodeId, Revision, ServiceName, ServiceSpec, StackName, TaskId, Timestamp,
-    VolumeName, view::Verdict,
+    VolumeName,
+    planted::{Bug, is_planted},
+    view::Verdict,
 };
 
 /// What the scheduler wants of a task. Written by orchestration; only moves forward.
@@ -267,7 +269,8 @@ pub struct Task {
 impl Task {
     /// Whether its reservation counts on its node: from placement until the agent confirms its end.
     pub fn holds_resources(&self) -> bool {
-        self.node.is_some() && !self.status.state.is_over()
+        let freed = is_planted(Bug::FreedOnRequest) && self.desired.is_leaving();
+        self.node.is_some() && !self.status.state.is_over() && !freed
     }
 
     /// Whether its agent lets it run and has its image: nothing is known that stands against a start.

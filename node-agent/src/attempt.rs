@@ -15,6 +15,7 @@
 
 use model::{
     Bytes, Health, ServiceSpec, TaskState, TaskStatus, Timestamp,
+    planted::{Bug, is_planted},
     spec::RestartPolicy,
     task::{Cause, Failure},
 };
@@ -278,6 +279,7 @@ impl Attempt {
     /// The first interruption in a row is made good at once: it was not the service's fault.
     fn delay(&self, end: End) -> u64 {
         match end {
+            _ if is_planted(Bug::BackoffLost) => 0,
             End::Killed(_) | End::Unwatched(_) | End::Vanished if self.streak == 0 => 0,
             End::Killed(_)
             | End::Unwatched(_)

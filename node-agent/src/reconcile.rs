@@ -16,7 +16,12 @@ use std::{
     path::Path,
 };
 
-use model::{Assignment, AssignmentSet, Desired, TaskId, spec::MountSource, task::Failure};
+use model::{
+    Assignment, AssignmentSet, Desired, TaskId,
+    planted::{Bug, is_planted},
+    spec::MountSource,
+    task::Failure,
+};
 
 use crate::{
     attempt::{Attempt, Moment},
@@ -363,7 +368,8 @@ fn leftovers(scene: &Scene<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut tasks = BTreeSet::new();
     for container in scene.observed.containers.values() {
-        let goes = if find(scene.set, container.task).is_some() {
+        let by_name = is_planted(Bug::AdoptedByName) && newest.contains_key(&container.place);
+        let goes = if find(scene.set, container.task).is_some() || by_name {
             let kept = scene.observed.of(container.task).container();
             kept.is_some_and(|kept| kept.id != container.id)
         } else {

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use model::{Assignment, TaskId, task::Cause};
+use model::{
+    Assignment, TaskId,
+    planted::{Bug, is_planted},
+    task::Cause,
+};
 
 use super::{Mind, Wake};
 use crate::{
@@ -12,7 +16,7 @@ use crate::{
     outbox::Disposal,
     perform::{Outcome, assignment_of},
     policy::Refusal,
-    reconcile::{Image, Key, Step},
+    reconcile::{Image, Key, Observed, Step},
     runtime::{Container, ContainerId, Look, PullError, RuntimeError},
 };
 
@@ -94,6 +98,9 @@ impl Mind {
             tracing::error!(why = story(error), "the engine does not answer; nothing is changed");
         }
         self.observed.known = false;
+        if is_planted(Bug::FailedLookMeansAbsent) {
+            self.observed = Observed { known: true, ..Observed::default() };
+        }
     }
 
     fn inspected(

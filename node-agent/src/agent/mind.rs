@@ -12,7 +12,10 @@ use std::{
     },
 };
 
-use model::{AssignmentSet, NodeId, TaskId, TaskState, TaskStatus, Timestamp};
+use model::{
+    AssignmentSet, NodeId, TaskId, TaskState, TaskStatus, Timestamp,
+    planted::{Bug, is_planted},
+};
 
 use super::learn;
 use crate::{
@@ -159,7 +162,7 @@ impl Mind {
         }
         self.set = Some(news);
         self.fresh = true;
-        self.saved = None;
+        self.saved = is_planted(Bug::LedgerNotWritten).then(|| self.lasting());
         self.save_at = Moment::default();
     }
 
@@ -206,7 +209,9 @@ impl Mind {
             status.sequence = wall.0.max(attempt.reported.sequence.saturating_add(1));
             attempt.status = status.clone();
             attempt.reported = status.clone();
-            news.push((assignment.task, status));
+            if !(is_planted(Bug::StatusForgotten) && attempt.is_over()) {
+                news.push((assignment.task, status));
+            }
         }
         news
     }
@@ -267,7 +272,7 @@ impl Mind {
             attempts: &self.attempts,
             images: &self.images,
             removed: &self.removed,
-            sweep: self.fresh,
+            sweep: self.fresh || is_planted(Bug::SweptWhileDisconnected),
             now,
         };
         let mut begun = Vec::new();

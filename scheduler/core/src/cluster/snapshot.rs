@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use model::{
     Desired, Epoch, Event, Generation, Node, NodeId, RequestId, Revision, ServiceName, ServiceSpec,
     StackName, StackSpec, Task, TaskId, TaskStatus, Timestamp, TokenId, VolumeName,
+    planted::{Bug, is_planted},
     task::{Decision, TaskVolume},
     token::Token,
 };
@@ -210,7 +211,7 @@ impl From<&Cluster> for ClusterImage {
             id: cluster.id.clone(),
             name: cluster.name.clone(),
             revision: cluster.revision,
-            planned: cluster.planned,
+            planned: if is_planted(Bug::SnapshotForgets) { Revision(0) } else { cluster.planned },
             next_task: cluster.next_task,
             next_node: cluster.next_node,
             next_token: cluster.next_token,

@@ -1,6 +1,10 @@
 //! Questions about one task or specification that every part of orchestration asks.
 
-use model::{ServiceSpec, Task, spec::MountSource};
+use model::{
+    ServiceSpec, Task,
+    planted::{Bug, is_planted},
+    spec::MountSource,
+};
 
 use crate::{
     cluster::{Cluster, Service, same_container, task_volumes, writable_volumes},
@@ -10,9 +14,10 @@ use crate::{
 /// Whether a new task may run beside the one it replaces: not when both would write to the same
 /// data, listen on the same host port, or must never be two.
 pub fn starts_first(spec: &ServiceSpec) -> bool {
-    writable_volumes(spec).next().is_none()
-        && !spec.ports.iter().any(|port| port.published.is_some())
-        && !spec.strict_singleton
+    is_planted(Bug::WritersSideBySide)
+        || writable_volumes(spec).next().is_none()
+            && !spec.ports.iter().any(|port| port.published.is_some())
+            && !spec.strict_singleton
 }
 
 /// Whether the task may be made anew on another node when its own is down. Data stays where it is,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use model::{
     Desired, Node, NodeId, Resources, ServiceName, ServiceSpec, StackName, Task, TaskId, TaskState,
-    VolumeName, task::TaskVolume,
+    VolumeName,
+    planted::{Bug, is_planted},
+    task::TaskVolume,
 };
 
 use crate::{
@@ -46,8 +48,12 @@ impl<'a> Ask<'a> {
     }
 
     /// What is set aside for it.
-    pub const fn reserved(&self) -> Resources {
-        self.spec.resources.reserved
+    pub fn reserved(&self) -> Resources {
+        let asked = &self.spec.resources;
+        if is_planted(Bug::LimitReserved) {
+            return Resources { memory: asked.memory_limit, cpu: asked.reserved.cpu };
+        }
+        asked.reserved
     }
 
     /// Whether both are replicas of one service.

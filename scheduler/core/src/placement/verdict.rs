@@ -1,6 +1,10 @@
 //! A verdict for every node, in words and amounts.
 
-use model::{Shortfall, view::Verdict};
+use model::{
+    Shortfall,
+    planted::{Bug, is_planted},
+    view::Verdict,
+};
 
 use crate::{
     cluster::limits,
@@ -20,7 +24,8 @@ pub fn verdicts(fleet: &Fleet<'_>, ask: &Ask<'_>, scores: &[Score]) -> Vec<Verdi
         .collect();
     others.sort_by_key(|(_, why)| distance(why));
     let others = others.into_iter().map(|(node, why)| misfitting(node, &why));
-    fitting.chain(others).take(limits::MAX_VERDICTS).collect()
+    let skipped = usize::from(is_planted(Bug::VerdictSkipped));
+    fitting.chain(others).skip(skipped).take(limits::MAX_VERDICTS).collect()
 }
 
 fn fitting(fleet: &Fleet<'_>, score: &Score, best: Option<&Score>) -> Verdict {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use model::{
-    Desired, NodeId, Revision, Task, TaskId, TaskState, TaskStatus, Timestamp, event::Severity,
+    Desired, NodeId, Revision, Task, TaskId, TaskState, TaskStatus, Timestamp,
+    event::Severity,
+    planted::{Bug, is_planted},
     task::Decision,
 };
 
@@ -26,7 +28,7 @@ impl Cluster {
         basis: Revision,
         changes: &[Change],
     ) -> Answered {
-        if basis < self.planned {
+        if basis < self.planned && !is_planted(Bug::StalePlanAccepted) {
             return Err(Rejection::StalePlan { basis, planned: self.planned });
         }
         check::at_most("changes in a plan", changes.len(), limits::MAX_CHANGES)?;
@@ -127,7 +129,7 @@ impl Cluster {
         if *epoch <= memory.last {
             return Err(format!("{name}/{service}.{slot} had epoch {epoch} already"));
         }
-        memory.last = *epoch;
+        memory.last = if is_planted(Bug::EpochForgotten) { memory.last } else { *epoch };
         let task = Task {
             id: *id,
             stack: name.clone(),
@@ -173,6 +175,9 @@ impl Cluster {
         task.decision = Some(kept);
         let task = task.clone();
         for (name, volume) in &task.volumes {
+            if is_planted(Bug::HomeForgotten) {
+                continue;
+            }
             self.volumes.entry(volume.engine_name.clone()).or_insert_with(|| Volume {
                 stack: task.stack.clone(),
                 name: name.clone(),

@@ -1,7 +1,9 @@
 //! What agents observed of their tasks.
 
 use model::{
-    Health, NodeId, Task, TaskId, TaskReport, TaskState, TaskStatus, Timestamp, task::Cause,
+    Health, NodeId, Task, TaskId, TaskReport, TaskState, TaskStatus, Timestamp,
+    planted::{Bug, is_planted},
+    task::Cause,
 };
 
 use super::{Answered, Happened, bounded, check};
@@ -51,7 +53,8 @@ impl Cluster {
             failure.message = bounded(&failure.message);
         }
         let before = task.status.clone();
-        task.status = before.clone().merge(news);
+        let lost = is_planted(Bug::StatusMovesBack);
+        task.status = if lost { news } else { before.clone().merge(news) };
         if task.status == before {
             return false;
         }

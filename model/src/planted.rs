@@ -1,0 +1,103 @@
+//! Bugs that are planted on purpose, one at a time, to prove that the simulation would find them.
+//!
+//! **Invariant:** nothing of it is in a release build: there [`is_planted`] is `false` before the
+//! compiler looks at what depends on it. In a debug build a bug is planted for one thread by whoever
+//! simulates, and by nobody else.
+
+/// A mistake that somebody could make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "`words` says what each is")]
+pub enum Bug {
+    AcknowledgedBeforeDurable,
+    StalePlanAccepted,
+    EpochForgotten,
+    FreedOnRequest,
+    ReservationIgnored,
+    LimitReserved,
+    VerdictSkipped,
+    HomeForgotten,
+    StatusMovesBack,
+    RequestDoneTwice,
+    SnapshotForgets,
+    WritersSideBySide,
+    StatusForgotten,
+    AdoptedByName,
+    SweptWhileDisconnected,
+    OlderSetAccepted,
+    BackoffLost,
+    LedgerNotWritten,
+    FailedLookMeansAbsent,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::AcknowledgedBeforeDurable,
+        Self::StalePlanAccepted,
+        Self::EpochForgotten,
+        Self::FreedOnRequest,
+        Self::ReservationIgnored,
+        Self::LimitReserved,
+        Self::VerdictSkipped,
+        Self::HomeForgotten,
+        Self::StatusMovesBack,
+        Self::RequestDoneTwice,
+        Self::SnapshotForgets,
+        Self::WritersSideBySide,
+        Self::StatusForgotten,
+        Self::AdoptedByName,
+        Self::SweptWhileDisconnected,
+        Self::OlderSetAccepted,
+        Self::BackoffLost,
+        Self::LedgerNotWritten,
+        Self::FailedLookMeansAbsent,
+    ];
+
+    /// What the mistake is.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::AcknowledgedBeforeDurable => "a write is acknowledged before it is durable",
+            Self::StalePlanAccepted => "a plan older than the last one is taken",
+            Self::EpochForgotten => "a replica forgets its last epoch",
+            Self::FreedOnRequest => "memory is freed when a stop is asked for, not when confirmed",
+            Self::ReservationIgnored => "a task is placed where its reservation has no room",
+            Self::LimitReserved => "limits are counted as if they were reservations",
+            Self::VerdictSkipped => "a decision leaves out one node's verdict",
+            Self::HomeForgotten => "a volume's home is not written down",
+            Self::StatusMovesBack => "the last report to arrive wins",
+            Self::RequestDoneTwice => "a request that is asked twice is done twice",
+            Self::SnapshotForgets => "a snapshot forgets when the last plan was",
+            Self::WritersSideBySide => "a writer's successor starts before it stopped",
+            Self::StatusForgotten => "the end of a task is not reported",
+            Self::AdoptedByName => "a container is adopted by its replica's name alone",
+            Self::SweptWhileDisconnected => "unknown containers are swept without a scheduler",
+            Self::OlderSetAccepted => "an older set of assignments is accepted",
+            Self::BackoffLost => "a container that ended is started again at once",
+            Self::LedgerNotWritten => "a new set is acted on and not written to the ledger",
+            Self::FailedLookMeansAbsent => "an engine that does not answer has no containers",
+        }
+    }
+}
+
+#[cfg(debug_assertions)]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether this bug is planted.
+#[cfg(debug_assertions)]
+pub fn is_planted(bug: Bug) -> bool {
+    PLANTED.get() == Some(bug)
+}
+
+/// Whether this bug is planted: never in a release build.
+#[cfg(not(debug_assertions))]
+pub const fn is_planted(_: Bug) -> bool {
+    false
+}
+
+/// Plants a bug for this thread, or takes it away.
+#[cfg(debug_assertions)]
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.set(bug);
+}
