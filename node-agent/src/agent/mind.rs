@@ -64,8 +64,13 @@ pub struct Mind {
     pub(super) inspecting: BTreeSet<ContainerId>,
     /// Whether everything is to be looked at soon.
     pub(super) look_wanted: bool,
-    saved: Option<BTreeMap<TaskId, Lasting>>,
+    /// What the ledger holds of each task.
+    saved: BTreeMap<TaskId, Lasting>,
+    /// Whether the ledger holds the set.
+    set_saved: bool,
     save_at: Moment,
+    /// Statuses that wait until the ledger holds what they tell.
+    waiting: BTreeMap<TaskId, TaskStatus>,
 }
 
 impl Mind {
@@ -93,13 +98,15 @@ impl Mind {
             dirty: BTreeSet::new(),
             inspecting: BTreeSet::new(),
             look_wanted: false,
-            saved: None,
+            saved: BTreeMap::new(),
+            set_saved: false,
             save_at: Moment::default(),
+            waiting: BTreeMap::new(),
         };
         if let Some(held) = held {
             mind.board.accepted(&held.set);
             mind.attempts = held.attempts;
-            mind.saved = Some(mind.lasting());
+            (mind.saved, mind.set_saved) = (mind.lasting(), true);
             mind.set = Some(held.set);
             mind.publish_all();
         }
@@ -162,7 +169,8 @@ impl Mind {
         }
         self.set = Some(news);
         self.fresh = true;
-        self.saved = is_planted(Bug::LedgerNotWritten).then(|| self.lasting());
+        self.waiting.retain(|task, _| self.attempts.contains_key(task));
+        self.set_saved = is_planted(Bug::LedgerNotWritten);
         self.save_at = Moment::default();
     }
 
@@ -216,9 +224,18 @@ impl Mind {
         news
     }
 
-    /// Hands statuses to whoever reports them.
-    pub fn report(&self, news: Vec<(TaskId, TaskStatus)>) {
-        for (task, status) in news {
+    /// Hands statuses to whoever reports them: those at once that this agent would still tell after a
+    /// restart, the others once it would. A scheduler that was told of an end counts on it; were it
+    /// forgotten here, the container would be started again where its memory is given to another.
+    pub fn report(&mut self, news: Vec<(TaskId, TaskStatus)>) {
+        self.waiting.extend(news);
+        let saved = &self.saved;
+        let lasts = |task: &TaskId, status: &mut TaskStatus| {
+            let held = saved.get(task);
+            let (restarts, over) = held.map_or((0, false), |lasting| (lasting.0, lasting.1));
+            status.restarts <= restarts && (over || !status.state.is_over())
+        };
+        for (task, status) in self.waiting.extract_if(.., lasts) {
             self.board.outbox(|outbox| outbox.put(task, status));
         }
     }
@@ -245,7 +262,8 @@ impl Mind {
     /// What the ledger is to hold, when that has changed and it is time to write it.
     pub fn unsaved(&self, now: Moment) -> Option<Vec<u8>> {
         let set = self.set.as_ref()?;
-        if self.saved.as_ref() == Some(&self.lasting()) || now < self.save_at {
+        let held = self.set_saved && self.saved == self.lasting();
+        if held || now < self.save_at {
             return None;
         }
         let inventory = self.board.inventory.borrow().clone();
@@ -256,7 +274,7 @@ impl Mind {
     /// What [`unsaved`](Self::unsaved) answered is in the ledger, or could not be written.
     pub fn saved(&mut self, written: bool, now: Moment) {
         if written {
-            self.saved = Some(self.lasting());
+            (self.saved, self.set_saved) = (self.lasting(), true);
         } else {
             self.save_at = now.plus(SAVE_AGAIN);
         }
@@ -330,3 +348,6 @@ impl Mind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+use model::{
+    Assignment, Desired, Epoch, Generation, Health, Inventory, ServiceName, ServiceSpec, StackName,
+    spec::RestartPolicy,
+};
+
+use super::*;
+use crate::{
+    agent::Wake,
+    runtime::{ContainerState, Happening, Look, Place},
+};
+
+const NOW: Moment = Moment(100_000);
+const WALL: Timestamp = Timestamp(1_000_000);
+
+fn set() -> AssignmentSet {
+    let mut spec = ServiceSpec::new("image");
+    spec.restart = RestartPolicy::Never;
+    let assignment = Assignment {
+        task: TaskId::new(1),
+        stack: StackName::new("shop").unwrap(),
+        service: ServiceName::new("web").unwrap(),
+        slot: 1,
+        epoch: Epoch(1),
+        desired: Desired::Run,
+        spec: Arc::new(spec),
+        volumes: BTreeMap::new(),
+    };
+    AssignmentSet {
+        cluster: "abc".to_owned(),
+        node: NodeId::new(1),
+        generation: Generation(1),
+        stacks: vec![assignment.stack.clone()],
+        tasks: vec![assignment],
+        remove_volumes: Vec::new(),
+    }
+}
+
+fn container(state: ContainerState) -> Container {
+    Container {
+        id: ContainerId("c1".to_owned()),
+        task: TaskId::new(1),
+        place: Place { stack: "shop".to_owned(), service: "web".to_owned(), slot: 1 },
+        epoch: Epoch(1),
+        state,
+        health: Health::None,
+        probe: None,
+        started_at: Some(Timestamp(1)),
+        finished_at: (state == ContainerState::Exited).then_some(Timestamp(2)),
+        exit_code: (state == ContainerState::Exited).then_some(0),
+        oom_killed: false,
+        volumes: BTreeMap::new(),
+        binds: BTreeMap::new(),
+    }
+}
+
+fn mind() -> Mind {
+    let board = Arc::new(Board::new(Inventory::default()));
+    let stamp = Arc::new(AtomicU64::new(0));
+    let mut mind = Mind::new(("abc".to_owned(), NodeId::new(1)), board, stamp, None);
+    mind.hear_link(Link { connected: true, set: Some(set()) });
+    mind
+}
+
+fn look(mind: &mut Mind, state: ContainerState) {
+    let look = Look { containers: vec![container(state)], networks: Vec::new() };
+    mind.learn(Wake::Looked { asked: u64::MAX, look: Ok(look) }, NOW);
+}
+
+/// One round in which the ledger is written or cannot be; answers the states that are reported.
+fn round(mind: &mut Mind, written: bool, now: Moment) -> Vec<TaskState> {
+    let news = mind.notice(now, WALL);
+    if mind.unsaved(now).is_some() {
+        mind.saved(written, now);
+    }
+    mind.report(news);
+    let sent = mind.board.outbox(|outbox| outbox.take_reports(now.0, 10));
+    sent.into_iter().map(|report| report.status.state).collect()
+}
+
+#[test]
+fn an_end_is_reported_once_the_ledger_holds_it() {
+    let mut mind = mind();
+    look(&mut mind, ContainerState::Running);
+    assert_eq!(round(&mut mind, false, NOW), [TaskState::Running], "a run is told at once");
+    let (id, task, at) = (ContainerId("c1".to_owned()), TaskId::new(1), Timestamp(2));
+    mind.learn(Wake::Happened { id, task, what: Happening::Died, at }, NOW);
+    look(&mut mind, ContainerState::Exited);
+    assert_eq!(round(&mut mind, false, NOW), [], "a restart would forget that it ended");
+    let later = NOW.plus(SAVE_AGAIN);
+    assert_eq!(round(&mut mind, true, later), [TaskState::Stopped]);
+}
