@@ -13,7 +13,7 @@ use std::{
 };
 
 use model::{
-    AssignmentSet, NodeId, TaskId, TaskState, TaskStatus, Timestamp,
+    AssignmentSet, Bytes, NodeId, TaskId, TaskState, TaskStatus, Timestamp,
     planted::{Bug, is_planted},
 };
 
@@ -267,7 +267,7 @@ impl Mind {
             return None;
         }
         let inventory = self.board.inventory.borrow().clone();
-        let known = inventory.engine_ready.then_some(&inventory);
+        let known = (inventory.memory > Bytes::ZERO).then_some(&inventory);
         Some(ledger::encode(set, &self.attempts, known))
     }
 

@@ -1,6 +1,6 @@
 use model::{
-    Assignment, Desired, Epoch, Generation, Health, Inventory, ServiceName, ServiceSpec, StackName,
-    spec::RestartPolicy,
+    Assignment, Bytes, Desired, Epoch, Generation, Health, Inventory, ServiceName, ServiceSpec,
+    StackName, spec::RestartPolicy,
 };
 
 use super::*;
@@ -88,4 +88,15 @@ fn an_end_is_reported_once_the_ledger_holds_it() {
     assert_eq!(round(&mut mind, false, NOW), [], "a restart would forget that it ended");
     let later = NOW.plus(SAVE_AGAIN);
     assert_eq!(round(&mut mind, true, later), [TaskState::Stopped]);
+}
+
+#[test]
+fn a_ledger_written_while_the_engine_is_away_keeps_what_the_machine_offered() {
+    let mind = mind();
+    let memory = Bytes::gib(8);
+    let offered = Inventory { memory, engine_ready: false, ..Inventory::default() };
+    mind.board.inventory.send_replace(offered);
+    let bytes = mind.unsaved(NOW).unwrap();
+    let held = ledger::decode(&bytes).unwrap().inventory;
+    assert_eq!(held.map(|offered| offered.memory), Some(memory));
 }
