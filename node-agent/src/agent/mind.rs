@@ -209,6 +209,11 @@ impl Mind {
             let image = self.images.get(&assignment.spec.image);
             let limit = assignment.spec.resources.memory_limit;
             let mut status = status(wanted, seen, attempt, image, limit);
+            // What was seen is from before the step under way, which may be its start.
+            let worked_on = self.busy.contains(&Key::Task(assignment.task));
+            if worked_on && status.state.is_over() && !attempt.is_over() {
+                continue;
+            }
             if status.state == TaskState::Pending || status == attempt.reported {
                 attempt.status = status;
                 continue;

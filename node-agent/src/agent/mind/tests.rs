@@ -6,6 +6,7 @@ use model::{
 use super::*;
 use crate::{
     agent::Wake,
+    perform::Outcome,
     runtime::{ContainerState, Happening, Look, Place},
 };
 
@@ -88,6 +89,24 @@ fn an_end_is_reported_once_the_ledger_holds_it() {
     assert_eq!(round(&mut mind, false, NOW), [], "a restart would forget that it ended");
     let later = NOW.plus(SAVE_AGAIN);
     assert_eq!(round(&mut mind, true, later), [TaskState::Stopped]);
+}
+
+#[test]
+fn an_end_is_not_confirmed_while_a_start_is_under_way() {
+    let mut mind = mind();
+    look(&mut mind, ContainerState::Created);
+    assert_eq!(round(&mut mind, true, NOW), [TaskState::Starting]);
+    let (step, _) = mind.steps(NOW).into_iter().find(|(step, _)| step.as_str() == "start").unwrap();
+    // It is given up before the engine has answered.
+    let mut news = set();
+    (news.generation, news.tasks[0].desired) = (Generation(2), Desired::Rest);
+    mind.hear_link(Link { connected: true, set: Some(news) });
+    assert_eq!(round(&mut mind, true, NOW), [], "by now it may run");
+    let shown = Ok(Some(Box::new(container(ContainerState::Running))));
+    let outcome = Outcome::Container { done: Ok(()), shown };
+    mind.learn(Wake::Done { step, outcome }, NOW);
+    assert_eq!(round(&mut mind, true, NOW), [TaskState::Stopping]);
+    assert!(mind.steps(NOW).iter().any(|(step, _)| step.as_str() == "stop"));
 }
 
 #[test]
