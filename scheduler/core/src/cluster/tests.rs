@@ -313,3 +313,16 @@ fn events_are_kept_up_to_a_limit() {
     let last = world.cluster.revision();
     assert_eq!(crate::view::events(&world.cluster, Revision(last.0 - 3)).len(), 3);
 }
+
+#[test]
+fn an_agent_whose_engine_never_answered_takes_no_memory_from_its_node() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&stack("s", &[("web", service("web", 600))]));
+    world.settle();
+    let node = world.node("a");
+    // After a restart without a ledger, while the engine is still starting.
+    let inventory = model::Inventory::default();
+    world.ok(Command::UpdateNode { node, inventory, address: "a".into() });
+    let held = &world.cluster.node(node).unwrap().inventory;
+    assert_eq!((held.engine_ready, held.allocatable().memory), (false, model::Bytes::mib(1_000)));
+}

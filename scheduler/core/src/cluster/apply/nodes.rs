@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Inventory, Liveness, Node, NodeId, NodeName, Timestamp};
+use model::{Bytes, Inventory, Liveness, Node, NodeId, NodeName, Timestamp};
 
 use super::{Answered, Happened, check};
 use crate::cluster::{Cluster, Outcome, Rejection, limits};
@@ -61,8 +61,13 @@ impl Cluster {
             return Ok(Outcome::Unchanged);
         }
         let before = std::mem::replace(&mut node.inventory, inventory.clone());
+        // An agent whose engine never answered it does not know what the machine has; we do.
+        if !inventory.engine_ready && inventory.memory == Bytes::ZERO {
+            node.inventory = Inventory { engine_ready: false, ..before.clone() };
+        }
         address.clone_into(&mut node.address);
         let node = node.clone();
+        let inventory = &node.inventory;
         if before.engine_ready != inventory.engine_ready {
             let happened = if inventory.engine_ready {
                 let message = format!("the container engine of {} answers", node.name);
