@@ -203,11 +203,14 @@ impl Default for TaskStatus {
 
 impl TaskStatus {
     /// The later of two reports. Reports order by attempt, then state, then sequence; an ended task
-    /// never comes back.
+    /// never comes back, and one that was given up as lost is only ever heard of again as ended: its
+    /// replica may have another task by now.
     #[must_use]
     pub fn merge(self, reported: Self) -> Self {
         let later = |status: &Self| {
-            (status.state.is_over(), status.restarts, status.state, status.sequence)
+            let state = status.state;
+            let lost = state == TaskState::Lost;
+            (state.is_over(), lost, status.restarts, state, status.sequence)
         };
         if later(&reported) > later(&self) { reported } else { self }
     }
@@ -318,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_report_never_moves_a_task_back() {
-        use TaskState::{Running, Starting, Stopped};
+        use TaskState::{Lost, Running, Starting, Stopped};
         let check = |held: TaskStatus, news: TaskStatus, takes: bool| {
             let merged = held.clone().merge(news.clone());
             assert_eq!(merged, if takes { news } else { held });
@@ -330,5 +333,7 @@ mod tests {
         check(status(0, Running, 2), status(0, Running, 3), true);
         check(status(0, Stopped, 2), status(3, Running, 9), false);
         check(status(3, Running, 9), status(0, Stopped, 0), true);
+        check(status(0, Lost, 2), status(1, Running, 3), false);
+        check(status(0, Lost, 2), status(1, Stopped, 3), true);
     }
 }

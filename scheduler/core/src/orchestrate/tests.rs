@@ -1,7 +1,7 @@
 //! Stories of services, told as the tasks that are there at the end of each chapter.
 
 use model::{
-    StackSpec,
+    StackSpec, TaskState,
     spec::{Condition, HealthTest, Healthcheck, RestartPolicy},
 };
 
@@ -555,4 +555,21 @@ fn a_constraint_that_no_longer_holds_moves_the_task() {
     world.apply(&bound("node.labels.role == web"));
     world.settle();
     world.expect(&["s/web.1 e2 run running@b"]);
+}
+
+#[test]
+fn a_lost_task_that_was_restarted_meanwhile_is_heard_of_again_only_as_ended() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    world.apply(&stack("s", &[("web", service("web:1", 100).with(|s| publish(s, 80)))]));
+    world.settle();
+    let (node, task) = (world.node("a"), world.cluster.tasks().keys().next().copied().unwrap());
+    world.dark.insert(node);
+    world.settle();
+    // A snapshot with two of them that may both run would be refused when it is read.
+    let mut status = world.cluster.task(task).unwrap().status.clone();
+    (status.restarts, status.state) = (status.restarts + 1, TaskState::Running);
+    let reports = vec![model::TaskReport { task, status }];
+    world.ok(Command::ReportTasks { node, reports });
+    world.expect(&["s/web.1 e1 stop lost@a", "s/web.1 e2 run running@b"]);
+    world.check_snapshot();
 }
