@@ -194,11 +194,14 @@ impl<'a> Scene<'a> {
         }
         let beside = self.cluster.tasks_of(&task.stack).any(|other| {
             other.service == task.service
-                && other.slot == task.slot
+                && (other.slot == task.slot || task.spec.strict_singleton)
                 && other.id != task.id
                 && other.holds_resources()
-                // Lost with its node and not bound to it: its successor is to serve now.
-                && !(other.status.state == TaskState::Lost && is_movable(other))
+                // Lost with its node and not bound to it: its successor is to serve now, unless it
+                // must be alone.
+                && (task.spec.strict_singleton
+                    || other.status.state != TaskState::Lost
+                    || !is_movable(other))
         });
         if starts_first(&task.spec) || !beside {
             steps.set(task, Desired::Run);

@@ -573,3 +573,40 @@ fn a_lost_task_that_was_restarted_meanwhile_is_heard_of_again_only_as_ended() {
     world.expect(&["s/web.1 e1 stop lost@a", "s/web.1 e2 run running@b"]);
     world.check_snapshot();
 }
+
+#[test]
+fn a_strict_singleton_waits_until_every_replica_of_before_has_stopped() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&stack("s", &[("web", service("web:1", 100).with(|s| s.replicas = 2))]));
+    world.settle();
+    let alone = service("web:2", 100).with(|s| s.strict_singleton = true);
+    world.apply(&stack("s", &[("web", alone)]));
+    world.lead();
+    // The first replica stops at once, the second takes its time.
+    let node = world.node("a");
+    let first = world.cluster.tasks().values().find(|task| task.slot == 1).unwrap();
+    let (task, state) = (first.id, TaskState::Stopped);
+    let status = model::TaskStatus { state, ..first.status.clone() };
+    world.ok(Command::ReportTasks { node, reports: vec![model::TaskReport { task, status }] });
+    world.lead();
+    world.expect(&["s/web.1 e2 prepare assigned@a", "s/web.2 e1 stop running@a"]);
+    world.settle();
+    world.expect(&["s/web.1 e2 run running@a"]);
+}
+
+#[test]
+fn a_strict_singleton_waits_for_what_was_lost_before_it() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    world.apply(&web("web:1", 100));
+    world.settle();
+    let node = world.node("a");
+    world.dark.insert(node);
+    world.settle();
+    world.apply(&stack("s", &[("web", service("web:2", 100).with(|s| s.strict_singleton = true))]));
+    world.settle();
+    let prepared = "s/web.1 e3 prepare preparing@b".to_owned();
+    assert!(world.show().contains(&prepared), "{:#?}", world.show());
+    world.dark.clear();
+    world.settle();
+    world.expect(&["s/web.1 e3 run running@b"]);
+}
