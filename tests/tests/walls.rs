@@ -19,6 +19,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("siso-tests", &[]),
     ("siso-bench", &["siso-proto", "siso-tests"]),
     ("siso-fuzz", &[]),
+    // It leads both halves through what may happen to them (ADR 11).
+    ("siso-sim", &["siso-agent", "siso-core", "siso-model"]),
 ];
 
 /// Third parties the pure crates may use at run time: nothing that has a clock, a socket or a file.
@@ -123,6 +125,23 @@ fn a_fenced_library_is_named_in_its_room_only() {
         }
     }
     assert!(seen > 0, "found no use of any fenced library: this check looks in the wrong place");
+}
+
+#[test]
+fn bugs_are_planted_by_the_simulation_only() {
+    let mut seen = 0;
+    for room in ["model", "stackfile", "proto", "scheduler", "node-agent", "cli", "tests"] {
+        for file in rust_files(&root().join(room)) {
+            let relative = file.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+            let text = std::fs::read_to_string(&file).unwrap();
+            // Put together here so that this file does not find itself.
+            if text.contains(&["plant(", "Some"].concat()) {
+                seen += 1;
+                assert!(relative.starts_with("tests/sim/"), "{relative} plants a bug");
+            }
+        }
+    }
+    assert!(seen > 0, "nobody plants a bug: this check looks in the wrong place");
 }
 
 fn rust_files(directory: &Path) -> Vec<std::path::PathBuf> {

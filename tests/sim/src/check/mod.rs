@@ -1,0 +1,77 @@
+//! What must be true after every step. The rules are written anew here, from what is really there:
+//! asking the code under test whether it is right would prove little.
+
+mod agents;
+mod engines;
+mod order;
+
+use std::collections::BTreeMap;
+
+use model::{Desired, RequestId, Task, TaskState, TaskStatus};
+use scheduler_core::{ClusterImage, Plan, cluster::invariants};
+
+use crate::world::World;
+
+/// How far a task has come: it never goes back.
+pub(crate) type Progress = (Desired, (bool, bool, u32, TaskState, u64));
+
+fn progress(task: &Task) -> Progress {
+    let TaskStatus { state, restarts, sequence, .. } = task.status;
+    let lost = state == TaskState::Lost;
+    (task.desired, (state.is_over(), lost, restarts, state, sequence))
+}
+
+/// Whether `after` is not behind `before`.
+fn goes_on(before: &Progress, after: &Progress) -> bool {
+    before.0 <= after.0 && before.1 <= after.1
+}
+
+impl World {
+    /// After every entry of the log.
+    pub(crate) fn check_cluster(&mut self) {
+        let cluster = &self.log.reference;
+        let mut found = invariants::check(cluster);
+        found.extend(invariants::overbooked(cluster));
+        if let Some(violation) = found.first() {
+            let text = violation.to_string();
+            return self.broken(text);
+        }
+        let now: BTreeMap<_, _> =
+            cluster.tasks().values().map(|task| (task.id, progress(task))).collect();
+        let back = now.iter().find(|(task, after)| {
+            self.progress.get(task).is_some_and(|before| !goes_on(before, after))
+        });
+        if let Some((task, after)) = back {
+            let text = format!("{task} went back to {after:?} from {:?}", self.progress.get(task));
+            self.broken(text);
+        }
+        self.progress = now;
+    }
+
+    /// Every decision tells of every node.
+    pub(crate) fn check_plan(&mut self, plan: &Plan) {
+        let nodes = self.log.led().map_or(0, |cluster| cluster.nodes().len());
+        let silent = plan.report.placed.iter().find(|placed| placed.verdicts.len() != nodes);
+        if let Some(placed) = silent {
+            let told = placed.verdicts.len();
+            let text = format!("{} has {told} verdicts, there are {nodes} nodes", placed.task);
+            self.broken(text);
+        }
+    }
+
+    /// Every answer that was given is remembered.
+    pub(crate) fn check_acknowledged(&mut self) {
+        let image = ClusterImage::from(&self.log.reference);
+        let known: BTreeMap<RequestId, _> =
+            image.requests.iter().map(|held| (held.request, held.remembered.revision)).collect();
+        let lost = self.people.asks.iter().find(|ask| {
+            let told = ask.answer.as_ref().map(|answer| answer.revision);
+            told.is_some() && known.get(&ask.request).copied() != told
+        });
+        if let Some(ask) = lost {
+            let text = format!("it was acknowledged and is lost: {:?}", ask.command);
+            self.broken(text);
+        }
+        self.check_told();
+    }
+}

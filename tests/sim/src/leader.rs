@@ -1,0 +1,291 @@
+//! The leader: wakes, plans, proposes, serves the sessions of agents. It decides nothing; it has the
+//! shape of the scheduler's own loops, without their sockets.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use model::{Generation, Liveness, NodeId, Revision, Timestamp};
+use scheduler_core::{Applied, Command, Heartbeats, Outcome, Plan, assignments, plan};
+
+use crate::{
+    event::{Down, Event, Up},
+    log::Proposer,
+    world::World,
+};
+
+/// After a plan that could not be proposed, in milliseconds.
+const RETRY: u64 = 1_000;
+/// Plans in a row that change nothing although they wanted to.
+const REFUSED_MAX: u32 = 3;
+/// The longest wait between two plans, in milliseconds.
+const PLAN_AT_LEAST_EVERY: u64 = 30_000;
+/// The shortest.
+const PLAN_AT_MOST_EVERY: u64 = 20;
+
+/// The session of one agent, as the leader has it.
+#[derive(Debug)]
+pub(crate) struct Served {
+    session: u64,
+    /// Whether its hello is in the log; until then what it says waits.
+    greeted: bool,
+    sent: Option<Generation>,
+    queue: VecDeque<Up>,
+    busy: bool,
+}
+
+/// What a leader keeps in memory.
+#[derive(Debug)]
+pub(crate) struct Leading {
+    pub(crate) term: u64,
+    pub(crate) replica: usize,
+    beats: Heartbeats,
+    todo: VecDeque<Command>,
+    busy: bool,
+    refused: u32,
+    /// The revision the last plan was made on.
+    seen: Revision,
+    due: Option<Timestamp>,
+    serial: u64,
+    pub(crate) sessions: BTreeMap<NodeId, Served>,
+}
+
+impl Leading {
+    pub(crate) fn new(term: u64, replica: usize, now: Timestamp) -> Self {
+        Self {
+            term,
+            replica,
+            beats: Heartbeats::new(now),
+            todo: VecDeque::new(),
+            busy: false,
+            refused: 0,
+            seen: Revision(0),
+            due: None,
+            serial: 0,
+            sessions: BTreeMap::new(),
+        }
+    }
+}
+
+impl World {
+    /// The leader plans in so many milliseconds, instead of whenever it would have.
+    pub(crate) fn plan_soon(&mut self, millis: u64) {
+        let Some(leading) = self.log.leading.as_mut() else { return };
+        leading.serial += 1;
+        let event = Event::Lead { term: leading.term, serial: leading.serial };
+        self.queue.push(self.now + millis, event);
+    }
+
+    /// The leader wakes and plans.
+    pub(crate) fn lead(&mut self, term: u64, serial: u64) {
+        let wall = self.wall();
+        let Some(cluster) = self.log.led() else { return };
+        let revision = cluster.revision();
+        let Some(leading) = self.log.leading.as_ref() else { return };
+        if (leading.term, leading.serial) != (term, serial) || leading.busy {
+            return;
+        }
+        let planned = plan(cluster, &leading.beats, wall);
+        self.check_plan(&planned);
+        let Plan { basis, changes, liveness, wake_at, .. } = planned;
+        let mut todo: VecDeque<Command> = liveness
+            .into_iter()
+            .map(|(node, liveness)| Command::SetLiveness { node, liveness })
+            .collect();
+        if !changes.is_empty() {
+            todo.push_back(Command::Plan { basis, changes });
+        }
+        if let Some(leading) = self.log.leading.as_mut() {
+            leading.seen = revision;
+            leading.due = wake_at;
+            leading.todo = todo;
+            leading.busy = true;
+        }
+        self.propose_next();
+    }
+
+    fn propose_next(&mut self) {
+        let Some(leading) = self.log.leading.as_mut() else { return };
+        let term = leading.term;
+        if let Some(command) = leading.todo.pop_front() {
+            self.propose(None, command, Proposer::Leader { term });
+            return;
+        }
+        leading.busy = false;
+        let refused = leading.refused;
+        let (seen, due) = (leading.seen, leading.due);
+        let changed = self.log.led().is_some_and(|cluster| cluster.changed_since(seen));
+        if changed && refused < REFUSED_MAX {
+            self.plan_soon(1);
+            return;
+        }
+        if let Some(leading) = self.log.leading.as_mut() {
+            leading.refused = 0;
+        }
+        let due = due.map_or(PLAN_AT_LEAST_EVERY, |due| due.millis_since(self.wall()));
+        self.plan_soon(due.clamp(PLAN_AT_MOST_EVERY, PLAN_AT_LEAST_EVERY));
+    }
+
+    fn leader_answered(&mut self, term: u64, applied: Option<Applied>) {
+        let Some(leading) = self.log.leading.as_mut().filter(|held| held.term == term) else {
+            return;
+        };
+        let Some(applied) = applied else {
+            leading.todo.clear();
+            leading.busy = false;
+            self.plan_soon(RETRY);
+            return;
+        };
+        match applied.result {
+            Ok(Outcome::Planned { refused }) if !refused.is_empty() => leading.refused += 1,
+            Err(_) => leading.refused += 1,
+            Ok(_) => leading.refused = 0,
+        }
+        self.propose_next();
+    }
+
+    /// The leader's replica has applied something.
+    pub(crate) fn cluster_changed(&mut self) {
+        let Some(cluster) = self.log.led() else { return };
+        let changed = |seen| cluster.changed_since(seen);
+        let leading = self.log.leading.as_ref();
+        if leading.is_some_and(|leading| !leading.busy && changed(leading.seen)) {
+            self.plan_soon(1);
+        }
+        self.push_sets();
+    }
+
+    /// Sends every session whose node's set has changed the new one.
+    fn push_sets(&mut self) {
+        let (Some(cluster), Some(leading)) = (self.log.led(), self.log.leading.as_ref()) else {
+            return;
+        };
+        let outdated = leading.sessions.iter().filter(|(node, served)| {
+            served.greeted
+                && cluster.node(**node).is_some()
+                && served.sent != Some(cluster.generation(**node))
+        });
+        let sets: Vec<_> =
+            outdated.map(|(node, held)| (held.session, assignments(cluster, *node))).collect();
+        for (session, set) in sets {
+            let node = set.node;
+            let leading = self.log.leading.as_mut();
+            if let Some(held) = leading.and_then(|leading| leading.sessions.get_mut(&node)) {
+                held.sent = Some(set.generation);
+            }
+            if self.chance.one_in(3) {
+                self.sent.insert(node, set.clone());
+            }
+            self.send_down(node, session, Down::Assignments(set));
+        }
+    }
+
+    /// A node is sent a set it had long ago, as by a scheduler that was restored from a copy.
+    pub(crate) fn send_older_set(&mut self, node: NodeId) {
+        let Some(older) = self.sent.get(&node).cloned() else { return };
+        let served = self.log.leading.as_ref().and_then(|leading| leading.sessions.get(&node));
+        let Some(session) = served.map(|served| served.session) else { return };
+        self.trace(|| format!("{node} is sent {:?} again", older.generation));
+        self.send_down(node, session, Down::Assignments(older));
+        self.send_down(node, session, Down::End);
+    }
+
+    /// An agent's message arrives.
+    pub(crate) fn hear_agent(&mut self, node: NodeId, session: u64, message: Up) {
+        let wall = self.wall();
+        let ready = |held: &model::Node| held.liveness == Liveness::Ready;
+        let away = self.log.led().and_then(|c| c.node(node)).is_some_and(|held| !ready(held));
+        let Some(leading) = self.log.leading.as_mut() else {
+            return self.refuse_session(node, session);
+        };
+        if let Up::Hello(inventory) = message {
+            let queue = VecDeque::new();
+            let served = Served { session, greeted: false, sent: None, queue, busy: false };
+            leading.sessions.insert(node, served);
+            let address = format!("{node}:7401");
+            let update = Command::UpdateNode { node, inventory, address };
+            self.propose(None, update, Proposer::Hello { node, session });
+            return;
+        }
+        let served = leading.sessions.get_mut(&node).filter(|served| served.session == session);
+        let Some(served) = served else { return self.refuse_session(node, session) };
+        if matches!(message, Up::Heartbeat) {
+            leading.beats.beat(node, wall);
+            if away && !leading.busy {
+                self.plan_soon(1);
+            }
+            return;
+        }
+        served.queue.push_back(message);
+        self.record_next(node);
+    }
+
+    /// Writes the next message that waits into the log.
+    fn record_next(&mut self, node: NodeId) {
+        let leading = self.log.leading.as_mut();
+        let Some(served) = leading.and_then(|leading| leading.sessions.get_mut(&node)) else {
+            return;
+        };
+        if served.busy || !served.greeted {
+            return;
+        }
+        let Some(message) = served.queue.pop_front() else { return };
+        served.busy = true;
+        let session = served.session;
+        let (sequence, command) = match message {
+            Up::Reports(sequence, reports) => (sequence, Command::ReportTasks { node, reports }),
+            Up::Inventory(sequence, inventory) => {
+                let address = format!("{node}:7401");
+                (sequence, Command::UpdateNode { node, inventory, address })
+            }
+            Up::VolumesRemoved(sequence, volumes) => {
+                // A simulated engine has volumes of this cluster only.
+                (sequence, Command::ConfirmVolumesRemoved { node, volumes, left: Vec::new() })
+            }
+            Up::Hello(_) | Up::Heartbeat => return,
+        };
+        self.propose(None, command, Proposer::Session { node, session, sequence });
+    }
+
+    /// Whoever proposed hears what came of it; `None`: nobody knows.
+    pub(crate) fn answered(&mut self, proposer: Proposer, applied: Option<Applied>) {
+        match proposer {
+            Proposer::Leader { term } => self.leader_answered(term, applied),
+            Proposer::Person { ask } => self.person_answered(ask, applied),
+            Proposer::Nobody => {}
+            Proposer::Hello { node, session } if applied.is_some() => {
+                let wall = self.wall();
+                let Some(leading) = self.log.leading.as_mut() else { return };
+                let served = leading.sessions.get_mut(&node);
+                let Some(served) = served.filter(|served| served.session == session) else {
+                    return;
+                };
+                served.greeted = true;
+                leading.beats.beat(node, wall);
+                if !leading.busy {
+                    self.plan_soon(1);
+                }
+                self.push_sets();
+                self.record_next(node);
+            }
+            Proposer::Session { node, session, sequence } if applied.is_some() => {
+                let leading = self.log.leading.as_mut();
+                let served = leading.and_then(|leading| leading.sessions.get_mut(&node));
+                let Some(served) = served.filter(|served| served.session == session) else {
+                    return;
+                };
+                served.busy = false;
+                self.send_down(node, session, Down::Acknowledge(sequence));
+                self.record_next(node);
+            }
+            // The session cannot go on without its log.
+            Proposer::Hello { node, session } | Proposer::Session { node, session, .. } => {
+                self.send_down(node, session, Down::End);
+                if let Some(leading) = self.log.leading.as_mut() {
+                    let gone = leading.sessions.get(&node).is_some_and(|s| s.session == session);
+                    if gone {
+                        leading.sessions.remove(&node);
+                    }
+                }
+            }
+        }
+    }
+}

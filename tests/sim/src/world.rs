@@ -1,0 +1,239 @@
+//! The world: schedulers, machines, people, one clock and one queue of what will happen.
+
+use std::collections::BTreeMap;
+
+use model::{AssignmentSet, Bytes, NodeId, NodeName, TaskId, Timestamp, token::Role};
+use scheduler_core::{Command, Entry, Outcome};
+
+use crate::{
+    chance::Chance,
+    check::Progress,
+    event::{Event, OnMachine},
+    faults::Faults,
+    log::{Log, Proposer},
+    machine::{Machine, Machines},
+    people::People,
+    queue::Queue,
+    trace::Trace,
+};
+
+/// The wall-clock time at which every world begins.
+const BEGINNING: u64 = 1_700_000_000_000;
+/// The machines of a random world and their memory in MiB.
+const MACHINES: [(&str, u64); 3] = [("mini-1", 1_000), ("mini-2", 700), ("mini-3", 400)];
+/// After the faults stop, everything must be in order within this time: longer than the longest
+/// back-off, fetch and deadline together.
+const CALM: u64 = 45 * 60_000;
+/// Between two looks whether everything is in order.
+const LOOK_EVERY: u64 = 5_000;
+/// It must be in order at so many looks in a row.
+const LOOKS: u32 = 3;
+
+/// How a world ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The first rule that was broken, in words; `None` when all held.
+    pub broken: Option<String>,
+    /// How many events there were until then.
+    pub steps: u64,
+    /// The virtual time, in milliseconds.
+    pub millis: u64,
+    /// Entries of the log.
+    pub entries: usize,
+    /// Answers people got.
+    pub acknowledged: usize,
+    /// The number of the whole run: equal seeds have equal ones.
+    pub hash: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct World {
+    pub(crate) now: u64,
+    pub(crate) queue: Queue,
+    pub(crate) chance: Chance,
+    pub(crate) log: Log,
+    pub(crate) machines: Machines,
+    pub(crate) people: People,
+    pub(crate) faults: Faults,
+    pub(crate) sessions: u64,
+    /// A set that each node was sent once.
+    pub(crate) sent: BTreeMap<NodeId, AssignmentSet>,
+    pub(crate) progress: BTreeMap<TaskId, Progress>,
+    pub(crate) history: Trace,
+    steps: u64,
+    broken: Option<String>,
+}
+
+impl World {
+    /// A world of that seed in which nothing has happened yet: machines that are members, schedulers
+    /// that have no leader. `keep` says whether a trace for people is kept.
+    pub fn new(seed: u64, keep: bool) -> Self {
+        let mut world = Self::empty(seed, keep);
+        world.faults = Faults::any(&mut world.chance);
+        for (name, mib) in MACHINES {
+            let node = world.join(name, mib, &BTreeMap::new());
+            let skew = world.chance.below(3_000);
+            if let Some(machine) = world.machines.get_mut(&node) {
+                machine.skew = skew;
+            }
+        }
+        world.queue.push(500, Event::PersonActs);
+        world.queue.push(2_000, Event::Fault);
+        world
+    }
+
+    /// A world without machines in which nothing goes wrong by itself.
+    pub(crate) fn empty(seed: u64, keep: bool) -> Self {
+        let mut world = Self {
+            now: 0,
+            queue: Queue::default(),
+            chance: Chance::new(seed),
+            log: Log::new(),
+            machines: BTreeMap::new(),
+            people: People::default(),
+            faults: Faults::none(),
+            sessions: 0,
+            sent: BTreeMap::new(),
+            progress: BTreeMap::new(),
+            history: Trace::new(keep),
+            steps: 0,
+            broken: None,
+        };
+        world.write(Command::Found { id: "abc".to_owned(), name: "home".to_owned() });
+        world.queue.push(10, Event::Elect);
+        world
+    }
+
+    /// A machine joins and its agent starts.
+    pub(crate) fn join(
+        &mut self,
+        name: &str,
+        mib: u64,
+        labels: &BTreeMap<String, String>,
+    ) -> NodeId {
+        let (role, secret_hash) = (Role::Node, [7; 32]);
+        let expires_at = self.wall().plus_millis(1);
+        let made = self.write(Command::CreateToken { role, secret_hash, expires_at });
+        let Some(Outcome::Token(token)) = made else { panic!("no token: {made:?}") };
+        let joined = self.write(Command::JoinNode {
+            name: NodeName::new(name).expect("a name"),
+            labels: labels.clone(),
+            address: format!("{name}:7401"),
+            token,
+            secret_hash,
+        });
+        let Some(Outcome::Node(node)) = joined else { panic!("not joined: {joined:?}") };
+        self.machines.insert(node, Machine::new(Bytes::mib(mib)));
+        self.on_machine(node, 20, OnMachine::AgentStarts);
+        node
+    }
+
+    /// Writes an entry at once.
+    fn write(&mut self, command: Command) -> Option<Outcome> {
+        let entry = Entry { at: self.wall(), request: None, command };
+        let answer = self.commit(entry, Proposer::Nobody);
+        answer.result.ok()
+    }
+
+    /// The time by a clock that is right.
+    pub(crate) fn wall(&self) -> Timestamp {
+        Timestamp(BEGINNING + self.now)
+    }
+
+    /// A rule is broken. Only the first time counts.
+    pub(crate) fn broken(&mut self, what: String) {
+        self.trace(|| format!("BROKEN: {what}"));
+        self.broken.get_or_insert(what);
+    }
+
+    /// The first rule that was broken.
+    pub(crate) fn why_broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// Notes a line of the trace.
+    pub(crate) fn trace(&mut self, text: impl FnOnce() -> String) {
+        self.history.line(self.now, text);
+    }
+
+    /// The lines of the trace, where they were kept.
+    pub fn lines(&self) -> &[String] {
+        self.history.lines()
+    }
+
+    /// Runs the world: faults for a while, then calm; answers what became of it.
+    pub fn run(&mut self) -> Ended {
+        let faulty = self.chance.between(20_000, 90_000);
+        self.run_until(faulty);
+        if self.broken.is_none() {
+            self.stop_faults();
+            self.calm_down();
+        }
+        if self.broken.is_none() {
+            self.compare_all();
+            self.check_acknowledged();
+        }
+        self.ended()
+    }
+
+    /// Runs until everything is in order and stays so.
+    fn calm_down(&mut self) {
+        let end = self.now + CALM;
+        let mut looks = 0;
+        while looks < LOOKS && self.broken.is_none() {
+            self.uncordon();
+            self.run_until(self.now + LOOK_EVERY);
+            let wrong = self.out_of_order();
+            looks = if wrong.is_empty() { looks + 1 } else { 0 };
+            if self.now > end {
+                for line in self.show_tasks().into_iter().chain(self.show_pending()) {
+                    self.trace(|| line);
+                }
+                self.broken(format!("in calm, it is never in order: {}", wrong.join("; ")));
+            }
+        }
+    }
+
+    /// Runs until that time, or until a rule is broken.
+    pub(crate) fn run_until(&mut self, end: u64) {
+        while self.broken.is_none() && self.queue.next_at().is_some_and(|at| at <= end) {
+            self.step();
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn step(&mut self) {
+        let Some((at, event)) = self.queue.pop() else { return };
+        self.now = at;
+        self.steps += 1;
+        self.history.mix(at);
+        match event {
+            Event::Append { proposal } => self.append(proposal),
+            Event::Apply { replica, to } => self.apply(replica, to),
+            Event::ReplicaStarts { replica } => self.start_replica(replica),
+            Event::Elect => self.elect(),
+            Event::Lead { term, serial } => self.lead(term, serial),
+            Event::PersonActs => self.person_acts(),
+            Event::PersonLosesPatience { ask, tries } => self.loses_patience(ask, tries),
+            Event::Fault => self.fault(),
+            Event::FromAgent { node, session, message } => self.hear_agent(node, session, message),
+            Event::Machine { node, what } => self.machine_event(node, what),
+        }
+        self.history.mix(self.log.reference.revision().0);
+    }
+
+    fn ended(&mut self) -> Ended {
+        let end = format!("{:?}", self.log.reference.tasks());
+        self.history.mix_text(&end);
+        let answered = self.people.asks.iter().filter(|ask| ask.answer.is_some());
+        Ended {
+            broken: self.broken.clone(),
+            steps: self.steps,
+            millis: self.now,
+            entries: self.log.entries.len(),
+            acknowledged: answered.count(),
+            hash: self.history.hash(),
+        }
+    }
+}
