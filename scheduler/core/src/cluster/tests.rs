@@ -326,3 +326,24 @@ fn an_agent_whose_engine_never_answered_takes_no_memory_from_its_node() {
     let held = &world.cluster.node(node).unwrap().inventory;
     assert_eq!((held.engine_ready, held.allocatable().memory), (false, model::Bytes::mib(1_000)));
 }
+
+#[test]
+fn a_task_is_not_let_run_when_the_loss_of_its_predecessor_was_refused() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    world.apply(&stack("s", &[("web", service("web", 100).with(|s| publish(s, 80)))]));
+    world.settle();
+    let node = world.node("a");
+    let down = Liveness::Down;
+    world.ok(Command::SetLiveness { node, liveness: down });
+    let mut beats = crate::Heartbeats::new(world.now);
+    beats.beat(world.node("b"), world.now);
+    let planned = crate::plan(&world.cluster, &beats, world.now);
+    // By the time the plan is taken, the node is back. What is left of the plan breaks no rule.
+    world.ok(Command::SetLiveness { node, liveness: Liveness::Ready });
+    let (basis, changes) = (planned.basis, planned.changes);
+    let taken = world.ok(Command::Plan { basis, changes });
+    let Outcome::Planned { refused } = taken else { panic!("{taken:?}") };
+    assert_eq!(refused, ["t1 is on n1, which is there", "t2 may not run beside t1"]);
+    world.settle();
+    world.expect(&["s/web.1 e1 run running@a"]);
+}

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use model::{Desired, Epoch, Liveness, ServiceName, StackName, Task, TaskId, TaskState, Timestamp};
 
 pub use gate::{Waits, may_start, waits_for};
-pub use traits::{is_current, is_movable, starts_first};
+pub use traits::{in_the_way, is_current, is_movable, starts_first};
 
 use crate::cluster::{Change, Cluster, Service, Stack};
 

@@ -4,7 +4,7 @@ use model::{Desired, Health, Task, TaskState, spec::RestartPolicy};
 
 use super::{
     Ids, MIN_READY_MS, READY_DEADLINE_MS, RECREATE_DELAY_MS, Replicas, Scene, Steps, holders,
-    is_current, is_movable, may_start, starts_first,
+    in_the_way, is_current, is_movable, may_start, starts_first,
 };
 use crate::cluster::{Change, RolloutOutcome, limits};
 
@@ -192,18 +192,7 @@ impl<'a> Scene<'a> {
         if !asks || !may_start(self.cluster, task) {
             return;
         }
-        let beside = self.cluster.tasks_of(&task.stack).any(|other| {
-            other.service == task.service
-                && (other.slot == task.slot || task.spec.strict_singleton)
-                && other.id != task.id
-                && other.holds_resources()
-                // Lost with its node and not bound to it: its successor is to serve now, unless it
-                // must be alone.
-                && (task.spec.strict_singleton
-                    || other.status.state != TaskState::Lost
-                    || !is_movable(other))
-        });
-        if starts_first(&task.spec) || !beside {
+        if in_the_way(self.cluster, task).is_none() {
             steps.set(task, Desired::Run);
         }
     }

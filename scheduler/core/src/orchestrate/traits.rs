@@ -1,7 +1,7 @@
 //! Questions about one task or specification that every part of orchestration asks.
 
 use model::{
-    ServiceSpec, Task,
+    ServiceSpec, Task, TaskState,
     planted::{Bug, is_planted},
     spec::MountSource,
 };
@@ -18,6 +18,22 @@ pub fn starts_first(spec: &ServiceSpec) -> bool {
         || writable_volumes(spec).next().is_none()
             && !spec.ports.iter().any(|port| port.published.is_some())
             && !spec.strict_singleton
+}
+
+/// The task that has to end before this one may run, if there is one.
+pub fn in_the_way<'a>(cluster: &'a Cluster, task: &'a Task) -> Option<&'a Task> {
+    let alone = task.spec.strict_singleton;
+    let given_up = |other: &Task| other.status.state == TaskState::Lost && is_movable(other);
+    let others = cluster.tasks_of(&task.stack).filter(|other| {
+        other.service == task.service
+            && (other.slot == task.slot || alone)
+            && other.id != task.id
+            && other.holds_resources()
+    });
+    // Of one that was lost with its node and is not bound to it, the successor is to serve now, unless
+    // it must be alone.
+    let mut others = others.filter(|other| alone || !given_up(other));
+    others.next().filter(|_| !starts_first(&task.spec))
 }
 
 /// Whether the task may be made anew on another node when its own is down. Data stays where it is,

@@ -15,7 +15,7 @@ use crate::{
         Change, Cluster, FailedRollout, Outcome, Rejection, RolloutOutcome, Volume, limits,
         task_volumes,
     },
-    placement,
+    orchestrate, placement,
 };
 
 /// Why a change no longer holds.
@@ -201,10 +201,15 @@ impl Cluster {
     }
 
     fn set_desired(&mut self, at: Timestamp, id: TaskId, desired: Desired) -> Checked {
-        let task = self.tasks.get_mut(&id).ok_or_else(|| unknown(id))?;
-        if desired <= task.desired {
-            return Err(format!("{id} is already to {}", task.desired.as_str()));
+        let held = self.tasks.get(&id).ok_or_else(|| unknown(id))?;
+        if desired <= held.desired {
+            return Err(format!("{id} is already to {}", held.desired.as_str()));
         }
+        // What was to end first may have been refused as the plan was taken.
+        if let Some(other) = orchestrate::in_the_way(self, held).filter(|_| !desired.is_leaving()) {
+            return Err(format!("{id} may not run beside {}", other.id));
+        }
+        let task = self.tasks.get_mut(&id).ok_or_else(|| unknown(id))?;
         let never_ran = task.desired == Desired::Prepare && desired.is_leaving();
         task.desired = desired;
         // There is no end to wait for, not even of one whose node is down.
