@@ -40,6 +40,7 @@ fn container(state: ContainerState) -> Container {
     Container {
         id: ContainerId("c1".to_owned()),
         task: TaskId::new(1),
+        node: None,
         place: Place { stack: "shop".to_owned(), service: "web".to_owned(), slot: 1 },
         epoch: Epoch(1),
         state,
