@@ -180,14 +180,31 @@ impl Way {
         };
         Error::cluster(format!("{stack} is not {what} after {}", Span(limit)))
             .details(self.missing())
-            .hint(format!("{}; --timeout waits longer", goes_on(stack)))
+            .hint(format!("{}; --timeout waits longer", self.next_steps(stack)))
     }
 
     fn in_vain(&self, stack: &StackName) -> Error {
         let limit = Span(patience::LIMIT);
         Error::cluster(format!("{stack} did not become ready: the same fails for {limit}"))
             .details(self.missing())
-            .hint(goes_on(stack))
+            .hint(self.next_steps(stack))
+    }
+
+    /// Where a person looks next: into the logs of what has run, and back where there is a way back.
+    fn next_steps(&self, stack: &StackName) -> String {
+        let Some(last) = self.last.as_ref().filter(|_| self.goal == Goal::Settled) else {
+            return goes_on(stack);
+        };
+        let unready = last.tasks.iter().filter(|task| task.desired != "stop" && !is_done(task));
+        let ran = unready.clone().find(|task| task.container.is_some() && task.restarts > 0);
+        let logs =
+            ran.map(|task| format!("see what it wrote: `sisoctl logs {stack}/{}`; ", task.service));
+        let back = if last.rollout.revision > 1 {
+            format!("; `sisoctl stack rollback {stack}` goes back to what was ready")
+        } else {
+            String::new()
+        };
+        format!("{}{}{back}", logs.unwrap_or_default(), goes_on(stack))
     }
 }
 
@@ -391,5 +408,12 @@ mod tests {
         let (mut out, ..) = streams(Look::plain());
         assert_eq!(way.go(client.watch(&stack), &mut out).await.unwrap(), None);
         assert_eq!(way.missing(), ["web.1: preparing again after: no such image"]);
+        assert_eq!(way.next_steps(&stack), goes_on(&stack), "it never ran, and is the first");
+        let last = way.last.as_mut().unwrap();
+        (last.rollout.revision, last.tasks[0].restarts) = (2, 3);
+        last.tasks[0].container = Some("c1".to_owned());
+        let steps = way.next_steps(&stack);
+        assert!(steps.contains("sisoctl logs shop/web"), "{steps}");
+        assert!(steps.contains("sisoctl stack rollback shop"), "{steps}");
     }
 }

@@ -362,6 +362,20 @@ fn a_replaced_dependency_restarts_only_those_that_ask_for_it() {
 }
 
 #[test]
+fn a_replica_too_many_is_waited_for_also_when_it_never_found_a_place() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let web = service("web:1", 100).with(|s| publish(s, 80)).with(|s| s.replicas = 2);
+    world.apply(&stack("s", &[("web", web)]));
+    world.settle();
+    let (stack, service) = (stack_name("s"), service_name("web"));
+    world.ok(Command::Scale { stack: stack.clone(), service, replicas: 1 });
+    assert!(!view::rollout(&world.cluster, &stack).settled, "its end would count it");
+    world.settle();
+    assert!(view::rollout(&world.cluster, &stack).settled);
+    world.expect(&["s/web.1 e1 run running@a"]);
+}
+
+#[test]
 fn scaling_adds_and_takes_away_the_highest_replicas() {
     let mut world = World::new(&[("a", 1_000)]);
     world.apply(&web("web:1", 100));

@@ -64,9 +64,11 @@ fn standing(cluster: &Cluster, stack: &Stack, service: &Service, tasks: &[&Task]
     let wanted = service.wanted && stack.removal().is_none();
     let count = if wanted { service.spec.replicas } else { 0 };
     let unreachable = |task: &&&Task| task.status.state == TaskState::Lost;
-    let leaving = tasks
-        .iter()
-        .filter(|task| (task.desired.is_leaving() || task.slot > count) && task.holds_resources());
+    // A replica too many is on its way out also when nothing of it runs (yet, or any more).
+    let leaving = tasks.iter().filter(|task| {
+        let surplus = task.slot > count && !task.is_history();
+        surplus || task.desired.is_leaving() && task.holds_resources()
+    });
     if let Some(task) = leaving.clone().find(|task| !unreachable(task)) {
         return Standing::Waiting(format!("replica {} is stopping", task.slot));
     }

@@ -100,7 +100,8 @@ fn disk_problem(node: &Node) -> Option<Problem> {
         what: format!("the disk of {} is nearly full", node.name),
         cause: format!("{free} of {size} are free"),
         since: None,
-        fix: format!("remove unused images on {} (`docker image prune -a`)", node.name),
+        fix: format!("remove unused images on {} (`docker system df` there shows what takes the room, `docker image prune` \
+             removes what nobody names)", node.name),
     })
 }
 
@@ -155,18 +156,12 @@ fn task_problem(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> Option<Probl
         return stuck(soft, task);
     }
     let name = format!("{}/{}.{}", task.stack, task.service, task.slot);
-    let target = format!("{}/{}", task.stack, task.service);
     let why = task.status.failure.as_ref();
     let cause = why.map_or_else(|| "it said nothing more".to_owned(), |held| held.message.clone());
-    let oom = why.is_some_and(|held| held.cause == Cause::OutOfMemory);
     let problem = |what: String, cause: String, fix: String| {
         Some(Problem { what, cause, since: Some(task.since.to_rfc3339()), fix })
     };
-    let fix = if oom {
-        format!("raise deploy.resources.limits.memory of {}", task.service)
-    } else {
-        format!("see `sisoctl logs {target}`, correct it and apply again")
-    };
+    let fix = fix(why.map(|held| held.cause), task);
     if task.node.is_none() {
         let fixes = replica_placement(cluster, task).fixes;
         let fix = fixes.into_iter().next().unwrap_or_else(|| "wait: it is being placed".to_owned());
@@ -202,6 +197,24 @@ fn task_problem(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> Option<Probl
         let early = matches!(task.status.state, TaskState::Preparing | TaskState::Starting);
         why.filter(|_| early)?;
         problem(format!("{name} does not get on"), cause, fix)
+    }
+}
+
+/// What a person can do about a failure of this kind.
+fn fix(cause: Option<Cause>, task: &Task) -> String {
+    let (stack, service, image) = (&task.stack, &task.service, &task.spec.image);
+    match cause {
+        Some(Cause::OutOfMemory) => format!("raise deploy.resources.limits.memory of {service}"),
+        // These never ran, so there is nothing in their logs.
+        Some(Cause::Image) => {
+            format!("correct the image of {service} and apply again, or bring {image} to its node")
+        }
+        Some(Cause::Start | Cause::Refused) => {
+            format!("correct what the message names in {service} and apply again")
+        }
+        Some(Cause::Exited | Cause::Unhealthy | Cause::NodeLost) | None => {
+            format!("see `sisoctl logs {stack}/{service}`, correct it and apply again")
+        }
     }
 }
 
