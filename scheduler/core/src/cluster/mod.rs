@@ -17,13 +17,14 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use model::{
-    Event, Generation, Liveness, Node, NodeId, NodeName, RequestId, Revision, ServiceName,
-    StackName, Task, TaskId, Timestamp, TokenId, token::Token,
+    Event, Generation, Liveness, Node, NodeId, NodeName, Revision, ServiceName, StackName, Task,
+    TaskId, Timestamp, TokenId, token::Token,
 };
 
 pub use answer::{Applied, Outcome, Rejection};
 pub use command::{Change, Command, Entry, RolloutOutcome};
 pub use equality::{changed_fields, same_container};
+use request::Requests;
 pub use request::{Answer, Remembered};
 pub use stack::{FailedRollout, PastRevision, Removal, Service, Slot, Stack};
 pub use volume::Volume;
@@ -50,7 +51,7 @@ pub struct Cluster {
     /// By the engine's name, which is what data is found by.
     volumes: BTreeMap<String, Volume>,
     tokens: BTreeMap<TokenId, Token>,
-    requests: BTreeMap<RequestId, Remembered>,
+    requests: Requests,
     events: VecDeque<Event>,
 }
 
@@ -77,7 +78,7 @@ impl Cluster {
             generations: BTreeMap::new(),
             volumes: BTreeMap::new(),
             tokens: BTreeMap::new(),
-            requests: BTreeMap::new(),
+            requests: Requests::new(),
             events: VecDeque::new(),
         }
     }
@@ -200,7 +201,7 @@ impl Cluster {
             generations: self.generations.clone(),
             volumes: self.volumes.clone(),
             tokens: BTreeMap::new(),
-            requests: BTreeMap::new(),
+            requests: Requests::new(),
             events: VecDeque::new(),
             ..*self
         }

@@ -1,8 +1,62 @@
 //! Answers that are remembered so that a write asked twice is done once.
 
-use model::{NodeId, Revision, Timestamp, TokenId};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::{Outcome, Rejection};
+use model::{NodeId, RequestId, Revision, Timestamp, TokenId};
+
+use crate::cluster::{Outcome, Rejection, limits};
+
+/// The answers of the last hour, as many as are kept.
+///
+/// **Invariant:** both maps hold the same requests. The second finds those to be forgotten without a
+/// look at all the others: this is done at every write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Requests {
+    held: BTreeMap<RequestId, Remembered>,
+    by_time: BTreeSet<(Timestamp, RequestId)>,
+}
+
+impl Requests {
+    pub(crate) const fn new() -> Self {
+        Self { held: BTreeMap::new(), by_time: BTreeSet::new() }
+    }
+
+    pub(crate) fn get(&self, request: RequestId) -> Option<&Remembered> {
+        self.held.get(&request)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// By id.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (RequestId, &Remembered)> {
+        self.held.iter().map(|(request, held)| (*request, held))
+    }
+
+    /// Adds one, in the place of an earlier answer to the same request, which is returned.
+    pub(crate) fn insert(&mut self, request: RequestId, held: Remembered) -> Option<Remembered> {
+        self.by_time.insert((held.at, request));
+        let replaced = self.held.insert(request, held);
+        if let Some(replaced) = &replaced {
+            self.by_time.remove(&(replaced.at, request));
+        }
+        replaced
+    }
+
+    /// Adds one now and forgets those that are too old, and the oldest of too many.
+    pub(crate) fn remember(&mut self, request: RequestId, held: Remembered) {
+        let now = held.at;
+        while let Some(&(at, oldest)) = self.by_time.first()
+            && (now.millis_since(at) >= limits::REQUEST_MEMORY_MS
+                || self.held.len() >= limits::MAX_REQUESTS)
+        {
+            self.by_time.pop_first();
+            self.held.remove(&oldest);
+        }
+        self.insert(request, held);
+    }
+}
 
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

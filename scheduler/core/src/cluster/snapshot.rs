@@ -222,7 +222,7 @@ impl From<&Cluster> for ClusterImage {
             volumes: cluster.volumes.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             tokens: cluster.tokens.values().cloned().collect(),
             requests: requests
-                .map(|(&request, remembered)| RequestImage {
+                .map(|(request, remembered)| RequestImage {
                     request,
                     remembered: remembered.clone(),
                 })

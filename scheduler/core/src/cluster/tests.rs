@@ -46,12 +46,24 @@ fn the_same_request_is_answered_as_the_first_time() {
 #[test]
 fn answers_are_remembered_up_to_a_limit() {
     let mut cluster = Cluster::new();
-    for id in 0..limits::MAX_REQUESTS as u128 + 50 {
+    let refuse = |cluster: &mut Cluster, at, id| {
         let command = Command::RevokeToken { token: model::TokenId::new(1) };
-        let entry = Entry { at: Timestamp(5), request: Some(RequestId(id)), command };
+        let entry = Entry { at: Timestamp(at), request: Some(RequestId(id)), command };
         assert!(cluster.apply(&entry).result.is_err());
+    };
+    let kept = |cluster: &Cluster| {
+        let requests = ClusterImage::from(cluster).requests.into_iter();
+        requests.map(|held| held.request.0).collect::<Vec<_>>()
+    };
+    let most = limits::MAX_REQUESTS as u128;
+    // The later an id, the earlier it was asked: clocks of leaders differ.
+    for id in 0..most + 50 {
+        refuse(&mut cluster, 10_000 - u64::try_from(id).unwrap(), id);
     }
-    assert_eq!(ClusterImage::from(&cluster).requests.len(), limits::MAX_REQUESTS);
+    let newest: Vec<_> = (0..most - 1).chain([most + 49]).collect();
+    assert_eq!(kept(&cluster), newest);
+    refuse(&mut cluster, 10_000 + limits::REQUEST_MEMORY_MS - 1, most + 50);
+    assert_eq!(kept(&cluster), [0, most + 50]);
     assert_eq!(cluster.revision(), Revision(0), "a refusal is no change");
 }
 

@@ -23,7 +23,7 @@ type Answered = Result<Outcome, Rejection>;
 impl Cluster {
     /// Folds one entry in and answers. The same request id is answered as the first time.
     pub fn apply(&mut self, entry: &Entry) -> Applied {
-        let known = entry.request.and_then(|request| self.requests.get(&request));
+        let known = entry.request.and_then(|request| self.requests.get(request));
         if let Some(known) = known.filter(|_| !is_planted(Bug::RequestDoneTwice)) {
             return Applied { revision: known.revision, result: known.answer.again() };
         }
@@ -89,14 +89,8 @@ impl Cluster {
     }
 
     fn remember(&mut self, request: RequestId, at: Timestamp, result: &Answered) {
-        self.requests.retain(|_, held| at.millis_since(held.at) < limits::REQUEST_MEMORY_MS);
-        while self.requests.len() >= limits::MAX_REQUESTS {
-            let oldest = self.requests.iter().min_by_key(|(id, held)| (held.at, **id));
-            let Some(oldest) = oldest.map(|(id, _)| *id) else { break };
-            self.requests.remove(&oldest);
-        }
         let answer = Answer::of(result);
-        self.requests.insert(request, Remembered { at, revision: self.revision, answer });
+        self.requests.remember(request, Remembered { at, revision: self.revision, answer });
     }
 
     /// Writes down what happened, at the revision being made.
