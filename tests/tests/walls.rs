@@ -28,15 +28,11 @@ const PURE: &[(&str, &[&str])] =
     &[("siso-model", &["serde", "thiserror"]), ("siso-core", &["thiserror"])];
 
 /// Third parties that exactly one crate may name.
-const OWNED: &[(&str, &str)] =
-    &[("openraft", "siso-scheduler"), ("redb", "siso-scheduler"), ("bollard", "siso-agent")];
+const OWNED: &[(&str, &str)] = &[("openraft", "siso-scheduler"), ("bollard", "siso-agent")];
 
 /// Names that may appear only below these directories of the repository.
-const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
-    ("openraft", &["scheduler/src/log"]),
-    ("redb", &["scheduler/src/log"]),
-    ("bollard", &["node-agent/src/runtime"]),
-];
+const NAMED_ONLY_IN: &[(&str, &[&str])] =
+    &[("openraft", &["scheduler/src/log"]), ("bollard", &["node-agent/src/runtime"])];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()

@@ -111,7 +111,7 @@ impl RaftLog {
     ) -> Result<Self, LogError> {
         let files = SnapshotFiles::open(settings.directory.join("snapshots"))?;
         let loaded = files.newest()?;
-        let (store, contents, writer) = Store::open(&settings.directory.join("log.redb"))?;
+        let (store, contents, writer) = Store::open(&settings.directory)?;
         let was_empty = contents.is_empty() && loaded.is_none();
         // A snapshot is made of a log, so there was one: what came after the snapshot is lost.
         if contents.is_empty() && !was_empty {

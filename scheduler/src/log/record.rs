@@ -1,7 +1,7 @@
 //! What lies on disk: protobuf records, each behind its own CRC32C.
 //!
-//! The store has checksums of its own for its pages; this one covers a record from the moment it is
-//! encoded until it is decoded, so that damage anywhere in between is found, not believed.
+//! A commit has a checksum of its own; this one covers a record from the moment it is encoded until it
+//! is decoded, so that damage anywhere in between is found, not believed.
 
 use std::collections::BTreeMap;
 
@@ -82,6 +82,12 @@ struct VoteRecord {
     committed: bool,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct IndexRecord {
+    #[prost(uint64, optional, tag = "1")]
+    index: Option<u64>,
+}
+
 impl From<&LogId> for LogIdRecord {
     fn from(id: &LogId) -> Self {
         Self { term: id.leader_id.term, index: id.index }
@@ -148,19 +154,25 @@ pub(crate) fn encode_entry(entry: &RaftEntry) -> Vec<u8> {
     seal(&EntryRecord { id: Some((&entry.log_id()).into()), payload: Some(payload) })
 }
 
-/// The entry that lies in the place `index`.
-pub(crate) fn decode_entry(index: u64, sealed: &[u8]) -> Result<RaftEntry, BadRecord> {
+/// The entry of these bytes.
+pub(crate) fn decode_entry(sealed: &[u8]) -> Result<RaftEntry, BadRecord> {
     let record: EntryRecord = unseal(sealed)?;
     let id: LogId = (&record.id.ok_or(BadRecord::Missing("its log id"))?).into();
-    if id.index != index {
-        return Err(BadRecord::Misplaced { found: id.index, expected: index });
-    }
     let payload = match record.payload.ok_or(BadRecord::Missing("its payload"))? {
         PayloadRecord::Blank(_) => EntryPayload::Blank,
         PayloadRecord::Command(bytes) => EntryPayload::Normal(Payload(bytes)),
         PayloadRecord::Membership(membership) => EntryPayload::Membership(membership.try_into()?),
     };
     Ok(RaftEntry::new(id, payload))
+}
+
+/// The entry that lies in the place `index`.
+pub(crate) fn decode_entry_at(index: u64, sealed: &[u8]) -> Result<RaftEntry, BadRecord> {
+    let entry = decode_entry(sealed)?;
+    if entry.index() != index {
+        return Err(BadRecord::Misplaced { found: entry.index(), expected: index });
+    }
+    Ok(entry)
 }
 
 pub(crate) fn encode_vote(vote: &Vote) -> Vec<u8> {
@@ -182,6 +194,15 @@ pub(crate) fn encode_log_id(id: &LogId) -> Vec<u8> {
 
 pub(crate) fn decode_log_id(sealed: &[u8]) -> Result<LogId, BadRecord> {
     Ok((&unseal::<LogIdRecord>(sealed)?).into())
+}
+
+/// The index after which a log is cut off; `None` when nothing of it stays.
+pub(crate) fn encode_index(index: Option<u64>) -> Vec<u8> {
+    seal(&IndexRecord { index })
+}
+
+pub(crate) fn decode_index(sealed: &[u8]) -> Result<Option<u64>, BadRecord> {
+    Ok(unseal::<IndexRecord>(sealed)?.index)
 }
 
 #[cfg(test)]
@@ -207,8 +228,8 @@ mod tests {
     fn an_entry_reads_back_in_its_own_place_only() {
         for entry in entries() {
             let bytes = encode_entry(&entry);
-            assert_eq!(decode_entry(entry.index(), &bytes).unwrap(), entry);
-            let misplaced = decode_entry(entry.index() + 1, &bytes);
+            assert_eq!(decode_entry_at(entry.index(), &bytes).unwrap(), entry);
+            let misplaced = decode_entry_at(entry.index() + 1, &bytes);
             assert!(matches!(misplaced, Err(BadRecord::Misplaced { .. })), "{misplaced:?}");
         }
     }
@@ -220,21 +241,24 @@ mod tests {
             for position in 0..bytes.len() * 8 {
                 let mut damaged = bytes.clone();
                 damaged[position / 8] ^= 1 << (position % 8);
-                assert!(decode_entry(entry.index(), &damaged).is_err(), "bit {position}");
+                assert!(decode_entry(&damaged).is_err(), "bit {position}");
             }
             for length in 0..bytes.len() {
-                assert!(decode_entry(entry.index(), &bytes[..length]).is_err(), "cut at {length}");
+                assert!(decode_entry(&bytes[..length]).is_err(), "cut at {length}");
             }
         }
     }
 
     #[test]
-    fn votes_and_log_ids_read_back() {
+    fn votes_log_ids_and_indices_read_back() {
         for vote in [Vote::new(4, 2), Vote::new_committed(4, 2)] {
             assert_eq!(decode_vote(&encode_vote(&vote)).unwrap(), vote);
         }
         for entry in entries() {
             assert_eq!(decode_log_id(&encode_log_id(&entry.log_id())).unwrap(), entry.log_id());
+        }
+        for index in [None, Some(0), Some(7)] {
+            assert_eq!(decode_index(&encode_index(index)).unwrap(), index);
         }
     }
 
@@ -253,5 +277,9 @@ mod tests {
         );
         assert_eq!(hex(&encode_vote(&Vote::new_committed(4, 2))), "2f88d821080410021801");
         assert_eq!(hex(&encode_log_id(&entries()[0].log_id())), "387d02bf08031007");
+        assert_eq!(
+            [hex(&encode_index(None)), hex(&encode_index(Some(0)))],
+            ["00000000", "6ab4756c0800"]
+        );
     }
 }

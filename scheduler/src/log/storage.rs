@@ -133,7 +133,7 @@ impl RaftLogReader<Types> for LogStorage {
             Some(entry) => entry.index() - 1,
             None => last,
         };
-        let mut entries = self.store.entries(first..=missing_upto)?;
+        let mut entries = self.store.entries(&(first..=missing_upto))?;
         entries.extend(recent);
         Ok(entries)
     }

@@ -1,46 +1,52 @@
-//! The durable store of one replica's log: one file, one writer thread, group commit.
+//! The durable store of one replica's log: a directory of segments, one writer thread, group commit.
 //!
-//! **Invariant:** a job is answered `Ok` only after the transaction that holds it was synced; after a
-//! failed sync nothing is written or answered `Ok` any more, because what the disk holds is unknown.
-//! What was answered is there when the log is opened again, or the log does not open: see `mark`.
+//! **Invariant:** a job is answered `Ok` only after the commit that holds it was synced; after a failed
+//! sync nothing is written or answered `Ok` any more, because what the disk holds is unknown. What was
+//! answered is there when the log is opened again, or the log does not open: see `mark`.
+
+mod frame;
+mod index;
+mod segments;
 
 use std::{
-    fs, io,
+    io,
     ops::RangeInclusive,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use openraft::storage::IOFlushed;
-use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
+
+use crate::files;
 
 use super::{
     LogError,
-    mark::{Mark, Promised, Seal},
+    mark::Mark,
     record::{self, BadRecord},
     snapshots::sync_directory,
     types::{LogId, RaftEntry, Types, Vote},
 };
 
-/// Entries by index, as sealed records.
-const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
-/// The few facts besides the entries.
-const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
-const VOTE: &str = "vote";
-const PURGED: &str = "purged";
+use index::Index;
+use segments::{Directory, Media, SEGMENT_BYTES, Segments};
 
-/// Memory for the store's page cache: the log is read once at start, then only appended.
-const CACHE_BYTES: usize = 2 << 20;
 /// Jobs waiting for the writer; more than the consensus library keeps in flight.
 const QUEUE: usize = 1024;
-/// Jobs in one transaction: bounds how long the first of them waits for the last.
+/// Jobs in one commit: bounds how long the first of them waits for the last.
 const JOBS_PER_COMMIT: usize = 512;
+/// A commit is ended by the job that makes it this long: bounds the memory it takes.
+const COMMIT_BYTES: usize = 8 << 20;
 /// A commit slower than this is worth a warning: writes and elections suffer.
 const SLOW_COMMIT: Duration = Duration::from_secs(1);
 
+/// The log of versions before the first release.
+const EARLIER: &str = "log.redb";
+const UNREADABLE: &str = "log.redb is the log of a version before 0.1.0, which this one cannot read: go on \
+                          with that version, or found a new cluster in an empty directory";
 /// What is left to do about a log that cannot be believed.
 const MENDED_BY: &str = "Restore the directory from a backup or another scheduler";
 
@@ -78,6 +84,14 @@ impl Job {
         }
     }
 
+    /// About the bytes it writes.
+    fn size(&self) -> usize {
+        match self {
+            Self::Append { records, .. } => records.iter().map(|(_, sealed)| sealed.len()).sum(),
+            Self::Vote { .. } | Self::Truncate { .. } | Self::Purge { .. } => 0,
+        }
+    }
+
     /// The last entry this makes durable.
     fn last_appended(&self) -> Option<u64> {
         match self {
@@ -103,25 +117,17 @@ impl Contents {
     pub(crate) fn is_empty(&self) -> bool {
         self.vote.is_none() && self.purged.is_none() && self.last.is_none()
     }
-
-    /// What a mark may promise of it.
-    fn held(&self) -> Promised {
-        Promised {
-            entries: self.last.map_or(0, |id| id.index + 1),
-            term: self.vote.map_or(0, |vote| vote.leader_id.term),
-        }
-    }
 }
 
 /// Reads the store; writes go to the thread behind `jobs`.
 #[derive(Clone)]
 pub(super) struct Store {
-    database: Arc<Database>,
+    index: Arc<RwLock<Index>>,
     jobs: mpsc::Sender<Job>,
 }
 
-fn unusable(error: impl Into<redb::Error>) -> io::Error {
-    io::Error::other(error.into())
+fn refused(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{what}. {MENDED_BY}"))
 }
 
 fn damaged(what: &str, cause: &BadRecord) -> io::Error {
@@ -129,39 +135,33 @@ fn damaged(what: &str, cause: &BadRecord) -> io::Error {
 }
 
 impl Store {
-    /// Opens the log at `path`, making it when missing, and reads all of it once: a damaged entry is
-    /// found now, not when it is needed.
-    pub(super) fn open(path: &Path) -> Result<(Self, Contents, Writer), LogError> {
+    /// Opens the log in `directory`, making it when missing, and reads all of it once: a damaged entry
+    /// is found now, not when it is needed.
+    pub(super) fn open(directory: &Path) -> Result<(Self, Contents, Writer), LogError> {
         let open = || {
-            let (mark, promised, seal) = Mark::open(&path.with_extension("mark"))?;
-            let database = match seal {
-                Some(seal) => sealed(path, seal).and_then(|()| {
-                    mark.lower(promised)?;
-                    database(path)
-                }),
-                None => database(path).and_then(whole),
-            };
-            let mut opened = Self::on(database?, mark, promised)?;
-            opened.2.path = Some(path.to_owned());
-            Ok(opened)
+            let segments = directory.join("segments");
+            if directory.join(EARLIER).try_exists()? {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, UNREADABLE));
+            }
+            files::make_private_directory(&segments)?;
+            // The name must outlive a power cut as what is in it does.
+            sync_directory(directory)?;
+            let (mark, promised) = Mark::open(&directory.join("mark"))?;
+            Self::on(Directory::new(segments), SEGMENT_BYTES, mark, promised)
         };
-        open().map_err(|cause| LogError::Open { path: path.into(), cause })
+        open().map_err(|cause| LogError::Open { path: directory.into(), cause })
     }
 
-    fn on(
-        database: Database,
+    fn on<M: Media>(
+        media: M,
+        segment_bytes: u64,
         mark: Mark,
-        promised: Promised,
-    ) -> io::Result<(Self, Contents, Writer)> {
-        prepare(&database)?;
-        let contents = contents(&database)?;
-        let held = contents.held();
-        keeps(promised, held)?;
+        promised: u64,
+    ) -> io::Result<(Self, Contents, Writer<M>)> {
+        let segments = Segments::open(media, segment_bytes, promised)?;
+        let (index, contents) = (segments.index(), segments.contents()?);
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let database = Arc::new(database);
-        let path = None;
-        let writer = Writer { database: Arc::clone(&database), queue, path, mark, held };
-        Ok((Self { database, jobs }, contents, writer))
+        Ok((Self { index, jobs }, contents, Writer { segments, queue, mark }))
     }
 
     /// Hands a job to the writer; waits while its queue is full.
@@ -170,124 +170,25 @@ impl Store {
     }
 
     /// The entries of the range that are there, in order.
-    pub(super) fn entries(&self, range: RangeInclusive<u64>) -> io::Result<Vec<RaftEntry>> {
-        let transaction = self.database.begin_read().map_err(unusable)?;
-        let table = transaction.open_table(ENTRIES).map_err(unusable)?;
-        let mut entries = Vec::new();
-        for row in table.range(range).map_err(unusable)? {
-            let (index, sealed) = row.map_err(unusable)?;
-            entries.push(decode(index.value(), sealed.value())?);
-        }
-        Ok(entries)
+    pub(super) fn entries(&self, range: &RangeInclusive<u64>) -> io::Result<Vec<RaftEntry>> {
+        let places = self.index.read().range(range);
+        places.into_iter().map(|(index, place)| decode(index, &place.read()?)).collect()
     }
-}
-
-/// The store's file, made when missing.
-fn database(path: &Path) -> io::Result<Database> {
-    if !path.try_exists()? {
-        make(path)?;
-    }
-    redb::Builder::new().set_cache_size(CACHE_BYTES).open(path).map_err(unusable)
-}
-
-/// Makes the file beside and moves it into its place when it is whole: a file whose making was cut
-/// off would never open.
-fn make(path: &Path) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let database = redb::Builder::new().create(&beside).map_err(unusable)?;
-    prepare(&database)?;
-    drop(database);
-    fs::rename(&beside, path)?;
-    // Its name must outlive a power cut as its content does.
-    path.parent().map_or(Ok(()), sync_directory)
-}
-
-/// Refuses a file that is not as it was left.
-fn sealed(path: &Path, seal: Seal) -> io::Result<()> {
-    if Seal::of(path)? == seal {
-        return Ok(());
-    }
-    let text = format!("it is not as it was left: it was damaged or replaced. {MENDED_BY}");
-    Err(io::Error::new(io::ErrorKind::InvalidData, text))
-}
-
-/// A look at the checksums of all pages; the store itself takes it after a crash only.
-fn whole(mut database: Database) -> io::Result<Database> {
-    if database.check_integrity().map_err(unusable)? {
-        return Ok(database);
-    }
-    let text = format!("the checksums of its pages do not match. {MENDED_BY}");
-    Err(io::Error::new(io::ErrorKind::InvalidData, text))
-}
-
-/// Refuses a log that lacks what was answered as durable: its newest part was damaged or removed.
-fn keeps(promised: Promised, held: Promised) -> io::Result<()> {
-    let lost = if held.entries < promised.entries {
-        format!("{} entries were acknowledged, {} are left", promised.entries, held.entries)
-    } else if held.term < promised.term {
-        format!("a vote of term {} was given, one of term {} is left", promised.term, held.term)
-    } else {
-        return Ok(());
-    };
-    let text = format!("its newest part is damaged or gone: {lost}. {MENDED_BY}");
-    Err(io::Error::new(io::ErrorKind::InvalidData, text))
 }
 
 fn decode(index: u64, sealed: &[u8]) -> io::Result<RaftEntry> {
-    record::decode_entry(index, sealed)
+    record::decode_entry_at(index, sealed)
         .map_err(|cause| damaged(&format!("entry {index} of the log"), &cause))
 }
 
-fn prepare(database: &Database) -> io::Result<()> {
-    let transaction = database.begin_write().map_err(unusable)?;
-    transaction.open_table(ENTRIES).map_err(unusable)?;
-    transaction.open_table(FACTS).map_err(unusable)?;
-    transaction.commit().map_err(unusable)
-}
-
-fn contents(database: &Database) -> io::Result<Contents> {
-    let transaction = database.begin_read().map_err(unusable)?;
-    let facts = transaction.open_table(FACTS).map_err(unusable)?;
-    let vote = facts.get(VOTE).map_err(unusable)?;
-    let vote = vote.map(|sealed| record::decode_vote(sealed.value())).transpose();
-    let purged = facts.get(PURGED).map_err(unusable)?;
-    let purged = purged.map(|sealed| record::decode_log_id(sealed.value())).transpose();
-    let mut contents = Contents {
-        vote: vote.map_err(|cause| damaged("the vote", &cause))?,
-        purged: purged.map_err(|cause| damaged("the purge mark", &cause))?,
-        last: None,
-    };
-    let table = transaction.open_table(ENTRIES).map_err(unusable)?;
-    let first = contents.purged.map_or(0, |id| id.index + 1);
-    for (expected, row) in (first..).zip(table.iter().map_err(unusable)?) {
-        let (index, sealed) = row.map_err(unusable)?;
-        let entry = decode(index.value(), sealed.value())?;
-        if index.value() != expected {
-            let text = format!("entry {expected} of the log is missing");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-        }
-        contents.last = Some(entry.log_id);
-    }
-    contents.last = contents.last.or(contents.purged);
-    Ok(contents)
-}
-
 /// The one that writes.
-pub(super) struct Writer {
-    database: Arc<Database>,
+pub(super) struct Writer<M = Directory> {
+    segments: Segments<M>,
     queue: mpsc::Receiver<Job>,
-    /// Of the store's file, if it lies in one.
-    path: Option<PathBuf>,
     mark: Mark,
-    /// What the log holds durably.
-    held: Promised,
 }
 
-impl Writer {
+impl<M: Media> Writer<M> {
     /// Writes on a thread of its own until every [`Store`] is gone or a write failed.
     pub(super) fn start(self, observe: Observer) -> io::Result<thread::JoinHandle<()>> {
         thread::Builder::new().name("log-writer".to_owned()).spawn(move || self.run(&observe))
@@ -297,74 +198,40 @@ impl Writer {
     fn run(mut self, observe: &Observer) {
         let mut jobs = Vec::new();
         while self.queue.blocking_recv_many(&mut jobs, JOBS_PER_COMMIT) > 0 {
-            let began = Instant::now();
-            if let Err(error) = self.commit(&jobs) {
-                return self.give_up(jobs, &error);
-            }
-            let took = began.elapsed();
-            if took > SLOW_COMMIT {
-                tracing::warn!(
-                    took_ms = took.as_millis(),
-                    "the disk is slow: one log commit took long"
-                );
-            }
-            observe(took, jobs.len(), jobs.iter().filter_map(Job::last_appended).next_back());
-            for job in jobs.drain(..) {
-                job.answer(Ok(()));
-            }
-        }
-        if let Err(error) = self.close() {
-            tracing::warn!(%error, "the log could not be sealed");
-        }
-    }
-
-    /// Closes the store and seals it. Nobody reads it any more: every [`Store`] is gone.
-    fn close(self) -> io::Result<()> {
-        let Self { database, path: Some(path), mark, held, .. } = self else { return Ok(()) };
-        let Some(database) = Arc::into_inner(database) else { return Ok(()) };
-        drop(database);
-        mark.seal(held, Seal::of(&path)?)
-    }
-
-    /// Makes the jobs durable, and lets the mark say so.
-    fn commit(&mut self, jobs: &[Job]) -> io::Result<()> {
-        let (lowest, held) = afterwards(self.held, jobs);
-        if lowest != self.held {
-            self.mark.lower(lowest)?;
-        }
-        self.write(jobs).map_err(unusable)?;
-        self.held = held;
-        self.mark.raise(held)
-    }
-
-    fn write(&self, jobs: &[Job]) -> Result<(), redb::Error> {
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        {
-            let mut entries = transaction.open_table(ENTRIES)?;
-            let mut facts = transaction.open_table(FACTS)?;
-            for job in jobs {
-                match job {
-                    Job::Append { records, .. } => {
-                        for (index, sealed) in records {
-                            entries.insert(index, sealed.as_slice())?;
-                        }
-                    }
-                    Job::Vote { vote, .. } => {
-                        facts.insert(VOTE, record::encode_vote(vote).as_slice())?;
-                    }
-                    Job::Truncate { after: Some(after), .. } => {
-                        entries.retain_in((after.saturating_add(1)).., |_, _| false)?;
-                    }
-                    Job::Truncate { after: None, .. } => entries.retain(|_, _| false)?,
-                    Job::Purge { upto, .. } => {
-                        facts.insert(PURGED, record::encode_log_id(upto).as_slice())?;
-                        entries.retain_in(..=upto.index, |_, _| false)?;
-                    }
+            while !jobs.is_empty() {
+                let later = jobs.split_off(in_one_commit(&jobs));
+                if let Err(error) = self.commit(&jobs, observe) {
+                    jobs.extend(later);
+                    return self.give_up(jobs, &error);
+                }
+                for job in jobs.drain(..) {
+                    job.answer(Ok(()));
+                }
+                jobs = later;
+                // Nobody waits for the mark: a crash before it is written leaves one that promises less.
+                if let Err(error) = self.mark.raise(self.segments.sequence()) {
+                    return self.give_up(jobs, &error);
                 }
             }
         }
-        Ok(transaction.commit()?)
+        if let Err(error) = self.mark.sync() {
+            tracing::warn!(%error, "the log's mark could not be synced");
+        }
+    }
+
+    /// Makes the jobs durable.
+    fn commit(&mut self, jobs: &[Job], observe: &Observer) -> io::Result<()> {
+        let began = Instant::now();
+        self.segments.commit(jobs)?;
+        let took = began.elapsed();
+        if took > SLOW_COMMIT {
+            tracing::warn!(
+                took_ms = took.as_millis(),
+                "the disk is slow: one log commit took long"
+            );
+        }
+        observe(took, jobs.len(), jobs.iter().filter_map(Job::last_appended).next_back());
+        Ok(())
     }
 
     /// A write or sync that failed is never tried again: the system may have thrown the pages away
@@ -382,24 +249,15 @@ impl Writer {
     }
 }
 
-/// What the log holds after these jobs, and the least of it while they are done.
-fn afterwards(held: Promised, jobs: &[Job]) -> (Promised, Promised) {
-    let (mut lowest, mut now) = (held, held);
-    for job in jobs {
-        match job {
-            Job::Append { records, .. } => {
-                let end = records.last().map(|(index, _)| index + 1);
-                now.entries = end.unwrap_or(now.entries);
-            }
-            Job::Vote { vote, .. } => now.term = vote.leader_id.term,
-            Job::Truncate { after, .. } => {
-                now.entries = now.entries.min(after.map_or(0, |after| after.saturating_add(1)));
-                lowest.entries = lowest.entries.min(now.entries);
-            }
-            Job::Purge { upto, .. } => now.entries = now.entries.max(upto.index + 1),
-        }
-    }
-    (lowest, now)
+/// How many of the jobs go into the next commit: as many as fit, and at least one.
+fn in_one_commit(jobs: &[Job]) -> usize {
+    let mut bytes = 0;
+    let fits = jobs.iter().take_while(|job| {
+        let before = bytes;
+        bytes += job.size();
+        before < COMMIT_BYTES
+    });
+    fits.count()
 }
 
 #[cfg(test)]

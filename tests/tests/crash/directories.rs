@@ -88,7 +88,7 @@ fn a_directory_of_which_something_is_gone_is_refused_or_serves_everything() {
     for (gone, says) in [
         ("identity", Some("holds a log but no identity")),
         ("log", Some("known id, empty log")),
-        ("log/log.redb", Some("acknowledged")),
+        ("log/segments", Some("acknowledged")),
         ("log/snapshots", Some("must come from a backup")),
         ("pki", Some("authority is lost")),
         ("pki/ca.key", Some("authority is lost")),
@@ -98,7 +98,7 @@ fn a_directory_of_which_something_is_gone_is_refused_or_serves_everything() {
         ("pki/admin.key", None),
         ("admin.yaml", None),
         ("lock", None),
-        ("log/log.mark", None),
+        ("log/mark", None),
     ] {
         original.restore();
         remove(&original.victim.data().join(gone));
@@ -117,7 +117,7 @@ fn a_directory_of_which_something_is_gone_is_refused_or_serves_everything() {
 #[test]
 fn snapshots_alone_do_not_make_a_log() {
     let mut original = Original::new(false);
-    for gone in ["log/log.redb", "log/log.mark"] {
+    for gone in ["log/segments", "log/mark"] {
         remove(&original.victim.data().join(gone));
     }
     let said = original.refusal("no log, no mark").expect("a refusal");
@@ -127,13 +127,14 @@ fn snapshots_alone_do_not_make_a_log() {
 #[test]
 fn an_older_log_in_the_place_of_the_newest_is_refused() {
     let mut original = Original::new(true);
-    let log = original.victim.data().join("log/log.redb");
-    let older = original.victim.beside("older.redb");
-    fs::copy(&log, &older).expect("a copy");
+    let log = original.victim.data().join("log/segments");
+    let older = original.victim.beside("older");
+    copy(&log, &older);
     original.victim.start();
     original.victim.scale("w0s0", 33).expect(0);
     original.victim.scheduler.kill9();
-    fs::copy(&older, &log).expect("the older log");
+    remove(&log);
+    copy(&older, &log);
     original.victim.refuses("acknowledged");
 }
 

@@ -127,9 +127,15 @@ pub(super) async fn set_schedulable(
     request: SetSchedulableRequest,
 ) -> Result<WriteReply, Status> {
     let name: NodeName = request.node.parse().map_err(status::bad_input)?;
-    office.log.barrier().await.map_err(status::log_error)?;
-    let node = office.log.cluster().node_named(&name).map(|node| node.id);
-    let node = node.ok_or_else(|| Status::not_found(format!("there is no node `{name}`")))?;
+    let find = || office.log.cluster().node_named(&name).map(|node| node.id);
+    // A name that is known needs no question to the others: whether its node is still there is
+    // looked at again where the command is applied.
+    let node = if let Some(node) = find() {
+        node
+    } else {
+        office.log.barrier().await.map_err(status::log_error)?;
+        find().ok_or_else(|| Status::not_found(format!("there is no node `{name}`")))?
+    };
     let command = Command::SetSchedulable { node, schedulable: request.schedulable };
     write(office, &request.request_id, command).await
 }

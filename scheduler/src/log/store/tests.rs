@@ -3,17 +3,21 @@ mod damage;
 mod disk;
 mod small;
 
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+};
+
+use openraft::type_config::TypeConfigExt as _;
+use parking_lot::Mutex;
+
 use super::*;
 
 use disk::Disk;
 
 /// A mark that promises nothing, in a directory of its own.
 fn no_mark() -> Mark {
-    no_mark_in(tempfile::tempdir().unwrap().path())
-}
-
-fn no_mark_in(directory: &Path) -> Mark {
-    Mark::open(&directory.join("log.mark")).unwrap().0
+    Mark::open(&tempfile::tempdir().unwrap().path().join("mark")).unwrap().0
 }
 
 async fn vote(store: &Store, term: u64) -> io::Result<()> {
@@ -25,12 +29,13 @@ async fn vote(store: &Store, term: u64) -> io::Result<()> {
 /// A retry is the trap: a disk that fails one sync would take all later ones.
 #[tokio::test]
 async fn after_one_failed_sync_nothing_is_written_any_more() {
-    let disk = Disk::default();
-    let database = redb::Builder::new().create_with_backend(disk.clone()).unwrap();
-    let (store, _, writer) = Store::on(database, no_mark(), Promised::default()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Disk::new(directory.path());
+    let notes = disk.notes();
+    let (store, _, writer) = Store::on(disk, SEGMENT_BYTES, no_mark(), 0).unwrap();
     let thread = writer.start(Box::new(|_, _, _| ())).unwrap();
     vote(&store, 1).await.unwrap();
-    disk.fail_next_sync();
+    notes.fail_next_sync();
     for term in 2..5 {
         assert!(vote(&store, term).await.is_err(), "term {term}");
     }
@@ -38,30 +43,28 @@ async fn after_one_failed_sync_nothing_is_written_any_more() {
 }
 
 #[test]
-fn a_log_whose_making_was_cut_off_is_made_again() {
+fn a_log_of_before_the_first_release_is_refused_untouched() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("log.redb");
-    fs::write(path.with_extension("new"), [0; 4096]).unwrap();
-    let (store, contents, _) = Store::open(&path).unwrap();
-    assert!(contents.is_empty());
-    drop(store);
-    // One that was emptied is no new one.
-    fs::write(&path, b"").unwrap();
-    assert!(Store::open(&path).is_err());
+    let earlier = directory.path().join(EARLIER);
+    fs::write(&earlier, b"redb").unwrap();
+    let Err(refused) = Store::open(directory.path()) else { panic!("it is opened") };
+    let LogError::Open { cause, .. } = refused else { panic!("{refused}") };
+    assert!(cause.to_string().contains("found a new cluster in an empty directory"), "{cause}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
 #[test]
-fn a_log_without_what_the_mark_promises_is_refused() {
-    let promised = |entries, term| Promised { entries, term };
-    let held = promised(8, 3);
-    for fine in [promised(0, 0), promised(8, 3), promised(7, 2)] {
-        keeps(fine, held).unwrap();
-    }
-    for (lost, says) in [
-        (promised(9, 3), "9 entries were acknowledged, 8 are left"),
-        (promised(8, 4), "a vote of term 4 was given, one of term 3 is left"),
-    ] {
-        let refused = keeps(lost, held).unwrap_err().to_string();
-        assert!(refused.contains(says), "{refused}");
-    }
+fn large_jobs_are_committed_apart_and_small_ones_together() {
+    let job = |bytes| {
+        let (done, _) = Types::oneshot();
+        let done = IOFlushed::signal(done);
+        Job::Append { records: vec![(1, vec![0; bytes])], done }
+    };
+    let counts = |sizes: &[usize]| {
+        let jobs: Vec<_> = sizes.iter().map(|bytes| job(*bytes)).collect();
+        in_one_commit(&jobs)
+    };
+    assert_eq!(counts(&[1, 2, 3]), 3);
+    assert_eq!(counts(&[2 * COMMIT_BYTES, 1]), 1);
+    assert_eq!(counts(&[1, COMMIT_BYTES, 1]), 2);
 }

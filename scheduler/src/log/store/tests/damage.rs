@@ -1,31 +1,28 @@
-//! Damage to the log's file: a bit that flipped anywhere, an end that is missing. Whatever it is, the
-//! log is refused, or it says exactly what it said before.
+//! Damage to the log's files: a bit that flipped anywhere, an end that is missing, a segment that is
+//! gone. Whatever it is, the log is refused, or it says exactly what it said before.
 
 use std::{
-    fs,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
 use super::{
-    small::{self, Committed, Small, open},
-    *,
+    disk::Image,
+    small::{Committed, Small, open},
 };
 
 /// A bit of every byte instead of one in [`STRIDE`] bytes: minutes instead of seconds.
 const EVERY_BYTE: &str = "SISO_EVERY_BYTE";
-/// Prime, so that every field of the file's regular structures has its turn in some page.
-const STRIDE: usize = 41;
-/// The file's header, where each bit counts.
-const HEADER: usize = 512;
+/// Prime, so that every field of the files' regular structures has its turn somewhere.
+const STRIDE: usize = 7;
 const THREADS: usize = 2;
 
-/// Opens each damaged image on a few threads; what was wrong with which.
+/// Opens each damaged image on a few threads; how many were refused, and what was wrong with which.
 fn wrong(
     images: usize,
     expected: &Committed,
-    damaged: impl Fn(usize) -> Vec<u8> + Sync,
+    damaged: impl Fn(usize) -> (String, Image) + Sync,
 ) -> (usize, Vec<String>) {
     let (next, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
@@ -36,14 +33,13 @@ fn wrong(
             if number >= images {
                 return wrong;
             }
-            let image = damaged(number);
-            let mark = no_mark_in(directory.path());
-            let opened = catch_unwind(AssertUnwindSafe(|| open(image, mark, expected.promised)));
-            match opened {
+            let (what, image) = damaged(number);
+            let open = || open(directory.path(), &image, expected.sequence);
+            match catch_unwind(AssertUnwindSafe(open)) {
                 Ok(Ok(said)) if said == expected.said => {}
-                Ok(Ok(said)) => wrong.push(format!("{number}: {:?} is served", said.last)),
+                Ok(Ok(said)) => wrong.push(format!("{what}: {:?} is served", said.last)),
                 Ok(Err(_)) => drop(refused.fetch_add(1, Ordering::Relaxed)),
-                Err(_) => wrong.push(format!("{number}: it panicked")),
+                Err(_) => wrong.push(format!("{what}: it panicked")),
             }
         }
     };
@@ -54,81 +50,64 @@ fn wrong(
     (refused.into_inner(), wrong)
 }
 
-/// The bits to flip in a file of so many bytes.
-fn flips(bytes: usize) -> Vec<(usize, u8)> {
-    let bits = |at: usize| {
-        let one = u8::try_from((at + at / STRIDE) % 8).unwrap();
-        let bits = if at < HEADER { 0..8 } else { one..one + 1 };
-        bits.map(move |bit| (at, bit))
+/// Every place worth damaging: of which segment, which byte.
+fn places(image: &Image) -> Vec<(u64, usize)> {
+    let used = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let looked_at = |(_, at): &(u64, usize)| every() || at.is_multiple_of(STRIDE);
+    // Of the zeros behind a segment's end a few: they are all alike.
+    let of = |(base, bytes): (&u64, &Vec<u8>)| {
+        let base = *base;
+        (0..bytes.len().min(used(bytes) + 64)).map(move |at| (base, at))
     };
-    let looked_at = |at: &usize| every() || *at < HEADER || at.is_multiple_of(STRIDE);
-    (0..bytes).filter(looked_at).flat_map(bits).collect()
+    image.iter().flat_map(of).filter(looked_at).collect()
 }
 
-#[track_caller]
-fn check(what: &str, image: &[u8], expected: &Committed) {
-    let flips = flips(image.len());
-    let (refused, found) = wrong(flips.len(), expected, |number| {
-        let (at, bit) = flips[number];
-        let mut image = image.to_vec();
-        image[at] ^= 1 << bit;
-        image
+#[test]
+fn a_flipped_bit_is_found_or_harmless() {
+    let small = Small::new();
+    let (image, last) = (small.image(), small.last());
+    let places = places(&image);
+    let flips = if every() { 8 } else { 1 };
+    let (refused, wrong) = wrong(places.len() * flips, &last, |number| {
+        let (base, at) = places[number / flips];
+        let bit = (number % flips + at / STRIDE) % 8;
+        let mut image = image.clone();
+        image.get_mut(&base).unwrap()[at] ^= 1 << bit;
+        (format!("bit {bit} of byte {at} of {base}"), image)
     });
-    let named: Vec<_> = found
-        .iter()
-        .map(|text| {
-            let (number, text) = text.split_once(':').unwrap();
-            let (at, bit) = flips[number.parse::<usize>().unwrap()];
-            format!("bit {bit} of byte {at}:{text}")
-        })
-        .collect();
-    assert!(
-        named.is_empty(),
-        "{what}, {} of {} flips:\n{}",
-        named.len(),
-        flips.len(),
-        named.join("\n")
-    );
-    // Else it looked at a file without anything in it.
-    assert!(refused > flips.len() / 20, "{what}: {refused} of {} were refused", flips.len());
-}
-
-#[test]
-fn a_flipped_bit_is_found_after_an_orderly_end() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("log.redb");
-    let small = Small::in_file(&path);
-    let expected = small.last().said;
-    small.close();
-    let whole = fs::read(&path).unwrap();
-    let mark = fs::read(path.with_extension("mark")).unwrap();
-    for (at, bit) in flips(whole.len()) {
-        let mut flipped = whole.clone();
-        flipped[at] ^= 1 << bit;
-        fs::write(&path, flipped).unwrap();
-        let Err(refused) = Store::open(&path) else { panic!("bit {bit} of byte {at}") };
-        let LogError::Open { cause, .. } = refused else { panic!("{refused}") };
-        assert!(cause.to_string().starts_with("it is not as it was left"), "{cause}");
-    }
-    fs::write(&path, whole).unwrap();
-    assert_eq!(fs::read(path.with_extension("mark")).unwrap(), mark, "it was refused, not changed");
-    let (store, contents, _) = Store::open(&path).unwrap();
-    assert_eq!(small::said(&store, &contents), expected);
-}
-
-#[test]
-fn a_flipped_bit_is_found_or_harmless_after_a_crash() {
-    let small = Small::new();
-    check("killed", &small.disk.bytes(), &small.last());
-}
-
-#[test]
-fn a_file_cut_off_anywhere_is_refused() {
-    let small = Small::new();
-    let (image, last) = (small.disk.bytes(), small.last());
-    let lengths: Vec<_> = (0..image.len()).step_by(if every() { 1 } else { STRIDE }).collect();
-    let (_, wrong) = wrong(lengths.len(), &last, |number| image[..lengths[number]].to_vec());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Else it looked at files without anything in them.
+    assert!(refused > places.len() * flips / 2, "{refused} of {} were refused", places.len());
+}
+
+#[test]
+fn a_segment_cut_off_anywhere_is_refused_or_says_the_same() {
+    let small = Small::new();
+    let (image, last) = (small.image(), small.last());
+    let places = places(&image);
+    let (refused, wrong) = wrong(places.len(), &last, |number| {
+        let (base, at) = places[number];
+        let mut image = image.clone();
+        image.get_mut(&base).unwrap().truncate(at);
+        (format!("{base} cut off after {at}"), image)
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(refused > places.len() / 2, "{refused} of {} were refused", places.len());
+}
+
+#[test]
+fn a_log_without_one_of_its_segments_is_refused() {
+    let small = Small::new();
+    let (image, last) = (small.image(), small.last());
+    let bases: Vec<_> = image.keys().copied().collect();
+    assert!(bases.len() > 2, "{bases:?}");
+    let (refused, wrong) = wrong(bases.len(), &last, |number| {
+        let mut image = image.clone();
+        image.remove(&bases[number]);
+        (format!("without {}", bases[number]), image)
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(refused, bases.len());
 }
 
 fn every() -> bool {

@@ -1,89 +1,121 @@
-//! A disk in memory that notes what is asked of it, so that its power can be cut at any point.
+//! A directory of segments that notes what is asked of it, so that its power can be cut at any point.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeMap, fs, io};
 
-use parking_lot::Mutex;
-use redb::StorageBackend;
+use super::{super::segments::Media, *};
 
 /// What was asked of a disk.
 #[derive(Debug, Clone)]
 pub(super) enum Asked {
-    Length(usize),
-    Write(usize, Vec<u8>),
+    Create(u64),
+    /// To which segment, where, what.
+    Write(u64, usize, Vec<u8>),
     Sync,
+    Remove(u64),
 }
 
+/// The content of each segment.
+pub(super) type Image = BTreeMap<u64, Vec<u8>>;
+
 #[derive(Debug, Default)]
-struct Content {
-    bytes: Vec<u8>,
+struct Noted {
     asked: Vec<Asked>,
     fails_next_sync: bool,
 }
 
-/// The disk. Clones share it.
+/// The disk. Its notes can be kept beside.
+#[derive(Debug)]
+pub(super) struct Disk {
+    directory: Directory,
+    written: u64,
+    notes: Notes,
+}
+
+/// What was asked. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Disk(Arc<Mutex<Content>>);
+pub(super) struct Notes(Arc<Mutex<Noted>>);
 
-impl Disk {
-    pub(super) fn with(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Mutex::new(Content { bytes, ..Content::default() })))
-    }
-
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        self.0.lock().bytes.clone()
-    }
-
-    /// Everything asked of it so far.
+impl Notes {
+    /// Everything asked so far.
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.0.lock().asked.clone()
     }
 
-    pub(super) fn asked_count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.0.lock().asked.len()
     }
 
     pub(super) fn fail_next_sync(&self) {
         self.0.lock().fails_next_sync = true;
     }
+
+    fn note(&self, asked: Asked) {
+        self.0.lock().asked.push(asked);
+    }
 }
 
-fn at(offset: u64) -> usize {
-    usize::try_from(offset).unwrap()
+impl Disk {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { directory: Directory::new(path.to_owned()), written: 0, notes: Notes::default() }
+    }
+
+    /// One that holds this, and nothing else.
+    pub(super) fn with(path: &Path, image: &Image) -> Self {
+        let disk = Self::new(path);
+        for base in disk.list().unwrap() {
+            fs::remove_file(disk.directory.file(base)).unwrap();
+        }
+        for (base, bytes) in image {
+            fs::write(disk.directory.file(*base), bytes).unwrap();
+        }
+        disk
+    }
+
+    pub(super) fn notes(&self) -> Notes {
+        self.notes.clone()
+    }
 }
 
-impl StorageBackend for Disk {
-    fn len(&self) -> Result<u64, io::Error> {
-        Ok(self.0.lock().bytes.len() as u64)
+/// What lies in a directory of segments.
+pub(super) fn image(path: &Path) -> Image {
+    let directory = Directory::new(path.to_owned());
+    let bases = directory.list().unwrap();
+    bases.into_iter().map(|base| (base, fs::read(directory.file(base)).unwrap())).collect()
+}
+
+impl Media for Disk {
+    fn list(&self) -> io::Result<Vec<u64>> {
+        self.directory.list()
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        let content = self.0.lock();
-        let held = content.bytes.get(at(offset)..at(offset).saturating_add(out.len()));
-        out.copy_from_slice(held.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
+    fn open(&mut self, base: u64) -> io::Result<Arc<File>> {
+        self.written = base;
+        self.directory.open(base)
     }
 
-    fn set_len(&self, length: u64) -> Result<(), io::Error> {
-        let mut content = self.0.lock();
-        content.bytes.resize(at(length), 0);
-        content.asked.push(Asked::Length(at(length)));
-        Ok(())
+    fn create(&mut self, base: u64) -> io::Result<Arc<File>> {
+        self.written = base;
+        self.notes.note(Asked::Create(base));
+        self.directory.create(base)
     }
 
-    fn sync_data(&self) -> Result<(), io::Error> {
-        let mut content = self.0.lock();
-        if std::mem::take(&mut content.fails_next_sync) {
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let at = usize::try_from(offset).unwrap();
+        self.notes.note(Asked::Write(self.written, at, bytes.to_vec()));
+        self.directory.write(offset, bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.notes.0.lock().fails_next_sync) {
             return Err(io::Error::from_raw_os_error(5));
         }
-        content.asked.push(Asked::Sync);
+        self.notes.note(Asked::Sync);
         Ok(())
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        let mut content = self.0.lock();
-        write(&mut content.bytes, at(offset), data);
-        content.asked.push(Asked::Write(at(offset), data.to_vec()));
-        Ok(())
+    fn remove(&mut self, base: u64) -> io::Result<()> {
+        self.notes.note(Asked::Remove(base));
+        self.directory.remove(base)
     }
 }
 

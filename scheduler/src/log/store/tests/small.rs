@@ -7,10 +7,11 @@ use openraft::{
     BasicNode, EntryPayload, entry::RaftEntry as _, storage::IOFlushed,
     type_config::TypeConfigExt as _, vote::RaftLeaderId as _,
 };
+use tempfile::TempDir;
 
 use super::{
     super::super::types::{Membership, Payload},
-    disk::Disk,
+    disk::{self, Disk, Image, Notes},
     *,
 };
 
@@ -29,17 +30,23 @@ pub(super) struct Committed {
     /// How much had been asked of the disk by then.
     pub(super) asked: usize,
     pub(super) said: Said,
-    pub(super) promised: Promised,
+    pub(super) sequence: u64,
 }
 
 /// A log in the making.
 pub(super) struct Small {
-    pub(super) disk: Disk,
-    writer: Writer,
+    pub(super) notes: Notes,
+    path: PathBuf,
+    writer: Writer<Disk>,
     store: Store,
-    /// One for the empty log, one for each commit since.
+    /// One for the log as it was opened, one for each commit since.
     pub(super) history: Vec<Committed>,
+    /// Its directory, if nobody gave it one.
+    own: Option<TempDir>,
 }
+
+/// So that a small log has several segments.
+const SMALL_SEGMENT: u64 = 600;
 
 fn id(term: u64, index: u64) -> LogId {
     LogId::new(openraft::alias::LeaderIdOf::<Types>::new(term, 0).to_committed(), index)
@@ -60,21 +67,9 @@ impl Small {
     /// A log with everything in it that a log can have: a founding, votes, commands, a purged
     /// beginning, an end that was cut off and written anew.
     pub(super) fn new() -> Self {
-        let disk = Disk::default();
-        let database = redb::Builder::new().create_with_backend(disk.clone()).unwrap();
-        let (store, _, writer) = Store::on(database, no_mark(), Promised::default()).unwrap();
-        Self { disk, writer, store, history: Vec::new() }.written()
-    }
-
-    /// The same log in a file.
-    pub(super) fn in_file(path: &Path) -> Self {
-        let (store, _, writer) = Store::open(path).unwrap();
-        Self { disk: Disk::default(), writer, store, history: Vec::new() }.written()
-    }
-
-    fn written(self) -> Self {
-        let mut small = self;
-        small.note();
+        let directory = tempfile::tempdir().unwrap();
+        let mut small = Self::on(directory.path(), &Image::new(), 0).unwrap();
+        small.own = Some(directory);
         small.append(&[members()]);
         small.vote(Vote::new(1, 1));
         small.vote(Vote::new_committed(1, 1));
@@ -82,7 +77,7 @@ impl Small {
             small.append(&[command(1, index)]);
         }
         small.append(&(12..20).map(|index| command(1, index)).collect::<Vec<_>>());
-        small.commit(|done| Job::Purge { upto: id(1, 5), done });
+        small.commit(|done| Job::Purge { upto: id(1, 9), done });
         small.vote(Vote::new(2, 1));
         small.commit(|done| Job::Truncate { after: Some(17), done });
         small.append(&[RaftEntry::new(id(2, 18), EntryPayload::Blank)]);
@@ -92,13 +87,24 @@ impl Small {
         small
     }
 
+    /// The log on this image.
+    pub(super) fn on(path: &Path, image: &Image, promised: u64) -> io::Result<Self> {
+        let disk = Disk::with(path, image);
+        let notes = disk.notes();
+        let (store, _, writer) = Store::on(disk, SMALL_SEGMENT, no_mark(), promised)?;
+        let (path, history) = (path.to_owned(), Vec::new());
+        let mut small = Self { notes, path, writer, store, history, own: None };
+        small.note();
+        Ok(small)
+    }
+
     fn commit(&mut self, job: impl FnOnce(Done) -> Job) {
         let (done, _) = oneshot::channel();
-        self.writer.commit(&[job(done)]).unwrap();
+        self.writer.segments.commit(&[job(done)]).unwrap();
         self.note();
     }
 
-    fn vote(&mut self, vote: Vote) {
+    pub(super) fn vote(&mut self, vote: Vote) {
         self.commit(|done| Job::Vote { vote, done });
     }
 
@@ -110,36 +116,30 @@ impl Small {
     }
 
     fn note(&mut self) {
-        let contents = contents(&self.writer.database).unwrap();
-        let promised = contents.held();
-        assert_eq!(promised, self.writer.held);
+        let contents = self.writer.segments.contents().unwrap();
         let said = said(&self.store, &contents);
-        self.history.push(Committed { asked: self.disk.asked_count(), said, promised });
-    }
-
-    /// An orderly end.
-    pub(super) fn close(self) {
-        drop(self.store);
-        self.writer.close().unwrap();
+        let sequence = self.writer.segments.sequence();
+        self.history.push(Committed { asked: self.notes.count(), said, sequence });
     }
 
     /// What it holds at its end.
     pub(super) fn last(&self) -> Committed {
         self.history.last().unwrap().clone()
     }
+
+    /// What lies on the disk.
+    pub(super) fn image(&self) -> Image {
+        disk::image(&self.path)
+    }
 }
 
 pub(super) fn said(store: &Store, contents: &Contents) -> Said {
-    let entries = store.entries(0..=u64::MAX).unwrap();
+    let entries = store.entries(&(0..=u64::MAX)).unwrap();
     Said { vote: contents.vote, purged: contents.purged, last: contents.last, entries }
 }
 
-/// What the log on this image says, opened the way [`Store::open`] opens a file that was not sealed.
-pub(super) fn open(image: Vec<u8>, mark: Mark, promised: Promised) -> io::Result<Said> {
-    let mut builder = redb::Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
-    let database = builder.create_with_backend(Disk::with(image)).map_err(unusable)?;
-    let database = whole(database)?;
-    let (store, contents, _writer) = Store::on(database, mark, promised)?;
-    Ok(said(&store, &contents))
+/// What the log on this image says.
+pub(super) fn open(path: &Path, image: &Image, promised: u64) -> io::Result<Said> {
+    let small = Small::on(path, image, promised)?;
+    Ok(small.last().said)
 }

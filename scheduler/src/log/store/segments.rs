@@ -1,0 +1,401 @@
+//! The files of the log: segments, each the commits since the one it is named by.
+//!
+//! A commit is written behind the one before, into room that was filled with zeros beforehand, and
+//! synced: one write, and one sync that need not note a new length. When a segment is long enough the
+//! next commit begins a new one, with the vote and the purge mark said again, so that old segments
+//! can go whole.
+//!
+//! **Invariant:** a commit is written only after the one before was synced. So a commit that does not
+//! read whole was in flight when the power failed, unless a later one is there or the mark promises
+//! it: then it was damaged, and the log is refused.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use openraft::entry::RaftEntry as _;
+use parking_lot::RwLock;
+
+use super::{
+    super::{
+        record,
+        snapshots::sync_directory,
+        types::{LogId, Vote},
+    },
+    Contents, Job, damaged,
+    frame::{Builder, Frame, Kind},
+    index::{Index, Place},
+    refused,
+};
+
+/// A segment this long is followed by a new one.
+pub(super) const SEGMENT_BYTES: u64 = 4 << 20;
+/// Room made at a time, for hundreds of ordinary commits.
+const ROOM_BYTES: u64 = 256 << 10;
+/// Memory kept for the next commit.
+const BUFFER_BYTES_MAX: usize = 1 << 20;
+const EXTENSION: &str = "segment";
+
+/// Where segments lie.
+pub(in crate::log) trait Media: Send + 'static {
+    /// The segments that are there: the first commit of each, in order.
+    fn list(&self) -> io::Result<Vec<u64>>;
+    /// Opens a segment; it is the one that is written from now on.
+    fn open(&mut self, base: u64) -> io::Result<Arc<File>>;
+    /// Begins an empty segment whose name is durable; it is the one that is written from now on.
+    fn create(&mut self, base: u64) -> io::Result<Arc<File>>;
+    /// Writes to the segment opened or created last.
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Makes what was written to it durable.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Removes a segment, sooner or later: it may be there again after a power cut.
+    fn remove(&mut self, base: u64) -> io::Result<()>;
+}
+
+/// A directory of segments.
+#[derive(Debug)]
+pub(in crate::log) struct Directory {
+    path: PathBuf,
+    written: Option<Arc<File>>,
+}
+
+impl Directory {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, written: None }
+    }
+
+    pub(super) fn file(&self, base: u64) -> PathBuf {
+        self.path.join(format!("{base:020}.{EXTENSION}"))
+    }
+
+    fn use_file(&mut self, base: u64, options: &mut OpenOptions) -> io::Result<Arc<File>> {
+        let file = options.read(true).write(true).mode(0o600).open(self.file(base))?;
+        Ok(Arc::clone(self.written.insert(Arc::new(file))))
+    }
+
+    fn written(&self) -> io::Result<&File> {
+        self.written.as_deref().ok_or_else(|| io::Error::other("no segment was opened"))
+    }
+}
+
+impl Media for Directory {
+    fn list(&self) -> io::Result<Vec<u64>> {
+        let mut bases = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let path = entry?.path();
+            let name = path.file_stem().and_then(|stem| stem.to_str());
+            let base = name.and_then(|name| name.parse().ok());
+            if let Some(base) = base.filter(|base| path == self.file(*base)) {
+                bases.push(base);
+            }
+        }
+        bases.sort_unstable();
+        Ok(bases)
+    }
+
+    fn open(&mut self, base: u64) -> io::Result<Arc<File>> {
+        self.use_file(base, &mut OpenOptions::new())
+    }
+
+    fn create(&mut self, base: u64) -> io::Result<Arc<File>> {
+        let file = self.use_file(base, OpenOptions::new().create_new(true))?;
+        sync_directory(&self.path)?;
+        Ok(file)
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.written()?.write_all_at(bytes, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.written()?.sync_data()
+    }
+
+    fn remove(&mut self, base: u64) -> io::Result<()> {
+        fs::remove_file(self.file(base))
+    }
+}
+
+/// One segment.
+#[derive(Debug)]
+struct Segment {
+    base: u64,
+    file: Arc<File>,
+    /// The highest entry ever written to it.
+    highest: Option<u64>,
+}
+
+/// All segments, and the end that is written.
+#[derive(Debug)]
+pub(super) struct Segments<M> {
+    media: M,
+    index: Arc<RwLock<Index>>,
+    files: VecDeque<Segment>,
+    segment_bytes: u64,
+    /// The last commit.
+    sequence: u64,
+    /// Where in the newest segment the next one goes.
+    position: u64,
+    /// The length of the newest segment: zeros behind the last commit.
+    room: u64,
+    vote: Option<Vote>,
+    purged: Option<LogId>,
+    buffer: Vec<u8>,
+}
+
+/// What a commit changes once it is durable.
+enum Change {
+    Entry(u64, Place),
+    Truncate(Option<u64>),
+    Vote(Vote),
+    Purge(LogId),
+}
+
+impl<M: Media> Segments<M> {
+    /// Reads all segments once: a damaged commit is found now, not when it is needed. `promised` is
+    /// the commit that must be there.
+    pub(super) fn open(media: M, segment_bytes: u64, promised: u64) -> io::Result<Self> {
+        let mut opened = Self {
+            media,
+            index: Arc::default(),
+            files: VecDeque::new(),
+            segment_bytes,
+            sequence: 0,
+            position: 0,
+            room: 0,
+            vote: None,
+            purged: None,
+            buffer: Vec::new(),
+        };
+        let bases = opened.media.list()?;
+        let mut tail = Vec::new();
+        for (number, &base) in bases.iter().enumerate() {
+            if number > 0 && base != opened.sequence + 1 {
+                // Damaged, or old segments that a power cut brought back in part. What follows says
+                // all there is to say about what came before, if nothing of it is needed any more.
+                (*opened.index.write(), opened.vote, opened.purged) =
+                    (Index::default(), None, None);
+            }
+            opened.sequence = base.saturating_sub(1);
+            tail = opened.read(base)?;
+        }
+        if Frame::is_in(&tail, opened.sequence + 1) {
+            return Err(refused(&format!(
+                "commit {} is damaged, and there are later ones",
+                opened.sequence + 1
+            )));
+        }
+        if opened.sequence < promised {
+            return Err(refused(&format!(
+                "its newest part is damaged or gone: commit {promised} was acknowledged, {} is the \
+                 last one left",
+                opened.sequence
+            )));
+        }
+        opened.check()?;
+        opened.clear(&tail)?;
+        Ok(opened)
+    }
+
+    /// Reads a segment; answers what lies behind its last whole commit.
+    fn read(&mut self, base: u64) -> io::Result<Vec<u8>> {
+        let file = self.media.open(base)?;
+        let mut bytes = Vec::new();
+        (&*file).read_to_end(&mut bytes)?;
+        self.files.push_back(Segment { base, file: Arc::clone(&file), highest: None });
+        let mut at = 0;
+        while let Some(frame) = bytes.get(at..).and_then(Frame::read) {
+            if frame.sequence != self.sequence + 1 {
+                break;
+            }
+            let changes = changes(&frame, &file, at as u64)?;
+            self.sequence = frame.sequence;
+            self.apply(changes)?;
+            at += frame.len();
+        }
+        (self.position, self.room) = (at as u64, bytes.len() as u64);
+        Ok(bytes.split_off(at))
+    }
+
+    /// Whether every entry since the purged ones is there.
+    fn check(&self) -> io::Result<()> {
+        let first = self.purged.map_or(0, |id| id.index + 1);
+        match self.index.read().first() {
+            Some(found) if found > first => {
+                Err(refused(&format!("entry {first} of the log is missing")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what is left of a commit that was in flight: nothing but zeros is written over.
+    fn clear(&mut self, tail: &[u8]) -> io::Result<()> {
+        if self.position == 0 {
+            // Not even its first commit was made, so it is as good as not there.
+            let Some(empty) = self.files.pop_back() else { return Ok(()) };
+            self.media.remove(empty.base)?;
+            let Some(last) = self.files.back() else { return Ok(()) };
+            let base = last.base;
+            self.media.open(base)?;
+            // The next commit begins a segment, as this one was about to.
+            self.position = self.segment_bytes;
+            return Ok(());
+        }
+        if tail.iter().any(|byte| *byte != 0) {
+            self.media.write(self.position, &vec![0; tail.len()])?;
+            self.media.sync()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn index(&self) -> Arc<RwLock<Index>> {
+        Arc::clone(&self.index)
+    }
+
+    /// The last commit.
+    pub(super) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// What the log holds besides its entries.
+    pub(super) fn contents(&self) -> io::Result<Contents> {
+        let index = self.index.read();
+        let last = index.last().map(|(last, place)| super::decode(last, &place.read()?));
+        let last = last.transpose()?.map(|entry| entry.log_id).max(self.purged);
+        Ok(Contents { vote: self.vote, purged: self.purged, last })
+    }
+
+    /// Makes the jobs durable, all or none of them.
+    pub(super) fn commit(&mut self, jobs: &[Job]) -> io::Result<()> {
+        let begins = self.files.is_empty() || self.position >= self.segment_bytes;
+        if begins {
+            self.begin()?;
+        }
+        let Some(segment) = self.files.back() else { return Err(io::ErrorKind::NotFound.into()) };
+        let (file, at) = (Arc::clone(&segment.file), self.position);
+        let mut builder = Builder::new(self.sequence + 1, std::mem::take(&mut self.buffer));
+        if begins && let Some(vote) = &self.vote {
+            builder.step(Kind::Vote, &record::encode_vote(vote));
+        }
+        if begins && let Some(purged) = &self.purged {
+            builder.step(Kind::Purge, &record::encode_log_id(purged));
+        }
+        let mut changes = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Append { records, .. } => {
+                    for (index, sealed) in records {
+                        let place = builder.step(Kind::Entry, sealed);
+                        let offset = at + place.start as u64;
+                        let place = Place { file: Arc::clone(&file), offset, length: place.len() };
+                        changes.push(Change::Entry(*index, place));
+                    }
+                }
+                Job::Vote { vote, .. } => {
+                    builder.step(Kind::Vote, &record::encode_vote(vote));
+                    changes.push(Change::Vote(*vote));
+                }
+                Job::Truncate { after, .. } => {
+                    builder.step(Kind::Truncate, &record::encode_index(*after));
+                    changes.push(Change::Truncate(*after));
+                }
+                Job::Purge { upto, .. } => {
+                    builder.step(Kind::Purge, &record::encode_log_id(upto));
+                    changes.push(Change::Purge(*upto));
+                }
+            }
+        }
+        let bytes = builder.finish();
+        self.write(&bytes)?;
+        self.sequence += 1;
+        self.buffer = bytes;
+        self.buffer.shrink_to(BUFFER_BYTES_MAX);
+        self.apply(changes)?;
+        self.forget()
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        let base = self.sequence + 1;
+        let file = self.media.create(base)?;
+        self.files.push_back(Segment { base, file, highest: None });
+        (self.position, self.room) = (0, 0);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let end = self.position + bytes.len() as u64;
+        if end > self.room {
+            let room = end.next_multiple_of(ROOM_BYTES);
+            let zeros = usize::try_from(room - self.room).map_err(io::Error::other)?;
+            self.media.write(self.room, &vec![0; zeros])?;
+            self.room = room;
+        }
+        self.media.write(self.position, bytes)?;
+        self.media.sync()?;
+        self.position = end;
+        Ok(())
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) -> io::Result<()> {
+        let mut index = self.index.write();
+        for change in changes {
+            match change {
+                Change::Entry(number, place) => {
+                    index.append(number, place)?;
+                    if let Some(segment) = self.files.back_mut() {
+                        segment.highest = segment.highest.max(Some(number));
+                    }
+                }
+                Change::Truncate(after) => index.truncate(after),
+                Change::Vote(vote) => self.vote = Some(vote),
+                Change::Purge(upto) => {
+                    index.purge(upto.index);
+                    self.purged = self.purged.max(Some(upto));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest segments as long as they hold purged entries only.
+    fn forget(&mut self) -> io::Result<()> {
+        let purged = self.purged.map(|id| id.index);
+        while self.files.len() > 1
+            && let Some(oldest) = self.files.front()
+            && oldest.highest <= purged
+        {
+            self.media.remove(oldest.base)?;
+            self.files.pop_front();
+        }
+        Ok(())
+    }
+}
+
+/// What a commit that lies at `at` in the file says.
+fn changes(frame: &Frame<'_>, file: &Arc<File>, at: u64) -> io::Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    let bad = |cause| damaged(&format!("commit {}", frame.sequence), &cause);
+    for step in frame.steps() {
+        let (kind, place) = step.map_err(bad)?;
+        let sealed = frame.record(place.clone());
+        changes.push(match kind {
+            Kind::Entry => {
+                let entry = record::decode_entry(sealed).map_err(bad)?;
+                let offset = at + place.start as u64;
+                Change::Entry(
+                    entry.index(),
+                    Place { file: Arc::clone(file), offset, length: place.len() },
+                )
+            }
+            Kind::Vote => Change::Vote(record::decode_vote(sealed).map_err(bad)?),
+            Kind::Truncate => Change::Truncate(record::decode_index(sealed).map_err(bad)?),
+            Kind::Purge => Change::Purge(record::decode_log_id(sealed).map_err(bad)?),
+        });
+    }
+    Ok(changes)
+}
