@@ -149,7 +149,10 @@ impl Attempt {
             }
             (Wanted::Run, Seen::Absent) if self.status.container.is_some() => {
                 self.status.container = None;
-                self.count(spec, End::Vanished, None, now);
+                // One that is made anew was removed by us.
+                if !self.rebuild {
+                    self.count(spec, End::Vanished, None, now);
+                }
             }
             (Wanted::Prepare | Wanted::Run, Seen::Running(container)) => {
                 self.end_seen = None;

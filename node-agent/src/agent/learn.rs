@@ -247,7 +247,7 @@ impl Mind {
         }
         match step {
             Step::Create { task } | Step::Start { task, .. } => {
-                self.not_started(*task, &error, now_there.as_ref(), now);
+                self.not_started((step, *task), &error, now_there.as_ref(), now);
             }
             _ => {
                 self.with_attempt(step, |attempt| attempt.stuck = true);
@@ -258,7 +258,7 @@ impl Mind {
 
     fn not_started(
         &mut self,
-        task: TaskId,
+        (step, task): (&Step, TaskId),
         error: &RuntimeError,
         container: Option<&Container>,
         now: Moment,
@@ -276,6 +276,11 @@ impl Mind {
                 attempt.start_failed(&assignment.spec, story(error), container, now);
                 attempt.rebuild();
                 tell_end(&self.board, &assignment, attempt);
+            }
+            // No fault of the service's: neither counted nor told as a failure of its own.
+            RuntimeError::Jammed { .. } => {
+                attempt.rebuild();
+                self.try_again(step, error, now);
             }
             RuntimeError::Refused { .. } | RuntimeError::Unreachable { .. } => {
                 attempt.start_failed(&assignment.spec, story(error), container, now);

@@ -56,6 +56,8 @@ struct State {
     networks: BTreeMap<String, (String, Network)>,
     lost_replies: u32,
     failing_starts: u32,
+    /// Containers that are never started any more.
+    jammed: BTreeSet<ContainerId>,
     starts: Vec<TaskId>,
     pulls: Vec<String>,
     /// What happened since the engine started, by cluster.
@@ -110,6 +112,12 @@ impl FakeEngine {
     /// The next starts fail, as with a port that is taken.
     pub fn fail_starts(&self, count: u32) {
         self.lock().failing_starts = count;
+    }
+
+    /// The containers there are can never be started any more.
+    pub fn jam(&self) {
+        let mut state = self.lock();
+        state.jammed = state.containers.keys().cloned().collect();
     }
 
     /// The engine stops answering; containers go on.
@@ -408,6 +416,9 @@ impl Runtime for FakeEngine {
                 state.failing_starts -= 1;
                 let message = "port is already allocated".to_owned();
                 return Err(RuntimeError::Refused { message });
+            }
+            if state.jammed.contains(id) {
+                return Err(RuntimeError::Jammed { message: format!("task {id}: already exists") });
             }
             let Some(held) = state.containers.get_mut(id) else {
                 return Err(RuntimeError::Absent { what: format!("container {id}") });

@@ -192,6 +192,12 @@ pub enum RuntimeError {
         /// What was named.
         what: String,
     },
+    /// The engine's own leftovers keep it from ever starting this container; its command does not run.
+    #[error("{message}")]
+    Jammed {
+        /// The engine's message.
+        message: String,
+    },
     /// The image of a container to be made is not on the machine (any more).
     #[error("image {image} is not on this machine")]
     ImageAbsent {
@@ -215,6 +221,7 @@ impl RuntimeError {
             Self::Unreachable { .. } => true,
             Self::Refused { .. }
             | Self::Absent { .. }
+            | Self::Jammed { .. }
             | Self::ImageAbsent { .. }
             | Self::VolumeAbsent { .. } => false,
         }

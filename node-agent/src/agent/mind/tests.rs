@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     agent::Wake,
     perform::Outcome,
-    runtime::{ContainerState, Happening, Look, Place},
+    runtime::{ContainerState, Happening, Look, Place, RuntimeError},
 };
 
 const NOW: Moment = Moment(100_000);
@@ -119,4 +119,27 @@ fn a_ledger_written_while_the_engine_is_away_keeps_what_the_machine_offered() {
     let bytes = mind.unsaved(NOW).unwrap();
     let held = ledger::decode(&bytes).unwrap().inventory;
     assert_eq!(held.map(|offered| offered.memory), Some(memory));
+}
+
+/// Its policy is to start it once and never again: the engine's own trouble is no start.
+#[test]
+fn a_container_that_the_engine_can_never_start_is_made_anew_and_nothing_is_counted() {
+    let mut mind = mind();
+    look(&mut mind, ContainerState::Created);
+    assert_eq!(round(&mut mind, true, NOW), [TaskState::Starting]);
+    let (step, _) = mind.steps(NOW).into_iter().find(|(step, _)| step.as_str() == "start").unwrap();
+    let done = Err(RuntimeError::Jammed { message: "task c1: already exists".to_owned() });
+    let shown = Ok(Some(Box::new(container(ContainerState::Created))));
+    mind.learn(Wake::Done { step, outcome: Outcome::Container { done, shown } }, NOW);
+    round(&mut mind, true, NOW);
+    assert!(mind.steps(NOW).is_empty(), "not at once");
+    let later = NOW.plus(60_000);
+    let (step, _) = mind.steps(later).into_iter().next().unwrap();
+    assert_eq!(step.as_str(), "remove");
+    let outcome = Outcome::Container { done: Ok(()), shown: Ok(None) };
+    mind.learn(Wake::Done { step, outcome }, later);
+    round(&mut mind, true, later);
+    let status = &mind.attempts()[&TaskId::new(1)].status;
+    assert!(!status.state.is_over() && status.restarts == 0, "{status:?}");
+    assert!(status.failure.is_none(), "{status:?}");
 }

@@ -89,6 +89,7 @@ fn meaning(image: &str, error: RuntimeError) -> PullError {
             classify(image, &message)
         }
         other @ (RuntimeError::Unreachable { .. }
+        | RuntimeError::Jammed { .. }
         | RuntimeError::ImageAbsent { .. }
         | RuntimeError::VolumeAbsent { .. }) => PullError::Engine(other),
     }

@@ -85,6 +85,27 @@ async fn inspect(
     }
 }
 
+/// An engine that lets containers outlive it and ends while it starts one leaves a task of that name in
+/// containerd, and can neither use nor remove it. Mostly with a process that only waits to become the
+/// container's command: then it can be made anew. When the command runs, that would run it twice.
+fn jammed(id: &ContainerId, error: RuntimeError) -> RuntimeError {
+    match error {
+        RuntimeError::Refused { message } if message.contains("id already in use") => {
+            let message = format!(
+                "its command runs, but the engine lost sight of it in a restart; end it on this machine \
+                 with `ctr -n moby task kill -s SIGKILL {id}` ({message})"
+            );
+            RuntimeError::Refused { message }
+        }
+        RuntimeError::Refused { message }
+            if message.contains(&format!("task {id}: already exists")) =>
+        {
+            RuntimeError::Jammed { message }
+        }
+        other => other,
+    }
+}
+
 impl Runtime for DockerEngine {
     async fn facts(&self) -> Result<EngineFacts, RuntimeError> {
         let docker = self.client().await?;
@@ -185,7 +206,8 @@ impl Runtime for DockerEngine {
 
     async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         let docker = self.client().await?;
-        within(SLOW, docker.start_container(&id.0, None::<StartContainerOptions>)).await
+        let started = docker.start_container(&id.0, None::<StartContainerOptions>);
+        within(SLOW, started).await.map_err(|error| jammed(id, error))
     }
 
     async fn stop(&self, id: &ContainerId) -> Result<(), RuntimeError> {
@@ -289,5 +311,27 @@ impl Runtime for DockerEngine {
 
     async fn end_exec(&self, exec: &ExecId) -> Result<(), RuntimeError> {
         exec::end(&self.client().await?, exec).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_engine_cannot_start_any_more_is_told_from_what_runs_behind_its_back() {
+        let id = ContainerId("c1".to_owned());
+        let refused =
+            |message: &str| jammed(&id, RuntimeError::Refused { message: message.to_owned() });
+        for left in ["task c1: already exists", "failed to create: task c1: already exists: x"] {
+            assert!(matches!(refused(left), RuntimeError::Jammed { .. }), "{left}");
+        }
+        let runs = refused("id already in use");
+        assert!(matches!(runs, RuntimeError::Refused { .. }), "{runs}");
+        assert!(runs.to_string().contains("task kill -s SIGKILL c1"), "{runs}");
+        for other in ["task c2: already exists", "port is already allocated"] {
+            assert_eq!(refused(other).to_string(), other);
+            assert!(matches!(refused(other), RuntimeError::Refused { .. }), "{other}");
+        }
     }
 }
