@@ -19,6 +19,9 @@ pub const TEST_IMAGE: &str = "siso/test:1";
 /// How often containers of a cluster are looked for before its clean-up leaves the rest to the next run.
 const SWEEPS: usize = 5;
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+/// The size of a block of a tar archive, and where it says how large the file is.
+const TAR_BLOCK: usize = 512;
+const TAR_SIZE: std::ops::Range<usize> = 124..136;
 /// The label that says which cluster a container, network or volume belongs to.
 const CLUSTER_LABEL: &str = "siso.cluster";
 
@@ -99,9 +102,14 @@ impl Engine {
         kind: &str,
         body: &[u8],
     ) -> std::io::Result<Reply> {
-        let stream = UnixStream::connect(&self.socket)?;
+        let stream = self.connect()?;
         stream.set_read_timeout(Some(SILENCE))?;
         exchange(stream, method, path, kind, body)
+    }
+
+    /// A connection to it.
+    pub(crate) fn connect(&self) -> std::io::Result<UnixStream> {
+        UnixStream::connect(&self.socket)
     }
 
     /// The answer to a request that must succeed.
@@ -152,6 +160,31 @@ impl Engine {
             }
             _ => Value::Null,
         }
+    }
+
+    /// The content of a file in a container, running or not; nothing when it is not there.
+    pub fn file(&self, id: &str, path: &str) -> Option<String> {
+        let reply = self.ask("GET", &format!("/containers/{id}/archive?path={path}")).ok()?;
+        // An archive of one file: a block about it, then the file.
+        let (about, rest) = reply.body.split_at_checked(TAR_BLOCK)?;
+        let size = std::str::from_utf8(about.get(TAR_SIZE)?).ok()?;
+        let size = usize::from_str_radix(size.trim_matches(['\0', ' ']), 8).ok()?;
+        (reply.status == 200).then(|| String::from_utf8_lossy(&rest[..size]).into_owned())
+    }
+
+    /// Makes a container that is nobody's, started or not, with these labels; its id.
+    #[track_caller]
+    pub fn make_stranger(&self, name: &str, labels: &Value, started: bool) -> String {
+        let command = ["sleep", "1000000"];
+        let body = json!({"Image": TEST_IMAGE, "Cmd": command, "Labels": labels}).to_string();
+        let path = format!("/containers/create?name={name}");
+        let made = self.send("POST", &path, "application/json", body.as_bytes());
+        let made: Value = serde_json::from_str(&made.expect("an answer").text()).expect("JSON");
+        let id = made["Id"].as_str().unwrap_or_else(|| panic!("{name}: {made}")).to_owned();
+        if started {
+            self.must("POST", &format!("/containers/{id}/start"));
+        }
+        id
     }
 
     /// SIGKILL to the first process of a container.
@@ -246,7 +279,7 @@ fn by_cluster(cluster: &str) -> String {
     percent(&json!({"label": [format!("{CLUSTER_LABEL}={cluster}")]}).to_string())
 }
 
-fn percent(text: &str) -> String {
+pub(crate) fn percent(text: &str) -> String {
     let encode = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
             char::from(byte).to_string()

@@ -17,6 +17,7 @@ mod http;
 mod own_engine;
 mod programs;
 mod wait;
+mod witness;
 mod world;
 
 pub use acknowledged::Acknowledged;
@@ -29,4 +30,5 @@ pub use http::{Reply, get};
 pub use own_engine::OwnEngine;
 pub use programs::program;
 pub use wait::{PATIENT, PROMPT, wait_until};
+pub use witness::{Deed, Witness};
 pub use world::World;

@@ -143,6 +143,24 @@ impl OwnEngine {
         }
     }
 
+    /// One that ended while it started a container leaves that container's keeper behind, with a child
+    /// that waits to become the container's command. Known by the directory of this very engine in its
+    /// command line.
+    fn end_leftover_keepers(&self) {
+        let ours = self.directory.join("docker-exec").display().to_string();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        for process in processes.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
+            let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line);
+            if line.contains("containerd-shim") && line.contains(&ours) {
+                let children = format!("/proc/{process}/task/{process}/children");
+                let children = fs::read_to_string(children).unwrap_or_default();
+                let line = format!("kill -9 {children} {process}");
+                let _ = Command::new("sh").args(["-c", &line]).status();
+            }
+        }
+    }
+
     /// A killed engine leaves the ids of its processes behind, and the next one would take whoever
     /// has them now for its own.
     fn forget_processes(&self) {
@@ -168,6 +186,7 @@ impl Drop for OwnEngine {
         }
         self.remove_containers();
         self.daemon.stop();
+        self.end_leftover_keepers();
         // Every start mounts it once more onto itself, and a killed one does not take that back.
         let data = self.directory.join("docker-data");
         while Command::new("umount")

@@ -1,8 +1,20 @@
-//! An agent whose directory was damaged: what runs goes on, and nothing runs twice.
+//! An agent that is killed, whose engine ends, or whose directory was damaged: what runs goes on, and
+//! nothing runs twice.
 
 use std::fs;
 
-use siso_tests::{PATIENT, World, wait_until};
+use siso_tests::{
+    PATIENT, World,
+    crash::{AgentKills, EngineRestarts},
+    required, wait_until,
+};
+
+use crate::{asked, faults};
+
+/// One of each kind, and one more amidst the work.
+const KILLS: usize = 8;
+/// The second comes while containers are started.
+const RESTARTS: usize = 2;
 
 const STACK: &str = "
 name: tended
@@ -13,6 +25,38 @@ services:
     mem_limit: 16m
     deploy: { replicas: 2 }
 ";
+
+#[test]
+fn killed_at_any_moment_an_agent_makes_and_starts_everything_once() {
+    if !faults("agent kills") {
+        return;
+    }
+    let started = AgentKills::start("agent-kills");
+    let Some(mut campaign) = required("agent kills", "SISO_REQUIRE_OWN_ENGINE", started) else {
+        return;
+    };
+    let kills = asked("SISO_AGENT_KILLS", KILLS);
+    assert_eq!(campaign.run(kills).kills(), kills);
+}
+
+#[track_caller]
+fn restart_engines(name: &str, live: bool) {
+    let started = EngineRestarts::start(name, live);
+    let Some(mut campaign) = required(name, "SISO_REQUIRE_OWN_ENGINE", started) else { return };
+    let restarts = asked("SISO_ENGINE_RESTARTS", RESTARTS);
+    let tally = campaign.run(restarts);
+    assert_eq!(tally.killed + tally.stopped, restarts);
+}
+
+#[test]
+fn an_engine_that_ends_amidst_work_and_keeps_containers_costs_no_start() {
+    restart_engines("engine-restarts-live", true);
+}
+
+#[test]
+fn an_engine_that_ends_amidst_work_with_its_containers_costs_one_start_of_each() {
+    restart_engines("engine-restarts", false);
+}
 
 #[test]
 fn an_agent_with_a_damaged_directory_refuses_or_finds_its_containers_again() {

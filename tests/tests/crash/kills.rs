@@ -2,7 +2,7 @@
 
 use siso_tests::crash::{Campaign, Fault, Victim};
 
-use crate::{disk, faults};
+use crate::{asked, disk, faults};
 
 const KILLS: usize = 25;
 const CUTS: usize = 12;
@@ -15,10 +15,6 @@ const FOUNDING: &[(&str, u32, usize)] = &[
     ("fdatasync", 9, 2),
     ("pwrite64", 40, 6),
 ];
-
-fn asked(variable: &str, default: usize) -> usize {
-    std::env::var(variable).map_or(default, |count| count.parse().expect("a number"))
-}
 
 #[test]
 fn killed_at_any_system_call_it_keeps_every_acknowledged_write() {

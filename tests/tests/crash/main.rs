@@ -1,9 +1,10 @@
 //! Crashes of the real programs, each at a place of our choosing.
 //!
 //! Faults of system calls need `strace` (`SISO_REQUIRE_STRACE=1`); power cuts and full disks need a
-//! disk of their own, which only root can mount (`SISO_REQUIRE_OWN_DISK=1`). `SISO_KILLS` and
-//! `SISO_CUTS` ask for more crashes than fit into a test; `cargo run -p siso-tests --bin crash` tells
-//! what became of them.
+//! disk of their own, which only root can mount (`SISO_REQUIRE_OWN_DISK=1`); agents are killed on a
+//! container engine of their own (`SISO_REQUIRE_OWN_ENGINE=1`). `SISO_KILLS`, `SISO_CUTS`,
+//! `SISO_AGENT_KILLS` and `SISO_ENGINE_RESTARTS` ask for more crashes than fit into a test;
+//! `cargo run -p siso-tests --bin crash` tells what became of them.
 
 mod agents;
 mod directories;
@@ -28,4 +29,9 @@ fn disk(test: &str, mib: u64) -> Option<(LoopDisk, TempDir)> {
     let directory = tempfile::tempdir().expect("tempdir");
     let disk = LoopDisk::new(directory.path(), mib);
     Some((required(test, "SISO_REQUIRE_OWN_DISK", disk)?, directory))
+}
+
+/// How many crashes: as many as the environment asks for.
+fn asked(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |count| count.parse().expect("a number"))
 }
