@@ -96,6 +96,8 @@ pub(crate) struct Agent<R> {
     ask: watch::Sender<u64>,
     began: Instant,
     mind: Mind,
+    /// Whether the ledger could not be written the last time.
+    unwritten: bool,
     running: JoinSet<()>,
 }
 
@@ -112,6 +114,7 @@ impl<R: Runtime> Agent<R> {
             ask,
             began: Instant::now(),
             mind,
+            unwritten: false,
             running: JoinSet::new(),
         }
     }
@@ -167,9 +170,14 @@ impl<R: Runtime> Agent<R> {
         let written = tokio::task::spawn_blocking(move || ledger.write(&bytes)).await;
         let written = written.map_err(|error| error.to_string());
         let written = written.and_then(|written| written.map_err(|error| story(&error)));
-        if let Err(why) = &written {
-            tracing::error!(why, "the ledger cannot be written; a restart would know less");
+        match &written {
+            Err(why) => {
+                tracing::error!(why, "the ledger cannot be written; a restart would know less");
+            }
+            Ok(()) if self.unwritten => tracing::info!("the ledger is written again"),
+            Ok(()) => {}
         }
+        self.unwritten = written.is_err();
         self.mind.saved(written.is_ok(), self.now());
     }
 

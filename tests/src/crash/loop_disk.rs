@@ -63,7 +63,19 @@ impl LoopDisk {
     /// Cuts the power and gives it back: what was not synced is lost. Nothing may run on it.
     #[track_caller]
     pub fn cut_power(&self) {
+        self.fail();
+        self.replace();
+    }
+
+    /// From now on everything asked of it fails with EIO.
+    #[track_caller]
+    pub fn fail(&self) {
         run("python3", &["-c", SHUT_DOWN, &text(&self.at)]).expect("the power is cut");
+    }
+
+    /// Puts one in its place that works, with what was synced. Nothing may run on it.
+    #[track_caller]
+    pub fn replace(&self) {
         wait_closely("the disk is let go of", PROMPT, || run("umount", &[&text(&self.at)]));
         // Somebody's mount namespace may hold the old one, dead as it is, for as long as it likes; a
         // copy is another disk to the system.
@@ -78,8 +90,12 @@ impl LoopDisk {
     pub fn fill(&self) -> PathBuf {
         let path = self.at.join("filler");
         let size = text(&path);
-        // Ends with an error when there is no room left, which is what it is for.
-        let _ = run("dd", &["if=/dev/zero", &format!("of={size}"), "bs=64k", "status=none"]);
+        // Ends with an error when there is no room left, which is what it is for; then in small steps,
+        // for what is left is room enough for a small file.
+        for step in ["bs=64k", "bs=1k"] {
+            let to = format!("of={size}");
+            let _ = run("dd", &["if=/dev/zero", &to, step, "oflag=append", "conv=notrunc"]);
+        }
         let _ = run("sync", &["-f", &size]);
         path
     }

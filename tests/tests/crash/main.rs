@@ -6,6 +6,7 @@
 //! `SISO_AGENT_KILLS` and `SISO_ENGINE_RESTARTS` ask for more crashes than fit into a test;
 //! `cargo run -p siso-tests --bin crash` tells what became of them.
 
+mod agent_disks;
 mod agents;
 mod directories;
 mod disks;

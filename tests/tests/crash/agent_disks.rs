@@ -1,0 +1,172 @@
+//! An agent whose disk is full or fails while its containers run.
+
+use std::{collections::BTreeMap, fs, process::Command};
+
+use siso_tests::{PATIENT, World, crash::LoopDisk, wait_until};
+
+use crate::disk;
+
+/// A ledger many times over.
+const DISK_MIB: u64 = 16;
+
+const STACK: &str = "
+name: busy
+services:
+  web:
+    image: siso/test:1
+    command: [sh, -c, 'echo s >> /starts; exec sleep 1000000']
+    mem_limit: 16m
+    stop_grace_period: 1s
+    deploy: { replicas: COUNT }
+  job:
+    image: siso/test:1
+    command: [sh, -c, 'echo s >> /starts; until test -e /end; do sleep 0.1; done']
+    mem_limit: 16m
+";
+
+fn stack(replicas: u32) -> String {
+    STACK.replace("COUNT", &replicas.to_string())
+}
+
+/// How often each container was started, by itself, by its id.
+fn starts(world: &World) -> BTreeMap<String, usize> {
+    let containers = world.engine.containers(world.cluster());
+    let ids = containers.iter().map(|row| row["Id"].as_str().expect("its id").to_owned());
+    ids.map(|id| {
+        let starts = world.engine.file(&id, "/starts").unwrap_or_default().lines().count();
+        (id, starts)
+    })
+    .collect()
+}
+
+/// An agent that keeps its files on the disk, and what it runs: two services and a job.
+#[track_caller]
+fn on_disk(name: &str, disk: &LoopDisk) -> Option<World> {
+    let mut world = World::new(name)?;
+    world.agent.stop();
+    let (from, to) = (world.path("agent"), disk.path().join("agent"));
+    let copied = Command::new("cp").arg("-a").args([&from, &to]).status().expect("cp");
+    assert!(copied.success(), "{} to {}", from.display(), to.display());
+    // The agent syncs what it writes itself.
+    let synced = Command::new("sync").arg("-f").arg(&to).status().expect("sync");
+    assert!(synced.success(), "{}", to.display());
+    let token = world.path("agent.token").display().to_string();
+    world.agent.arguments = world.agent_arguments(&to.display().to_string(), &token);
+    world.start_agent();
+    world.apply_with(&["--detach"], &stack(2)).expect(0);
+    world.wait_running("busy", 3);
+    Some(world)
+}
+
+/// Waits until the agent has said this.
+#[track_caller]
+fn wait_said(world: &World, words: &[&str]) {
+    wait_until(&format!("the agent says {words:?}"), PATIENT, || {
+        let said = world.agent.output("stderr");
+        let line = said.lines().find(|line| words.iter().all(|word| line.contains(word)));
+        line.map(|_| ()).ok_or(said)
+    });
+    let said = world.agent.output("stderr");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// The job and the newest container of the service: ends the one, kills the other.
+#[track_caller]
+fn end_and_kill(world: &World) -> (String, String) {
+    let job = world.container("busy", "job");
+    let web = world.running("busy").into_keys().find(|id| *id != job).expect("a container");
+    world.engine.exec(&job, &["touch", "/end"]);
+    world.engine.kill(&web);
+    (job, web)
+}
+
+#[test]
+fn on_a_full_disk_an_agent_keeps_all_running_and_goes_on_when_there_is_room() {
+    let Some((disk, _directory)) = disk("an agent's full disk", DISK_MIB) else { return };
+    let Some(mut world) = on_disk("agent-full-disk", &disk) else { return };
+    let before = world.running("busy");
+    let filler = disk.fill();
+
+    world.apply_with(&["--detach"], &stack(3)).expect(0);
+    world.wait_running("busy", 4);
+    wait_said(&world, &["ledger", "No space left on device"]);
+    let (job, web) = end_and_kill(&world);
+    wait_until("the killed one runs again", PATIENT, || {
+        let found = starts(&world);
+        if found[&web] == 2 { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    let mut all = starts(&world);
+    assert_eq!((all.len(), all.remove(&web)), (4, Some(2)), "{all:?}");
+    assert!(all.values().all(|starts| *starts == 1), "{all:?}");
+
+    // What it could not write down it finds again.
+    for _ in 0..2 {
+        world.agent.kill9();
+        world.start_agent();
+        wait_said(&world, &["ledger", "No space left on device"]);
+        let found = starts(&world);
+        assert_eq!((found.len(), found[&web], found[&job]), (4, 2, 1), "{found:?}");
+    }
+    assert!(world.agent.ended().is_none(), "{}", world.agent.story());
+
+    fs::remove_file(&filler).expect("room");
+    wait_said(&world, &["ledger", "written again"]);
+    world.wait_task("busy", "is done", |task| {
+        task["service"] == "job" && task["state"] == "stopped"
+    });
+    world.wait_running("busy", 3);
+    world.agent.kill9();
+    world.start_agent();
+    let now = world.wait_running("busy", 3);
+    let untouched = before.iter().filter(|(id, _)| **id != web && **id != job);
+    assert!(
+        untouched.into_iter().all(|(id, since)| now.get(id) == Some(since)),
+        "{before:?}, {now:?}"
+    );
+    let found = starts(&world);
+    assert_eq!((found.len(), found[&web], found[&job]), (4, 2, 1), "{found:?}");
+}
+
+#[test]
+fn on_a_disk_that_fails_an_agent_keeps_all_running_and_finds_it_again() {
+    let Some((disk, _directory)) = disk("an agent's failing disk", DISK_MIB) else { return };
+    let Some(mut world) = on_disk("agent-failing-disk", &disk) else { return };
+    let before = world.running("busy");
+    disk.fail();
+
+    world.apply_with(&["--detach"], &stack(3)).expect(0);
+    world.wait_running("busy", 4);
+    wait_said(&world, &["ledger", "Input/output error"]);
+    let (job, web) = end_and_kill(&world);
+    wait_until("the killed one runs again", PATIENT, || {
+        let found = starts(&world);
+        if found[&web] == 2 { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+
+    // Without its files it knows neither its name nor the cluster's: it refuses, and touches nothing.
+    world.agent.kill9();
+    let running = world.running("busy");
+    world.agent.start();
+    let status = world.agent.wait_ended();
+    let said = world.agent.output("stderr") + &world.agent.output("stdout");
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("Input/output error") && !said.contains("panicked"), "{said}");
+    assert_eq!(world.running("busy"), running);
+
+    disk.replace();
+    world.start_agent();
+    world.wait_task("busy", "is done", |task| {
+        task["service"] == "job" && task["state"] == "stopped"
+    });
+    let now = world.wait_running("busy", 3);
+    assert_eq!(now, running, "found again");
+    assert!(
+        before
+            .iter()
+            .filter(|(id, _)| **id != web && **id != job)
+            .all(|(id, since)| now.get(id) == Some(since)),
+        "{before:?}, {now:?}"
+    );
+    let found = starts(&world);
+    assert_eq!((found.len(), found[&web], found[&job]), (4, 2, 1), "{found:?}");
+}
