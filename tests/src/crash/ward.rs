@@ -114,6 +114,8 @@ pub struct Seen {
     pub place: String,
     /// Its first process runs.
     pub running: bool,
+    /// It ran, and does not any more.
+    pub ended: bool,
     /// When it was last started, by the engine.
     pub started: String,
     /// How often it was started, by itself.
@@ -244,8 +246,9 @@ impl Ward {
             let label = |name: &str| row["Labels"][name].as_str().unwrap_or("?").to_owned();
             let started = engine.inspect(&id)["State"]["StartedAt"].as_str().map(str::to_owned);
             let starts = engine.file(&id, "/starts").unwrap_or_default().lines().count();
-            let (place, running) = (place(label), row["State"] == "running");
-            (id, Seen { place, running, started: started.unwrap_or_default(), starts })
+            let (place, started) = (place(label), started.unwrap_or_default());
+            let (running, ended) = (row["State"] == "running", row["State"] == "exited");
+            (id, Seen { place, running, ended, started, starts })
         };
         engine.containers(self.world.cluster()).into_iter().map(seen).collect()
     }
@@ -261,7 +264,9 @@ impl Ward {
         let rows = rows.as_array().expect("a list of tasks");
         let ready = rows.iter().filter(|row| row["ready"] == true).count();
         let running = wanted.values().filter(|runs| **runs).count();
-        let all = containers.len() == wanted.len() && found == wanted;
+        // One that was only made yet has not ended either.
+        let decided = containers.values().all(|seen| seen.running || seen.ended);
+        let all = containers.len() == wanted.len() && found == wanted && decided;
         if all && ready == running && rows.len() == wanted.len() {
             return Ok(containers);
         }
