@@ -256,12 +256,18 @@ impl Ward {
     /// The containers, when they are exactly those that are wanted and `ps` agrees.
     #[track_caller]
     pub fn settled(&self) -> Result<BTreeMap<String, Seen>, String> {
-        let containers = self.containers();
+        let mut containers = self.containers();
         let wanted = self.wanted();
-        let found: BTreeMap<_, _> =
-            containers.values().map(|seen| (seen.place.clone(), seen.running)).collect();
         let rows = self.world.ctl.json(&["ps"]);
         let rows = rows.as_array().expect("a list of tasks");
+        // A replacement that was given up rests for its logs.
+        if self.given_up() > 0 {
+            let listed: BTreeSet<_> =
+                rows.iter().filter_map(|row| row["container"].as_str()).collect();
+            containers.retain(|id, seen| !seen.ended || listed.contains(id.as_str()));
+        }
+        let found: BTreeMap<_, _> =
+            containers.values().map(|seen| (seen.place.clone(), seen.running)).collect();
         let ready = rows.iter().filter(|row| row["ready"] == true).count();
         let running = wanted.values().filter(|runs| **runs).count();
         // One that was only made yet has not ended either.
