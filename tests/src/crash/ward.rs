@@ -273,7 +273,8 @@ impl Ward {
         // One that was only made yet has not ended either.
         let decided = containers.values().all(|seen| seen.running || seen.ended);
         let all = containers.len() == wanted.len() && found == wanted && decided;
-        if all && ready == running && rows.len() == wanted.len() {
+        let over = rows.iter().filter(|row| row["state"] == "stopped").count();
+        if all && ready == running && ready + over == rows.len() && rows.len() == wanted.len() {
             return Ok(containers);
         }
         let mut story = String::new();
