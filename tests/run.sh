@@ -81,6 +81,8 @@ main() {
   step "images" "$ROOT/deploy/images/build.sh" "${TEST_IMAGES[@]}"
   step "PostgreSQL's image" "$ROOT/tests/images.sh"
   step "programs" cargo build --workspace --bins --locked
+  # One test opens 10,000 connections, and says so when it may not.
+  ulimit -Sn 20000 2>/dev/null || true
   # With these a test that misses its engine or its tool fails instead of skipping itself. A second engine, to be
   # killed, and a disk, to be cut off from its power, only root can have; system calls fail on request on Linux only.
   local linux=0

@@ -1,5 +1,7 @@
 //! The container engine ends under running tasks and comes back.
 
+use std::fs;
+
 use siso_tests::{OwnEngine, PATIENT, World, required, wait_until};
 
 use crate::stacks::sleepers;
@@ -121,4 +123,45 @@ fn nothing_is_started_again_when_an_engine_that_keeps_containers_was_restarted()
 #[test]
 fn nothing_is_started_again_when_an_engine_that_keeps_containers_was_killed() {
     check_live("engine-live-killed", OwnEngine::kill9);
+}
+
+#[test]
+fn an_agent_that_starts_before_its_engine_waits_and_finds_everything() {
+    let directory = tempfile::Builder::new().prefix("siso-engine-").tempdir().expect("tempdir");
+    let started = OwnEngine::start(directory.path(), true);
+    let Some(mut own) = required("engine-late", "SISO_REQUIRE_OWN_ENGINE", started) else { return };
+    let mut world = World::on_engine("engine-late", own.engine());
+    world.apply(STACK).expect(0);
+    let before = world.wait_running("survivor", 4);
+    own.kill9();
+    world.agent.kill9();
+    world.agent.start();
+    world.agent.wait_ready();
+    wait_engine_ready(&world, false);
+    own.start_again();
+    wait_engine_ready(&world, true);
+    assert_eq!(world.wait_running("survivor", 4), before);
+    assert_eq!(own.engine().containers(world.cluster()).len(), 4);
+    world.ctl.run(&["stack", "rm", "survivor", "--yes"]).expect(0);
+    drop(world);
+}
+
+#[test]
+fn an_engine_whose_socket_is_gone_costs_no_container() {
+    let directory = tempfile::Builder::new().prefix("siso-engine-").tempdir().expect("tempdir");
+    let started = OwnEngine::start(directory.path(), false);
+    let Some(own) = required("engine-socket", "SISO_REQUIRE_OWN_ENGINE", started) else { return };
+    let world = World::on_engine("engine-socket", own.engine());
+    world.apply(&sleepers("socketless", 2)).expect(0);
+    let before = world.wait_running("socketless", 2);
+    let (socket, away) = (directory.path().join("docker.sock"), directory.path().join("away"));
+    fs::rename(&socket, &away).expect("the socket is gone");
+    wait_engine_ready(&world, false);
+    world.ctl.run(&["scale", "--detach", "socketless/web=3"]).expect(0);
+    fs::rename(&away, &socket).expect("the socket is back");
+    wait_engine_ready(&world, true);
+    let after = world.wait_running("socketless", 3);
+    assert!(before.iter().all(|(id, since)| after.get(id) == Some(since)), "{before:?} {after:?}");
+    assert_eq!(own.engine().containers(world.cluster()).len(), 3);
+    drop(world);
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use siso_tests::{PATIENT, World, wait_until};
+use siso_tests::{PATIENT, World, required, wait_until};
 
 /// No process of ours takes more, whatever is done to it.
 const MEMORY_KIB_MAX: u64 = 512 << 10;
@@ -18,6 +18,9 @@ const MEMORY_KIB_MAX: u64 = 512 << 10;
 const IDLERS: usize = 300;
 /// They are closed by then; twice the limits there are, for machines under load.
 const CLOSED_WITHIN: Duration = Duration::from_secs(20);
+/// Connections that all come at once, and the files a test of them opens besides.
+const CROWD: usize = 10_000;
+const FILES_OF_A_TEST: usize = 1_000;
 const GIBIBYTE: usize = 1 << 30;
 
 /// The most memory a process ever took.
@@ -76,6 +79,13 @@ fn a_file_that_is_no_stack_is_refused_for_what_it_is() {
         ("a port twice", service("    ports: ['80:80', '80:81']\n").into(), "80"),
         ("a missing dependency", service("    depends_on: [db]\n").into(), "db"),
         ("itself as dependency", service("    depends_on: [web]\n").into(), "web"),
+        (
+            "a cycle",
+            service("    depends_on: [db]\n  db: {image: a, depends_on: [web]}\n").into(),
+            "db → web → db",
+        ),
+        ("a port of ours", service("    ports: ['7400:80']\n").into(), "reserved"),
+        ("a port of the agent's", service("    ports: ['7481:80']\n").into(), "reserved"),
         ("a near miss", service("    replica: 3\n").into(), "replica"),
         ("a path for a name", b"name: ../x\nservices: {web: {image: a}}\n".to_vec(), "name"),
         ("300 characters", format!("name: {}\nservices: {{}}", "a".repeat(300)).into(), "63"),
@@ -99,6 +109,91 @@ fn a_file_that_is_no_stack_is_refused_for_what_it_is() {
     }
     assert_eq!(world.ctl.json(&["stack", "ls"]).as_array().map(Vec::len), Some(0));
     assert!(peak_kib(world.scheduler.pid()) < MEMORY_KIB_MAX);
+}
+
+#[test]
+fn a_name_that_is_none_is_refused_and_never_shown_raw() {
+    let world = World::scheduler_only("hostile-names");
+    for name in [
+        "''",
+        "..",
+        "a/b",
+        "A_b",
+        "-a",
+        "w eb",
+        r#""w\0b""#,
+        r#""w\nb""#,
+        r#""w\e[31mb""#,
+        "w\u{202e}eb",
+        // Cyrillic, and full width.
+        "w\u{435}b",
+        "\u{ff57}eb",
+        "\u{1f600}",
+    ] {
+        let text = format!("name: x\nservices:\n  {name}: {{image: a}}\n");
+        let answer =
+            world.ctl.run_with_input(&["apply", "--yes", "--detach", "-"], text.as_bytes());
+        assert_eq!(answer.code, 1, "{name}: {answer}");
+        assert!(answer.stderr.contains("service name"), "{name}: {answer}");
+        let raw = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!answer.stderr.contains(raw), "{name}: {answer:?}");
+    }
+    assert_eq!(world.ctl.json(&["stack", "ls"]).as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn a_mark_at_the_beginning_and_line_ends_of_windows_change_nothing() {
+    let world = World::scheduler_only("windows-files");
+    let text = "\u{feff}name: windows\r\nservices:\r\n  web:\r\n    image: a\r\n";
+    let apply = |text: &str| {
+        world.ctl.run_with_input(&["apply", "--yes", "--detach", "-"], text.as_bytes()).expect(0)
+    };
+    apply(text);
+    apply(text.trim_start_matches('\u{feff}').replace('\r', "").as_str());
+    let stacks = world.ctl.json(&["stack", "ls"]);
+    assert_eq!(stacks[0]["revision"], 1, "the same file, twice: {stacks:#}");
+}
+
+#[test]
+fn ten_thousand_connections_at_once_leave_people_served() {
+    let world = World::scheduler_only("crowd");
+    let limit = open_files_max();
+    let enough = if limit > CROWD + FILES_OF_A_TEST {
+        Ok(())
+    } else {
+        Err(format!("this process may open {limit} files"))
+    };
+    if required("ten thousand connections", "SISO_REQUIRE_FILES", enough).is_none() {
+        return;
+    }
+    let mut streams = Vec::new();
+    for _ in 0..CROWD {
+        // Of those beyond its places the scheduler may let some wait and turn others away.
+        if let Ok(stream) = TcpStream::connect(world.endpoint()) {
+            streams.push(stream);
+        }
+    }
+    assert!(streams.len() > CROWD / 2, "{} connections", streams.len());
+    world.ctl.run(&["stack", "ls"]).expect(0);
+    // Most of the places are given back before the last of these has asked.
+    for number in 0..3 {
+        world
+            .apply_with(&["--detach"], &service("").replace("name: x", &format!("name: x{number}")))
+            .expect(0);
+    }
+    let peak = peak_kib(world.scheduler.pid());
+    assert!(peak < MEMORY_KIB_MAX, "{peak} KiB");
+    drop(streams);
+    world.ctl.run(&["stack", "ls"]).expect(0);
+    let said = world.scheduler.output("stderr");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// How many files this process may have open.
+fn open_files_max() -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 #[test]
@@ -150,7 +245,7 @@ fn connections_that_only_stand_there_are_closed_and_hold_up_nobody() {
     assert!(!said.contains("panicked"), "{said}");
 }
 
-/// A line of 100 MB, five thousand children, lines that look like ours.
+/// A line of 100 MB, five thousand children, fifteen thousand open files, lines that look like ours.
 const VANDALS: &str = r#"
 name: vandals
 services:
@@ -161,6 +256,10 @@ services:
   forks:
     image: siso/test:1
     command: [sh, -c, 'for i in $$(seq 5000); do sleep 1000000 & done; exec sleep 1000000']
+    mem_limit: 64m
+  files:
+    image: siso/test:1
+    command: [sh, -c, 'cd /tmp && seq 15000 | xargs touch && echo begin && exec tail -f $$(seq 15000) > /dev/null']
     mem_limit: 64m
   liar:
     image: siso/test:1
@@ -185,6 +284,10 @@ services:
     wait_until("the liar has lied", PATIENT, || {
         let answer = world.ctl.run(&["logs", "vandals/liar"]);
         if answer.stdout.contains("forged") { Ok(()) } else { Err(answer.to_string()) }
+    });
+    wait_until("the files are open", PATIENT, || {
+        let answer = world.ctl.run(&["logs", "vandals/files"]);
+        if answer.stdout.contains("begin") { Ok(()) } else { Err(answer.to_string()) }
     });
     wait_until("the flood has passed", PATIENT, || {
         let answer = world.ctl.run(&["logs", "vandals/flood", "--tail", "1"]);

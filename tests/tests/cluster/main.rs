@@ -2,7 +2,8 @@
 //!
 //! Each test is a cluster of its own. Tests that need the engine are skipped without one, saying so,
 //! unless `SISO_REQUIRE_ENGINE=1`; those that end an engine start one of their own, which only root can
-//! do (`SISO_REQUIRE_OWN_ENGINE=1`).
+//! do (`SISO_REQUIRE_OWN_ENGINE=1`); one opens 10,000 connections and needs `ulimit -n` for them
+//! (`SISO_REQUIRE_FILES=1`).
 
 mod chaos;
 mod containers;

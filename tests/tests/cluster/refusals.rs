@@ -35,6 +35,11 @@ services:
     check("host-pid", "pid: host");
     check("host-ipc", "ipc: host");
     check("capability", "cap_add: [SYS_ADMIN]");
+    check("every-capability", "cap_add: [ALL]");
+    check("host-users", "userns_mode: host");
+    check("processes", "volumes: ['/proc:/host']");
+    check("keys", "volumes: ['/root/.ssh:/host']");
+    check("no-apparmor", "security_opt: ['apparmor:unconfined']");
     check("device", "devices: ['/dev/mem:/dev/mem']");
     check("unconfined", "security_opt: ['seccomp:unconfined']");
 }
