@@ -18,6 +18,7 @@ mod metrics;
 mod ordering;
 mod outages;
 mod refusals;
+mod registries;
 mod relays;
 mod stacks;
 mod updates;

@@ -1,0 +1,101 @@
+//! Registries that refuse, fail, limit and lie: one service waits and says why, the others go on.
+
+use std::{
+    fmt::Write as _,
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread,
+};
+
+use siso_tests::{PATIENT, World, wait_until};
+
+use crate::stacks::sleepers;
+
+/// The first byte of a TLS greeting: engines try that first.
+const HANDSHAKE: u8 = 0x16;
+/// No image has it.
+const DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000ff";
+/// What is asked for, what the registry answers (`{length}` bytes are promised), and what has to be told
+/// of it.
+const IMAGES: &[(&str, &str, &str, &str)] = &[
+    ("refused:1", "401 Unauthorized", r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#, "denies access"),
+    ("forbidden:1", "403 Forbidden", r#"{"errors":[{"code":"DENIED"}]}"#, "denies access"),
+    ("absent:1", "404 Not Found", r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#, "name and tag"),
+    ("limited:1", "429 Too Many Requests", r#"{"errors":[{"code":"TOOMANYREQUESTS"}]}"#, "limits"),
+    ("broken:1", "500 Internal Server Error", "the disk of the registry", "500"),
+    ("empty:1", "200 OK", "", ""),
+    ("garbled:1", "200 OK", "{\"schemaVersion\": 2, \"", ""),
+    ("other@DIGEST", "200 OK", r#"{"schemaVersion": 2, "layers": []}"#, ""),
+];
+
+/// Answers whoever asks until this program ends.
+fn registry() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || answer(stream));
+        }
+    });
+    address
+}
+
+fn answer(mut stream: TcpStream) -> Option<()> {
+    let mut lines = BufReader::new(stream.try_clone().ok()?);
+    if *lines.fill_buf().ok()?.first()? == HANDSHAKE {
+        return None;
+    }
+    let mut request = String::new();
+    while !request.ends_with("\r\n\r\n") {
+        if lines.read_line(&mut request).ok()? == 0 {
+            return None;
+        }
+    }
+    let name = request.split('/').nth(2)?;
+    let known = IMAGES.iter().find(|(image, ..)| image.split([':', '@']).next() == Some(name));
+    let (status, body) = known.map_or(("200 OK", "{}"), |(_, status, body, _)| (status, body));
+    let kind = "application/vnd.docker.distribution.manifest.v2+json";
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
+         Docker-Distribution-Api-Version: registry/2.0\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all([head.as_str(), body].concat().as_bytes()).ok()
+}
+
+#[test]
+fn an_image_that_cannot_be_had_is_told_and_holds_up_nobody_else() {
+    let Some(world) = World::new("registries") else { return };
+    let address = registry();
+    world.apply(&sleepers("calm", 1)).expect(0);
+    let before = world.wait_running("calm", 1);
+    let mut text = "name: fetching\nservices:\n".to_owned();
+    for (image, ..) in IMAGES {
+        let service = image.split([':', '@']).next().expect("a name");
+        let image = image.replace("DIGEST", DIGEST);
+        writeln!(text, "  {service}: {{image: '{address}/{image}', mem_limit: 16m}}")
+            .expect("text");
+    }
+    world.apply_with(&["--detach"], &text).expect(0);
+    wait_until("each image is told of", PATIENT, || {
+        let tasks = world.tasks("fetching");
+        let told = |service: &str, says: &str| {
+            tasks.iter().any(|task| {
+                let error = task["error"].as_str().unwrap_or_default();
+                task["service"] == service && error.contains(service) && error.contains(says)
+            })
+        };
+        let told = |(image, _, _, says): &&(&str, &str, &str, &str)| {
+            told(image.split([':', '@']).next().expect("a name"), says)
+        };
+        let silent = IMAGES.iter().find(|row| !told(row));
+        silent.map_or(Ok(()), |row| Err(format!("{row:?} {tasks:#?}")))
+    });
+    let status = world.ctl.json(&["status"]);
+    assert!(status["problems"].to_string().contains("fetching"), "{status:#}");
+    assert!(world.running("fetching").is_empty());
+    world.apply(&sleepers("later", 1)).expect(0);
+    assert_eq!(world.running("calm"), before);
+    let said = world.agent.output("stderr");
+    assert!(!said.contains("panicked"), "{said}");
+}
