@@ -133,6 +133,19 @@ impl OwnEngine {
         wait_until("the second engine answers", PROMPT, || self.engine.answers());
     }
 
+    /// Leaves the killed engine's record of a container as it is when the engine is killed after it has
+    /// started that container and before it has written so down.
+    #[track_caller]
+    pub fn forget_start(&self, id: &str) {
+        let record = self.directory.join("docker-data/containers").join(id).join("config.v2.json");
+        let text = fs::read(&record).expect("the engine's record of a container");
+        let mut shown: Value = serde_json::from_slice(&text).expect("JSON");
+        shown["State"]["Running"] = false.into();
+        shown["State"]["Pid"] = 0.into();
+        shown["State"]["StartedAt"] = "0001-01-01T00:00:00Z".into();
+        fs::write(&record, shown.to_string()).expect("the engine's record of a container");
+    }
+
     /// All of them, since all are ours: with `live_restore` they would outlive the engine.
     fn remove_containers(&self) {
         let ask = |method, path: &str| self.engine.send(method, path, "application/json", b"");

@@ -5,7 +5,7 @@ use std::fs;
 
 use siso_tests::{
     PATIENT, World,
-    crash::{AgentKills, EngineRestarts},
+    crash::{AgentKills, EngineRestarts, Ward},
     required, wait_until,
 };
 
@@ -56,6 +56,33 @@ fn an_engine_that_ends_amidst_work_and_keeps_containers_costs_no_start() {
 #[test]
 fn an_engine_that_ends_amidst_work_with_its_containers_costs_one_start_of_each() {
     restart_engines("engine-restarts", false);
+}
+
+/// Removing it would leave its command running beside that of the one made anew.
+#[test]
+fn a_container_its_engine_lost_sight_of_is_named_and_never_run_twice() {
+    let started = Ward::start("engine-ghost", true);
+    let Some(mut ward) = required("engine ghost", "SISO_REQUIRE_OWN_ENGINE", started) else {
+        return;
+    };
+    let before = ward.settle("everything was asked for");
+    let db = before.iter().find(|(_, seen)| seen.place == "kept/db/1").expect("db").0.clone();
+    ward.own.kill9();
+    ward.own.forget_start(&db);
+    ward.own.start_again();
+    ward.world.wait_task("kept", "is named with the way out", |task| {
+        let error = task["error"].as_str().unwrap_or_default();
+        task["service"] == "db" && error.contains("lost sight") && error.contains(&db)
+    });
+    let during = ward.containers();
+    assert_eq!((during.len(), during[&db].starts), (before.len(), 1), "{during:#?}");
+    assert_eq!(ward.end_ghosts(), std::slice::from_ref(&db));
+    let after = ward.settle("the ghost was ended");
+    ward.no_ghosts(&after, "the ghost was ended");
+    for (id, was) in &before {
+        assert_eq!(after[id].starts, was.starts + usize::from(*id == db), "{was:?}");
+    }
+    assert_eq!(ward.data(), 2);
 }
 
 #[test]
