@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use thiserror::Error;
+
 use crate::{Bytes, MilliCpu, NodeId, NodeName, Resources, Timestamp};
 
 /// What a machine's agent reports it offers. Written by the agent.
@@ -68,7 +70,8 @@ pub struct Node {
     pub id: NodeId,
     /// Its name; unique among the nodes that are members.
     pub name: NodeName,
-    /// Labels for constraints. Written by the join, then by `node label`.
+    /// Labels for constraints. Written by the join, from then on by people alone: an agent that starts
+    /// again with other `--label` changes nothing.
     pub labels: BTreeMap<String, String>,
     /// Where its agent can be reached (`--advertise`), for people.
     pub address: String,
@@ -84,9 +87,73 @@ pub struct Node {
     pub since: Timestamp,
 }
 
+/// The longest key or value of a label, in characters.
+pub const LABEL_CHARS_MAX: usize = 256;
+
+/// Why something is no label.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadLabel {
+    /// A key a constraint could not name.
+    #[error("`{0}` is no name for a label: use letters, digits, `.`, `-`, `_` and `/`")]
+    Key(String),
+    /// A label without a value, which no constraint could ask for.
+    #[error("label `{0}` has no value: write {0}=VALUE, or {0}- to remove it")]
+    NoValue(String),
+    /// A value with control characters, or blanks around it, which a constraint could not name.
+    #[error("the value of label `{0}` has blanks around it or control characters in it")]
+    Value(String),
+    /// Longer than [`LABEL_CHARS_MAX`].
+    #[error(
+        "label `{0}` is too long: a name and a value have at most {LABEL_CHARS_MAX} characters"
+    )]
+    Long(String),
+}
+
+/// Whether a constraint can ask for the label, so that it can be given.
+pub fn check_label(key: &str, value: &str) -> Result<(), BadLabel> {
+    let start = || key.chars().take(LABEL_CHARS_MAX).collect::<String>();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_/".contains(c);
+    if [key, value].iter().any(|text| text.chars().count() > LABEL_CHARS_MAX) {
+        return Err(BadLabel::Long(start()));
+    }
+    if key.is_empty() || !key.chars().all(allowed) {
+        return Err(BadLabel::Key(start()));
+    }
+    if value.is_empty() {
+        return Err(BadLabel::NoValue(start()));
+    }
+    if value.trim() != value || value.chars().any(char::is_control) {
+        return Err(BadLabel::Value(start()));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_label_is_what_a_constraint_can_ask_for() {
+        let check = |key: &str, value: &str, bad: Option<BadLabel>| {
+            assert_eq!(check_label(key, value).err(), bad, "{key}={value}");
+            if bad.is_none() {
+                let text = format!("node.labels.{key} == {value}");
+                let constraint: crate::spec::Constraint = text.parse().unwrap();
+                let key = crate::spec::ConstraintKey::Label(key.to_owned());
+                assert_eq!((constraint.key, constraint.value), (key, value.to_owned()));
+            }
+        };
+        check("role", "database", None);
+        check("example.com/disk_1", "fast ssd", None);
+        check("role", "", Some(BadLabel::NoValue("role".into())));
+        check("", "x", Some(BadLabel::Key(String::new())));
+        check("ro le", "x", Some(BadLabel::Key("ro le".into())));
+        check("role=", "x", Some(BadLabel::Key("role=".into())));
+        check("role", " x", Some(BadLabel::Value("role".into())));
+        check("role", "x\ny", Some(BadLabel::Value("role".into())));
+        check("role", &"x".repeat(257), Some(BadLabel::Long("role".into())));
+        check(&"k".repeat(300), "x", Some(BadLabel::Long("k".repeat(256))));
+    }
 
     #[test]
     fn allocatable_is_the_smaller_of_capacity_and_budget_less_the_reserve() {

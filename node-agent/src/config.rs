@@ -34,7 +34,7 @@ pub struct Config {
     #[arg(long, env = "SISO_NAME", value_name = "NAME")]
     pub name: Option<NodeName>,
 
-    /// A label of the node, for placement constraints; counts when joining
+    /// A label of the node, for placement constraints; counts when joining, later `sisoctl node label`
     #[arg(long, env = "SISO_LABEL", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = parse_label)]
     pub label: Vec<(String, String)>,
 

@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use clap_complete::Shell;
 use model::{NodeName, TokenId, token::Role};
 
-use super::Span;
+use super::{Span, values::LabelChange};
 
 /// `node`
 #[derive(Debug, Subcommand)]
@@ -18,6 +18,16 @@ pub enum Node {
         /// Its name
         node: NodeName,
     },
+    /// Give a machine labels, or take some away; what runs stays
+    ///
+    /// Constraints ask for labels: `node.labels.role == database` in deploy.placement.constraints.
+    Label {
+        /// Its name
+        node: NodeName,
+        /// A label it shall have, or with `-` behind its name one it shall have no longer
+        #[arg(required = true, value_name = "NAME=VALUE|NAME-")]
+        labels: Vec<LabelChange>,
+    },
     /// Place nothing new on a machine; what runs stays
     Cordon {
         /// Its name
@@ -28,6 +38,27 @@ pub enum Node {
         /// Its name
         node: NodeName,
     },
+    /// Take a machine out of the cluster; its certificate counts for nothing from then on
+    ///
+    /// Refused while it has tasks or volumes, and says which. Asks on a terminal. Containers that still run
+    /// there are left as they are.
+    Rm(NodeRm),
+}
+
+/// `node rm`
+#[derive(Debug, clap::Args)]
+pub struct NodeRm {
+    /// Its name
+    pub node: NodeName,
+    /// The machine is down for good: give up the tasks it had, those bound to it as well
+    #[arg(long)]
+    pub force: bool,
+    /// Forget the volumes that live there; their data stays on that machine
+    #[arg(long)]
+    pub with_volumes: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// What a join token lets its holder become.

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::Timestamp;
-use model::{ServiceName, StackName};
+use model::{ServiceName, StackName, node::check_label};
 use thiserror::Error;
 
 /// Why a value was not understood; clap adds which value and where.
@@ -206,6 +206,30 @@ impl FromStr for ScaleTo {
     }
 }
 
+/// `NAME=VALUE`, or `NAME-` for a label that goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelChange {
+    /// The label's name.
+    pub name: String,
+    /// Its value; none when it goes.
+    pub value: Option<String>,
+}
+
+impl FromStr for LabelChange {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        if let Some((name, value)) = text.split_once('=') {
+            check_label(name, value).or_else(bad)?;
+            return Ok(Self { name: name.to_owned(), value: Some(value.to_owned()) });
+        }
+        match text.strip_suffix('-') {
+            Some(name) if !name.is_empty() => Ok(Self { name: name.to_owned(), value: None }),
+            _ => bad("write NAME=VALUE, or NAME- to remove a label"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,6 +316,20 @@ mod tests {
         assert_eq!((scale.service.as_str(), scale.replicas), ("web", 3));
         for text in ["shop/web", "shop=3", "shop/web.1=3", "shop/web=-1", "shop/web=4294967296"] {
             assert!(text.parse::<ScaleTo>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_set_or_goes() {
+        let change = |text: &str| text.parse::<LabelChange>().map_err(|error| error.to_string());
+        let label = |name: &str, value: Option<&str>| {
+            Ok(LabelChange { name: name.to_owned(), value: value.map(str::to_owned) })
+        };
+        assert_eq!(change("role=database"), label("role", Some("database")));
+        assert_eq!(change("disk=a=b"), label("disk", Some("a=b")));
+        assert_eq!(change("role-"), label("role", None));
+        for text in ["", "-", "role", "role=", "=x", "ro le=x"] {
+            assert!(change(text).is_err(), "{text}");
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Questions that change something. Each carries a request id chosen once, so that asking again after
 //! a lost answer does not do it twice.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use model::{StackName, StackSpec, TokenId, token::Role, view::PlanView};
 use proto::v1 as pb;
@@ -93,6 +96,38 @@ impl Client {
             .ask(question, async |mut control, q| control.set_schedulable(q).await)
             .await?
             .into())
+    }
+
+    /// Sets labels of a machine and takes others away.
+    pub async fn label_node(
+        &self,
+        node: &str,
+        set: BTreeMap<String, String>,
+        remove: BTreeSet<String>,
+    ) -> Result<Written, Error> {
+        let question = pb::LabelNodeRequest {
+            request_id: request_id(),
+            node: node.to_owned(),
+            set: set.into_iter().collect(),
+            remove: remove.into_iter().collect(),
+        };
+        Ok(self.ask(question, async |mut control, q| control.label_node(q).await).await?.into())
+    }
+
+    /// Takes a machine out of the cluster; `tasks` and `volumes` say whether those it has may go.
+    pub async fn remove_node(
+        &self,
+        node: &str,
+        tasks: bool,
+        volumes: bool,
+    ) -> Result<Written, Error> {
+        let question = pb::RemoveNodeRequest {
+            request_id: request_id(),
+            node: node.to_owned(),
+            tasks,
+            volumes,
+        };
+        Ok(self.ask(question, async |mut control, q| control.remove_node(q).await).await?.into())
     }
 
     /// Makes a join token.

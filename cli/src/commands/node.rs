@@ -1,5 +1,7 @@
 //! `node`: machines.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use model::{
     Bytes,
@@ -7,10 +9,10 @@ use model::{
 };
 use serde::Serialize;
 
-use super::ps;
+use super::{agreed, ps};
 use crate::{
-    args::Node,
-    client::Client,
+    args::{LabelChange, Node, NodeRm},
+    client::{Client, Written},
     error::Error,
     output::{
         Out, Tone,
@@ -26,6 +28,8 @@ pub async fn run(args: &Node, client: &Client, out: &mut Out) -> Result<(), Erro
     match args {
         Node::Ls => list(client, out).await,
         Node::Show { node } => show(node.as_str(), client, out).await,
+        Node::Label { node, labels } => label(node.as_str(), labels, client, out).await,
+        Node::Rm(args) => remove(args, client, out).await,
         Node::Cordon { node } => set_schedulable(node.as_str(), false, client, out).await,
         Node::Uncordon { node } => set_schedulable(node.as_str(), true, client, out).await,
     }
@@ -61,8 +65,6 @@ pub fn table(nodes: &[NodeRow]) -> Table {
     for node in nodes {
         let memory = node.memory;
         let (state, tone) = state(node);
-        let labels: Vec<String> =
-            node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         table.row([
             Cell::new(node.name.as_str()),
             Cell::new(state.as_str()).tone(tone),
@@ -73,10 +75,14 @@ pub fn table(nodes: &[NodeRow]) -> Table {
             Cell::amount(format!("{}/{}", node.cpus.reserved, node.cpus.capacity)),
             Cell::amount(node.tasks.to_string()),
             Cell::new(node.arch.as_str()),
-            Cell::remark(&labels.join(",")),
+            Cell::remark(&labels(node).join(",")),
         ]);
     }
     table
+}
+
+fn labels(node: &NodeRow) -> Vec<String> {
+    node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 fn state(node: &NodeRow) -> (String, Tone) {
@@ -143,9 +149,7 @@ pub fn render(node: &NodeRow, out: &Out) -> String {
     fact("node", &format!("{} ({})", node.name, node.id), Tone::Strong);
     fact("state", &state, tone);
     fact("address", &node.address, Tone::Plain);
-    let labels: Vec<String> =
-        node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    fact("labels", &labels.join(", "), Tone::Plain);
+    fact("labels", &labels(node).join(", "), Tone::Plain);
     fact("engine", &format!("{} ({})", node.engine, node.arch), Tone::Plain);
     fact("agent", &node.version, Tone::Plain);
     let bar = bar(memory.reserved, Bytes::ZERO, memory.allocatable, &out.look);
@@ -170,22 +174,30 @@ pub fn render(node: &NodeRow, out: &Out) -> String {
     table.render(out)
 }
 
+/// The answer to a write about a machine; a name that is unknown is answered with the nearest.
+async fn known(
+    written: Result<Written, Error>,
+    name: &str,
+    client: &Client,
+) -> Result<Written, Error> {
+    match written {
+        Err(error) if error.exit_code() == 1 && !error.has_hint() => {
+            Err(match client.nodes().await {
+                Ok(nodes) if !nodes.iter().any(|node| node.name == name) => unknown(name, &nodes),
+                _ => error,
+            })
+        }
+        answered => answered,
+    }
+}
+
 async fn set_schedulable(
     name: &str,
     schedulable: bool,
     client: &Client,
     out: &mut Out,
 ) -> Result<(), Error> {
-    let written = match client.set_schedulable(name, schedulable).await {
-        Ok(written) => written,
-        Err(error) if error.exit_code() == 1 && !error.has_hint() => {
-            return Err(match client.nodes().await {
-                Ok(nodes) if !nodes.iter().any(|node| node.name == name) => unknown(name, &nodes),
-                _ => error,
-            });
-        }
-        Err(error) => return Err(error),
-    };
+    let written = known(client.set_schedulable(name, schedulable).await, name, client).await?;
     if out.is_json() {
         return json::document(out, &written);
     }
@@ -197,6 +209,75 @@ async fn set_schedulable(
             format!("{name} is cordoned: nothing new is placed there, what runs stays")
         }
     })
+}
+
+async fn label(
+    name: &str,
+    changes: &[LabelChange],
+    client: &Client,
+    out: &mut Out,
+) -> Result<(), Error> {
+    let (mut set, mut remove) = (BTreeMap::new(), BTreeSet::new());
+    for LabelChange { name, value } in changes {
+        let again = set.contains_key(name) || remove.contains(name);
+        if again {
+            return Err(Error::input(format!("label `{name}` stands there twice"))
+                .hint("say once what it shall be"));
+        }
+        match value {
+            Some(value) => drop(set.insert(name.clone(), value.clone())),
+            None => drop(remove.insert(name.clone())),
+        }
+    }
+    let written = known(client.label_node(name, set, remove).await, name, client).await?;
+    let nodes = client.nodes().await?;
+    let Some(node) = nodes.iter().find(|node| node.name == name) else {
+        return Err(unknown(name, &nodes));
+    };
+    if out.is_json() {
+        return json::document(out, &Labelled { written, labels: &node.labels });
+    }
+    let mut labels = labels(node).join(", ");
+    if labels.is_empty() {
+        "no labels".clone_into(&mut labels);
+    }
+    let same = if written.changed { "" } else { " (nothing to change)" };
+    let line = format!("{name}: {labels}{same}");
+    out.data_line(&safe::line(&line))
+}
+
+/// What `node label` did, for scripts.
+#[derive(Debug, Serialize)]
+struct Labelled<'a> {
+    #[serde(flatten)]
+    written: Written,
+    labels: &'a BTreeMap<String, String>,
+}
+
+async fn remove(args: &NodeRm, client: &Client, out: &mut Out) -> Result<(), Error> {
+    let name = args.node.as_str();
+    if !args.yes {
+        let lost = match (args.force, args.with_volumes) {
+            (false, false) => "",
+            (true, false) => ", and give up its tasks",
+            (false, true) => ", and forget its volumes with ALL DATA in them",
+            (true, true) => ", and give up its tasks and its volumes with ALL DATA in them",
+        };
+        if !agreed(&format!("Remove node {name}{lost}?"), out).await? {
+            return Err(
+                Error::input("not removed: nothing was changed").hint("answer y, or give --yes")
+            );
+        }
+    }
+    let removed = client.remove_node(name, args.force, args.with_volumes).await;
+    let written = known(removed, name, client).await?;
+    if out.is_json() {
+        return json::document(out, &written);
+    }
+    let line = format!(
+        "{name} is removed; stop siso-agent there and delete its data directory before it joins again"
+    );
+    out.data_line(&line)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use clap::Parser as _;
-use model::view::TaskRow;
+use model::view::{NodeRow, TaskRow};
 use proto::v1::{self as pb, relay_frame::Frame};
 use tonic::Status;
 
@@ -14,7 +14,7 @@ use crate::{
     output::Look,
     testing::{
         cluster::{FakeCluster, Script},
-        plan, streams, task, unplaced,
+        node, plan, streams, task, unplaced,
     },
 };
 
@@ -347,4 +347,56 @@ async fn a_list_without_rows_is_an_empty_list_or_a_friendly_line() {
     assert_eq!(run(some, "ps -q").await.stdout, "t-web-1\n");
     assert_eq!(run(script(), "ps shop").await.cluster.asked(), ["tasks"]);
     assert_eq!(run(script(), "ps -a shop").await.cluster.asked(), ["all tasks"]);
+}
+
+fn nodes(labels: &[(&str, &str)]) -> VecDeque<Result<pb::ListNodesReply, Status>> {
+    let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let node = NodeRow { labels, ..node("mini-1") };
+    once(pb::ListNodesReply { nodes: vec![node.into()] })
+}
+
+#[tokio::test]
+async fn labels_are_shown_as_they_are_afterwards() {
+    let labelled = |changed| Script {
+        label: once(pb::WriteReply { revision: 7, changed }),
+        nodes: nodes(&[("disk", "ssd"), ("role", "database")]),
+        ..Script::default()
+    };
+    let told = run(labelled(true), "node label mini-1 role=database zone-").await;
+    assert_eq!((told.code(), told.stdout.as_str()), (0, "mini-1: disk=ssd, role=database\n"));
+    assert_eq!(told.cluster.asked(), ["label", "nodes"]);
+    let told = run(labelled(false), "node label mini-1 role=database").await;
+    let same = "mini-1: disk=ssd, role=database (nothing to change)\n";
+    assert_eq!((told.code(), told.stdout.as_str()), (0, same));
+    let told = run(labelled(true), "-o json node label mini-1 role=database").await;
+    let said: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    let labels = serde_json::json!({"disk": "ssd", "role": "database"});
+    assert_eq!((&said["changed"], &said["labels"]), (&true.into(), &labels));
+
+    let told = run(labelled(true), "node label mini-1 role=database role-").await;
+    assert_eq!(told.code(), 1);
+    assert!(told.stderr.contains("label `role` stands there twice"), "{}", told.stderr);
+    assert!(told.cluster.asked().is_empty(), "nothing was changed");
+    let refused = VecDeque::from([Err(Status::not_found("there is no node `mini-2`"))]);
+    let unknown = Script { label: refused, nodes: nodes(&[]), ..Script::default() };
+    let told = run(unknown, "node label mini-2 role=database").await;
+    assert_eq!(told.code(), 1);
+    assert!(told.stderr.contains("did you mean `mini-1`?"), "{}", told.stderr);
+}
+
+#[tokio::test]
+async fn a_machine_that_still_has_something_is_not_removed() {
+    let refused = "node `mini-1` still has 1 volume (shop_data)\nhint: forget them";
+    let removes = VecDeque::from([
+        Err(Status::failed_precondition(refused)),
+        Ok(pb::WriteReply { revision: 9, changed: true }),
+    ]);
+    let told = run(Script { remove_node: removes, ..Script::default() }, "node rm mini-1").await;
+    assert_eq!(told.code(), 3);
+    assert!(told.stderr.contains("1 volume (shop_data)\n\nhint: forget them"), "{}", told.stderr);
+    let removes = once(pb::WriteReply { revision: 9, changed: true });
+    let script = Script { remove_node: removes, ..Script::default() };
+    let told = run(script, "node rm mini-1 --yes --with-volumes").await;
+    assert_eq!(told.code(), 0, "{}", told.stderr);
+    assert!(told.stdout.starts_with("mini-1 is removed"), "{}", told.stdout);
 }

@@ -24,6 +24,9 @@ pub(crate) struct Script {
     pub(crate) apply: Answers<pb::ApplyReply>,
     pub(crate) scale: Answers<pb::WriteReply>,
     pub(crate) remove: Answers<pb::WriteReply>,
+    pub(crate) label: Answers<pb::WriteReply>,
+    pub(crate) remove_node: Answers<pb::WriteReply>,
+    pub(crate) nodes: Answers<pb::ListNodesReply>,
     pub(crate) tasks: Answers<pb::ListTasksReply>,
     pub(crate) stacks: Answers<pb::ListStacksReply>,
     pub(crate) explain: Answers<pb::ExplainReply>,
@@ -183,7 +186,7 @@ impl server::Control for FakeCluster {
         &self,
         _: Request<pb::ListNodesRequest>,
     ) -> Result<Response<pb::ListNodesReply>, Status> {
-        Err(unscripted())
+        self.answer("nodes", &[], |script| &mut script.nodes)
     }
     async fn placement(
         &self,
@@ -220,6 +223,18 @@ impl server::Control for FakeCluster {
         _: Request<pb::SetSchedulableRequest>,
     ) -> Result<Response<pb::WriteReply>, Status> {
         Err(unscripted())
+    }
+    async fn label_node(
+        &self,
+        request: Request<pb::LabelNodeRequest>,
+    ) -> Result<Response<pb::WriteReply>, Status> {
+        self.answer("label", &request.get_ref().request_id, |script| &mut script.label)
+    }
+    async fn remove_node(
+        &self,
+        request: Request<pb::RemoveNodeRequest>,
+    ) -> Result<Response<pb::WriteReply>, Status> {
+        self.answer("remove node", &request.get_ref().request_id, |script| &mut script.remove_node)
     }
     async fn create_token(
         &self,

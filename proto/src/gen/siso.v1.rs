@@ -1933,6 +1933,33 @@ pub struct SetSchedulableRequest {
     #[prost(bool, tag = "3")]
     pub schedulable: bool,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LabelNodeRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub request_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub set: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    #[prost(string, repeated, tag = "4")]
+    pub remove: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveNodeRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub request_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+    /// Gives up the tasks of a node that is down.
+    #[prost(bool, tag = "3")]
+    pub tasks: bool,
+    /// Gives up the volumes that live there.
+    #[prost(bool, tag = "4")]
+    pub volumes: bool,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateTokenRequest {
     #[prost(bytes = "vec", tag = "1")]
@@ -2834,6 +2861,47 @@ pub mod control_client {
                 .insert(GrpcMethod::new("siso.v1.Control", "SetSchedulable"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn label_node(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LabelNodeRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Control/LabelNode",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("siso.v1.Control", "LabelNode"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn remove_node(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemoveNodeRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Control/RemoveNode",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("siso.v1.Control", "RemoveNode"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn create_token(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateTokenRequest>,
@@ -3068,6 +3136,14 @@ pub mod control_server {
         async fn set_schedulable(
             &self,
             request: tonic::Request<super::SetSchedulableRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
+        async fn label_node(
+            &self,
+            request: tonic::Request<super::LabelNodeRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
+        async fn remove_node(
+            &self,
+            request: tonic::Request<super::RemoveNodeRequest>,
         ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
         async fn create_token(
             &self,
@@ -3853,6 +3929,94 @@ pub mod control_server {
                     };
                     Box::pin(fut)
                 }
+                "/siso.v1.Control/LabelNode" => {
+                    #[allow(non_camel_case_types)]
+                    struct LabelNodeSvc<T: Control>(pub Arc<T>);
+                    impl<T: Control> tonic::server::UnaryService<super::LabelNodeRequest>
+                    for LabelNodeSvc<T> {
+                        type Response = super::WriteReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LabelNodeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::label_node(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LabelNodeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Control/RemoveNode" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoveNodeSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::RemoveNodeRequest>
+                    for RemoveNodeSvc<T> {
+                        type Response = super::WriteReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemoveNodeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::remove_node(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoveNodeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/siso.v1.Control/CreateToken" => {
                     #[allow(non_camel_case_types)]
                     struct CreateTokenSvc<T: Control>(pub Arc<T>);
@@ -4224,7 +4388,7 @@ pub struct Entry {
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -4317,6 +4481,27 @@ pub mod command {
         pub schedulable: bool,
     }
     #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct LabelNode {
+        #[prost(uint64, tag = "1")]
+        pub node: u64,
+        #[prost(btree_map = "string, string", tag = "2")]
+        pub set: ::prost::alloc::collections::BTreeMap<
+            ::prost::alloc::string::String,
+            ::prost::alloc::string::String,
+        >,
+        #[prost(string, repeated, tag = "3")]
+        pub remove: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RemoveNode {
+        #[prost(uint64, tag = "1")]
+        pub node: u64,
+        #[prost(bool, tag = "2")]
+        pub tasks: bool,
+        #[prost(bool, tag = "3")]
+        pub volumes: bool,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct ReportTasks {
         #[prost(uint64, tag = "1")]
         pub node: u64,
@@ -4386,6 +4571,10 @@ pub mod command {
         ConfirmVolumesRemoved(ConfirmVolumesRemoved),
         #[prost(message, tag = "15")]
         Plan(Plan),
+        #[prost(message, tag = "16")]
+        LabelNode(LabelNode),
+        #[prost(message, tag = "17")]
+        RemoveNode(RemoveNode),
     }
 }
 /// Why a task sits where it does.

@@ -1,6 +1,8 @@
 //! Random commands, agents that obey or do not, nodes that come and go. After every step the
 //! invariants hold (see [`crate::testing::World`]); once the faults stop, everything that fits runs.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use model::{Bytes, StackSpec, TaskState};
 use proptest::prelude::*;
 
@@ -21,6 +23,9 @@ enum Step {
     Scale(&'static str, &'static str, u32),
     Restart(&'static str),
     Cordon(usize, bool),
+    Label(usize, bool),
+    /// A node is removed, if need be with all it has, and its machine joins anew.
+    Rejoin(usize, bool),
     /// The node loses power or gets it back.
     Power(usize, bool),
     /// Its agent is silent though heartbeats arrive, or speaks again.
@@ -54,6 +59,10 @@ fn any_stack() -> impl Strategy<Value = StackSpec> {
                             s.replicas = replicas.min(1);
                         }
                         2 => s.placement.max_replicas_per_node = Some(1),
+                        4 => {
+                            let wanted = "node.labels.role != web".parse().unwrap();
+                            s.placement.constraints = vec![wanted];
+                        }
                         3 => {
                             s.strict_singleton = true;
                             s.replicas = replicas.min(1);
@@ -91,6 +100,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => (name(), service(), 0_u32..4).prop_map(|(s, v, count)| Step::Scale(s, v, count)),
         1 => name().prop_map(Step::Restart),
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Cordon(node, on)),
+        1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Label(node, on)),
+        1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, all)| Step::Rejoin(node, all)),
         2 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Power(node, on)),
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Mute(node, on)),
         1 => (1_u64..9, 1_u64..4).prop_map(|(task, node)| {
@@ -132,6 +143,28 @@ fn take(world: &mut World, step: Step) {
         }
         Step::Cordon(index, schedulable) => {
             Command::SetSchedulable { node: node(world, index), schedulable }
+        }
+        Step::Label(index, on) => {
+            let (key, value) = ("role".to_owned(), "web".to_owned());
+            let (mut set, mut remove) = (BTreeMap::new(), BTreeSet::new());
+            if on {
+                set.insert(key, value);
+            } else {
+                remove.insert(key);
+            }
+            Command::LabelNode { node: node(world, index), set, remove }
+        }
+        Step::Rejoin(index, all) => {
+            let gone = node(world, index);
+            let removed = world.run(Command::RemoveNode { node: gone, tasks: all, volumes: all });
+            if removed.result.is_ok() {
+                assert!(world.cluster.node(gone).is_none());
+                world.dark.remove(&gone);
+                world.mute.remove(&gone);
+                let (name, mib) = NODES[index];
+                assert!(world.join(name, mib, &[]) > gone, "an id was used again");
+            }
+            return;
         }
         Step::Power(index, on) => {
             let node = node(world, index);

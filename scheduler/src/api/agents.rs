@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::token::Role;
+use model::{NodeId, token::Role};
 use proto::v1::{RelayFrame, RenewReply, RenewRequest, SchedulerMessage, agent_server};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -16,6 +16,21 @@ use crate::{
 /// The service `Agent`.
 pub(crate) struct Agent(pub(crate) Arc<Office>);
 
+impl Agent {
+    /// The node, unless it was removed: its certificate outlives it and is worth nothing then.
+    async fn member(&self, node: NodeId) -> Result<NodeId, Status> {
+        // Only the leader's word counts; a member that is behind may not know the node yet.
+        self.0.log.barrier().await.map_err(status::log_error)?;
+        if self.0.log.cluster().node(node).is_none() {
+            return Err(Status::permission_denied(format!(
+                "node {node} is no member of the cluster\nhint: remove the agent's data directory \
+                 and join again with a new token"
+            )));
+        }
+        Ok(node)
+    }
+}
+
 #[tonic::async_trait]
 impl agent_server::Agent for Agent {
     type SessionStream = ReceiverStream<Result<SchedulerMessage, Status>>;
@@ -25,15 +40,7 @@ impl agent_server::Agent for Agent {
         &self,
         request: Request<Inbound>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let node = callers::live_node(&request)?;
-        // Only the leader's word counts; a member that is behind may not know the node yet.
-        self.0.log.barrier().await.map_err(status::log_error)?;
-        if self.0.log.cluster().node(node).is_none() {
-            return Err(Status::permission_denied(format!(
-                "node {node} is no member of the cluster\nhint: remove the agent's data directory \
-                 and join again with a new token"
-            )));
-        }
+        let node = self.member(callers::live_node(&request)?).await?;
         let outbound = dispatch::serve(Arc::clone(&self.0.dispatch), node, request.into_inner());
         Ok(Response::new(ReceiverStream::new(outbound)))
     }
@@ -42,7 +49,7 @@ impl agent_server::Agent for Agent {
         &self,
         request: Request<Streaming<RelayFrame>>,
     ) -> Result<Response<Self::RelayStream>, Status> {
-        let node = callers::live_node(&request)?;
+        let node = self.member(callers::live_node(&request)?).await?;
         let (to_agent, outbound) = Relays::channel();
         let dispatch = Arc::clone(&self.0.dispatch);
         tokio::spawn(async move {
@@ -52,12 +59,7 @@ impl agent_server::Agent for Agent {
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewReply>, Status> {
-        let node = callers::node(&request)?;
-        self.0.log.barrier().await.map_err(status::log_error)?;
-        if self.0.log.cluster().node(node).is_none() {
-            let text = format!("node {node} is no member of the cluster");
-            return Err(Status::permission_denied(text));
-        }
+        let node = self.member(callers::node(&request)?).await?;
         let holder = Holder { role: Role::Node, id: node.to_string() };
         let signed = SigningRequest::read(&request.get_ref().csr)
             .and_then(|signing| self.0.authority.sign_request(&signing, &holder));

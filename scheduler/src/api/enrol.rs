@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use model::{NodeName, RequestId, TokenId, token::Role};
+use model::{NodeName, RequestId, TokenId, node::LABEL_CHARS_MAX, token::Role};
 use proto::v1::{JoinReply, JoinRequest, enrol_server};
 use scheduler_core::{Command, Outcome};
 use sha2::{Digest as _, Sha256};
@@ -17,9 +17,8 @@ use crate::{
 
 /// A secret has 32 bytes as hexadecimal digits; more is not hashed.
 const SECRET_CHARS_MAX: usize = 256;
-/// Labels one node may bring; the longest key and value.
+/// Labels one node may bring.
 const LABELS_MAX: usize = 64;
-const LABEL_CHARS_MAX: usize = 256;
 /// `HOST:PORT`: a DNS name has at most 253 characters.
 const ADDRESS_CHARS_MAX: usize = 260;
 

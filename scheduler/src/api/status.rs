@@ -1,7 +1,7 @@
 //! The one place where errors become gRPC statuses. The code decides the exit code of `sisoctl`, the
 //! message is a sentence for a person, a line that begins with `hint: ` may follow.
 
-use model::Revision;
+use model::{NodeName, Revision};
 use scheduler_core::{Applied, Outcome, Rejection};
 use tonic::{Code, Status};
 
@@ -31,7 +31,36 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
         Rejection::BadToken | Rejection::NotItsTask { .. } => Code::PermissionDenied,
         _ => Code::FailedPrecondition,
     };
-    Status::new(code, format!("{rejection}{}", replicas_there(rejection)))
+    let hint = match rejection {
+        Rejection::NodeHolds { node, down, tasks, volumes } => {
+            way_out(node, *down, !tasks.is_empty(), !volumes.is_empty())
+        }
+        _ => replicas_there(rejection),
+    };
+    Status::new(code, format!("{rejection}{hint}"))
+}
+
+/// What to do with what a node holds before, or so that, it can be removed.
+fn way_out(node: &NodeName, down: bool, tasks: bool, volumes: bool) -> String {
+    let rm = format!("sisoctl node rm {node}");
+    match (tasks, down, volumes) {
+        (true, false, _) => format!(
+            "\nhint: move its tasks first: `sisoctl node drain {node}`; those that cannot move end with \
+             their stack (`sisoctl stack rm`)"
+        ),
+        (true, true, false) => format!(
+            "\nhint: bring {node} back; or, if it is gone for good, give its tasks up: `{rm} --force`"
+        ),
+        (true, true, true) => format!(
+            "\nhint: bring {node} back; or, if it is gone for good, give up its tasks and the data of its \
+             volumes: `{rm} --force --with-volumes`"
+        ),
+        (false, ..) => format!(
+            "\nhint: `sisoctl stack rm STACK --volumes` removes the volumes of a stack; `{rm} \
+             --with-volumes` forgets them: their data stays on that machine, and services that mount \
+             them begin with empty ones elsewhere"
+        ),
+    }
 }
 
 /// Where a replica was named that is not there: which ones are.

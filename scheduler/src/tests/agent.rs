@@ -95,6 +95,10 @@ impl Agent {
     }
 
     pub(super) async fn session(&mut self) -> Session {
+        self.try_session().await.unwrap()
+    }
+
+    pub(super) async fn try_session(&mut self) -> Result<Session, Status> {
         let (outbox, messages) = mpsc::channel(64);
         let hello = Hello {
             version: "0.1.0".to_owned(),
@@ -104,13 +108,14 @@ impl Agent {
         };
         let mut session = Session { outbox, inbox: None, sequence: 0, ran: BTreeMap::new() };
         session.say(agent_message::Message::Hello(hello)).await;
-        let inbox = self.client.session(ReceiverStream::new(messages)).await.unwrap();
+        let inbox = self.client.session(ReceiverStream::new(messages)).await?;
         session.inbox = Some(inbox.into_inner());
-        session
+        Ok(session)
     }
 }
 
 /// An agent's open session.
+#[derive(Debug)]
 pub(super) struct Session {
     outbox: mpsc::Sender<AgentMessage>,
     inbox: Option<Streaming<SchedulerMessage>>,
@@ -155,6 +160,15 @@ impl Session {
         let message = timeout(PATIENCE, inbox.message()).await.expect("a message in time")?;
         let message = message.ok_or_else(|| Status::ok("ended"))?;
         Ok(message.message.unwrap())
+    }
+
+    /// How it ends.
+    pub(super) async fn end(&mut self) -> Status {
+        loop {
+            if let Err(ended) = self.next().await {
+                return ended;
+            }
+        }
     }
 
     /// The next set of assignments.

@@ -34,6 +34,8 @@ const CONTROL: &[&str] = &[
     "Scale",
     "Restart",
     "SetSchedulable",
+    "LabelNode",
+    "RemoveNode",
     "CreateToken",
     "ListTokens",
     "RevokeToken",

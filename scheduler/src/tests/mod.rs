@@ -4,5 +4,6 @@ mod agent;
 mod doors;
 mod hostile;
 mod life;
+mod members;
 mod tokens;
 mod world;

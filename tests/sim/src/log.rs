@@ -336,6 +336,8 @@ fn word(command: &Command) -> &'static str {
         Command::UpdateNode { .. } => "update node",
         Command::SetLiveness { .. } => "liveness",
         Command::SetSchedulable { .. } => "cordon",
+        Command::LabelNode { .. } => "label",
+        Command::RemoveNode { .. } => "remove node",
         Command::ReportTasks { .. } => "reports",
         Command::CreateToken { .. } => "token",
         Command::RevokeToken { .. } => "revoke",

@@ -15,6 +15,7 @@ use crate::{chance::Chance, event::Event, log::Proposer, world::World};
 
 const STACKS: [&str; 3] = ["one", "two", "three"];
 const SERVICES: [&str; 4] = ["api", "db", "job", "web"];
+const ROLES: [&str; 2] = ["agents", "database"];
 const IMAGES: [&str; 14] = [
     "web:1",
     "web:2",
@@ -128,7 +129,7 @@ fn any_service(chance: &mut Chance, name: &str) -> ServiceSpec {
     };
     spec.stop_grace_ms = *chance.pick(&[500, 2_000, 10_000]);
     let one = |spec: &mut ServiceSpec| spec.replicas = spec.replicas.min(1);
-    match chance.below(9) {
+    match chance.below(10) {
         0 => publish(&mut spec, 80),
         1 | 2 => {
             mount(&mut spec, "data", false);
@@ -140,6 +141,10 @@ fn any_service(chance: &mut Chance, name: &str) -> ServiceSpec {
             one(&mut spec);
         }
         5 if name == "web" => mount(&mut spec, "data", true),
+        6 => {
+            let text = format!("node.labels.role != {}", chance.pick(&ROLES));
+            spec.placement.constraints.push(text.parse().expect("a constraint"));
+        }
         _ => {}
     }
     spec
@@ -168,7 +173,7 @@ impl World {
         let chance = &mut self.chance;
         let stack = stack_name(chance.pick::<&str>(&STACKS));
         let service = service_name(chance.pick::<&str>(&SERVICES));
-        match chance.below(14) {
+        match chance.below(15) {
             0..6 => Command::ApplyStack { spec: any_stack(chance), basis: None },
             6 | 7 => {
                 let replicas = u32::try_from(chance.below(4)).unwrap_or_default();
@@ -178,6 +183,17 @@ impl World {
             9 => Command::Restart { stack, service: Some(service), slot: Some(1) },
             10 => Command::RollbackStack { stack, to: None },
             11 => Command::RemoveStack { stack, volumes: chance.one_in(2) },
+            12 => {
+                let node = *chance.pick(&nodes);
+                let role = ("role".to_owned(), (*chance.pick(&ROLES)).to_owned());
+                let gone = ["role".to_owned()].into();
+                let (set, remove) = if chance.one_in(3) {
+                    (BTreeMap::new(), gone)
+                } else {
+                    ([role].into(), BTreeSet::new())
+                };
+                Command::LabelNode { node, set, remove }
+            }
             _ => {
                 let node = *chance.pick(&nodes);
                 let schedulable = !chance.one_in(3);

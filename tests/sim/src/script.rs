@@ -3,6 +3,7 @@
 //! ```text
 //! node add mini-1 mem=1000 role=database     a machine joins; other words are its labels
 //! node kill|start|sleep|cordon|uncordon mini-1
+//! node label mini-1 role=agents zone-        | node rm mini-1 [force] [volumes]
 //! agent kill|start mini-1                    the process alone; what runs goes on
 //! up shop/web image=web:1 mem=300            a service of a stack, as it shall be from now on
 //! up shop/api … replicas=2 volume=data port=80 strict health after=db:healthy on=role==database
@@ -12,7 +13,10 @@
 //! show tasks|nodes|events | explain shop/web.1
 //! ```
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use model::{
     Bytes, NodeId, NodeName, ServiceName, ServiceSpec, StackName,
@@ -108,6 +112,13 @@ impl Story {
     fn take(&mut self, words: &[&str]) -> Told {
         match words {
             ["node", "add", name, rest @ ..] => self.add(name, rest),
+            ["node", "label", name, labels @ ..] => self.label(name, labels),
+            ["node", "rm", name, what @ ..] => {
+                let node = self.machine(name)?;
+                let (tasks, volumes) = (what.contains(&"force"), what.contains(&"volumes"));
+                self.ask(Command::RemoveNode { node, tasks, volumes });
+                Ok(())
+            }
             ["node", what, name] => self.node(what, name),
             ["agent", "kill", name] => {
                 let node = self.machine(name)?;
@@ -210,6 +221,20 @@ impl Story {
             }
             _ => return Err("unknown".to_owned()),
         }
+        Ok(())
+    }
+
+    fn label(&mut self, name: &str, labels: &[&str]) -> Told {
+        let node = self.machine(name)?;
+        let (mut set, mut remove) = (BTreeMap::new(), BTreeSet::new());
+        for label in labels {
+            match (label.split_once('='), label.strip_suffix('-')) {
+                (Some((key, value)), _) => drop(set.insert(key.to_owned(), value.to_owned())),
+                (None, Some(key)) => drop(remove.insert(key.to_owned())),
+                (None, None) => return Err("expected KEY=VALUE or KEY-".to_owned()),
+            }
+        }
+        self.ask(Command::LabelNode { node, set, remove });
         Ok(())
     }
 

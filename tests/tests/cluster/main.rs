@@ -14,6 +14,7 @@ mod exit_codes;
 mod hostile;
 mod intruders;
 mod killed;
+mod members;
 mod metrics;
 mod ordering;
 mod outages;

@@ -172,8 +172,23 @@ pub enum Rejection {
     #[error("service `{0}` is a strict singleton: it can have only one replica")]
     StrictReplicas(ServiceName),
     /// A member has this name.
-    #[error("a node named `{0}` is a member already: choose another with `--name`")]
+    #[error(
+        "a node named `{0}` is a member already: choose another with `--name`, or remove the old one \
+         with `sisoctl node rm {0}`"
+    )]
     NodeNameTaken(NodeName),
+    /// Something on the node would be lost with it, and nobody said that it may be.
+    #[error("node `{node}` still has {}", held_in_words(tasks, volumes))]
+    NodeHolds {
+        /// The node.
+        node: NodeName,
+        /// Whether it is down: only then its tasks may be given up.
+        down: bool,
+        /// `STACK/SERVICE.N` of its tasks, where they may not go.
+        tasks: Vec<String>,
+        /// The engine's names of the volumes that live there, where they may not go.
+        volumes: Vec<String>,
+    },
     /// The token is not valid for this; which reason is not told to whoever holds it.
     #[error("the join token is not valid: it is expired, used, revoked or for another role")]
     BadToken,
@@ -227,6 +242,7 @@ impl Rejection {
             | Self::Removing(_)
             | Self::VolumeRemoving { .. }
             | Self::NodeNameTaken(_)
+            | Self::NodeHolds { .. }
             | Self::BadToken
             | Self::NotItsTask { .. }
             | Self::StalePlan { .. } => false,
@@ -252,6 +268,28 @@ impl Rejection {
 fn names(cycle: &[ServiceName]) -> String {
     let closed = cycle.iter().chain(cycle.first());
     closed.map(ServiceName::as_str).collect::<Vec<_>>().join(" -> ")
+}
+
+/// `2 tasks (shop/db.1, shop/web.1) and 1 volume (shop_data)`.
+fn held_in_words(tasks: &[String], volumes: &[String]) -> String {
+    let kinds = [("task", tasks), ("volume", volumes)];
+    let parts = kinds.into_iter().filter(|(_, names)| !names.is_empty()).map(|(word, names)| {
+        let count = names.len();
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{count} {word}{plural} ({})", some(names))
+    });
+    parts.collect::<Vec<_>>().join(" and ")
+}
+
+/// The first names, and how many more there are.
+fn some(names: &[String]) -> String {
+    /// More would not be read.
+    const SHOWN: usize = 8;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown}, and {more} more"),
+    }
 }
 
 fn replicas_in_words(count: u32) -> String {

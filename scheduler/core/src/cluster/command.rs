@@ -1,6 +1,6 @@
 //! What may be asked of the cluster: the entries of the replicated log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     Desired, Epoch, Inventory, Liveness, NodeId, NodeName, RequestId, Revision, ServiceName,
@@ -103,6 +103,24 @@ pub enum Command {
         node: NodeId,
         /// Whether new tasks may be placed there.
         schedulable: bool,
+    },
+    /// Change a node's labels. What runs stays, whatever its constraints say of the new ones.
+    LabelNode {
+        /// Which node.
+        node: NodeId,
+        /// Labels it has from now on.
+        set: BTreeMap<String, String>,
+        /// Labels it has no longer.
+        remove: BTreeSet<String>,
+    },
+    /// A machine is no member any more; its id is never used again.
+    RemoveNode {
+        /// Which node.
+        node: NodeId,
+        /// Whether the tasks of a node that is down are given up.
+        tasks: bool,
+        /// Whether the volumes that live there are given up.
+        volumes: bool,
     },
     /// What an agent observed; it may only speak of its own tasks.
     ReportTasks {

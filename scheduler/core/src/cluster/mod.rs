@@ -17,8 +17,8 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use model::{
-    Event, Generation, Liveness, Node, NodeId, NodeName, Revision, ServiceName, StackName, Task,
-    TaskId, Timestamp, TokenId, token::Token,
+    Event, Generation, Liveness, Node, NodeId, NodeName, RequestId, Revision, ServiceName,
+    StackName, Task, TaskId, Timestamp, TokenId, token::Token,
 };
 
 pub use answer::{Applied, Outcome, Rejection};
@@ -182,6 +182,12 @@ impl Cluster {
     /// All remembered join tokens.
     pub const fn tokens(&self) -> &BTreeMap<TokenId, Token> {
         &self.tokens
+    }
+
+    /// What the request was answered, while that is remembered.
+    pub fn answered(&self, request: RequestId) -> Option<Applied> {
+        let known = self.requests.get(request)?;
+        Some(Applied { revision: known.revision, result: known.answer.again() })
     }
 
     /// What happened, the oldest first.

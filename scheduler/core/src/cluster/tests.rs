@@ -1,5 +1,7 @@
 //! The fold: what is refused, what is answered twice, what is remembered.
 
+mod members;
+
 use model::{
     Desired, Liveness, RequestId, Revision, TaskReport, TaskState, TaskStatus, Timestamp,
     spec::Condition, token::Role,

@@ -83,7 +83,10 @@ fn for_one(
             (ConstraintKey::Label(label), ConstraintOp::Equal) => (
                 Cost::Command,
                 1,
-                format!("give {node} the label {label}={}: it has room", wanted.value),
+                format!(
+                    "give {node}, which has room, the label: sisoctl node label {node} {label}={}",
+                    wanted.value
+                ),
             ),
             _ => (
                 Cost::Edit,

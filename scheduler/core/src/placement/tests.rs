@@ -226,7 +226,10 @@ fn a_fix_names_what_stands_in_the_way() {
         service("x", 100).with(|s| s.placement.constraints = vec![constraint])
     };
     for (spec, fix) in [
-        (constrained("node.labels.role == db"), "give a the label role=db: it has room"),
+        (
+            constrained("node.labels.role == db"),
+            "give a, which has room, the label: sisoctl node label a role=db",
+        ),
         (
             constrained("node.hostname == z"),
             "remove the constraint `node.hostname == z` from x: a has room",

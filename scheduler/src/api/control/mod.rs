@@ -1,6 +1,7 @@
 //! What people ask. One line per call here; the answers are in the rooms below.
 
 mod live;
+mod nodes;
 mod reads;
 mod relayed;
 mod writes;
@@ -9,12 +10,13 @@ use std::sync::Arc;
 
 use proto::v1::{
     ApplyReply, ApplyRequest, CreateTokenReply, CreateTokenRequest, EventRow, EventsRequest,
-    ExecRequest, ExplainReply, ExplainRequest, ListNodesReply, ListNodesRequest, ListStacksReply,
-    ListStacksRequest, ListTasksReply, ListTasksRequest, ListTokensReply, ListTokensRequest,
-    LogEntry, LogsRequest, PlacementRequest, PlacementView, PlanRequest, PlanView, RelayFrame,
-    RemoveStackRequest, RestartRequest, RevokeTokenRequest, RollbackStackRequest, ScaleRequest,
-    SetSchedulableRequest, StackHistoryReply, StackHistoryRequest, StatusRequest, StatusView,
-    VersionReply, VersionRequest, WatchReply, WatchRequest, WriteReply, control_server,
+    ExecRequest, ExplainReply, ExplainRequest, LabelNodeRequest, ListNodesReply, ListNodesRequest,
+    ListStacksReply, ListStacksRequest, ListTasksReply, ListTasksRequest, ListTokensReply,
+    ListTokensRequest, LogEntry, LogsRequest, PlacementRequest, PlacementView, PlanRequest,
+    PlanView, RelayFrame, RemoveNodeRequest, RemoveStackRequest, RestartRequest,
+    RevokeTokenRequest, RollbackStackRequest, ScaleRequest, SetSchedulableRequest,
+    StackHistoryReply, StackHistoryRequest, StatusRequest, StatusView, VersionReply,
+    VersionRequest, WatchReply, WatchRequest, WriteReply, control_server,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -106,7 +108,17 @@ impl control_server::Control for Control {
 
     async fn set_schedulable(&self, request: Request<SetSchedulableRequest>) -> Answer<WriteReply> {
         audit(&request, "cordon or uncordon a node");
-        writes::set_schedulable(&self.0, request.into_inner()).await.map(Response::new)
+        nodes::set_schedulable(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn label_node(&self, request: Request<LabelNodeRequest>) -> Answer<WriteReply> {
+        audit(&request, "label a node");
+        nodes::label(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn remove_node(&self, request: Request<RemoveNodeRequest>) -> Answer<WriteReply> {
+        audit(&request, "remove a node");
+        nodes::remove(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn create_token(&self, request: Request<CreateTokenRequest>) -> Answer<CreateTokenReply> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{
-    NodeName, RequestId, Revision, ServiceName, StackName, StackSpec, TokenId,
+    RequestId, Revision, ServiceName, StackName, StackSpec, TokenId,
     token::{JoinToken, Role},
 };
 use prost::Message as _;
@@ -11,8 +11,7 @@ use proto::{
     convert::At as _,
     v1::{
         ApplyReply, ApplyRequest, CreateTokenReply, CreateTokenRequest, RemoveStackRequest,
-        RestartRequest, RevokeTokenRequest, RollbackStackRequest, ScaleRequest,
-        SetSchedulableRequest, WriteReply,
+        RestartRequest, RevokeTokenRequest, RollbackStackRequest, ScaleRequest, WriteReply,
     },
 };
 use scheduler_core::{Command, Outcome, Rejection, cluster::Stack};
@@ -30,7 +29,7 @@ const SPEC_BYTES_MAX: usize = 1 << 20;
 const TOKEN_TTL_MAX_MS: u64 = 30 * 24 * 3600 * 1000;
 
 /// Asking again with the same id does nothing again, so there must be one.
-fn request_id(bytes: &[u8]) -> Result<RequestId, Status> {
+pub(super) fn request_id(bytes: &[u8]) -> Result<RequestId, Status> {
     let id: [u8; 16] = bytes.try_into().map_err(|_| {
         status::bad_input(format!("request_id: 16 bytes are needed, there are {}", bytes.len()))
     })?;
@@ -48,7 +47,11 @@ pub(super) fn spec(spec: Option<proto::v1::StackSpec>) -> Result<StackSpec, Stat
     StackSpec::try_from(spec).at("spec").map_err(status::bad_input)
 }
 
-async fn write(office: &Office, id: &[u8], command: Command) -> Result<WriteReply, Status> {
+pub(super) async fn write(
+    office: &Office,
+    id: &[u8],
+    command: Command,
+) -> Result<WriteReply, Status> {
     let id = request_id(id)?;
     let (cluster, outcome) = status::outcome(office.log.propose(Some(id), command).await)?;
     let revision = match outcome {
@@ -119,24 +122,6 @@ pub(super) async fn restart(
     let stack = stack(&request.stack)?;
     let service = request.service.as_deref().map(service).transpose()?;
     let command = Command::Restart { stack, service, slot: request.replica };
-    write(office, &request.request_id, command).await
-}
-
-pub(super) async fn set_schedulable(
-    office: &Office,
-    request: SetSchedulableRequest,
-) -> Result<WriteReply, Status> {
-    let name: NodeName = request.node.parse().map_err(status::bad_input)?;
-    let find = || office.log.cluster().node_named(&name).map(|node| node.id);
-    // A name that is known needs no question to the others: whether its node is still there is
-    // looked at again where the command is applied.
-    let node = if let Some(node) = find() {
-        node
-    } else {
-        office.log.barrier().await.map_err(status::log_error)?;
-        find().ok_or_else(|| Status::not_found(format!("there is no node `{name}`")))?
-    };
-    let command = Command::SetSchedulable { node, schedulable: request.schedulable };
     write(office, &request.request_id, command).await
 }
 

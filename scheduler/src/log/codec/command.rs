@@ -16,7 +16,7 @@ use scheduler_core::Command;
 
 use super::{
     change::ChangeForm,
-    form::{Hash, Labels, Many, Number, Text, choice},
+    form::{Hash, Labels, Many, Number, Text, Words, choice},
 };
 
 choice!(CommandForm: v1::Command, command::Command, command => Command {
@@ -51,6 +51,12 @@ choice!(CommandForm: v1::Command, command::Command, command => Command {
     },
     set_liveness: SetLiveness { node: Number<NodeKind>, liveness: LivenessWord },
     set_schedulable: SetSchedulable { node: Number<NodeKind>, schedulable: Same<bool> },
+    label_node: LabelNode { node: Number<NodeKind>, set: Labels, remove: Words },
+    remove_node: RemoveNode {
+        node: Number<NodeKind>,
+        tasks: Same<bool>,
+        volumes: Same<bool>,
+    },
     report_tasks: ReportTasks {
         node: Number<NodeKind>,
         reports: Many<Message<v1::TaskReport, TaskReport>>,

@@ -1,6 +1,6 @@
 //! Kinds of fields that only the log has, and how messages and model types are held together.
 
-use std::marker::PhantomData;
+use std::{collections::BTreeSet, marker::PhantomData};
 
 use model::{Id, RequestId, event::Severity};
 use proto::{
@@ -17,6 +17,29 @@ pub(super) type Text = Same<String>;
 pub(super) type Many<F> = List<F, { usize::MAX }>;
 /// Labels, likewise.
 pub(super) type Labels = Map<Text, Text, { usize::MAX }>;
+
+/// Words in order, each once.
+#[derive(Debug)]
+pub(super) enum Words {}
+
+impl Field for Words {
+    type Wire = Vec<String>;
+    type Model = BTreeSet<String>;
+
+    fn read(wire: Vec<String>) -> Result<BTreeSet<String>, BadField> {
+        let count = wire.len();
+        let words: BTreeSet<String> = wire.into_iter().collect();
+        if words.len() < count {
+            Err(BadField::new("a word stands there twice"))
+        } else {
+            Ok(words)
+        }
+    }
+
+    fn write(model: &BTreeSet<String>) -> Vec<String> {
+        model.iter().cloned().collect()
+    }
+}
 
 /// An id, 0 included: nobody has it, which is an answer.
 #[derive(Debug)]

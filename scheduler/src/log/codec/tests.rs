@@ -51,6 +51,8 @@ fn kind(command: &Command) -> &'static str {
         Command::RevokeToken { .. } => "revoke-token",
         Command::ConfirmVolumesRemoved { .. } => "confirm-volumes-removed",
         Command::Plan { .. } => "plan",
+        Command::LabelNode { .. } => "label-node",
+        Command::RemoveNode { .. } => "remove-node",
     }
 }
 

@@ -40,13 +40,15 @@ impl World {
         }
     }
 
-    /// A volume has one home: its data is nowhere else.
+    /// A volume has one home: its data is nowhere else, but for machines that were given up.
     pub(crate) fn check_volumes(&mut self, node: NodeId) {
         let Some(machine) = self.machines.get(&node) else { return };
         let twice = machine.engine.volumes.iter().find(|volume| {
-            self.machines
-                .iter()
-                .any(|(other, held)| *other != node && held.engine.volumes.contains(*volume))
+            self.machines.iter().any(|(other, held)| {
+                *other != node
+                    && self.log.reference.node(*other).is_some()
+                    && held.engine.volumes.contains(*volume)
+            })
         });
         if let Some(volume) = twice {
             let text = format!("volume {volume} has a second home on {node}");

@@ -23,9 +23,9 @@ type Answered = Result<Outcome, Rejection>;
 impl Cluster {
     /// Folds one entry in and answers. The same request id is answered as the first time.
     pub fn apply(&mut self, entry: &Entry) -> Applied {
-        let known = entry.request.and_then(|request| self.requests.get(request));
+        let known = entry.request.and_then(|request| self.answered(request));
         if let Some(known) = known.filter(|_| !is_planted(Bug::RequestDoneTwice)) {
-            return Applied { revision: known.revision, result: known.answer.again() };
+            return known;
         }
         // Events and stamps of this entry carry the revision it makes; it counts only if it does.
         let before = self.revision;
@@ -66,6 +66,10 @@ impl Cluster {
             Command::SetLiveness { node, liveness } => self.set_liveness(at, *node, *liveness),
             Command::SetSchedulable { node, schedulable } => {
                 self.set_schedulable(at, *node, *schedulable)
+            }
+            Command::LabelNode { node, set, remove } => self.label(at, *node, set, remove),
+            Command::RemoveNode { node, tasks, volumes } => {
+                self.remove_node(at, *node, *tasks, *volumes)
             }
             Command::ReportTasks { node, reports } => self.report(at, *node, reports),
             Command::CreateToken { role, secret_hash, expires_at } => {

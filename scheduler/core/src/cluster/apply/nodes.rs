@@ -1,11 +1,14 @@
 //! Machines: joining, what they offer, whether they are there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Bytes, Inventory, Liveness, Node, NodeId, NodeName, Timestamp};
+use model::{Bytes, Inventory, Liveness, Node, NodeId, NodeName, Task, TaskState, Timestamp};
 
 use super::{Answered, Happened, check};
-use crate::cluster::{Cluster, Outcome, Rejection, limits};
+use crate::{
+    cluster::{Cluster, Outcome, Rejection, limits},
+    orchestrate,
+};
 
 impl Cluster {
     pub(super) fn join(
@@ -122,6 +125,77 @@ impl Cluster {
             if schedulable { ("uncordoned", "takes") } else { ("cordoned", "takes no") };
         let message = format!("node {} {what} new tasks", node.name);
         self.note(Happened::new(at, kind, message).node(&node));
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn label(
+        &mut self,
+        at: Timestamp,
+        id: NodeId,
+        set: &BTreeMap<String, String>,
+        remove: &BTreeSet<String>,
+    ) -> Answered {
+        let node = self.nodes.get(&id).ok_or(Rejection::UnknownNode(id))?;
+        let mut labels = node.labels.clone();
+        labels.retain(|key, _| !remove.contains(key));
+        labels.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
+        check::at_most("labels of a node", labels.len(), limits::MAX_LABELS)?;
+        if node.labels == labels {
+            return Ok(Outcome::Unchanged);
+        }
+        let node = Node { labels, ..node.clone() };
+        let listed = node.labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let listed = listed.collect::<Vec<_>>().join(", ");
+        let message = if listed.is_empty() {
+            format!("node {} has no labels", node.name)
+        } else {
+            format!("node {} has the labels {listed}", node.name)
+        };
+        self.note(Happened::new(at, "labelled", message).node(&node));
+        self.nodes.insert(id, node);
+        Ok(Outcome::Done)
+    }
+
+    /// Takes the node out of the cluster with everything that is remembered of it. What would be lost
+    /// goes only where that was said, and tasks only where nobody can end them any more.
+    pub(super) fn remove_node(
+        &mut self,
+        at: Timestamp,
+        id: NodeId,
+        give_up_tasks: bool,
+        give_up_volumes: bool,
+    ) -> Answered {
+        let node = self.nodes.get(&id).ok_or(Rejection::UnknownNode(id))?.clone();
+        let down = node.liveness == Liveness::Down;
+        let replaced =
+            |task: &&Task| task.status.state == TaskState::Lost && orchestrate::is_movable(task);
+        let held = self.tasks_on(id).filter(|task| task.holds_resources() && !replaced(task));
+        let tasks: Vec<String> =
+            held.map(|task| format!("{}/{}.{}", task.stack, task.service, task.slot)).collect();
+        let lives_there = self.volumes.iter().filter(|(_, volume)| volume.home == id);
+        let volumes: Vec<String> = lives_there.map(|(name, _)| name.clone()).collect();
+        let refused = |held: &[String], may_go: bool| if may_go { vec![] } else { held.to_vec() };
+        let kept = (refused(&tasks, down && give_up_tasks), refused(&volumes, give_up_volumes));
+        if !kept.0.is_empty() || !kept.1.is_empty() {
+            let (tasks, volumes) = kept;
+            return Err(Rejection::NodeHolds { node: node.name, down, tasks, volumes });
+        }
+        let gone: Vec<_> = self.tasks_on(id).map(|task| task.id).collect();
+        for task in gone {
+            self.forget_task(task);
+        }
+        self.volumes.retain(|_, volume| volume.home != id);
+        self.nodes.remove(&id);
+        self.generations.remove(&id);
+        let name = &node.name;
+        for (what, names) in [("task", tasks), ("volume", volumes)] {
+            for lost in names {
+                let message = format!("{what} {lost} was given up with node {name}");
+                self.note(Happened::new(at, "given-up", message).node(&node).warning());
+            }
+        }
+        let message = format!("node {name} ({id}) is no member any more");
+        self.note(Happened::new(at, "left", message).node(&node));
         Ok(Outcome::Done)
     }
 

@@ -160,6 +160,12 @@ pub(super) fn entries() -> Vec<Entry> {
             left: Vec::new(),
         },
         Command::Plan { basis: Revision(41), changes: changes() },
+        Command::LabelNode {
+            node,
+            set: pairs("role", "testing"),
+            remove: words("disk zone").into_iter().collect(),
+        },
+        Command::RemoveNode { node, tasks: true, volumes: true },
     ];
     commands.into_iter().map(|command| Entry { at: AT, request: Some(REQUEST), command }).collect()
 }

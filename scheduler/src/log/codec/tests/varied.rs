@@ -16,7 +16,7 @@ use model::{
 use scheduler_core::{Change, Command, Entry, RolloutOutcome};
 
 /// How many kinds of commands there are.
-pub(super) const KINDS: u64 = 15;
+pub(super) const KINDS: u64 = 17;
 const CHANGES: u64 = 9;
 
 /// A seed that moves on with every draw (splitmix64).
@@ -172,6 +172,12 @@ impl Varied {
                 let (volumes, left) = (self.list(Self::text), self.list(Self::text));
                 Command::ConfirmVolumesRemoved { node: self.id(), volumes, left }
             }
+            14 => Command::LabelNode {
+                node: self.id(),
+                set: self.labels(),
+                remove: self.list(Self::word),
+            },
+            15 => Command::RemoveNode { node: self.id(), tasks: self.yes(), volumes: self.yes() },
             _ => Command::Plan {
                 basis: self.revision(),
                 changes: (0..CHANGES).map(|kind| self.change(kind)).collect(),
