@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
+    path::Path,
     process::Command,
 };
 
@@ -244,9 +245,12 @@ impl Ward {
         let seen = |row: Value| {
             let id = row["Id"].as_str().expect("its id").to_owned();
             let label = |name: &str| row["Labels"][name].as_str().unwrap_or("?").to_owned();
-            let started = engine.inspect(&id)["State"]["StartedAt"].as_str().map(str::to_owned);
-            let starts = engine.file(&id, "/starts").unwrap_or_default().lines().count();
-            let (place, started) = (place(label), started.unwrap_or_default());
+            let shown = engine.inspect(&id);
+            let started = shown["State"]["StartedAt"].as_str().unwrap_or_default().to_owned();
+            // Past the engine, whose own way to read a file is a process each time.
+            let layer = shown["GraphDriver"]["Data"]["UpperDir"].as_str().unwrap_or("/nowhere");
+            let starts = fs::read_to_string(Path::new(layer).join("starts")).unwrap_or_default();
+            let (place, starts) = (place(label), starts.lines().count());
             let (running, ended) = (row["State"] == "running", row["State"] == "exited");
             (id, Seen { place, running, ended, started, starts })
         };
@@ -256,8 +260,18 @@ impl Ward {
     /// The containers, when they are exactly those that are wanted and `ps` agrees.
     #[track_caller]
     pub fn settled(&self) -> Result<BTreeMap<String, Seen>, String> {
-        let mut containers = self.containers();
         let wanted = self.wanted();
+        let listed = self.own.engine().containers(self.world.cluster());
+        // One look at the list tells mostly that more cannot be asked yet.
+        let runs = listed.iter().filter(|row| row["State"] == "running");
+        let label =
+            |row: &Value, name: &str| row["Labels"][name].as_str().unwrap_or("?").to_owned();
+        let mut runs: Vec<_> = runs.map(|row| place(|name| label(row, name))).collect();
+        runs.sort();
+        if !runs.iter().eq(wanted.iter().filter(|(_, runs)| **runs).map(|(place, _)| place)) {
+            return Err(format!("wanted: {wanted:?}, {runs:?} run"));
+        }
+        let mut containers = self.containers();
         let rows = self.world.ctl.json(&["ps"]);
         let rows = rows.as_array().expect("a list of tasks");
         // A replacement that was given up rests for its logs.
