@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -22,6 +23,7 @@ use crate::{
     backoff::Backoff,
     file,
     identity::{Candidate, IdentityError, Member},
+    schedulers::Schedulers,
     session::CONNECT_LIMIT,
 };
 
@@ -179,9 +181,9 @@ fn is_final(code: Code) -> bool {
 }
 
 /// Renews the certificate from half of its life on, for as long as the agent runs.
-pub async fn stay_member(
+pub(crate) async fn stay_member(
     directory: PathBuf,
-    schedulers: Vec<String>,
+    schedulers: Arc<Schedulers>,
     member: watch::Sender<Member>,
 ) {
     let mut backoff = Backoff::default();
@@ -191,7 +193,7 @@ pub async fn stay_member(
             sleep(RENEWAL_LOOK).await;
             continue;
         }
-        match renew(&schedulers, &held).await {
+        match renew(&schedulers.from(0), &held).await {
             Ok(renewed) => match renewed.store(&directory) {
                 Ok(()) => {
                     tracing::info!(until = renewed.valid_until.0, "the certificate was renewed");

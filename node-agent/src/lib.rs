@@ -21,6 +21,7 @@ pub mod policy;
 pub mod reconcile;
 mod relay;
 pub mod runtime;
+mod schedulers;
 mod session;
 pub mod status;
 mod watch;
@@ -55,6 +56,7 @@ use perform::Tools;
 use policy::Policy;
 use relay::Relays;
 use runtime::Runtime;
+use schedulers::Schedulers;
 
 const LOCK: &str = "lock";
 /// How long commands of people may take to end when the agent stops.
@@ -168,9 +170,11 @@ pub async fn start<R: Runtime>(config: Config, runtime: R) -> Result<Handle, Sta
         member: watched::Sender::new(member.clone()),
     };
     rooms.keep(metrics::serve(listener, Arc::clone(&board), rooms.stop.clone()));
-    rooms.keep(enrol::stay_member(directory, joining.schedulers.clone(), rooms.member.clone()));
+    let schedulers = Arc::new(Schedulers::load(&directory, joining.schedulers));
+    rooms.keep(enrol::stay_member(directory, Arc::clone(&schedulers), rooms.member.clone()));
     rooms.keep(session::run(session::Session {
-        schedulers: joining.schedulers,
+        schedulers,
+        turn: 0,
         address: joining.address,
         member: rooms.member.subscribe(),
         board: Arc::clone(&board),

@@ -27,6 +27,7 @@ use crate::{
     outbox::{Disposal, Outbox},
     relay::Relays,
     runtime::Runtime,
+    schedulers::Schedulers,
 };
 
 /// From the first packet to a finished handshake, per scheduler.
@@ -46,7 +47,9 @@ const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// What a session needs.
 pub(crate) struct Session<R> {
-    pub(crate) schedulers: Vec<String>,
+    pub(crate) schedulers: Arc<Schedulers>,
+    /// Which of them is asked first.
+    pub(crate) turn: usize,
     pub(crate) address: String,
     pub(crate) member: watch::Receiver<Member>,
     pub(crate) board: Arc<Board>,
@@ -100,8 +103,7 @@ pub(crate) async fn run<R: Runtime>(mut session: Session<R>) {
             told = why;
         }
         // The scheduler that was tried first may know less than another.
-        let count = session.schedulers.len();
-        session.schedulers.rotate_left(1.min(count));
+        session.turn = session.turn.wrapping_add(1);
         sleep(backoff.next()).await;
     }
 }
@@ -136,8 +138,10 @@ impl<R: Runtime> Session<R> {
 
     async fn converse(&mut self) -> Result<std::convert::Infallible, Ended> {
         let identity = self.member.borrow_and_update().identity.clone();
-        let channel = transport::channel(&self.schedulers, &identity, CONNECT_LIMIT)?;
-        let (mut outbound, mut inbound) = self.begin(&channel).await?;
+        let schedulers = self.schedulers.from(self.turn);
+        let channel = transport::channel(&schedulers, &identity, CONNECT_LIMIT)?;
+        let limit = CONNECT_LIMIT * u32::try_from(schedulers.len()).unwrap_or(1) + SEND_LIMIT;
+        let (mut outbound, mut inbound) = self.begin(&channel, limit).await?;
         let mut inventory = self.board.inventory.subscribe();
         let mut told = inventory.borrow_and_update().clone();
         self.board.count(|counted| counted.sessions += 1);
@@ -181,6 +185,7 @@ impl<R: Runtime> Session<R> {
     async fn begin(
         &self,
         channel: &Channel,
+        limit: Duration,
     ) -> Result<(Outbound, Streaming<SchedulerMessage>), Ended> {
         let (messages, outgoing) = mpsc::channel(OUTBOUND);
         let mut outbound = Outbound { messages, sequence: 0, resend_to: 0 };
@@ -194,7 +199,6 @@ impl<R: Runtime> Session<R> {
         outbound.say(Message::Hello(hello)).await?;
         let mut client = AgentClient::new(channel.clone());
         let opened = client.session(ReceiverStream::new(outgoing));
-        let limit = CONNECT_LIMIT * u32::try_from(self.schedulers.len()).unwrap_or(1) + SEND_LIMIT;
         let opened = timeout(limit, opened).await.map_err(|_| Ended::Stuck)?;
         Ok((outbound, opened?.into_inner()))
     }
@@ -246,6 +250,9 @@ impl<R: Runtime> Session<R> {
             }
             Some(scheduler_message::Message::OpenRelay(relay)) => {
                 self.relays.open(channel.clone(), relay);
+            }
+            Some(scheduler_message::Message::Schedulers(told)) => {
+                self.schedulers.learn(told.addresses);
             }
             // A newer scheduler may say more than this agent knows.
             None => tracing::debug!("a message of an unknown kind is ignored"),

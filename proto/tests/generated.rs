@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-const FILES: [&str; 4] = ["v1/types.proto", "v1/agent.proto", "v1/control.proto", "v1/log.proto"];
+const FILES: [&str; 5] =
+    ["v1/types.proto", "v1/agent.proto", "v1/control.proto", "v1/log.proto", "v1/replica.proto"];
 
 #[test]
 fn committed_code_is_what_the_proto_files_generate() {

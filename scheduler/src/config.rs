@@ -54,7 +54,7 @@ pub struct Config {
         long,
         value_name = "LEVEL",
         env = "SISO_LOG_LEVEL",
-        default_value = "info,openraft=warn"
+        default_value = "info,openraft=error"
     )]
     pub log_level: String,
 }

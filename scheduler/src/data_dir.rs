@@ -110,7 +110,7 @@ impl DataDir {
         self.path.join("admin.yaml")
     }
 
-    fn identity_path(&self) -> PathBuf {
+    pub(crate) fn identity_path(&self) -> PathBuf {
         self.path.join("identity")
     }
 
@@ -131,9 +131,20 @@ impl DataDir {
 
     /// Remembers who this directory belongs to.
     pub(crate) fn set_identity(&self, identity: &Identity) -> Result<(), DataDirError> {
-        let path = self.identity_path();
-        files::write_private(&path, &print(identity))
-            .map_err(|cause| DataDirError::File { path, cause })
+        write_identity(&self.identity_path(), identity)
+    }
+
+    /// What this directory asks to join with: the same until it has.
+    pub(crate) fn joining(&self) -> Result<[u8; 32], DataDirError> {
+        let path = self.path.join("joining");
+        let failed = |cause| DataDirError::File { path: path.clone(), cause };
+        let held = files::read(&path).map_err(failed)?;
+        if let Some(known) = held.and_then(|text| model::token::unhex(text.trim())) {
+            return Ok(known);
+        }
+        let new: [u8; 32] = rand::random();
+        files::write_private(&path, &model::token::Hex(&new).to_string()).map_err(failed)?;
+        Ok(new)
     }
 
     /// Refuses a log that is empty although it must not be.
@@ -147,6 +158,12 @@ impl DataDir {
         }
         Ok(())
     }
+}
+
+/// Writes an identity where [`DataDir::identity`] reads it.
+pub(crate) fn write_identity(path: &Path, identity: &Identity) -> Result<(), DataDirError> {
+    files::write_private(path, &print(identity))
+        .map_err(|cause| DataDirError::File { path: path.to_owned(), cause })
 }
 
 /// The text without its last line, which holds its checksum. Files of the first version end here.

@@ -11,6 +11,7 @@ mod config;
 mod data_dir;
 mod dispatch;
 mod files;
+mod join;
 mod leader;
 mod listener;
 pub mod log;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use config::{Config, ElectionProfile, LogFormat};
 pub use data_dir::DataDirError;
+pub use join::JoinError;
 pub use open_files::raise_open_files;
 pub use pki::PkiError;
 pub use start::{Handle, StartError, start};

@@ -3,8 +3,10 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use futures::FutureExt as _;
 use model::token::{Hex, Role};
-use scheduler_core::{Command, Rejection};
+use proto::transport;
+use scheduler_core::{Command, Rejection, cluster::FOUNDER};
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
@@ -13,22 +15,21 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::{service::Routes, transport::Server};
 
 use crate::{
     admin, api,
     config::{self, Config},
     data_dir::{DataDir, DataDirError, Identity},
     dispatch::Dispatch,
+    join::{self, DataDirIdentity, JoinError},
     leader, listener,
-    log::{LogError, LogSettings, RaftLog, ReplicatedLog, Standing},
+    log::{LogError, LogSettings, OwnFace, Peers, RaftLog, ReplicatedLog, Standing},
     metrics::Figures,
-    pki::{ADMIN_LIFE, Authority, Holder, OwnIdentity, PkiError, TlsSettings},
+    pki::{ADMIN_LIFE, Authority, Holder, MACHINE_LIFE, OwnIdentity, PkiError, TlsSettings},
     probes,
 };
 
-/// The number of the scheduler that founds a cluster.
-const FOUNDER: u64 = 1;
 /// The name in the certificate of the first admin.
 const FIRST_ADMIN: &str = "admin";
 /// How long a lone scheduler may take to lead itself: a slow disk, a long log.
@@ -88,6 +89,9 @@ pub enum StartError {
         /// The directory's.
         expected: String,
     },
+    /// It cannot become a further scheduler.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// The founding was refused.
     #[error("the cluster cannot be founded: {0}")]
     Refused(#[source] Rejection),
@@ -156,13 +160,14 @@ impl Handle {
     }
 }
 
-/// Starts a scheduler: founds a cluster on an empty data directory, goes on where it was on another.
-/// Returns when it leads and answers.
+/// Starts a scheduler: founds a cluster on an empty data directory, or joins one, and goes on where it
+/// was on another. Returns when it answers: a lone scheduler when it leads, one of several as soon as it
+/// can be asked, whoever leads.
 pub async fn start(config: Config) -> Result<Handle, StartError> {
     check(&config)?;
     let directory = DataDir::open(&config.data_dir)?;
-    let identity = identity(&directory, &config)?;
-    let authority = if identity.member {
+    let identity = identity(&directory, &config).await?;
+    let authority = if identity.member || identity.scheduler != FOUNDER {
         Authority::open(&directory.pki(), &identity.cluster)?
     } else {
         Authority::found(&directory.pki(), &identity.cluster)?
@@ -170,12 +175,15 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let (listener, address) = listen(config.listen).await?;
     let (metrics_listener, metrics_address) = listen(config.metrics_listen).await?;
     let advertised = config::advertised(address, config.advertise.as_deref());
-    let own = OwnIdentity::scheduler(&directory.pki(), FOUNDER, config::host(&advertised));
+    let host = config::host(&advertised);
+    let own = OwnIdentity::scheduler(&directory.pki(), identity.scheduler, host);
     let tls: TlsSettings = Arc::new(ArcSwap::from_pointee(own.tls(&authority)?));
+    let face: OwnFace = Arc::new(ArcSwap::from_pointee(shown(&own, &authority)?));
     let figures = Arc::new(Figures::default());
-    let log = open_log(&config, &directory, &identity, &figures).await?;
-    let identity = found(&log, &directory, identity, &advertised).await?;
-    write_admin(&directory, &authority, &identity, &advertised)?;
+    let peers = Peers::new(Arc::clone(&face));
+    let log = open_log(&config, &directory, &identity, (peers, &figures)).await?;
+    let identity = take_part(&log, &directory, identity, &advertised).await?;
+    write_admin(&directory, &authority, &identity, &endpoints(&log, &config, &advertised))?;
 
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -189,10 +197,21 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         name: identity.name.clone(),
         streams: Arc::new(Semaphore::new(api::STREAMS_MAX)),
     });
+    let forward =
+        api::Forward::new(Arc::clone(&office.log), identity.cluster.clone(), Arc::clone(&face));
+    let layers = (api::CountLayer(Arc::clone(&figures)), api::ForwardLayer(Arc::new(forward)));
     let connections =
         listener::accept(listener, Arc::clone(&tls), identity.cluster.clone(), stop.clone());
-    tasks.spawn(serve(Arc::clone(&office), Arc::clone(&figures), connections, stop.clone()));
-    tasks.spawn(renew(office, own, tls, stop.clone()));
+    let services = api::routes(&office, log.door());
+    tasks.spawn(serve(services, layers, connections, stop.clone()));
+    let announced = join::announce(
+        Arc::clone(&log),
+        DataDirIdentity::new(&directory, &identity),
+        (advertised.clone(), config.join.clone()),
+        Arc::clone(&face),
+    );
+    tasks.spawn(stop.clone().run_until_cancelled_owned(announced).map(drop));
+    tasks.spawn(renew(office, own, (tls, face), stop.clone()));
     let probes =
         probes::serve(metrics_listener, Arc::clone(&dispatch), Arc::clone(&figures), stop.clone());
     tasks.spawn(probes);
@@ -219,17 +238,29 @@ fn check(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Who this directory belongs to; a new one begins to found a cluster.
-fn identity(directory: &DataDir, config: &Config) -> Result<Identity, StartError> {
+/// What this scheduler shows to others when it calls them.
+fn shown(own: &OwnIdentity, authority: &Authority) -> Result<transport::Identity, PkiError> {
+    let (held, _) = own.current(authority, MACHINE_LIFE)?;
+    let authorities = authority.pem().to_owned();
+    Ok(transport::Identity { authorities, certificate: held.certificate, key: held.key })
+}
+
+/// Who this directory belongs to; a new one joins a cluster, or begins to found one.
+async fn identity(directory: &DataDir, config: &Config) -> Result<Identity, StartError> {
     if let Some(identity) = directory.identity()? {
         return Ok(identity);
     }
-    if config.join.is_some() {
-        return Err(StartError::Config(
-            "--join: joining a cluster as a further voter is not supported by this version; start \
-             without --join to found a cluster of one scheduler"
-                .to_owned(),
-        ));
+    if let Some(address) = &config.join {
+        let Some(token) = &config.token_file else {
+            return Err(StartError::Config(
+                "--join: a token is needed, in --token-file".to_owned(),
+            ));
+        };
+        return join::join(directory, address, token).await.map_err(|failed| match failed {
+            join::Failed::Join(error) => error.into(),
+            join::Failed::DataDir(error) => error.into(),
+            join::Failed::Pki(error) => error.into(),
+        });
     }
     let cluster = Hex(&rand::random::<[u8; 16]>()).to_string();
     let name = config.cluster_name.clone();
@@ -249,7 +280,7 @@ async fn open_log(
     config: &Config,
     directory: &DataDir,
     identity: &Identity,
-    figures: &Arc<Figures>,
+    (peers, figures): (Peers, &Arc<Figures>),
 ) -> Result<Arc<RaftLog>, StartError> {
     let settings = LogSettings {
         directory: directory.log(),
@@ -258,7 +289,8 @@ async fn open_log(
         snapshot_every: config.snapshot_every,
     };
     let figures = Arc::clone(figures);
-    let log = RaftLog::open(&settings, move |took, jobs| figures.committed(took, jobs)).await?;
+    let observe = move |took, jobs| figures.committed(took, jobs);
+    let log = RaftLog::open(&settings, peers, observe).await?;
     if let Err(refused) = directory.check_log(identity, log.was_empty()) {
         log.stop().await;
         return Err(refused.into());
@@ -266,29 +298,38 @@ async fn open_log(
     Ok(Arc::new(log))
 }
 
-/// Makes sure that the log leads and knows its cluster. Interrupted, it goes on at the next start.
-async fn found(
+/// Waits until a lone scheduler leads, and founds its cluster if there is none yet. Interrupted, it goes
+/// on at the next start. One of several has nothing to wait for: the others may be what it waits for.
+async fn take_part(
     log: &RaftLog,
     directory: &DataDir,
     identity: Identity,
     advertised: &str,
 ) -> Result<Identity, StartError> {
+    if identity.scheduler != FOUNDER && !identity.member {
+        return Ok(identity);
+    }
     if !identity.member {
         log.found(advertised).await?;
     }
     let mut standing = log.standing();
-    let led = timeout(
-        LEAD_TIMEOUT,
-        standing.wait_for(|standing| standing.leads() || standing.failed.is_some()),
-    )
-    .await;
-    match led {
-        Ok(Ok(standing)) => {
-            if let Some(failed) = &standing.failed {
-                return Err(LogError::Stopped(failed.clone()).into());
-            }
+    let known = standing.wait_for(|standing| {
+        standing.leads() || standing.failed.is_some() || standing.voters.len() > 1
+    });
+    let Ok(Ok(standing)) =
+        timeout(LEAD_TIMEOUT, known).await.map(|known| known.map(|at| at.clone()))
+    else {
+        return Err(LogError::NoLeader.into());
+    };
+    if let Some(failed) = standing.failed {
+        return Err(LogError::Stopped(failed).into());
+    }
+    if standing.voters.len() > 1 {
+        let found = log.cluster().id().to_owned();
+        if !found.is_empty() && found != identity.cluster {
+            return Err(StartError::OtherCluster { found, expected: identity.cluster });
         }
-        Ok(Err(_)) | Err(_) => return Err(LogError::NoLeader.into()),
+        return Ok(identity);
     }
     log.barrier().await?;
     log.announce(advertised).await?;
@@ -310,24 +351,37 @@ async fn found(
     Ok(identity)
 }
 
+/// Where schedulers are reached, this one first.
+fn endpoints(log: &RaftLog, config: &Config, advertised: &str) -> Vec<String> {
+    let standing = log.standing();
+    let mut endpoints = vec![advertised.to_owned()];
+    let others =
+        standing.borrow().voters.iter().map(|(_, address)| address.clone()).collect::<Vec<_>>();
+    for other in others.into_iter().chain(config.join.clone()) {
+        if !endpoints.contains(&other) {
+            endpoints.push(other);
+        }
+    }
+    endpoints
+}
+
 fn write_admin(
     directory: &DataDir,
     authority: &Authority,
     identity: &Identity,
-    advertised: &str,
+    endpoints: &[String],
 ) -> Result<(), StartError> {
     let holder = Holder { role: Role::Admin, id: FIRST_ADMIN.to_owned() };
     let admin = OwnIdentity::new(&directory.pki(), "admin", holder, Vec::new());
     let (admin, _) = admin.current(authority, ADMIN_LIFE)?;
     let path = directory.admin();
-    let endpoints = [advertised.to_owned()];
-    admin::write_context(&path, &identity.cluster, &endpoints, authority.pem(), &admin)
+    admin::write_context(&path, &identity.cluster, endpoints, authority.pem(), &admin)
         .map_err(|cause| StartError::Context { path, cause })
 }
 
 async fn serve(
-    office: Arc<api::Office>,
-    figures: Arc<Figures>,
+    services: Routes,
+    (count, forward): (api::CountLayer, api::ForwardLayer),
     connections: tokio_stream::wrappers::ReceiverStream<io::Result<listener::Connection>>,
     stop: CancellationToken,
 ) {
@@ -336,8 +390,9 @@ async fn serve(
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
         .max_concurrent_streams(Some(CALLS_PER_CONNECTION))
-        .layer(api::CountLayer(figures))
-        .add_routes(api::routes(&office))
+        .layer(count)
+        .layer(forward)
+        .add_routes(services)
         .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
         .await;
     if let Err(error) = served {
@@ -349,14 +404,18 @@ async fn serve(
 async fn renew(
     office: Arc<api::Office>,
     own: OwnIdentity,
-    tls: TlsSettings,
+    (tls, face): (TlsSettings, OwnFace),
     stop: CancellationToken,
 ) {
     let renewing = async {
         loop {
             sleep(CERTIFICATE_CHECK).await;
-            match own.tls(&office.authority) {
-                Ok(settings) => tls.store(Arc::new(settings)),
+            let renewed = own.tls(&office.authority);
+            match renewed.and_then(|tls| Ok((tls, shown(&own, &office.authority)?))) {
+                Ok((settings, identity)) => {
+                    tls.store(Arc::new(settings));
+                    face.store(Arc::new(identity));
+                }
                 Err(error) => tracing::error!(%error, "the own certificate cannot be renewed"),
             }
         }

@@ -131,6 +131,29 @@ impl World {
         ])
     }
 
+    /// A further scheduler, which joins through the first; it does not run yet.
+    #[track_caller]
+    pub fn further_scheduler(&self, name: &str) -> Daemon {
+        let token = self.ctl.run(&["token", "create", "--role", "scheduler"]).expect(0).stdout;
+        let token = self.write(&format!("{name}.token"), &token);
+        let arguments = arguments(&[
+            ("--data-dir", self.path(name).display().to_string()),
+            ("--listen", "127.0.0.1:0".to_owned()),
+            ("--metrics-listen", "127.0.0.1:0".to_owned()),
+            ("--join", self.endpoint()),
+            ("--token-file", token),
+        ]);
+        Daemon::new(name, program("siso-scheduler"), arguments, self.directory.path())
+    }
+
+    /// `sisoctl` with the context that another scheduler wrote.
+    pub fn ctl_of(&self, scheduler: &str) -> Ctl {
+        Ctl::new(
+            self.path(&format!("{scheduler}/admin.yaml")),
+            &self.path(&format!("{scheduler}-ctl")),
+        )
+    }
+
     /// The cluster's id, as its containers carry it.
     pub fn cluster(&self) -> &str {
         &self.cluster

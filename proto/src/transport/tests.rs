@@ -25,7 +25,7 @@ use tonic::{Code, Request, Response, Status, transport::Server};
 
 use super::*;
 use crate::v1::{
-    JoinReply, JoinRequest,
+    JoinReply, JoinRequest, JoinSchedulerReply, JoinSchedulerRequest,
     enrol_client::EnrolClient,
     enrol_server::{Enrol, EnrolServer},
 };
@@ -106,6 +106,13 @@ struct Joins;
 impl Enrol for Joins {
     async fn join(&self, _request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
         Ok(Response::new(JoinReply { cluster: CLUSTER.to_owned(), ..JoinReply::default() }))
+    }
+
+    async fn join_scheduler(
+        &self,
+        _request: Request<JoinSchedulerRequest>,
+    ) -> Result<Response<JoinSchedulerReply>, Status> {
+        Err(Status::unimplemented("nobody asks"))
     }
 }
 

@@ -54,6 +54,13 @@ pub(crate) fn peer<T>(request: &Request<T>) -> Result<Arc<Peer>, Status> {
     peer.ok_or_else(|| Status::unauthenticated("there was no certificate"))
 }
 
+/// The scheduler that calls, past a [`Gate`].
+pub(crate) fn scheduler<T>(request: &Request<T>) -> Result<u64, Status> {
+    let peer = peer(request)?;
+    let id = peer.id.parse();
+    id.map_err(|_| Status::unauthenticated(format!("`{}` is no scheduler's number", peer.id)))
+}
+
 /// The node that calls, past a [`Gate`]; its certificate may have ended.
 pub(crate) fn node<T>(request: &Request<T>) -> Result<NodeId, Status> {
     let peer = peer(request)?;

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use model::{NodeName, RequestId, TokenId, node::LABEL_CHARS_MAX, token::Role};
-use proto::v1::{JoinReply, JoinRequest, enrol_server};
-use scheduler_core::{Command, Outcome};
+use proto::v1::{JoinReply, JoinRequest, JoinSchedulerReply, JoinSchedulerRequest, enrol_server};
+use scheduler_core::{Command, Outcome, cluster::scheduler_number};
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status};
 
@@ -12,7 +12,7 @@ use super::{Office, status};
 use crate::{
     clock,
     listener::Caller,
-    pki::{Holder, SigningRequest, check_token, hash_secret},
+    pki::{Holder, SigningRequest, TokenRefusal, check_token, hash_secret},
 };
 
 /// A secret has 32 bytes as hexadecimal digits; more is not hashed.
@@ -40,19 +40,36 @@ impl enrol_server::Enrol for Enrol {
         }
         joined.map(Response::new)
     }
+
+    async fn join_scheduler(
+        &self,
+        request: Request<JoinSchedulerRequest>,
+    ) -> Result<Response<JoinSchedulerReply>, Status> {
+        let address = request.extensions().get::<Caller>().map(|caller| caller.address);
+        let joined = join_scheduler(&self.0, request.into_inner()).await;
+        match &joined {
+            Ok(reply) => {
+                tracing::info!(scheduler = reply.scheduler, ?address, "a scheduler joined");
+            }
+            Err(refused) => {
+                tracing::warn!(?address, reason = refused.message(), "a scheduler was refused");
+            }
+        }
+        joined.map(Response::new)
+    }
 }
 
 async fn join(office: &Office, request: JoinRequest) -> Result<JoinReply, Status> {
     let name: NodeName = request.name.parse().map_err(status::bad_input)?;
     check_words(&request.labels.iter().collect(), &request.address)?;
-    let secret = secret(&request.token_secret)?;
+    let secret = secret(&request.token_secret, Role::Node)?;
     let signing = SigningRequest::read(&request.csr).map_err(|error| status::pki_error(&error))?;
     office.log.barrier().await.map_err(status::log_error)?;
     let token = TokenId::new(request.token_id);
     {
         let cluster = office.log.cluster();
-        check_token(cluster.tokens().get(&token), &secret, clock::now())
-            .map_err(status::token_refused)?;
+        check_token(cluster.tokens().get(&token), &secret, Role::Node, clock::now())
+            .map_err(|refusal| status::token_refused(refusal, Role::Node))?;
     }
     // An answer that was lost on the way is asked for again with the same key: that is the same node.
     let repeat = Sha256::new().chain_update(secret).chain_update(signing.key()).finalize();
@@ -78,10 +95,37 @@ async fn join(office: &Office, request: JoinRequest) -> Result<JoinReply, Status
     })
 }
 
+async fn join_scheduler(
+    office: &Office,
+    request: JoinSchedulerRequest,
+) -> Result<JoinSchedulerReply, Status> {
+    let secret = secret(&request.token_secret, Role::Scheduler)?;
+    // An answer that was lost on the way is asked for again with the same words: that is the same
+    // scheduler.
+    let repeat = Sha256::new().chain_update(secret).chain_update(&request.request_id).finalize();
+    let repeat = repeat.first_chunk().map(|bytes| RequestId(u128::from_be_bytes(*bytes)));
+    office.log.barrier().await.map_err(status::log_error)?;
+    let token = TokenId::new(request.token_id);
+    {
+        let cluster = office.log.cluster();
+        check_token(cluster.tokens().get(&token), &secret, Role::Scheduler, clock::now())
+            .map_err(|refusal| status::token_refused(refusal, Role::Scheduler))?;
+    }
+    let join = Command::JoinScheduler { token, secret_hash: hash_secret(&secret) };
+    status::outcome(office.log.propose(repeat, join).await)?;
+    Ok(JoinSchedulerReply {
+        cluster: office.cluster.clone(),
+        name: office.name.clone(),
+        scheduler: scheduler_number(token),
+        authority: office.authority.pem().to_owned(),
+        authority_key: office.authority.key_pem(),
+    })
+}
+
 /// Secrets travel as 64 hexadecimal digits.
-fn secret(text: &str) -> Result<[u8; 32], Status> {
+fn secret(text: &str, wanted: Role) -> Result<[u8; 32], Status> {
     let known = (text.len() <= SECRET_CHARS_MAX).then(|| model::token::unhex(text)).flatten();
-    known.ok_or_else(|| status::token_refused(crate::pki::TokenRefusal::Unknown))
+    known.ok_or_else(|| status::token_refused(TokenRefusal::Unknown, wanted))
 }
 
 fn check_words(labels: &BTreeMap<&String, &String>, address: &str) -> Result<(), Status> {

@@ -9,6 +9,7 @@ mod callers;
 mod control;
 mod count;
 mod enrol;
+mod forward;
 mod garbled;
 pub(crate) mod status;
 
@@ -21,10 +22,16 @@ use proto::v1::{
 use tokio::sync::Semaphore;
 use tonic::service::{Routes, interceptor::InterceptedService};
 
+pub(crate) use callers::scheduler;
 pub(crate) use count::CountLayer;
+pub(crate) use forward::{Forward, ForwardLayer};
 
 use self::{agents::Agent, callers::Gate, control::Control, enrol::Enrol};
-use crate::{dispatch::Dispatch, log::ReplicatedLog, pki::Authority};
+use crate::{
+    dispatch::Dispatch,
+    log::{Door, ReplicatedLog},
+    pki::Authority,
+};
 
 /// The largest message in either direction.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -45,7 +52,7 @@ pub(crate) struct Office {
 }
 
 /// All services, each behind its gate.
-pub(crate) fn routes(office: &Arc<Office>) -> Routes {
+pub(crate) fn routes(office: &Arc<Office>, door: Door) -> Routes {
     let control = ControlServer::new(Control(Arc::clone(office)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -56,7 +63,9 @@ pub(crate) fn routes(office: &Arc<Office>) -> Routes {
         EnrolServer::new(Enrol(Arc::clone(office))).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let people = Gate { role: Role::Admin, expired_too: false };
     let nodes = Gate { role: Role::Node, expired_too: true };
+    let schedulers = Gate { role: Role::Scheduler, expired_too: false };
     Routes::default()
+        .add_service(InterceptedService::new(door.service(), schedulers))
         .add_service(InterceptedService::new(control, people))
         .add_service(InterceptedService::new(agent, nodes))
         .add_service(enrol)

@@ -1,7 +1,7 @@
 //! The one place where errors become gRPC statuses. The code decides the exit code of `sisoctl`, the
 //! message is a sentence for a person, a line that begins with `hint: ` may follow.
 
-use model::{NodeName, Revision};
+use model::{NodeName, Revision, token::Role};
 use scheduler_core::{Applied, Outcome, Rejection};
 use tonic::{Code, Status};
 
@@ -96,9 +96,10 @@ pub(crate) fn log_error(error: LogError) -> Status {
     Status::new(code, error.to_string())
 }
 
-pub(crate) fn token_refused(refusal: TokenRefusal) -> Status {
+pub(crate) fn token_refused(refusal: TokenRefusal, wanted: Role) -> Status {
+    let role = wanted.as_str();
     Status::permission_denied(format!(
-        "{refusal}\nhint: make another with `sisoctl token create --role node`"
+        "{refusal}\nhint: make another with `sisoctl token create --role {role}`"
     ))
 }
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use model::{Generation, Inventory, Liveness, NodeId, TaskId, TaskReport, task::Telemetry};
 use prost::Message as _;
 use proto::v1::{
-    Acknowledge, AgentMessage, AssignmentSet, Heartbeat, Hello, SchedulerMessage, VolumesRemoved,
-    agent_message, scheduler_message,
+    Acknowledge, AgentMessage, AssignmentSet, Heartbeat, Hello, SchedulerMessage, Schedulers,
+    VolumesRemoved, agent_message, scheduler_message,
 };
 use scheduler_core::{Command, Rejection};
 use tokio::{
@@ -82,6 +82,7 @@ async fn session(
         ended = receive(dispatch, node, &mut inbound, waiting) => ended,
         ended = record(dispatch, node, &hello.address, queue, outbox) => ended,
         ended = push(dispatch, node, outbox) => ended,
+        ended = point(dispatch, outbox) => ended,
         () = deposed(dispatch) => Status::unavailable("this scheduler does not lead any more"),
         () = ticket.replaced.cancelled() => {
             Status::aborted("the same node opened a newer session")
@@ -280,6 +281,24 @@ async fn report(dispatch: &Dispatch, node: NodeId, reports: Vec<TaskReport>) -> 
 async fn deposed(dispatch: &Dispatch) {
     // When the log is gone altogether, nobody leads here either.
     drop(dispatch.log.standing().wait_for(|standing| !standing.leads()).await);
+}
+
+/// Tells the agent where the schedulers are, now and whenever that has changed.
+async fn point(dispatch: &Dispatch, outbox: &Outbox) -> Status {
+    let mut standing = dispatch.log.standing();
+    let mut told = Vec::new();
+    loop {
+        let news = standing.wait_for(|standing| standing.voters != told).await;
+        let Ok(voters) = news.map(|standing| standing.voters.clone()) else {
+            return Status::unavailable("the log has ended");
+        };
+        let addresses = voters.iter().map(|(_, address)| address.clone()).collect();
+        told = voters;
+        let message = scheduler_message::Message::Schedulers(Schedulers { addresses });
+        if outbox.send(Ok(SchedulerMessage { message: Some(message) })).await.is_err() {
+            return Status::ok("the agent is gone");
+        }
+    }
 }
 
 /// Sends the node its complete set, now and whenever it has changed.

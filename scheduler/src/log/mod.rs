@@ -5,6 +5,7 @@
 //! [`Cluster`], `snapshots` for what replaces its old part.
 
 mod codec;
+mod door;
 mod mark;
 mod network;
 mod raft;
@@ -28,6 +29,8 @@ use scheduler_core::{Applied, Cluster, Command};
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub(crate) use door::{Door, LEADER};
+pub(crate) use network::{OwnFace, Peers};
 pub use raft::{ELECTION_LAN, ELECTION_WAN, Election, LogSettings, RaftLog};
 
 /// How long a proposal may take until it is answered. Far beyond a slow disk's commit.

@@ -1,44 +1,246 @@
-//! How replicas reach each other. With one voter there is nobody to reach: every peer is unreachable,
-//! which is what consensus has to live with anyway.
+//! How replicas reach each other: calls to the [`door`](super::door) of a peer, over the one port and
+//! with the certificates of the cluster.
+//!
+//! **Invariant:** every call names whom it is for, and the other side refuses what is for another:
+//! an address may come to belong to a scheduler with another log.
 
-use std::{future::Future, io};
+use std::{collections::BTreeSet, fmt::Display, future::Future, io, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
+use bytes::Bytes;
 use openraft::{
     BasicNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2,
     alias::SnapshotOf,
+    entry::RaftEntry,
     errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::RPCOption,
     raft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
     },
 };
+use parking_lot::Mutex;
+use proto::{
+    transport::{self, Identity},
+    v1::{
+        AppendReply, AppendRequest, Ballot, BallotReply, BallotRequest, LogPosition, SnapshotPart,
+        append_reply::Outcome, replica_client::ReplicaClient,
+    },
+};
+use tokio::time::timeout;
+use tonic::{Status, transport::Channel};
 
 use super::{
+    record,
     state_machine::SnapshotBytes,
-    types::{Types, Vote},
+    types::{LogId, Types, Vote, log_id},
 };
 
+/// What a scheduler shows its peers; looked at for each call, so that a renewed certificate is used.
+pub(crate) type OwnFace = Arc<ArcSwap<Identity>>;
+
+/// To a finished handshake with a peer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Entries beyond this many bytes go into the next message; a single one may be as large as a command.
+const APPEND_BYTES: usize = 4 << 20;
+/// The largest message between schedulers: entries up to [`APPEND_BYTES`], the last of them of any size.
+pub(super) const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// A snapshot goes in parts of this size.
+const PART_BYTES: usize = 1 << 20;
+/// How long a whole snapshot may take on its way.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// Peers that did not answer the last time: there are several ways to each, and one word is enough.
+type Silent = Arc<Mutex<BTreeSet<u64>>>;
+
 /// Makes the way to one peer.
-pub(super) struct Peers;
+pub(crate) struct Peers {
+    face: Option<OwnFace>,
+    silent: Silent,
+}
+
+impl Peers {
+    /// Peers are shown this face.
+    pub(crate) fn new(face: OwnFace) -> Self {
+        Self { face: Some(face), silent: Silent::default() }
+    }
+
+    /// Nobody can be reached.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self { face: None, silent: Silent::default() }
+    }
+}
 
 /// The way to one peer.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     target: u64,
+    address: String,
+    face: Option<OwnFace>,
+    silent: Silent,
+    /// The connection, and the face it was made with.
+    open: Option<(Arc<Identity>, ReplicaClient<Channel>)>,
 }
 
 impl RaftNetworkFactory<Types> for Peers {
     type Network = Peer;
 
-    async fn new_client(&mut self, target: u64, _node: &BasicNode) -> Peer {
-        Peer { target }
+    async fn new_client(&mut self, target: u64, node: &BasicNode) -> Peer {
+        let (face, silent) = (self.face.clone(), Arc::clone(&self.silent));
+        Peer { target, address: node.addr.clone(), face, silent, open: None }
     }
 }
 
+fn unreachable(why: impl Display) -> Unreachable<Types> {
+    Unreachable::new(&io::Error::new(io::ErrorKind::HostUnreachable, why.to_string()))
+}
+
 impl Peer {
-    fn unreachable(&self) -> Unreachable<Types> {
-        let text = format!("scheduler {} has no address this scheduler can reach", self.target);
-        Unreachable::new(&io::Error::new(io::ErrorKind::HostUnreachable, text))
+    fn client(&mut self) -> Result<ReplicaClient<Channel>, Unreachable<Types>> {
+        let face = self.face.as_ref().ok_or_else(|| unreachable("there is no way to peers"))?;
+        let face = face.load_full();
+        if let Some((shown, client)) = &self.open
+            && Arc::ptr_eq(shown, &face)
+        {
+            return Ok(client.clone());
+        }
+        let address = std::slice::from_ref(&self.address);
+        let channel = transport::channel(address, &face, CONNECT_TIMEOUT).map_err(unreachable)?;
+        let client = ReplicaClient::new(channel)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        self.open = Some((face, client.clone()));
+        Ok(client)
     }
+
+    /// What a peer answered in time; says when that begins and ends to fail.
+    async fn heard<T>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, Unreachable<Types>> {
+        let heard = match timeout(limit, answer).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(status.message().to_owned()),
+            Err(_) => Err(format!("no answer within {} ms", limit.as_millis())),
+        };
+        let (scheduler, address) = (self.target, &self.address);
+        let mut silent = self.silent.lock();
+        match heard {
+            Ok(answer) => {
+                if silent.remove(&scheduler) {
+                    tracing::info!(scheduler, address, "a scheduler answers again");
+                }
+                Ok(answer)
+            }
+            Err(why) => {
+                if silent.insert(scheduler) {
+                    tracing::warn!(scheduler, address, why, "a scheduler does not answer");
+                }
+                Err(unreachable(why))
+            }
+        }
+    }
+
+    fn ballot_request(&self, request: &VoteRequest<Types>) -> BallotRequest {
+        BallotRequest {
+            to: self.target,
+            ballot: Some(ballot(&request.vote)),
+            last: request.last_log_id.as_ref().map(position),
+            handed_over: request.leadership_transfer,
+        }
+    }
+
+    /// The request for as many of the entries as go into one message, and the last of them.
+    fn append_request(
+        &self,
+        request: &AppendEntriesRequest<Types>,
+    ) -> (AppendRequest, Option<LogId>) {
+        let (mut entries, mut bytes, mut last) = (Vec::new(), 0, request.prev_log_id);
+        for entry in &request.entries {
+            if bytes > APPEND_BYTES {
+                break;
+            }
+            let sealed = record::encode_entry(entry);
+            bytes += sealed.len();
+            entries.push(sealed);
+            last = Some(entry.log_id());
+        }
+        let append = AppendRequest {
+            to: self.target,
+            ballot: Some(ballot(&request.vote)),
+            previous: request.prev_log_id.as_ref().map(position),
+            entries,
+            committed: request.leader_commit.as_ref().map(position),
+        };
+        (append, last)
+    }
+
+    async fn install(
+        &mut self,
+        vote: Vote,
+        bytes: Bytes,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let mut client = self.client()?;
+        let (to, size) = (self.target, bytes.len() as u64);
+        let parts = (0..bytes.len().max(1)).step_by(PART_BYTES).map(move |start| {
+            let part = bytes.slice(start..bytes.len().min(start + PART_BYTES));
+            let ballot = (start == 0).then(|| ballot(&vote));
+            SnapshotPart { to, ballot, size, bytes: part.to_vec() }
+        });
+        let sent = client.install(tokio_stream::iter(parts));
+        let reply = self.heard(SNAPSHOT_TIMEOUT, sent).await?;
+        Ok(SnapshotResponse::new(vote_of(reply.ballot).map_err(refused)?))
+    }
+}
+
+/// A peer that refuses is as good as one that cannot be reached: it is asked again later.
+#[allow(clippy::needless_pass_by_value, reason = "the form `map_err` asks for")]
+fn refused(status: Status) -> Unreachable<Types> {
+    unreachable(status.message())
+}
+
+pub(super) fn ballot(vote: &Vote) -> Ballot {
+    let leader = &vote.leader_id;
+    Ballot { term: leader.term, scheduler: leader.voted_for, committed: vote.committed }
+}
+
+pub(super) fn vote_of(ballot: Option<Ballot>) -> Result<Vote, Status> {
+    let ballot = ballot.ok_or_else(|| Status::invalid_argument("ballot: missing"))?;
+    let Ballot { term, scheduler, committed } = ballot;
+    Ok(if committed { Vote::new_committed(term, scheduler) } else { Vote::new(term, scheduler) })
+}
+
+pub(super) fn position(id: &LogId) -> LogPosition {
+    LogPosition { term: id.leader_id.term, index: id.index }
+}
+
+pub(super) fn id_of(position: LogPosition) -> LogId {
+    log_id(position.term, position.index)
+}
+
+/// What a peer answered to entries of which `all` is the last.
+fn append_reply(
+    reply: AppendReply,
+    all: Option<LogId>,
+) -> Result<AppendEntriesResponse<Types>, Status> {
+    match reply.outcome {
+        Some(Outcome::Matching(upto)) => Ok(match all {
+            Some(all) if position(&all) != upto => {
+                AppendEntriesResponse::PartialSuccess(Some(id_of(upto)))
+            }
+            _ => AppendEntriesResponse::Success,
+        }),
+        Some(Outcome::Conflict(_)) => Ok(AppendEntriesResponse::Conflict),
+        Some(Outcome::Later(ballot)) => {
+            Ok(AppendEntriesResponse::HigherVote(vote_of(Some(ballot))?))
+        }
+        None => Err(Status::invalid_argument("outcome: missing")),
+    }
+}
+
+fn ballot_reply(reply: BallotReply) -> Result<VoteResponse<Types>, Status> {
+    let last = reply.last.map(id_of);
+    Ok(VoteResponse::new(vote_of(reply.ballot)?, last, reply.granted))
 }
 
 impl RaftNetworkV2<Types> for Peer {
@@ -46,35 +248,54 @@ impl RaftNetworkV2<Types> for Peer {
 
     async fn append_entries(
         &mut self,
-        _request: AppendEntriesRequest<Types>,
-        _option: RPCOption,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        Err(RPCError::Unreachable(self.unreachable()))
+        let mut client = self.client()?;
+        let (append, sent) = self.append_request(&request);
+        let reply = self.heard(option.hard_ttl(), client.append(append)).await?;
+        Ok(match append_reply(reply, sent).map_err(refused)? {
+            AppendEntriesResponse::Success
+                if sent < request.entries.last().map(RaftEntry::log_id) =>
+            {
+                AppendEntriesResponse::PartialSuccess(sent)
+            }
+            response => response,
+        })
     }
 
     async fn vote(
         &mut self,
-        _request: VoteRequest<Types>,
-        _option: RPCOption,
+        request: VoteRequest<Types>,
+        option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        Err(RPCError::Unreachable(self.unreachable()))
+        let mut client = self.client()?;
+        let asked = client.vote(self.ballot_request(&request));
+        let reply = self.heard(option.hard_ttl(), asked).await?;
+        Ok(ballot_reply(reply).map_err(refused)?)
     }
 
     async fn pre_vote(
         &mut self,
-        _request: VoteRequest<Types>,
-        _option: RPCOption,
+        request: VoteRequest<Types>,
+        option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        Err(RPCError::Unreachable(self.unreachable()))
+        let mut client = self.client()?;
+        let asked = client.pre_vote(self.ballot_request(&request));
+        let reply = self.heard(option.hard_ttl(), asked).await?;
+        Ok(ballot_reply(reply).map_err(refused)?)
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: Vote,
-        _snapshot: SnapshotOf<Types, SnapshotBytes>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: Vote,
+        snapshot: SnapshotOf<Types, SnapshotBytes>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        Err(StreamingError::Unreachable(self.unreachable()))
+        tokio::select! {
+            sent = self.install(vote, snapshot.snapshot) => sent,
+            closed = cancel => Err(closed.into()),
+        }
     }
 }

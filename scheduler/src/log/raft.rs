@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     COMMAND_BYTES_MAX, LogError, PROPOSE_TIMEOUT, ReplicatedLog, Standing, codec,
+    door::Door,
     network::Peers,
     room,
     snapshots::SnapshotFiles,
@@ -79,7 +80,7 @@ pub struct LogSettings {
     pub snapshot_every: u64,
 }
 
-type Raft = openraft::Raft<Types, StateMachine>;
+pub(super) type Raft = openraft::Raft<Types, StateMachine>;
 
 /// One replica of the log.
 pub struct RaftLog {
@@ -103,10 +104,11 @@ impl std::fmt::Debug for RaftLog {
 }
 
 impl RaftLog {
-    /// Opens the replica's log and takes part in what the cluster agrees on. `on_commit` is told how
-    /// long each durable write took and how many changes it held.
-    pub async fn open(
+    /// Opens the replica's log and takes part in what the cluster agrees on, with `peers` as the way to
+    /// the others. `on_commit` is told how long each durable write took and how many changes it held.
+    pub(crate) async fn open(
         settings: &LogSettings,
+        peers: Peers,
         on_commit: impl Fn(Duration, usize) + Send + 'static,
     ) -> Result<Self, LogError> {
         let files = SnapshotFiles::open(settings.directory.join("snapshots"))?;
@@ -138,7 +140,7 @@ impl RaftLog {
         let machine = StateMachine::new(files.clone(), loaded);
         let (state, revision) = (machine.state(), machine.revision());
         let config = Arc::new(config(settings)?);
-        let raft = Raft::new(settings.id, config, Peers, storage, machine)
+        let raft = Raft::new(settings.id, config, peers, storage, machine)
             .await
             .map_err(|fatal| LogError::Stopped(fatal.to_string()))?;
         let standing = follow(&raft);
@@ -146,6 +148,11 @@ impl RaftLog {
         let writer = Mutex::new(Some(writer));
         let directory = settings.directory.clone();
         Ok(Self { raft, state, revision, standing, proposals, writer, files, directory, was_empty })
+    }
+
+    /// What peers ask of this replica.
+    pub(crate) fn door(&self) -> Door {
+        Door::new(*self.raft.node_id(), self.raft.clone())
     }
 
     /// Whether there was neither log nor snapshot when it was opened.

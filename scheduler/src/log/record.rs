@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use openraft::{BasicNode, EntryPayload, entry::RaftEntry as _, vote::RaftLeaderId as _};
+use openraft::{BasicNode, EntryPayload, entry::RaftEntry as _};
 use prost::Message;
 use thiserror::Error;
 
-use super::types::{LogId, Membership, Payload, RaftEntry, Types, Vote};
+use super::types::{LogId, Membership, Payload, RaftEntry, Vote, log_id};
 
 /// Bytes of the checksum in front of each record.
 const CHECKSUM_BYTES: usize = 4;
@@ -96,9 +96,7 @@ impl From<&LogId> for LogIdRecord {
 
 impl From<&LogIdRecord> for LogId {
     fn from(record: &LogIdRecord) -> Self {
-        // Who led that term is not part of a committed id.
-        let leader = openraft::alias::LeaderIdOf::<Types>::new(record.term, 0).to_committed();
-        Self::new(leader, record.index)
+        log_id(record.term, record.index)
     }
 }
 
@@ -215,8 +213,7 @@ mod tests {
         let voters = vec![BTreeSet::from([1]), BTreeSet::from([1, 2])];
         let nodes = BTreeMap::from([(1, BasicNode::new("a:1")), (2, BasicNode::new("b:2"))]);
         let membership = Membership::new(voters, nodes).unwrap();
-        let leader = openraft::alias::LeaderIdOf::<Types>::new(3, 0).to_committed();
-        let id = |index| LogId::new(leader, index);
+        let id = |index| log_id(3, index);
         vec![
             RaftEntry::new(id(7), EntryPayload::Blank),
             RaftEntry::new(id(8), EntryPayload::Normal(Payload(Bytes::from_static(b"command")))),

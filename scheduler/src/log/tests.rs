@@ -19,7 +19,7 @@ use scheduler_core::{Command, Outcome};
 use tempfile::TempDir;
 
 use super::{
-    ELECTION_LAN, LogError, LogSettings, RaftLog, ReplicatedLog, Standing,
+    ELECTION_LAN, LogError, LogSettings, Peers, RaftLog, ReplicatedLog, Standing,
     snapshots::SnapshotFiles,
     state_machine::StateMachine,
     storage::LogStorage,
@@ -108,7 +108,7 @@ async fn open_log(directory: &Path) -> Result<RaftLog, LogError> {
         election: ELECTION_LAN,
         snapshot_every: 10,
     };
-    RaftLog::open(&settings, |_, _| ()).await
+    RaftLog::open(&settings, Peers::none(), |_, _| ()).await
 }
 
 /// A log that has been founded and leads.

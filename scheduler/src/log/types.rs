@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use openraft::{alias, impls::ProgressResponder};
+use openraft::{alias, impls::ProgressResponder, vote::RaftLeaderId as _};
 use scheduler_core::Applied;
 
 /// A command on its way through the log: an encoded `Entry`, opaque to everything but the codec.
@@ -61,3 +61,10 @@ pub(crate) type Vote = alias::VoteOf<Types>;
 pub(crate) type Membership = openraft::Membership<u64, openraft::BasicNode>;
 pub(crate) type StoredMembership = alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<Types>;
+
+/// The place `index`, written in `term`.
+pub(crate) fn log_id(term: u64, index: u64) -> LogId {
+    // Who led that term is not part of a committed id.
+    let leader = alias::LeaderIdOf::<Types>::new(term, 0).to_committed();
+    LogId::new(leader, index)
+}

@@ -104,6 +104,19 @@ impl Authority {
         Self::make(directory, cluster)
     }
 
+    /// The authority another scheduler of the cluster gave this one; it lies in `directory` from now on.
+    pub(crate) fn adopt(
+        directory: &Path,
+        cluster: &str,
+        (key, pem): (&str, &str),
+    ) -> Result<Self, PkiError> {
+        let file = |cause| PkiError::File { path: directory.into(), cause };
+        files::make_private_directory(directory).map_err(file)?;
+        super::write(&directory.join("ca.key"), key)?;
+        super::write(&directory.join("ca.crt"), &seal(pem))?;
+        Self::make(directory, cluster)
+    }
+
     fn make(directory: &Path, cluster: &str) -> Result<Self, PkiError> {
         let (key_path, path) = (directory.join("ca.key"), directory.join("ca.crt"));
         let key = if let Some(text) = super::read(&key_path)? {
@@ -139,6 +152,11 @@ impl Authority {
     /// The authority's certificate, as PEM: what others trust.
     pub(crate) fn pem(&self) -> &str {
         &self.pem
+    }
+
+    /// The authority's key, as PEM: for another scheduler of the cluster, and nobody else.
+    pub(crate) fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
     }
 
     /// The authority's certificate, as DER.

@@ -151,7 +151,7 @@ fn a_token_opens_for_its_secret_its_role_and_its_time_only() {
     changed[31] ^= 1;
     let valid = token(Role::Node, &secret, 1000);
     let check = |token: Option<&Token>, secret: &[u8], now, expected| {
-        assert_eq!(check_token(token, secret, Timestamp(now)), expected);
+        assert_eq!(check_token(token, secret, Role::Node, Timestamp(now)), expected);
     };
     check(Some(&valid), &secret, 999, Ok(()));
     check(Some(&valid), &secret, 1000, Err(TokenRefusal::Expired));
@@ -159,7 +159,12 @@ fn a_token_opens_for_its_secret_its_role_and_its_time_only() {
     check(Some(&valid), &[], 999, Err(TokenRefusal::Unknown));
     check(None, &secret, 999, Err(TokenRefusal::Unknown));
     let scheduler = token(Role::Scheduler, &secret, 1000);
-    check(Some(&scheduler), &secret, 999, Err(TokenRefusal::WrongRole(Role::Scheduler)));
+    check(
+        Some(&scheduler),
+        &secret,
+        999,
+        Err(TokenRefusal::WrongRole { of: Role::Scheduler, wanted: Role::Node }),
+    );
     // Who does not know the secret does not learn what the token is for.
     check(Some(&scheduler), &changed, 999, Err(TokenRefusal::Unknown));
 }

@@ -20,22 +20,23 @@ pub(crate) enum TokenRefusal {
     Unknown,
     #[error("the join token has expired")]
     Expired,
-    #[error("the join token is for joining as {}, not as a node", .0.as_str())]
-    WrongRole(Role),
+    #[error("the join token is for joining as {}, not as {}", of.as_str(), wanted.as_str())]
+    WrongRole { of: Role, wanted: Role },
 }
 
-/// Whether `secret` opens `token` for a node at `now`. Whether it was used before is for the log to
+/// Whether `secret` opens `token` for somebody of this role at `now`. Whether it was used before is for the log to
 /// say: only there is "once" decided. Takes the same time for every wrong secret.
 pub(crate) fn check_token(
     token: Option<&Token>,
     secret: &[u8],
+    wanted: Role,
     now: Timestamp,
 ) -> Result<(), TokenRefusal> {
     let expected = token.map_or([0; 32], |token| token.secret_hash);
     let matches = bool::from(hash_secret(secret).ct_eq(&expected));
     let token = token.filter(|_| matches).ok_or(TokenRefusal::Unknown)?;
-    if token.role != Role::Node {
-        return Err(TokenRefusal::WrongRole(token.role));
+    if token.role != wanted {
+        return Err(TokenRefusal::WrongRole { of: token.role, wanted });
     }
     if now >= token.expires_at {
         return Err(TokenRefusal::Expired);

@@ -146,7 +146,7 @@ async fn a_newer_session_of_a_node_replaces_the_older() {
     first.assignments().await;
     let mut second = agent.session().await;
     second.assignments().await;
-    let ended = first.next().await.unwrap_err();
+    let ended = first.end().await;
     assert_eq!(ended.code(), tonic::Code::Aborted, "{ended}");
     world.apply(&stack("shop", &[("web", 1)])).await.unwrap();
     second.run(1).await;

@@ -5,5 +5,6 @@ mod doors;
 mod hostile;
 mod life;
 mod members;
+mod replicas;
 mod tokens;
 mod world;

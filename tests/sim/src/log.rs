@@ -338,6 +338,7 @@ fn word(command: &Command) -> &'static str {
         Command::SetSchedulable { .. } => "cordon",
         Command::LabelNode { .. } => "label",
         Command::RemoveNode { .. } => "remove node",
+        Command::JoinScheduler { .. } => "join scheduler",
         Command::ReportTasks { .. } => "reports",
         Command::CreateToken { .. } => "token",
         Command::RevokeToken { .. } => "revoke",

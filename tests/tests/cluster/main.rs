@@ -21,5 +21,6 @@ mod outages;
 mod refusals;
 mod registries;
 mod relays;
+mod schedulers;
 mod stacks;
 mod updates;

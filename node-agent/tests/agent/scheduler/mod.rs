@@ -19,9 +19,10 @@ use model::{
 use proto::{
     transport::{SERVER_NAME, identity_uri},
     v1::{
-        self, Acknowledge, AgentMessage, JoinReply, JoinRequest, OpenRelay, RelayFrame, RenewReply,
-        RenewRequest, SchedulerMessage, agent_message, agent_server, enrol_server, open_relay,
-        relay_frame::Frame, scheduler_message,
+        self, Acknowledge, AgentMessage, JoinReply, JoinRequest, JoinSchedulerReply,
+        JoinSchedulerRequest, OpenRelay, RelayFrame, RenewReply, RenewRequest, SchedulerMessage,
+        agent_message, agent_server, enrol_server, open_relay, relay_frame::Frame,
+        scheduler_message,
     },
 };
 use rcgen::{
@@ -345,6 +346,13 @@ impl enrol_server::Enrol for Shared {
             certificate: self.sign(&request.csr),
             authorities: self.authority.pem(),
         }))
+    }
+
+    async fn join_scheduler(
+        &self,
+        _request: Request<JoinSchedulerRequest>,
+    ) -> Result<Response<JoinSchedulerReply>, Status> {
+        Err(Status::unimplemented("no agent asks"))
     }
 }
 

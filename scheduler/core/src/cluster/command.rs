@@ -143,6 +143,15 @@ pub enum Command {
         /// Which token.
         token: TokenId,
     },
+    /// A scheduler joins; its number follows from its token ([`scheduler_number`]).
+    ///
+    /// [`scheduler_number`]: crate::cluster::scheduler_number
+    JoinScheduler {
+        /// The token it joins with.
+        token: TokenId,
+        /// SHA-256 of the token's secret.
+        secret_hash: [u8; 32],
+    },
     /// An agent removed the data of volumes it was asked to remove.
     ConfirmVolumesRemoved {
         /// Which node, from its certificate.

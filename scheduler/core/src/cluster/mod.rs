@@ -33,6 +33,14 @@ pub(crate) use {
     volume::{task_volumes, writable_volumes},
 };
 
+/// The number of the scheduler that founds a cluster.
+pub const FOUNDER: u64 = 1;
+
+/// The number of the scheduler that joins with this token: no other token's, and never given again.
+pub const fn scheduler_number(token: TokenId) -> u64 {
+    FOUNDER.saturating_add(token.raw())
+}
+
 /// Everything the schedulers agree on. Equal entries in equal order make equal clusters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {

@@ -63,6 +63,7 @@ choice!(CommandForm: v1::Command, command::Command, command => Command {
     },
     create_token: CreateToken { role: RoleWord, secret_hash: Hash, expires_at: Time },
     revoke_token: RevokeToken { token: Number<TokenKind> },
+    join_scheduler: JoinScheduler { token: Number<TokenKind>, secret_hash: Hash },
     confirm_volumes_removed: ConfirmVolumesRemoved {
         node: Number<NodeKind>,
         volumes: Many<Text>,

@@ -53,6 +53,7 @@ fn kind(command: &Command) -> &'static str {
         Command::Plan { .. } => "plan",
         Command::LabelNode { .. } => "label-node",
         Command::RemoveNode { .. } => "remove-node",
+        Command::JoinScheduler { .. } => "join-scheduler",
     }
 }
 

@@ -12,6 +12,7 @@ use model::{
     Event, Node, NodeId, RequestId, ServiceName, StackName, Task, Timestamp,
     event::Severity,
     planted::{Bug, is_planted},
+    token::Role,
 };
 
 use crate::cluster::{
@@ -53,7 +54,7 @@ impl Cluster {
                 self.restart(at, stack, service.as_ref(), *slot)
             }
             Command::JoinNode { name, labels, address, token, secret_hash } => {
-                self.use_token(at, *token, secret_hash)?;
+                self.use_token(at, (*token, Role::Node), secret_hash)?;
                 let joined = self.join(at, name, labels, address);
                 if joined.is_ok() {
                     self.spend_token(at, *token);
@@ -74,6 +75,9 @@ impl Cluster {
             Command::ReportTasks { node, reports } => self.report(at, *node, reports),
             Command::CreateToken { role, secret_hash, expires_at } => {
                 self.create_token(at, *role, *secret_hash, *expires_at)
+            }
+            Command::JoinScheduler { token, secret_hash } => {
+                self.join_scheduler(at, *token, secret_hash)
             }
             Command::RevokeToken { token } => self.revoke_token(at, *token),
             Command::ConfirmVolumesRemoved { node, volumes, left } => {

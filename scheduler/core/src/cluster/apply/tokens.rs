@@ -6,7 +6,7 @@ use model::{
 };
 
 use super::{Answered, Happened, check};
-use crate::cluster::{Cluster, Outcome, Rejection, limits};
+use crate::cluster::{Cluster, Outcome, Rejection, limits, scheduler_number};
 
 impl Cluster {
     pub(super) fn create_token(
@@ -36,15 +36,28 @@ impl Cluster {
         Ok(Outcome::Done)
     }
 
-    /// Whether the token lets a node join now.
-    pub(super) fn use_token(
-        &self,
+    pub(super) fn join_scheduler(
+        &mut self,
         at: Timestamp,
         id: TokenId,
         secret_hash: &[u8; 32],
+    ) -> Answered {
+        self.use_token(at, (id, Role::Scheduler), secret_hash)?;
+        self.spend_token(at, id);
+        let message = format!("scheduler {} joined", scheduler_number(id));
+        self.note(Happened::new(at, "scheduler", message));
+        Ok(Outcome::Done)
+    }
+
+    /// Whether the token lets somebody join in this role now.
+    pub(super) fn use_token(
+        &self,
+        at: Timestamp,
+        (id, role): (TokenId, Role),
+        secret_hash: &[u8; 32],
     ) -> Result<(), Rejection> {
         let token = self.tokens.get(&id).ok_or(Rejection::BadToken)?;
-        let valid = token.role == Role::Node
+        let valid = token.role == role
             && token.used_at.is_none()
             && at < token.expires_at
             && token.secret_hash == *secret_hash;

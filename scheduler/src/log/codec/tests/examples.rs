@@ -166,6 +166,7 @@ pub(super) fn entries() -> Vec<Entry> {
             remove: words("disk zone").into_iter().collect(),
         },
         Command::RemoveNode { node, tasks: true, volumes: true },
+        Command::JoinScheduler { token: TokenId::new(3), secret_hash: [0xef; 32] },
     ];
     commands.into_iter().map(|command| Entry { at: AT, request: Some(REQUEST), command }).collect()
 }

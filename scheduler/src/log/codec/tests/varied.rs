@@ -16,7 +16,7 @@ use model::{
 use scheduler_core::{Change, Command, Entry, RolloutOutcome};
 
 /// How many kinds of commands there are.
-pub(super) const KINDS: u64 = 17;
+pub(super) const KINDS: u64 = 18;
 const CHANGES: u64 = 9;
 
 /// A seed that moves on with every draw (splitmix64).
@@ -178,6 +178,7 @@ impl Varied {
                 remove: self.list(Self::word),
             },
             15 => Command::RemoveNode { node: self.id(), tasks: self.yes(), volumes: self.yes() },
+            16 => Command::JoinScheduler { token: self.id(), secret_hash: self.hash() },
             _ => Command::Plan {
                 basis: self.revision(),
                 changes: (0..CHANGES).map(|kind| self.change(kind)).collect(),

@@ -1,0 +1,251 @@
+//! Whoever asks a scheduler that does not lead is answered by the one that does: it passes the call on.
+//!
+//! **Invariant:** who calls is what the certificate of the first connection says. It travels in a
+//! header that is believed from schedulers only, and a call is passed on once.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::{HeaderMap, Request, Response, header::HeaderName, http::HeaderValue};
+use model::token::Role;
+use parking_lot::Mutex;
+use proto::transport::{self, Identity, Peer};
+use tokio::time::timeout;
+use tonic::{Status, body::Body, transport::Channel};
+use tower::{Layer, Service};
+
+use crate::{
+    listener::Caller,
+    log::{OwnFace, ReplicatedLog, Standing},
+};
+
+/// Calls between schedulers are for the one they are made to.
+const REPLICA: &str = "/siso.v1.Replica/";
+/// Who called the scheduler that passes a call on: `ROLE ID`, behind a `-` when the certificate has
+/// ended, or nothing for a caller without one.
+const CALLER: HeaderName = HeaderName::from_static("siso-caller");
+/// To a finished handshake with the leader.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a call waits while nobody leads: longer than an election takes.
+const ELECTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The way to whoever leads.
+pub(crate) struct Forward {
+    log: Arc<dyn ReplicatedLog>,
+    cluster: String,
+    face: OwnFace,
+    /// The connection to the leader, where it is, and the face shown there.
+    open: Mutex<Option<(String, Arc<Identity>, Channel)>>,
+}
+
+impl Forward {
+    pub(crate) fn new(log: Arc<dyn ReplicatedLog>, cluster: String, face: OwnFace) -> Self {
+        Self { log, cluster, face, open: Mutex::default() }
+    }
+
+    /// Where the leader is; `None` when it is this scheduler, or nobody.
+    async fn leader(&self) -> Option<String> {
+        let mut standing = self.log.standing();
+        let known = standing.wait_for(|standing| {
+            standing.leads() || standing.leader_address().is_some() || standing.failed.is_some()
+        });
+        let known = timeout(ELECTION_TIMEOUT, known).await.ok()?.ok()?;
+        known.leader_address().filter(|_| !known.leads()).map(str::to_owned)
+    }
+
+    fn channel(&self, address: String) -> Result<Channel, Status> {
+        let face = self.face.load_full();
+        let mut open = self.open.lock();
+        if let Some((held, shown, channel)) = &*open
+            && *held == address
+            && Arc::ptr_eq(shown, &face)
+        {
+            return Ok(channel.clone());
+        }
+        let endpoint = std::slice::from_ref(&address);
+        let channel = transport::channel(endpoint, &face, CONNECT_TIMEOUT)
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        *open = Some((address, face, channel.clone()));
+        Ok(channel)
+    }
+}
+
+fn write_caller(caller: &Caller) -> HeaderValue {
+    let words = caller.peer.as_ref().map_or_else(String::new, |peer| {
+        let ended = if caller.expired { "-" } else { "" };
+        format!("{ended}{} {}", peer.role.as_str(), peer.id)
+    });
+    // Ids are plain words; one that is none of ours is nobody.
+    HeaderValue::try_from(words).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+fn read_caller(words: &str, cluster: &str, by: &Caller) -> Option<Caller> {
+    let address = by.address;
+    if words.is_empty() {
+        return Some(Caller { address, peer: None, expired: false });
+    }
+    let live = words.strip_prefix('-');
+    let (role, id) = live.unwrap_or(words).split_once(' ')?;
+    let role = [Role::Node, Role::Admin].into_iter().find(|known| known.as_str() == role)?;
+    let peer = Peer { cluster: cluster.to_owned(), role, id: id.to_owned() };
+    Some(Caller { address, peer: Some(Arc::new(peer)), expired: live.is_some() })
+}
+
+/// Who calls, by whom the call was passed on if it was. Afterwards the header is gone.
+fn caller_of(headers: &mut HeaderMap, caller: &Caller, cluster: &str) -> (Option<Caller>, bool) {
+    let said = headers.remove(CALLER);
+    let by_scheduler = caller.peer.as_ref().is_some_and(|peer| peer.role == Role::Scheduler);
+    match said {
+        Some(words) if by_scheduler && !caller.expired => {
+            let words = words.to_str().ok();
+            (words.and_then(|words| read_caller(words, cluster, caller)), true)
+        }
+        _ => (Some(caller.clone()), false),
+    }
+}
+
+/// Passes calls on that another scheduler has to answer.
+#[derive(Clone)]
+pub(crate) struct ForwardLayer(pub(crate) Arc<Forward>);
+
+impl<S> Layer<S> for ForwardLayer {
+    type Service = Forwarding<S>;
+
+    fn layer(&self, inner: S) -> Forwarding<S> {
+        Forwarding { inner, forward: Arc::clone(&self.0) }
+    }
+}
+
+/// See [`ForwardLayer`].
+#[derive(Clone)]
+pub(crate) struct Forwarding<S> {
+    inner: S,
+    forward: Arc<Forward>,
+}
+
+impl<S> Service<Request<Body>> for Forwarding<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let forward = Arc::clone(&self.forward);
+        let Some(by) = request.extensions().get::<Caller>().cloned() else {
+            return Box::pin(self.inner.call(request));
+        };
+        let (caller, passed_on) = caller_of(request.headers_mut(), &by, &forward.cluster);
+        let Some(caller) = caller else {
+            let refused = Status::unauthenticated("the call was passed on for nobody known");
+            return Box::pin(async move { Ok(refused.into_http()) });
+        };
+        request.extensions_mut().insert(caller.clone());
+        let here =
+            forward.log.standing().borrow().leads() || request.uri().path().starts_with(REPLICA);
+        if here {
+            return Box::pin(self.inner.call(request));
+        }
+        if passed_on {
+            let refused = Status::unavailable("this scheduler does not lead (any more)");
+            return Box::pin(async move { Ok(refused.into_http()) });
+        }
+        // The one that is ready is this one.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        Box::pin(async move {
+            let Some(leader) = forward.leader().await else { return inner.call(request).await };
+            request.headers_mut().insert(CALLER, write_caller(&caller));
+            Ok(match forward.channel(leader) {
+                Ok(channel) => pass_on(channel, request).await,
+                Err(refused) => refused.into_http(),
+            })
+        })
+    }
+}
+
+async fn pass_on(mut channel: Channel, request: Request<Body>) -> Response<Body> {
+    let failed = |error: tonic::transport::Error| {
+        let text = format!("the leader cannot be reached: {}", story(&error));
+        Status::unavailable(text).into_http()
+    };
+    if let Err(error) = std::future::poll_fn(|context| channel.poll_ready(context)).await {
+        return failed(error);
+    }
+    channel.call(request).await.unwrap_or_else(failed)
+}
+
+/// An error with its causes, which tonic does not show.
+fn story(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}
+
+impl Standing {
+    /// Where the leader is reached, when one is known.
+    fn leader_address(&self) -> Option<&str> {
+        let voter = self.voters.iter().find(|(id, _)| Some(*id) == self.leader);
+        voter.map(|(_, address)| address.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(role: Option<Role>, expired: bool) -> Caller {
+        let peer =
+            role.map(|role| Arc::new(Peer { cluster: "c".to_owned(), role, id: "n3".to_owned() }));
+        Caller { address: "10.0.0.1:1".parse().unwrap(), peer, expired }
+    }
+
+    #[test]
+    fn who_calls_survives_being_passed_on() {
+        for (role, expired) in [
+            (None, false),
+            (Some(Role::Admin), false),
+            (Some(Role::Node), false),
+            (Some(Role::Node), true),
+        ] {
+            let (first, by) = (caller(role, expired), caller(Some(Role::Scheduler), false));
+            let mut headers = HeaderMap::from_iter([(CALLER, write_caller(&first))]);
+            let (read, passed_on) = caller_of(&mut headers, &by, "c");
+            let read = read.unwrap();
+            assert!(passed_on && headers.is_empty());
+            assert_eq!((read.peer, read.expired), (first.peer, first.expired));
+        }
+    }
+
+    #[test]
+    fn only_schedulers_speak_for_others() {
+        for role in [None, Some(Role::Node), Some(Role::Admin)] {
+            let liar = caller(role, false);
+            let mut headers = HeaderMap::new();
+            headers.insert(CALLER, HeaderValue::from_static("admin root"));
+            let (read, passed_on) = caller_of(&mut headers, &liar, "c");
+            assert_eq!(read.unwrap().peer, liar.peer);
+            assert!(!passed_on && headers.is_empty());
+        }
+        let ended = caller(Some(Role::Scheduler), true);
+        let mut headers = HeaderMap::new();
+        headers.insert(CALLER, HeaderValue::from_static("admin root"));
+        assert_eq!(caller_of(&mut headers, &ended, "c").0.unwrap().peer, ended.peer);
+    }
+}

@@ -1,0 +1,164 @@
+//! Three schedulers in one process, over their real port: joining, following, leading, being away.
+
+use std::{collections::BTreeSet, path::Path};
+
+use model::token::Role;
+use proto::{
+    transport::{self, Identity},
+    v1::{ListStacksRequest, StatusRequest, StatusView, control_client::ControlClient},
+};
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+use tonic::transport::Channel;
+
+use super::world::{CONNECT, PATIENCE, World, admin_identity, config, request_id, stack};
+use crate::{Config, Handle, JoinError, StartError, start};
+
+/// A scheduler that is up, or away.
+struct Replica {
+    directory: TempDir,
+    config: Config,
+    handle: Option<Handle>,
+}
+
+impl Replica {
+    /// One that joins through the scheduler at `through`.
+    async fn join(founder: &mut World, through: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let token = directory.path().join("token");
+        std::fs::write(&token, founder.token_text(Role::Scheduler).await).unwrap();
+        let data = directory.path().join("data");
+        let (join, token_file) = (Some(through.to_owned()), Some(token));
+        let config = Config { join, token_file, ..config(&data) };
+        let mut replica = Self { directory, config, handle: None };
+        replica.start().await;
+        replica
+    }
+
+    fn data(&self) -> std::path::PathBuf {
+        self.directory.path().join("data")
+    }
+
+    async fn start(&mut self) {
+        let handle = timeout(PATIENCE, start(self.config.clone())).await.unwrap().unwrap();
+        self.config.listen = handle.address;
+        self.handle = Some(handle);
+    }
+
+    async fn stop(&mut self) {
+        self.handle.take().unwrap().stop().await;
+    }
+
+    fn address(&self) -> String {
+        self.config.listen.to_string()
+    }
+}
+
+fn people(endpoints: &[String], identity: &Identity) -> ControlClient<Channel> {
+    ControlClient::new(transport::channel(endpoints, identity, CONNECT).unwrap())
+}
+
+async fn status(people: &mut ControlClient<Channel>) -> StatusView {
+    people.status(StatusRequest {}).await.unwrap().into_inner()
+}
+
+/// Waits until so many vote.
+async fn voters(people: &mut ControlClient<Channel>, count: usize) {
+    let all = async {
+        while status(people).await.schedulers.len() != count {
+            sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, all).await.expect("they vote");
+}
+
+async fn apply(people: &mut ControlClient<Channel>, name: &str) {
+    let request_id = request_id();
+    let spec = Some((&stack(name, &[("web", 1)])).into());
+    let request = proto::v1::ApplyRequest { request_id, spec, basis: None };
+    let asked = async {
+        // Whoever led may have gone; asked again, it is the same change.
+        while people.apply(request.clone()).await.is_err() {
+            sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, asked).await.expect("it is applied");
+}
+
+async fn stacks(people: &mut ControlClient<Channel>) -> BTreeSet<String> {
+    let rows = people.list_stacks(ListStacksRequest {}).await.unwrap().into_inner().stacks;
+    rows.into_iter().map(|row| row.stack).collect()
+}
+
+fn admin_of(data: &Path) -> Identity {
+    admin_identity(data)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_schedulers_outlive_each_of_them() {
+    let mut founder = World::new().await;
+    let first = founder.handle.advertised.clone();
+    let mut second = Replica::join(&mut founder, &first).await;
+    voters(&mut founder.admin, 2).await;
+    // The third asks one that does not lead.
+    let mut third = Replica::join(&mut founder, &second.address()).await;
+    voters(&mut founder.admin, 3).await;
+    let identity = admin_of(&second.data());
+    let everyone = [first.clone(), second.address(), third.address()];
+    apply(&mut founder.admin, "one").await;
+    // A follower answers with what was just written.
+    for address in [second.address(), third.address()] {
+        let mut there = people(&[address], &identity);
+        assert!(stacks(&mut there).await.contains("one"));
+        apply(&mut there, "two").await;
+    }
+
+    let World { directory, handle, .. } = founder;
+    let listen = handle.address;
+    handle.stop().await;
+    let mut left = people(&everyone[1..], &identity);
+    apply(&mut left, "three").await;
+    let names = ["one", "two", "three"].map(str::to_owned);
+    assert_eq!(stacks(&mut left).await, BTreeSet::from(names));
+
+    // The founder is back, and another goes; both times everything is there.
+    let founder = start(Config { listen, ..config(directory.path()) }).await.unwrap();
+    second.stop().await;
+    let mut left = people(&[first.clone(), third.address()], &identity);
+    apply(&mut left, "four").await;
+    assert_eq!(stacks(&mut left).await.len(), 4);
+    second.start().await;
+    third.stop().await;
+    let mut left = people(&[second.address()], &identity);
+    apply(&mut left, "five").await;
+    assert_eq!(stacks(&mut left).await.len(), 5);
+    founder.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scheduler_joins_with_a_token_for_schedulers_and_once() {
+    let mut founder = World::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    std::fs::write(&token, founder.token_text(Role::Node).await).unwrap();
+    let joining = |data: &str| Config {
+        join: Some(founder.handle.advertised.clone()),
+        token_file: Some(token.clone()),
+        ..config(&directory.path().join(data))
+    };
+    let refused = start(joining("node")).await.unwrap_err();
+    assert!(matches!(refused, StartError::Join(JoinError::WrongRole(Role::Node))), "{refused}");
+    let text = World::token_text(&mut founder, Role::Scheduler).await;
+    std::fs::write(&token, text).unwrap();
+    let joining = |data: &str| Config {
+        join: Some(founder.handle.advertised.clone()),
+        token_file: Some(token.clone()),
+        ..config(&directory.path().join(data))
+    };
+    let second = start(joining("second")).await.unwrap();
+    let refused = start(joining("third")).await.unwrap_err();
+    assert!(matches!(refused, StartError::Join(JoinError::Refused(_))), "{refused}");
+    second.stop().await;
+    founder.handle.stop().await;
+}

@@ -1,0 +1,116 @@
+//! Three schedulers: whichever dies, the others go on, and no container notices.
+
+use serde_json::Value;
+use siso_tests::{Ctl, Daemon, PATIENT, World, wait_until};
+
+const STACK: &str = "
+name: calm
+services:
+  web:
+    image: siso/test:1
+    command: [sleep, '1000000']
+    mem_limit: 16m
+    stop_grace_period: 1s
+    deploy: { replicas: 2 }
+";
+
+fn status(ctl: &Ctl) -> Value {
+    ctl.json(&["status"])
+}
+
+/// Waits until so many vote.
+#[track_caller]
+fn wait_voters(ctl: &Ctl, count: usize) {
+    wait_until(&format!("{count} schedulers vote"), PATIENT, || {
+        let status = status(ctl);
+        let voters = status["schedulers"].as_array().map_or(0, Vec::len);
+        if voters == count { Ok(()) } else { Err(status.to_string()) }
+    });
+}
+
+/// From here on it is started with the port it got.
+#[track_caller]
+fn pin_port(scheduler: &mut Daemon, ready: &str) {
+    let address = ready.split(" on ").nth(1).and_then(|rest| rest.split(',').next());
+    let at = scheduler.arguments.iter().position(|argument| argument == "--listen");
+    address.expect("an address").clone_into(&mut scheduler.arguments[at.expect("--listen") + 1]);
+}
+
+#[test]
+fn whichever_of_three_schedulers_dies_the_others_go_on_and_nothing_restarts() {
+    let Some(mut world) = World::new("three") else { return };
+    world.apply(STACK).expect(0);
+    let running = world.wait_running("calm", 2);
+    let mut further = ["second", "third"].map(|name| world.further_scheduler(name));
+    for (number, scheduler) in further.iter_mut().enumerate() {
+        scheduler.start();
+        let ready = scheduler.wait_ready();
+        pin_port(scheduler, &ready);
+        wait_voters(&world.ctl, number + 2);
+    }
+    let said = world.ctl.run(&["status"]).expect(0).stdout;
+    assert!(said.contains("schedulers   3"), "{said}");
+    let [mut second, mut third] = further;
+
+    // The one that leads, which is also the only one the agent was started with.
+    world.scheduler.kill9();
+    world.ctl = world.ctl_of("third");
+    world.ctl.run(&["scale", "calm/web=3"]).expect(0);
+    let now = world.wait_running("calm", 3);
+    assert!(running.iter().all(|held| now.get(held.0) == Some(held.1)), "{running:?}, {now:?}");
+    world.wait_node("ready");
+    assert_ne!(status(&world.ctl)["leader"], Value::Null);
+
+    // Back, it follows and answers; then another dies.
+    world.scheduler.start();
+    world.scheduler.wait_ready();
+    second.kill9();
+    let first = world.ctl_of("scheduler");
+    first.run(&["scale", "calm/web=2"]).expect(0);
+    assert_eq!(world.wait_running("calm", 2).len(), 2);
+
+    // All of them at once, as after a power cut.
+    second.start();
+    second.wait_ready();
+    world.scheduler.kill9();
+    second.kill9();
+    third.kill9();
+    for scheduler in [&mut second, &mut third, &mut world.scheduler] {
+        scheduler.start();
+    }
+    for scheduler in [&mut second, &mut third, &mut world.scheduler] {
+        scheduler.wait_ready();
+    }
+    wait_until("they answer again", PATIENT, || {
+        let answer = world.ctl.run(&["ps", "calm"]);
+        if answer.code == 0 { Ok(()) } else { Err(answer.to_string()) }
+    });
+    let left = world.wait_running("calm", 2);
+    assert!(left.iter().all(|held| now.get(held.0) == Some(held.1)), "{left:?}, {now:?}");
+    wait_voters(&world.ctl, 3);
+}
+
+#[test]
+fn a_lone_survivor_of_three_answers_nothing_it_cannot_know() {
+    let world = World::scheduler_only("survivor");
+    let mut further = ["second", "third"].map(|name| world.further_scheduler(name));
+    for (number, scheduler) in further.iter_mut().enumerate() {
+        scheduler.start();
+        let ready = scheduler.wait_ready();
+        pin_port(scheduler, &ready);
+        wait_voters(&world.ctl, number + 2);
+    }
+    for scheduler in &mut further {
+        scheduler.kill9();
+    }
+    let asked = world.ctl.run(&["token", "create", "--role", "node", "--timeout", "20s"]);
+    assert!(asked.code == 3 || asked.code == 4, "{asked}");
+    for scheduler in &mut further[..1] {
+        scheduler.start();
+        scheduler.wait_ready();
+    }
+    wait_until("two of three go on", PATIENT, || {
+        let asked = world.ctl.run(&["token", "create", "--role", "node"]);
+        if asked.code == 0 { Ok(()) } else { Err(asked.to_string()) }
+    });
+}
