@@ -81,6 +81,9 @@ pub struct Node {
     pub liveness: Liveness,
     /// False while cordoned: nothing new is placed there. Written by people.
     pub schedulable: bool,
+    /// Until when its tasks are moved to other nodes, while they are; it is cordoned then. Written by
+    /// people, ended by the leader.
+    pub drain: Option<Timestamp>,
     /// When it joined.
     pub joined_at: Timestamp,
     /// When `liveness` last changed.

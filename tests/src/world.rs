@@ -115,6 +115,27 @@ impl World {
         self.wait_node("ready");
     }
 
+    /// A second agent on the same engine, as another node; ends when it is dropped.
+    #[track_caller]
+    pub fn second_agent(&self, name: &str) -> Daemon {
+        let token = self.ctl.run(&["token", "create", "--role", "node"]).expect(0).stdout;
+        let file = self.write("second.token", &token);
+        let mut arguments = self.agent_arguments("second-agent", &file);
+        let at = arguments.iter().position(|argument| argument == "--name").expect("--name");
+        name.clone_into(&mut arguments[at + 1]);
+        let mut agent =
+            Daemon::new("second-agent", program("siso-agent"), arguments, self.directory.path());
+        agent.start();
+        agent.wait_ready();
+        wait_until(&format!("{name} is ready"), PATIENT, || {
+            let nodes = self.ctl.json(&["node", "ls"]);
+            let rows = nodes.as_array().expect("a list of nodes");
+            let ready = rows.iter().any(|row| row["name"] == name && row["state"] == "ready");
+            if ready { Ok(()) } else { Err(nodes.to_string()) }
+        });
+        agent
+    }
+
     /// The command line of an agent with its own data directory.
     pub fn agent_arguments(&self, data: &str, token_file: &str) -> Vec<String> {
         arguments(&[

@@ -33,7 +33,14 @@ pub enum Node {
         /// Its name
         node: NodeName,
     },
-    /// Place on a machine again
+    /// Move everything that can move from a machine to others
+    ///
+    /// Shows where each task goes before anything stops, asks on a terminal, and follows until nothing
+    /// more moves. What can run beside its successor starts there first. What cannot move runs on, is
+    /// named with its reason, and makes the exit code 3. Nothing new is placed on the machine until
+    /// `node uncordon`.
+    Drain(NodeDrain),
+    /// Place on a machine again; ends a drain
     Uncordon {
         /// Its name
         node: NodeName,
@@ -43,6 +50,25 @@ pub enum Node {
     /// Refused while it has tasks or volumes, and says which. Asks on a terminal. Containers that still run
     /// there are left as they are.
     Rm(NodeRm),
+}
+
+/// `node drain`
+#[derive(Debug, clap::Args)]
+pub struct NodeDrain {
+    /// Its name
+    pub node: NodeName,
+    /// How long to try; what has not moved by then stays
+    #[arg(long, default_value = "10m", value_name = "TIME")]
+    pub deadline: Span,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Show what would move and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not wait
+    #[arg(long, short)]
+    pub detach: bool,
 }
 
 /// `node rm`

@@ -8,7 +8,7 @@ mod values;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-pub use cluster::{Completion, Context, Doctor, JoinRole, Node, NodeRm, Token};
+pub use cluster::{Completion, Context, Doctor, JoinRole, Node, NodeDrain, NodeRm, Token};
 pub use habits::habit;
 pub use stacks::{
     Apply, Config, ConfigFormat, Events, Exec, Explain, Logs, Plan, Ps, Restart, Scale, Stack,

@@ -8,7 +8,9 @@ mod writes;
 use std::{error::Error as _, fmt, path::PathBuf, time::Duration};
 
 use proto::v1::control_client::ControlClient;
-pub use streams::{Answers, ExecInput, ExecOutput, Rollout, ServiceNote, Watch, WatchView};
+pub use streams::{
+    Answers, DrainNow, ExecInput, ExecOutput, Rollout, ServiceNote, Watch, WatchView,
+};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Request, Response, Status, transport::Channel};
 pub use writes::Written;

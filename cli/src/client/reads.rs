@@ -3,8 +3,8 @@
 use model::{
     StackSpec,
     view::{
-        ExplainView, NodeRow, PlacementView, PlanView, RevisionRow, StackRow, StatusView, TaskRow,
-        TokenRow,
+        DrainView, ExplainView, NodeRow, PlacementView, PlanView, RevisionRow, StackRow,
+        StatusView, TaskRow, TokenRow,
     },
 };
 use proto::v1 as pb;
@@ -46,6 +46,12 @@ impl Client {
     pub async fn plan(&self, spec: &StackSpec) -> Result<PlanView, Error> {
         let question = pb::PlanRequest { spec: Some(spec.into()) };
         believe(self.ask(question, async |mut control, q| control.plan(q).await).await?)
+    }
+
+    /// What draining a machine would do.
+    pub async fn plan_drain(&self, node: &str) -> Result<DrainView, Error> {
+        let question = pb::PlanDrainRequest { node: node.to_owned() };
+        believe(self.ask(question, async |mut control, q| control.plan_drain(q).await).await?)
     }
 
     /// Why the replicas of a service are where they are.

@@ -2,7 +2,7 @@
 
 use model::{
     StackName,
-    view::{EventRow, TaskRow},
+    view::{DrainStay, EventRow, TaskRow},
 };
 use proto::v1::{self as pb, relay_frame::Frame};
 use tokio::{
@@ -48,6 +48,17 @@ pub struct Rollout {
     pub exists: bool,
 }
 
+/// A drain as it is now.
+#[derive(Debug, Clone)]
+pub struct DrainNow {
+    /// All tasks of the cluster.
+    pub tasks: Vec<TaskRow>,
+    /// Nothing more will move.
+    pub ended: bool,
+    /// What is still on the node.
+    pub stays: Vec<DrainStay>,
+}
+
 /// Something about a service.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ServiceNote {
@@ -75,11 +86,11 @@ impl From<pb::Rollout> for Rollout {
     }
 }
 
-/// A stack, watched; resumes by itself when the connection breaks.
+/// A stack or a drain, watched; resumes by itself when the connection breaks.
 #[derive(Debug)]
 pub struct Watch<'a> {
     client: &'a Client,
-    stack: String,
+    question: pb::WatchRequest,
     stream: Option<Streaming<pb::WatchReply>>,
     heard_at: Instant,
 }
@@ -87,22 +98,39 @@ pub struct Watch<'a> {
 impl Client {
     /// Watches a stack: how it is now and after each change.
     pub fn watch(&self, stack: &StackName) -> Watch<'_> {
-        Watch { client: self, stack: stack.to_string(), stream: None, heard_at: Instant::now() }
+        let stack = Some(stack.to_string());
+        let question = pb::WatchRequest { stack, ..pb::WatchRequest::default() };
+        Watch { client: self, question, stream: None, heard_at: Instant::now() }
+    }
+
+    /// Watches the drain of a machine, and all tasks meanwhile.
+    pub fn watch_drain(&self, node: &str) -> Watch<'_> {
+        let question = pb::WatchRequest { stack: None, node: Some(node.to_owned()) };
+        Watch { client: self, question, stream: None, heard_at: Instant::now() }
     }
 }
 
 impl Watch<'_> {
     /// How the stack is after the next change. Never ends by itself.
     pub async fn next(&mut self) -> Result<WatchView, Error> {
+        let reply = self.reply().await?;
+        let rollout = reply.rollout.ok_or_else(|| missing("the rollout"))?;
+        Ok(WatchView { tasks: believe_all(reply.tasks)?, rollout: rollout.into() })
+    }
+
+    /// How the drain is after the next change. Never ends by itself.
+    pub async fn next_drain(&mut self) -> Result<DrainNow, Error> {
+        let reply = self.reply().await?;
+        let pb::Drain { ended, stays } = reply.drain.ok_or_else(|| missing("the drain"))?;
+        Ok(DrainNow { tasks: believe_all(reply.tasks)?, ended, stays: believe_all(stays)? })
+    }
+
+    async fn reply(&mut self) -> Result<pb::WatchReply, Error> {
         loop {
             match self.attempt().await {
                 Ok(Some(reply)) => {
                     self.heard_at = Instant::now();
-                    let rollout = reply.rollout.ok_or_else(|| missing("the rollout"))?;
-                    return Ok(WatchView {
-                        tasks: believe_all(reply.tasks)?,
-                        rollout: rollout.into(),
-                    });
+                    return Ok(reply);
                 }
                 // The scheduler ended the stream, as it does when it stops or steps down.
                 Ok(None) => {}
@@ -116,7 +144,7 @@ impl Watch<'_> {
 
     async fn attempt(&mut self) -> Result<Option<pb::WatchReply>, tonic::Status> {
         if self.stream.is_none() {
-            let question = pb::WatchRequest { stack: Some(self.stack.clone()) };
+            let question = self.question.clone();
             self.stream = Some(self.client.control.clone().watch(question).await?.into_inner());
         }
         match &mut self.stream {

@@ -98,6 +98,16 @@ impl Client {
             .into())
     }
 
+    /// Moves what can move from a machine to others, for so long.
+    pub async fn drain_node(&self, node: &str, deadline: Duration) -> Result<Written, Error> {
+        let question = pb::DrainNodeRequest {
+            request_id: request_id(),
+            node: node.to_owned(),
+            deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
+        };
+        Ok(self.ask(question, async |mut control, q| control.drain_node(q).await).await?.into())
+    }
+
     /// Sets labels of a machine and takes others away.
     pub async fn label_node(
         &self,

@@ -5,6 +5,7 @@ pub mod completion;
 pub mod config;
 pub mod context;
 pub mod doctor;
+pub mod drain;
 pub mod events;
 pub mod exec;
 pub mod explain;
@@ -88,7 +89,7 @@ async fn ask(
         Command::Events(args) => events::run(&args, client, out).await?,
         Command::Restart(args) => restart::run(&args, client, global, out).await?,
         Command::Scale(args) => scale::run(&args, client, global, out).await?,
-        Command::Node(args) => node::run(&args, client, out).await?,
+        Command::Node(args) => node::run(&args, client, global, out).await?,
         Command::Stack(args) => stack::run(&args, client, global, out).await?,
         Command::Token(args) => token::run(&args, client, out).await?,
         Command::Config(_)

@@ -9,9 +9,9 @@ use model::{
 };
 use serde::Serialize;
 
-use super::{agreed, ps};
+use super::{agreed, drain, ps};
 use crate::{
-    args::{LabelChange, Node, NodeRm},
+    args::{Global, LabelChange, Node, NodeRm},
     client::{Client, Written},
     error::Error,
     output::{
@@ -24,11 +24,17 @@ use crate::{
 };
 
 /// Carries out `node`.
-pub async fn run(args: &Node, client: &Client, out: &mut Out) -> Result<(), Error> {
+pub async fn run(
+    args: &Node,
+    client: &Client,
+    global: &Global,
+    out: &mut Out,
+) -> Result<(), Error> {
     match args {
         Node::Ls => list(client, out).await,
         Node::Show { node } => show(node.as_str(), client, out).await,
         Node::Label { node, labels } => label(node.as_str(), labels, client, out).await,
+        Node::Drain(args) => drain::run(args, client, global, out).await,
         Node::Rm(args) => remove(args, client, out).await,
         Node::Cordon { node } => set_schedulable(node.as_str(), false, client, out).await,
         Node::Uncordon { node } => set_schedulable(node.as_str(), true, client, out).await,
@@ -87,8 +93,10 @@ fn labels(node: &NodeRow) -> Vec<String> {
 
 fn state(node: &NodeRow) -> (String, Tone) {
     let mut words = vec![node.state.as_str()];
-    if !node.schedulable {
-        words.push("cordoned");
+    match (node.schedulable, &node.drain_until) {
+        (_, Some(_)) => words.push("draining"),
+        (false, None) => words.push("cordoned"),
+        (true, None) => {}
     }
     if !node.engine_ready {
         words.push("no engine");
@@ -174,12 +182,12 @@ pub fn render(node: &NodeRow, out: &Out) -> String {
     table.render(out)
 }
 
-/// The answer to a write about a machine; a name that is unknown is answered with the nearest.
-async fn known(
-    written: Result<Written, Error>,
+/// The answer to a question about a machine; a name that is unknown is answered with the nearest.
+pub(super) async fn known<T>(
+    written: Result<T, Error>,
     name: &str,
     client: &Client,
-) -> Result<Written, Error> {
+) -> Result<T, Error> {
     match written {
         Err(error) if error.exit_code() == 1 && !error.has_hint() => {
             Err(match client.nodes().await {

@@ -14,7 +14,7 @@ use crate::{
     output::Look,
     testing::{
         cluster::{FakeCluster, Script},
-        node, plan, streams, task, unplaced,
+        draining, node, plan, stay, streams, task, unplaced,
     },
 };
 
@@ -34,6 +34,7 @@ fn watch(revision: u64, settled: bool, tasks: &[TaskRow]) -> pb::WatchReply {
             exists: true,
             ..pb::Rollout::default()
         }),
+        drain: None,
     }
 }
 
@@ -399,4 +400,77 @@ async fn a_machine_that_still_has_something_is_not_removed() {
     let told = run(script, "node rm mini-1 --yes --with-volumes").await;
     assert_eq!(told.code(), 0, "{}", told.stderr);
     assert!(told.stdout.starts_with("mini-1 is removed"), "{}", told.stdout);
+}
+
+/// A drain that comes along in these steps: what runs of `web`, whether it ended, what is left.
+fn drains(steps: &[(TaskRow, bool, &[&str])]) -> Script {
+    let steps = steps.iter().map(|(row, ended, left)| {
+        let stays = left.iter().map(|service| stay(service).into()).collect();
+        let drain = Some(pb::Drain { ended: *ended, stays });
+        Ok(pb::WatchReply { drain, tasks: vec![row.clone().into()], ..pb::WatchReply::default() })
+    });
+    let mut plan = draining();
+    plan.moves.truncate(1);
+    plan.stays.retain(|_| steps.len() > 3);
+    Script {
+        plan_drain: once(plan.into()),
+        drain: once(pb::WriteReply { revision: 9, changed: true }),
+        watch: once(steps.collect()),
+        ..Script::default()
+    }
+}
+
+fn moved(state: &str, ready: bool) -> TaskRow {
+    let node = Some("mini-2".to_owned());
+    let (task_id, state) = ("t-new".to_owned(), state.to_owned());
+    TaskRow { task: task_id, node, state, ready, health: None, epoch: 2, ..task("web", 1) }
+}
+
+#[tokio::test]
+async fn a_drain_shows_where_everything_goes_and_follows_until_it_is_there() {
+    let steps = [
+        (task("web", 1), false, &[][..]),
+        (moved("starting", false), true, &[]),
+        (moved("running", true), true, &[]),
+    ];
+    let told = run(drains(&steps), "node drain mini-1").await;
+    assert_eq!(told.code(), 0, "{}", told.stderr);
+    assert_eq!(told.cluster.asked(), ["plan drain", "drain", "watch"]);
+    assert!(told.stdout.contains("shop/web.1   mini-2"), "{}", told.stdout);
+    let end = "mini-1 is drained: 1 task moved, nothing new is placed there\n";
+    assert!(told.stdout.ends_with(end), "{}", told.stdout);
+    assert!(told.stderr.contains("web.1 on mini-2: running"), "{}", told.stderr);
+
+    let told = run(drains(&steps), "node drain mini-1 --dry-run").await;
+    assert_eq!((told.code(), told.cluster.asked()), (0, vec!["plan drain"]));
+    let told = run(drains(&steps), "node drain mini-1 --detach -o json").await;
+    let said: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!((&said["moves"][0]["to"], &said["changed"]), (&"mini-2".into(), &true.into()));
+}
+
+#[tokio::test]
+async fn what_is_left_on_a_drained_machine_is_told_with_its_reason() {
+    let steps = [
+        (task("web", 1), false, &["postgres"][..]),
+        (moved("starting", false), false, &["postgres"]),
+        (moved("running", true), false, &["postgres"]),
+        (moved("running", true), true, &["postgres"]),
+    ];
+    let told = run(drains(&steps), "node drain mini-1").await;
+    assert_eq!(told.code(), 3);
+    for words in [
+        "mini-1 is not drained: 1 task left there, 1 task moved",
+        "shop/postgres.1 stays: its volume `data` lives on mini-1",
+        "sisoctl node uncordon mini-1",
+    ] {
+        assert!(told.stderr.contains(words), "{words}: {}", told.stderr);
+    }
+    let steps = [(task("web", 1), false, &["web"][..]), (task("web", 1), true, &["web"])];
+    let told = run(drains(&steps), "node drain mini-1 -o json").await;
+    assert_eq!(told.code(), 3);
+    let said: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!(
+        (&said["end"]["moved"], &said["end"]["left"][0]["service"]),
+        (&0.into(), &"web".into())
+    );
 }

@@ -3,6 +3,7 @@
 
 pub mod amount;
 pub mod bars;
+pub mod drain;
 pub mod json;
 pub mod plan;
 pub mod progress;

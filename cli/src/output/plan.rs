@@ -164,7 +164,8 @@ pub fn misfit_lines(placement: &ReplicaPlacement) -> Vec<String> {
     lines
 }
 
-fn nodes(nodes: &[PlanNode], out: &Out) -> String {
+/// What is reserved on each machine before and afterwards.
+pub fn nodes(nodes: &[PlanNode], out: &Out) -> String {
     let mut table = Table::new(&["NODE", "MEMORY", "RESERVED", "OF", "FREE", "TASKS"])
         .sparing(&["OF", "MEMORY"]);
     for node in nodes {

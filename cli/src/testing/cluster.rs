@@ -24,6 +24,8 @@ pub(crate) struct Script {
     pub(crate) apply: Answers<pb::ApplyReply>,
     pub(crate) scale: Answers<pb::WriteReply>,
     pub(crate) remove: Answers<pb::WriteReply>,
+    pub(crate) plan_drain: Answers<pb::DrainView>,
+    pub(crate) drain: Answers<pb::WriteReply>,
     pub(crate) label: Answers<pb::WriteReply>,
     pub(crate) remove_node: Answers<pb::WriteReply>,
     pub(crate) nodes: Answers<pb::ListNodesReply>,
@@ -223,6 +225,18 @@ impl server::Control for FakeCluster {
         _: Request<pb::SetSchedulableRequest>,
     ) -> Result<Response<pb::WriteReply>, Status> {
         Err(unscripted())
+    }
+    async fn plan_drain(
+        &self,
+        _: Request<pb::PlanDrainRequest>,
+    ) -> Result<Response<pb::DrainView>, Status> {
+        self.answer("plan drain", &[], |script| &mut script.plan_drain)
+    }
+    async fn drain_node(
+        &self,
+        request: Request<pb::DrainNodeRequest>,
+    ) -> Result<Response<pb::WriteReply>, Status> {
+        self.answer("drain", &request.get_ref().request_id, |script| &mut script.drain)
     }
     async fn label_node(
         &self,

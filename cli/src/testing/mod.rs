@@ -11,8 +11,8 @@ use std::{
 use model::{
     Bytes, MilliCpu,
     view::{
-        ChangeAction, FieldChange, NodeCpus, NodeDisk, NodeMemory, NodeRow, PlanNode, PlanView,
-        ReplicaPlacement, ServiceChange, TaskRow, Verdict,
+        ChangeAction, DrainMove, DrainStay, DrainView, FieldChange, NodeCpus, NodeDisk, NodeMemory,
+        NodeRow, PlanNode, PlanView, ReplicaPlacement, ServiceChange, TaskRow, Verdict,
     },
 };
 
@@ -103,6 +103,7 @@ pub(crate) fn node(name: &str) -> NodeRow {
         tasks: 4,
         disk: NodeDisk { capacity: Bytes::gib(100), free: Bytes::gib(61) },
         engine_ready: true,
+        drain_until: None,
     }
 }
 
@@ -197,5 +198,39 @@ pub(crate) fn plan() -> PlanView {
         }],
         unplaced: 1,
         warnings: vec!["web names no memory: 256.0 MiB is assumed".to_owned()],
+    }
+}
+
+/// A drain with everything in it.
+pub(crate) fn draining() -> DrainView {
+    let moves = |service: &str, down_because: Option<&str>| DrainMove {
+        task: format!("t-{service}-1"),
+        stack: "shop".to_owned(),
+        service: service.to_owned(),
+        replica: 1,
+        memory: Bytes::mib(512),
+        to: "mini-2".to_owned(),
+        down_because: down_because.map(str::to_owned),
+    };
+    DrainView {
+        node: "mini-1".to_owned(),
+        moves: vec![moves("web", None), moves("proxy", Some("it publishes a host port"))],
+        stays: vec![stay("postgres")],
+        nodes: plan().nodes,
+    }
+}
+
+/// A task that cannot leave.
+pub(crate) fn stay(service: &str) -> DrainStay {
+    DrainStay {
+        task: format!("t-{service}-1"),
+        stack: "shop".to_owned(),
+        service: service.to_owned(),
+        replica: 1,
+        memory: Bytes::gib(2),
+        reason: "its volume `data` lives on mini-1: data does not move by itself".to_owned(),
+        fixes: vec![
+            "keep mini-1 and let it take work again: sisoctl node uncordon mini-1".to_owned(),
+        ],
     }
 }

@@ -1907,6 +1907,9 @@ pub struct WriteReply {
 pub struct WatchRequest {
     #[prost(string, optional, tag = "1")]
     pub stack: ::core::option::Option<::prost::alloc::string::String>,
+    /// Also how the drain of this node stands.
+    #[prost(string, optional, tag = "2")]
+    pub node: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WatchReply {
@@ -1916,6 +1919,18 @@ pub struct WatchReply {
     pub tasks: ::prost::alloc::vec::Vec<TaskRow>,
     #[prost(message, optional, tag = "3")]
     pub rollout: ::core::option::Option<Rollout>,
+    #[prost(message, optional, tag = "4")]
+    pub drain: ::core::option::Option<Drain>,
+}
+/// How the drain of a node stands.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Drain {
+    /// Nothing more will move.
+    #[prost(bool, tag = "1")]
+    pub ended: bool,
+    /// What is still there.
+    #[prost(message, repeated, tag = "2")]
+    pub stays: ::prost::alloc::vec::Vec<DrainStay>,
 }
 /// How a stack's way to what is wanted stands. Settled: nothing more will happen by itself.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2042,6 +2057,20 @@ pub struct SetSchedulableRequest {
     pub node: ::prost::alloc::string::String,
     #[prost(bool, tag = "3")]
     pub schedulable: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlanDrainRequest {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainNodeRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub request_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub deadline_ms: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LabelNodeRequest {
@@ -2267,6 +2296,8 @@ pub struct NodeRow {
     pub disk_free: u64,
     #[prost(bool, tag = "21")]
     pub engine_ready: bool,
+    #[prost(string, optional, tag = "22")]
+    pub drain_until: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PlacementView {
@@ -2378,6 +2409,51 @@ pub struct PlanView {
     pub unplaced: u32,
     #[prost(string, repeated, tag = "7")]
     pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DrainView {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub moves: ::prost::alloc::vec::Vec<DrainMove>,
+    #[prost(message, repeated, tag = "3")]
+    pub stays: ::prost::alloc::vec::Vec<DrainStay>,
+    #[prost(message, repeated, tag = "4")]
+    pub nodes: ::prost::alloc::vec::Vec<PlanNode>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainMove {
+    #[prost(string, tag = "1")]
+    pub task: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub stack: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub service: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "4")]
+    pub replica: u32,
+    #[prost(uint64, tag = "5")]
+    pub memory: u64,
+    #[prost(string, tag = "6")]
+    pub to: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "7")]
+    pub down_because: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainStay {
+    #[prost(string, tag = "1")]
+    pub task: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub stack: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub service: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "4")]
+    pub replica: u32,
+    #[prost(uint64, tag = "5")]
+    pub memory: u64,
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "7")]
+    pub fixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExplainView {
@@ -2971,6 +3047,47 @@ pub mod control_client {
                 .insert(GrpcMethod::new("siso.v1.Control", "SetSchedulable"));
             self.inner.unary(req, path, codec).await
         }
+        /// What draining a node would do.
+        pub async fn plan_drain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PlanDrainRequest>,
+        ) -> std::result::Result<tonic::Response<super::DrainView>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Control/PlanDrain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("siso.v1.Control", "PlanDrain"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn drain_node(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DrainNodeRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Control/DrainNode",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("siso.v1.Control", "DrainNode"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn label_node(
             &mut self,
             request: impl tonic::IntoRequest<super::LabelNodeRequest>,
@@ -3246,6 +3363,15 @@ pub mod control_server {
         async fn set_schedulable(
             &self,
             request: tonic::Request<super::SetSchedulableRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
+        /// What draining a node would do.
+        async fn plan_drain(
+            &self,
+            request: tonic::Request<super::PlanDrainRequest>,
+        ) -> std::result::Result<tonic::Response<super::DrainView>, tonic::Status>;
+        async fn drain_node(
+            &self,
+            request: tonic::Request<super::DrainNodeRequest>,
         ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
         async fn label_node(
             &self,
@@ -4039,6 +4165,92 @@ pub mod control_server {
                     };
                     Box::pin(fut)
                 }
+                "/siso.v1.Control/PlanDrain" => {
+                    #[allow(non_camel_case_types)]
+                    struct PlanDrainSvc<T: Control>(pub Arc<T>);
+                    impl<T: Control> tonic::server::UnaryService<super::PlanDrainRequest>
+                    for PlanDrainSvc<T> {
+                        type Response = super::DrainView;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PlanDrainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::plan_drain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PlanDrainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Control/DrainNode" => {
+                    #[allow(non_camel_case_types)]
+                    struct DrainNodeSvc<T: Control>(pub Arc<T>);
+                    impl<T: Control> tonic::server::UnaryService<super::DrainNodeRequest>
+                    for DrainNodeSvc<T> {
+                        type Response = super::WriteReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DrainNodeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::drain_node(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DrainNodeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/siso.v1.Control/LabelNode" => {
                     #[allow(non_camel_case_types)]
                     struct LabelNodeSvc<T: Control>(pub Arc<T>);
@@ -4498,7 +4710,7 @@ pub struct Entry {
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 18"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -4589,6 +4801,13 @@ pub mod command {
         pub node: u64,
         #[prost(bool, tag = "2")]
         pub schedulable: bool,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct DrainNode {
+        #[prost(uint64, tag = "1")]
+        pub node: u64,
+        #[prost(uint64, tag = "2")]
+        pub until: u64,
     }
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct LabelNode {
@@ -4695,6 +4914,8 @@ pub mod command {
         RemoveNode(RemoveNode),
         #[prost(message, tag = "20")]
         JoinScheduler(JoinScheduler),
+        #[prost(message, tag = "18")]
+        DrainNode(DrainNode),
     }
 }
 /// Why a task sits where it does.
@@ -4729,7 +4950,7 @@ pub mod rollout_outcome {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Change {
-    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub change: ::core::option::Option<change::Change>,
 }
 /// Nested message and enum types in `Change`.
@@ -4791,6 +5012,11 @@ pub mod change {
         #[prost(uint64, tag = "2")]
         pub revision: u64,
     }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct EndDrain {
+        #[prost(uint64, tag = "1")]
+        pub node: u64,
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct ForgetStack {
         #[prost(string, tag = "1")]
@@ -4827,6 +5053,8 @@ pub mod change {
         Note(Note),
         #[prost(message, tag = "9")]
         MarkReady(MarkReady),
+        #[prost(message, tag = "10")]
+        EndDrain(EndDrain),
     }
 }
 /// The whole cluster at one entry of the log. Each specification of a service stands once in `specs`
@@ -5001,6 +5229,8 @@ pub mod snapshot {
         pub since: u64,
         #[prost(uint64, tag = "10")]
         pub generation: u64,
+        #[prost(uint64, optional, tag = "11")]
+        pub drain: ::core::option::Option<u64>,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Volume {

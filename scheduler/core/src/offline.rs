@@ -50,6 +50,7 @@ fn node(id: NodeId, imagined: &ImaginedNode) -> Node {
         },
         liveness: Liveness::Ready,
         schedulable: true,
+        drain: None,
         joined_at: Timestamp(0),
         since: Timestamp(0),
     }

@@ -24,6 +24,7 @@ enum Step {
     Restart(&'static str),
     Cordon(usize, bool),
     Label(usize, bool),
+    Drain(usize, u64),
     /// A node is removed, if need be with all it has, and its machine joins anew.
     Rejoin(usize, bool),
     /// The node loses power or gets it back.
@@ -101,6 +102,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => name().prop_map(Step::Restart),
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Cordon(node, on)),
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Label(node, on)),
+        1 => (0..NODES.len(), 1_u64..40).prop_map(|(node, time)| Step::Drain(node, time)),
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, all)| Step::Rejoin(node, all)),
         2 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Power(node, on)),
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Mute(node, on)),
@@ -153,6 +155,10 @@ fn take(world: &mut World, step: Step) {
                 remove.insert(key);
             }
             Command::LabelNode { node: node(world, index), set, remove }
+        }
+        Step::Drain(index, seconds) => {
+            let until = world.now.plus_millis(seconds * 1_000);
+            Command::DrainNode { node: node(world, index), until }
         }
         Step::Rejoin(index, all) => {
             let gone = node(world, index);

@@ -22,6 +22,9 @@ use tonic::{Status, Streaming, transport::Channel};
 use super::world::{CONNECT, PATIENCE, World, channel};
 use crate::{Handle, clock};
 
+/// Between two heartbeats.
+const BEAT: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// Asks to join with `token` as `name`; answers the reply and the key.
 pub(super) async fn join(
     handle: &Handle,
@@ -139,6 +142,22 @@ impl Session {
         let at = clock::now().0;
         let heartbeat = Heartbeat { at, telemetry: telemetry.collect() };
         self.say(agent_message::Message::Heartbeat(heartbeat)).await;
+    }
+
+    /// Goes on beating until the session ends, as an agent does.
+    pub(super) fn keep_beating(&self) {
+        let outbox = self.outbox.clone();
+        tokio::spawn(async move {
+            loop {
+                let heartbeat = Heartbeat { at: clock::now().0, telemetry: Vec::new() };
+                let message = Some(agent_message::Message::Heartbeat(heartbeat));
+                // Nothing acknowledges a heartbeat, so its number does not matter.
+                if outbox.send(AgentMessage { sequence: 0, message }).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(BEAT).await;
+            }
+        });
     }
 
     pub(super) async fn report(&mut self, task: u64, state: TaskState) {

@@ -34,6 +34,8 @@ const CONTROL: &[&str] = &[
     "Scale",
     "Restart",
     "SetSchedulable",
+    "PlanDrain",
+    "DrainNode",
     "LabelNode",
     "RemoveNode",
     "CreateToken",

@@ -101,7 +101,7 @@ async fn a_watch_shows_the_stack_until_it_has_settled() {
     let mut agent = Agent::join(&mut world, "mini-1").await;
     let mut session = agent.session().await;
     world.apply(&stack("shop", &[("web", 1)])).await.unwrap();
-    let request = WatchRequest { stack: Some("shop".to_owned()) };
+    let request = WatchRequest { stack: Some("shop".to_owned()), node: None };
     let mut watch = world.admin.watch(request).await.unwrap().into_inner();
     session.run(1).await;
     loop {
@@ -132,7 +132,7 @@ async fn a_removed_stack_stops_and_is_forgotten() {
         RemoveStackRequest { request_id: request_id(), stack: "shop".to_owned(), volumes: false };
     world.admin.remove_stack(request).await.unwrap();
     session.obey(|set| set.tasks.is_empty()).await;
-    let request = WatchRequest { stack: Some("shop".to_owned()) };
+    let request = WatchRequest { stack: Some("shop".to_owned()), node: None };
     let mut watch = world.admin.watch(request).await.unwrap().into_inner();
     while watch.message().await.unwrap().unwrap().rollout.is_some_and(|rollout| rollout.exists) {}
     world.handle.stop().await;

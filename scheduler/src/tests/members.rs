@@ -1,19 +1,20 @@
 //! Machines that people label and remove.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use model::spec::{Mount, MountSource, VolumeSpec};
 use proto::v1::{
-    LabelNodeRequest, ListNodesRequest, NodeRow, RelayFrame, RemoveNodeRequest, RemoveStackRequest,
-    RenewRequest,
+    DrainNodeRequest, LabelNodeRequest, ListNodesRequest, NodeRow, PlanDrainRequest, RelayFrame,
+    RemoveNodeRequest, RemoveStackRequest, RenewRequest, WatchRequest,
 };
 use rcgen::KeyPair;
+use tokio::time::timeout;
 use tokio_stream::{StreamExt as _, once, pending};
 use tonic::{Code, Status};
 
 use super::{
     agent::{Agent, csr},
-    world::{World, request_id, stack},
+    world::{PATIENCE, World, request_id, stack},
 };
 
 async fn nodes(world: &mut World) -> Vec<NodeRow> {
@@ -113,4 +114,58 @@ async fn a_removed_node_is_shut_out_at_once_and_may_join_anew() {
     }
     let again = Agent::join(&mut world, "mini-1").await;
     assert!(again.node > agent.node, "an id is never used again");
+}
+
+#[tokio::test]
+async fn a_drain_is_planned_followed_and_ends_by_itself() {
+    let mut world = World::new().await;
+    let mut old = Agent::join(&mut world, "mini-1").await;
+    let mut session = old.session().await;
+    world.apply(&stack("shop", &[("web", 1)])).await.unwrap();
+    session.run(1).await;
+    let mut new = Agent::join(&mut world, "mini-2").await;
+    let mut other = new.session().await;
+    session.keep_beating();
+    other.keep_beating();
+    timeout(PATIENCE, async {
+        while nodes(&mut world).await.iter().any(|node| node.state != "ready") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("both are ready");
+    let plan = |node: &str| PlanDrainRequest { node: node.to_owned() };
+    let planned = world.admin.plan_drain(plan("mini-1")).await.unwrap().into_inner();
+    assert_eq!((planned.moves[0].to.as_str(), planned.stays.len()), ("mini-2", 0));
+    assert!(nodes(&mut world).await.iter().all(|node| node.schedulable), "nothing is changed");
+
+    let request = |node: &str, deadline_ms| DrainNodeRequest {
+        request_id: request_id(),
+        node: node.to_owned(),
+        deadline_ms,
+    };
+    for deadline in [0, u64::MAX] {
+        let refused = world.admin.drain_node(request("mini-1", deadline)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+    }
+    let unknown = world.admin.drain_node(request("mini-9", 1)).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    let node = Some("mini-1".to_owned());
+    let watch = WatchRequest { stack: None, node };
+    let mut watch = world.admin.watch(watch).await.unwrap().into_inner();
+    assert!(world.admin.drain_node(request("mini-1", 60_000)).await.unwrap().into_inner().changed);
+    let rows = nodes(&mut world).await;
+    assert!(!rows[0].schedulable && rows[0].drain_until.is_some(), "{rows:?}");
+    other.run(1).await;
+    session.obey(|set| set.tasks.is_empty()).await;
+    loop {
+        let reply = timeout(PATIENCE, watch.message()).await.unwrap().unwrap().unwrap();
+        let drain = reply.drain.unwrap();
+        let there = reply.tasks.iter().any(|task| task.node.as_deref() == Some("mini-1"));
+        if drain.ended && drain.stays.is_empty() && !there && !reply.tasks.is_empty() {
+            break;
+        }
+    }
+    let rows = nodes(&mut world).await;
+    assert!(!rows[0].schedulable && rows[0].drain_until.is_none(), "{rows:?}");
 }

@@ -336,6 +336,7 @@ fn word(command: &Command) -> &'static str {
         Command::UpdateNode { .. } => "update node",
         Command::SetLiveness { .. } => "liveness",
         Command::SetSchedulable { .. } => "cordon",
+        Command::DrainNode { .. } => "drain",
         Command::LabelNode { .. } => "label",
         Command::RemoveNode { .. } => "remove node",
         Command::JoinScheduler { .. } => "join scheduler",
@@ -388,6 +389,7 @@ fn brief(change: &scheduler_core::Change) -> String {
         Change::Forget { task } => format!("forget {task}"),
         Change::RecordRollout { service, outcome, .. } => format!("{service} {outcome:?}"),
         Change::MarkReady { stack, .. } => format!("{stack} ready"),
+        Change::EndDrain { node } => format!("end drain of {node}"),
         Change::ForgetStack { stack } => format!("forget {stack}"),
         Change::Note { kind, task, .. } => format!("note {kind} {task}"),
     }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Bytes, RequestId, Revision, ServiceName, ServiceSpec, StackName, StackSpec, VolumeName,
+    Bytes, RequestId, Revision, ServiceName, ServiceSpec, StackName, StackSpec, Timestamp,
+    VolumeName,
     spec::{
         Condition, Dependency, HealthTest, Healthcheck, MemoryBasis, Mount, MountSource, Port,
         Protocol, RestartPolicy, VolumeSpec,
@@ -170,10 +171,11 @@ fn any_stack(chance: &mut Chance) -> StackSpec {
 impl World {
     fn any_command(&mut self) -> Command {
         let nodes: Vec<model::NodeId> = self.machines.keys().copied().collect();
+        let wall = self.wall().0;
         let chance = &mut self.chance;
         let stack = stack_name(chance.pick::<&str>(&STACKS));
         let service = service_name(chance.pick::<&str>(&SERVICES));
-        match chance.below(15) {
+        match chance.below(16) {
             0..6 => Command::ApplyStack { spec: any_stack(chance), basis: None },
             6 | 7 => {
                 let replicas = u32::try_from(chance.below(4)).unwrap_or_default();
@@ -183,6 +185,10 @@ impl World {
             9 => Command::Restart { stack, service: Some(service), slot: Some(1) },
             10 => Command::RollbackStack { stack, to: None },
             11 => Command::RemoveStack { stack, volumes: chance.one_in(2) },
+            13 => {
+                let until = Timestamp(wall + chance.between(500, 60_000));
+                Command::DrainNode { node: *chance.pick(&nodes), until }
+            }
             12 => {
                 let node = *chance.pick(&nodes);
                 let role = ("role".to_owned(), (*chance.pick(&ROLES)).to_owned());

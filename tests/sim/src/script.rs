@@ -3,6 +3,7 @@
 //! ```text
 //! node add mini-1 mem=1000 role=database     a machine joins; other words are its labels
 //! node kill|start|sleep|cordon|uncordon mini-1
+//! node drain mini-1 [20s]
 //! node label mini-1 role=agents zone-        | node rm mini-1 [force] [volumes]
 //! agent kill|start mini-1                    the process alone; what runs goes on
 //! up shop/web image=web:1 mem=300            a service of a stack, as it shall be from now on
@@ -112,6 +113,14 @@ impl Story {
     fn take(&mut self, words: &[&str]) -> Told {
         match words {
             ["node", "add", name, rest @ ..] => self.add(name, rest),
+            ["node", "drain", name, rest @ ..] => {
+                let seconds = rest.first().and_then(|time| time.strip_suffix('s')).unwrap_or("600");
+                let seconds: u64 = seconds.parse().map_err(|_| "not a number")?;
+                let until = self.world.wall().plus_millis(seconds * 1_000);
+                let node = self.machine(name)?;
+                self.ask(Command::DrainNode { node, until });
+                Ok(())
+            }
             ["node", "label", name, labels @ ..] => self.label(name, labels),
             ["node", "rm", name, what @ ..] => {
                 let node = self.machine(name)?;

@@ -17,7 +17,11 @@ impl World {
         let rows = view::nodes(&self.log.reference, &Soft::none(self.wall()));
         let line = |row: &model::view::NodeRow| {
             let (name, state, memory) = (&row.name, &row.state, &row.memory);
-            let cordoned = if row.schedulable { "" } else { ", cordoned" };
+            let cordoned = match (row.schedulable, &row.drain_until) {
+                (true, _) => "",
+                (false, None) => ", cordoned",
+                (false, Some(_)) => ", draining",
+            };
             let (reserved, offered) = (memory.reserved, memory.allocatable);
             format!("{name} {state}{cordoned}: {} tasks, {reserved} of {offered}", row.tasks)
         };

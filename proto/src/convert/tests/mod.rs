@@ -47,6 +47,7 @@ fn take_all(bytes: &[u8]) -> usize {
         take::<v1::TaskRow, view::TaskRow>(bytes),
         take::<v1::NodeRow, view::NodeRow>(bytes),
         take::<v1::PlanView, view::PlanView>(bytes),
+        take::<v1::DrainView, view::DrainView>(bytes),
         take::<v1::ExplainView, view::ExplainView>(bytes),
         take::<v1::StatusView, view::StatusView>(bytes),
     ];
@@ -109,6 +110,7 @@ proptest! {
         crosses::<v1::NodeRow, view::NodeRow>(&shown.node)?;
         crosses::<v1::PlacementView, view::PlacementView>(&shown.placement)?;
         crosses::<v1::PlanView, view::PlanView>(&shown.plan)?;
+        crosses::<v1::DrainView, view::DrainView>(&shown.drain)?;
         crosses::<v1::ExplainView, view::ExplainView>(&shown.explain)?;
         crosses::<v1::StatusView, view::StatusView>(&shown.status)?;
         crosses::<v1::StackRow, view::StackRow>(&shown.stack)?;

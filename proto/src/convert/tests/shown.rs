@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use model::{
     Bytes, MilliCpu,
     view::{
-        ChangeAction, EventRow, ExplainView, FieldChange, NodeCpus, NodeDisk, NodeMemory, NodeRow,
-        PlacedTask, PlacementNode, PlacementView, PlanNode, PlanView, Problem, PullProgress,
-        ReplicaPlacement, RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView,
-        Succession, TaskRow, TokenRow, Verdict,
+        ChangeAction, DrainMove, DrainStay, DrainView, EventRow, ExplainView, FieldChange,
+        NodeCpus, NodeDisk, NodeMemory, NodeRow, PlacedTask, PlacementNode, PlacementView,
+        PlanNode, PlanView, Problem, PullProgress, ReplicaPlacement, RevisionRow, SchedulerRow,
+        ServiceChange, StackRow, StatusView, Succession, TaskRow, TokenRow, Verdict,
     },
 };
 use proptest::prelude::*;
@@ -21,6 +21,7 @@ pub(super) struct Shown {
     pub(super) node: NodeRow,
     pub(super) placement: PlacementView,
     pub(super) plan: PlanView,
+    pub(super) drain: DrainView,
     pub(super) explain: ExplainView,
     pub(super) status: StatusView,
     pub(super) stack: StackRow,
@@ -82,6 +83,7 @@ impl Draw {
             node: self.node(),
             placement: self.placement(),
             plan: self.plan(),
+            drain: self.drain(),
             explain: ExplainView {
                 placement: self.replica(),
                 task: self.maybe(Self::text),
@@ -179,6 +181,7 @@ impl Draw {
             tasks: self.small(),
             disk: NodeDisk { capacity: self.bytes(), free: self.bytes() },
             engine_ready: self.flag(),
+            drain_until: self.maybe(Self::text),
         }
     }
 
@@ -247,6 +250,28 @@ impl Draw {
             fixes: self.some(Self::text),
             succession: self.maybe(Self::succession),
         }
+    }
+
+    fn drain(&mut self) -> DrainView {
+        let moves = self.some(|draw| DrainMove {
+            task: draw.text(),
+            stack: draw.text(),
+            service: draw.text(),
+            replica: draw.small(),
+            memory: draw.bytes(),
+            to: draw.text(),
+            down_because: draw.maybe(Self::text),
+        });
+        let stays = self.some(|draw| DrainStay {
+            task: draw.text(),
+            stack: draw.text(),
+            service: draw.text(),
+            replica: draw.small(),
+            memory: draw.bytes(),
+            reason: draw.text(),
+            fixes: draw.some(Self::text),
+        });
+        DrainView { node: self.text(), moves, stays, nodes: self.plan().nodes }
     }
 
     fn plan(&mut self) -> PlanView {

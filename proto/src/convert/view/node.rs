@@ -69,6 +69,7 @@ impl TryFrom<v1::NodeRow> for NodeRow {
             tasks: wire.tasks,
             disk: NodeDisk { capacity: Bytes(wire.disk_capacity), free: Bytes(wire.disk_free) },
             engine_ready: wire.engine_ready,
+            drain_until: wire.drain_until,
         })
     }
 }
@@ -98,6 +99,7 @@ impl From<NodeRow> for v1::NodeRow {
             disk_capacity: model.disk.capacity.0,
             disk_free: model.disk.free.0,
             engine_ready: model.engine_ready,
+            drain_until: model.drain_until,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Plans, and why something sits where it does.
 
 use model::view::{
-    ExplainView, FieldChange, PlanNode, PlanView, ReplicaPlacement, ServiceChange, Verdict,
+    DrainMove, DrainStay, DrainView, ExplainView, FieldChange, PlanNode, PlanView,
+    ReplicaPlacement, ServiceChange, Verdict,
 };
 
 use super::{Rows, Shown};
@@ -57,6 +58,33 @@ mirror!(v1::PlanNode => PlanNode {
     reserved_after: Total,
     free_after: Total,
     tasks: Rows<Shown>,
+});
+
+mirror!(v1::DrainView => DrainView {
+    node: Shown,
+    moves: Rows<Message<v1::DrainMove, DrainMove>>,
+    stays: Rows<Message<v1::DrainStay, DrainStay>>,
+    nodes: Rows<Message<v1::PlanNode, PlanNode>>,
+});
+
+mirror!(v1::DrainMove => DrainMove {
+    task: Shown,
+    stack: Shown,
+    service: Shown,
+    replica: Same<u32>,
+    memory: Total,
+    to: Shown,
+    down_because: Maybe<Shown>,
+});
+
+mirror!(v1::DrainStay => DrainStay {
+    task: Shown,
+    stack: Shown,
+    service: Shown,
+    replica: Same<u32>,
+    memory: Total,
+    reason: Shown,
+    fixes: Rows<Shown>,
 });
 
 mirror!(v1::ExplainView => ExplainView {

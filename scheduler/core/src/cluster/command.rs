@@ -97,12 +97,19 @@ pub enum Command {
         /// What it is now.
         liveness: Liveness,
     },
-    /// Cordon or uncordon.
+    /// Cordon, or uncordon and end a drain.
     SetSchedulable {
         /// Which node.
         node: NodeId,
         /// Whether new tasks may be placed there.
         schedulable: bool,
+    },
+    /// Cordon a node and move its tasks to others.
+    DrainNode {
+        /// Which node.
+        node: NodeId,
+        /// When what has not moved by then stays.
+        until: Timestamp,
     },
     /// Change a node's labels. What runs stays, whatever its constraints say of the new ones.
     LabelNode {
@@ -230,6 +237,11 @@ pub enum Change {
         stack: StackName,
         /// Its revision.
         revision: Revision,
+    },
+    /// Nothing that could move is on a drained node any more, or its time is over.
+    EndDrain {
+        /// Which node.
+        node: NodeId,
     },
     /// All tasks of a removed stack are gone.
     ForgetStack {

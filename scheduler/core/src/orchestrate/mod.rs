@@ -3,6 +3,7 @@
 //! Every replica `1..=replicas` of a wanted service has one task that serves; while it is replaced,
 //! two. Every other task stops.
 
+mod drain;
 mod gate;
 mod replica;
 mod traits;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 
 use model::{Desired, Epoch, Liveness, ServiceName, StackName, Task, TaskId, TaskState, Timestamp};
 
+pub use drain::{Tie, tie};
 pub use gate::{Waits, may_start, waits_for};
 pub use traits::{in_the_way, is_current, is_movable, starts_first};
 
@@ -95,6 +97,7 @@ pub fn orchestrate(cluster: &Cluster, now: Timestamp) -> Steps {
             mark_ready(cluster, (name, stack), &mut steps);
         }
     }
+    drain::end(cluster, now, &mut steps);
     steps
 }
 

@@ -9,8 +9,9 @@ use super::{
 use crate::cluster::{Change, RolloutOutcome, limits};
 
 impl<'a> Scene<'a> {
+    /// Whether the task may stay: it is what is wanted, where it may be.
     fn current(self, task: &Task) -> bool {
-        is_current(self.cluster, self.service, task)
+        is_current(self.cluster, self.service, task) && !self.leaves(task)
     }
 
     /// Whether the replica is on its way from one task to another: the next one waits for that.

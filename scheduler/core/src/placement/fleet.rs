@@ -130,6 +130,13 @@ impl<'a> Fleet<'a> {
         fleet
     }
 
+    /// The fleet as it is, but for one node.
+    pub fn without(cluster: &'a Cluster, node: NodeId) -> Self {
+        let mut fleet = Self::of(cluster);
+        fleet.rooms.remove(&node);
+        fleet
+    }
+
     /// One node alone, nothing kept back: what the log checks.
     pub fn single(cluster: &'a Cluster, node: NodeId) -> Self {
         let mut fleet = Self::bare(cluster, cluster.node(node));

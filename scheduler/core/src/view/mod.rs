@@ -1,5 +1,6 @@
 //! Answers to people and scripts, all made from the cluster and what the leader knows besides.
 
+mod drain;
 mod explain;
 mod nodes;
 mod preview;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 
 use model::{Bytes, TaskId, Timestamp, task::Telemetry};
 
+pub use drain::{drain_plan, drain_stays};
 pub use explain::explain;
 #[cfg(test)]
 pub(crate) use explain::fleet_for;

@@ -1,7 +1,7 @@
 //! `node ls` and `placement`.
 
 use model::{
-    Bytes, Node, Resources, Task,
+    Bytes, Node, Resources, Task, Timestamp,
     view::{NodeCpus, NodeDisk, NodeMemory, NodeRow, PlacedTask, PlacementNode, PlacementView},
 };
 
@@ -56,6 +56,7 @@ fn row(cluster: &Cluster, soft: &Soft<'_>, node: &Node) -> NodeRow {
         tasks: u32::try_from(tasks.len()).unwrap_or(u32::MAX),
         disk: NodeDisk { capacity: inventory.disk, free: inventory.disk_free },
         engine_ready: inventory.engine_ready,
+        drain_until: node.drain.map(Timestamp::to_rfc3339),
     }
 }
 

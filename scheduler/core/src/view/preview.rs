@@ -46,8 +46,7 @@ pub fn plan_view(
     };
     let replicas = spec.services.values().map(|service| service.replicas);
     let replicas = usize::try_from(replicas.fold(1, u32::saturating_add)).unwrap_or(usize::MAX);
-    let tasks = draft.tasks().len().saturating_add(replicas);
-    let steps = MAX_LOOKS.checked_div(tasks).unwrap_or(MAX_STEPS).clamp(1, MAX_STEPS);
+    let steps = steps(draft.tasks().len().saturating_add(replicas));
     let (ends, settled) = play(&mut draft, now, steps);
     let mut warnings = warnings(cluster, &draft, spec, &ends);
     if !settled {
@@ -69,15 +68,20 @@ pub fn plan_view(
     })
 }
 
+/// How many steps a preview of so many tasks may take.
+pub(super) fn steps(tasks: usize) -> usize {
+    MAX_LOOKS.checked_div(tasks).unwrap_or(MAX_STEPS).clamp(1, MAX_STEPS)
+}
+
 fn stays(task: &Task) -> bool {
     !task.desired.is_leaving()
 }
 
 /// Tasks that stopped before their successor ran, though they need not by their specification.
-type Ends = BTreeSet<TaskId>;
+pub(super) type Ends = BTreeSet<TaskId>;
 
 /// Plans and obeys until nothing moves. Answers who stopped for want of room, and whether it ended.
-fn play(draft: &mut Cluster, now: Timestamp, steps: usize) -> (Ends, bool) {
+pub(super) fn play(draft: &mut Cluster, now: Timestamp, steps: usize) -> (Ends, bool) {
     let mut ends = Ends::new();
     // Nobody is missed while time is only imagined.
     let patient = Thresholds { heartbeat: 1_000, unreachable: u64::MAX, down: u64::MAX };
@@ -156,7 +160,7 @@ fn next_status(task: &Task, is_job: bool, at: Timestamp) -> Option<TaskStatus> {
     })
 }
 
-fn nodes(before: &Cluster, after: &Cluster) -> Vec<PlanNode> {
+pub(super) fn nodes(before: &Cluster, after: &Cluster) -> Vec<PlanNode> {
     let reserved = |cluster: &Cluster, node: &Node| {
         let tasks = cluster.tasks_on(node.id).filter(|task| task.holds_resources());
         tasks.map(|task| task.spec.resources.reserved.memory).sum()
@@ -228,7 +232,7 @@ fn warnings(before: &Cluster, after: &Cluster, spec: &StackSpec, ends: &Ends) ->
     warnings
 }
 
-fn alone_because(spec: &model::ServiceSpec) -> &'static str {
+pub(super) fn alone_because(spec: &model::ServiceSpec) -> &'static str {
     if spec.strict_singleton {
         "must never run twice"
     } else if spec.ports.iter().any(|port| port.published.is_some()) {

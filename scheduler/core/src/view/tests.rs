@@ -1,5 +1,7 @@
 //! What people are told.
 
+mod drain;
+
 use model::{
     Bytes, Liveness, ServiceName, TaskState,
     spec::Condition,

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use model::{Revision, ServiceName, StackName};
-use proto::v1::{EventRow, EventsRequest, Rollout, ServiceNote, WatchReply, WatchRequest};
+use model::{NodeId, Revision, ServiceName, StackName};
+use proto::v1::{Drain, EventRow, EventsRequest, Rollout, ServiceNote, WatchReply, WatchRequest};
 use scheduler_core::{
-    Rejection,
+    Cluster, Rejection,
     view::{self, RolloutView},
 };
 use tokio::{sync::mpsc, time::sleep};
@@ -14,7 +14,7 @@ use tonic::Status;
 
 use super::{
     super::{Office, STREAMS_MAX, status},
-    Stream, reads,
+    Stream, nodes, reads,
     writes::stack,
 };
 
@@ -67,16 +67,22 @@ pub(super) async fn watch(
     request: WatchRequest,
 ) -> Result<Stream<WatchReply>, Status> {
     let stack = request.stack.as_deref().map(stack).transpose()?;
+    let node = match &request.node {
+        Some(node) => Some(nodes::named(office, node).await?),
+        None => None,
+    };
     office.log.barrier().await.map_err(status::log_error)?;
-    spawn(office, LAG, |office, sender| async move {
+    spawn(office, LAG, move |office, sender| async move {
         let mut revision = office.log.revision();
         let mut last: Option<WatchReply> = None;
         loop {
             revision.mark_unchanged();
-            let reply = rows(&office, stack.as_ref());
-            let news = last
-                .as_ref()
-                .is_none_or(|last| last.tasks != reply.tasks || last.rollout != reply.rollout);
+            let reply = rows(&office, stack.as_ref(), node);
+            let news = last.as_ref().is_none_or(|last| {
+                last.tasks != reply.tasks
+                    || last.rollout != reply.rollout
+                    || last.drain != reply.drain
+            });
             if news {
                 sender.send(Ok(reply.clone())).await.map_err(gone)?;
                 last = Some(reply);
@@ -92,7 +98,7 @@ pub(super) async fn watch(
     })
 }
 
-fn rows(office: &Office, stack: Option<&StackName>) -> WatchReply {
+fn rows(office: &Office, stack: Option<&StackName>, node: Option<NodeId>) -> WatchReply {
     let telemetry = office.dispatch.sessions.telemetry();
     let cluster = office.log.cluster();
     let tasks = view::tasks(&cluster, &reads::soft(&telemetry), stack);
@@ -100,7 +106,15 @@ fn rows(office: &Office, stack: Option<&StackName>) -> WatchReply {
         revision: cluster.revision().0,
         tasks: tasks.into_iter().map(Into::into).collect(),
         rollout: stack.map(|stack| rollout(view::rollout(&cluster, stack))),
+        drain: node.map(|node| drain(&cluster, node)),
     }
+}
+
+/// A node that was removed meanwhile has nothing any more.
+fn drain(cluster: &Cluster, node: NodeId) -> Drain {
+    let Some(node) = cluster.node(node) else { return Drain { ended: true, stays: Vec::new() } };
+    let stays = view::drain_stays(cluster, node).into_iter().map(Into::into).collect();
+    Drain { ended: node.drain.is_none(), stays }
 }
 
 fn rollout(view: RolloutView) -> Rollout {

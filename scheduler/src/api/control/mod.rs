@@ -9,14 +9,14 @@ mod writes;
 use std::sync::Arc;
 
 use proto::v1::{
-    ApplyReply, ApplyRequest, CreateTokenReply, CreateTokenRequest, EventRow, EventsRequest,
-    ExecRequest, ExplainReply, ExplainRequest, LabelNodeRequest, ListNodesReply, ListNodesRequest,
-    ListStacksReply, ListStacksRequest, ListTasksReply, ListTasksRequest, ListTokensReply,
-    ListTokensRequest, LogEntry, LogsRequest, PlacementRequest, PlacementView, PlanRequest,
-    PlanView, RelayFrame, RemoveNodeRequest, RemoveStackRequest, RestartRequest,
-    RevokeTokenRequest, RollbackStackRequest, ScaleRequest, SetSchedulableRequest,
-    StackHistoryReply, StackHistoryRequest, StatusRequest, StatusView, VersionReply,
-    VersionRequest, WatchReply, WatchRequest, WriteReply, control_server,
+    ApplyReply, ApplyRequest, CreateTokenReply, CreateTokenRequest, DrainNodeRequest, DrainView,
+    EventRow, EventsRequest, ExecRequest, ExplainReply, ExplainRequest, LabelNodeRequest,
+    ListNodesReply, ListNodesRequest, ListStacksReply, ListStacksRequest, ListTasksReply,
+    ListTasksRequest, ListTokensReply, ListTokensRequest, LogEntry, LogsRequest, PlacementRequest,
+    PlacementView, PlanDrainRequest, PlanRequest, PlanView, RelayFrame, RemoveNodeRequest,
+    RemoveStackRequest, RestartRequest, RevokeTokenRequest, RollbackStackRequest, ScaleRequest,
+    SetSchedulableRequest, StackHistoryReply, StackHistoryRequest, StatusRequest, StatusView,
+    VersionReply, VersionRequest, WatchReply, WatchRequest, WriteReply, control_server,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -109,6 +109,15 @@ impl control_server::Control for Control {
     async fn set_schedulable(&self, request: Request<SetSchedulableRequest>) -> Answer<WriteReply> {
         audit(&request, "cordon or uncordon a node");
         nodes::set_schedulable(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn plan_drain(&self, request: Request<PlanDrainRequest>) -> Answer<DrainView> {
+        nodes::plan_drain(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn drain_node(&self, request: Request<DrainNodeRequest>) -> Answer<WriteReply> {
+        audit(&request, "drain a node");
+        nodes::drain(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn label_node(&self, request: Request<LabelNodeRequest>) -> Answer<WriteReply> {

@@ -41,6 +41,7 @@ choice!(ChangeForm: v1::Change, change::Change, change => Change {
         outcome: Required<OutcomeForm>,
     },
     mark_ready: MarkReady { stack: Parsed<StackName>, revision: AtRevision },
+    end_drain: EndDrain { node: Number<NodeKind> },
     forget_stack: ForgetStack { stack: Parsed<StackName> },
     note: Note { severity: SeverityWord, kind: Text, task: Number<TaskKind>, message: Text },
 });

@@ -51,6 +51,7 @@ choice!(CommandForm: v1::Command, command::Command, command => Command {
     },
     set_liveness: SetLiveness { node: Number<NodeKind>, liveness: LivenessWord },
     set_schedulable: SetSchedulable { node: Number<NodeKind>, schedulable: Same<bool> },
+    drain_node: DrainNode { node: Number<NodeKind>, until: Time },
     label_node: LabelNode { node: Number<NodeKind>, set: Labels, remove: Words },
     remove_node: RemoveNode {
         node: Number<NodeKind>,

@@ -161,6 +161,7 @@ impl Field for NodeForm {
             inventory: proto::convert::message(wire.inventory).at("inventory")?,
             liveness: LivenessWord::read(wire.liveness).at("liveness")?,
             schedulable: wire.schedulable,
+            drain: Maybe::<Time>::read(wire.drain).at("drain")?,
             joined_at: Time::read(wire.joined_at).at("joined_at")?,
             since: Time::read(wire.since).at("since")?,
         };
@@ -176,6 +177,7 @@ impl Field for NodeForm {
             inventory: Required::<Message<v1::Inventory, Inventory>>::write(&node.inventory),
             liveness: LivenessWord::write(&node.liveness),
             schedulable: node.schedulable,
+            drain: Maybe::<Time>::write(&node.drain),
             joined_at: node.joined_at.0,
             since: node.since.0,
             generation: generation.0,

@@ -51,6 +51,7 @@ fn kind(command: &Command) -> &'static str {
         Command::RevokeToken { .. } => "revoke-token",
         Command::ConfirmVolumesRemoved { .. } => "confirm-volumes-removed",
         Command::Plan { .. } => "plan",
+        Command::DrainNode { .. } => "drain-node",
         Command::LabelNode { .. } => "label-node",
         Command::RemoveNode { .. } => "remove-node",
         Command::JoinScheduler { .. } => "join-scheduler",

@@ -68,6 +68,7 @@ impl Cluster {
             Command::SetSchedulable { node, schedulable } => {
                 self.set_schedulable(at, *node, *schedulable)
             }
+            Command::DrainNode { node, until } => self.drain(at, *node, *until),
             Command::LabelNode { node, set, remove } => self.label(at, *node, set, remove),
             Command::RemoveNode { node, tasks, volumes } => {
                 self.remove_node(at, *node, *tasks, *volumes)

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Bytes, Inventory, Liveness, Node, NodeId, NodeName, Task, TaskState, Timestamp};
+use model::{
+    Bytes, Inventory, Liveness, Node, NodeId, NodeName, ServiceName, StackName, Task, TaskState,
+    Timestamp,
+};
 
 use super::{Answered, Happened, check};
 use crate::{
-    cluster::{Cluster, Outcome, Rejection, limits},
+    cluster::{Cluster, Outcome, Rejection, Service, limits},
     orchestrate,
 };
 
@@ -43,6 +46,7 @@ impl Cluster {
             // Until its first heartbeat.
             liveness: Liveness::Unreachable,
             schedulable: true,
+            drain: None,
             joined_at: at,
             since: at,
         };
@@ -120,12 +124,84 @@ impl Cluster {
             return Ok(Outcome::Unchanged);
         }
         node.schedulable = schedulable;
+        node.drain = None;
         let node = node.clone();
+        if schedulable {
+            self.forgive(id);
+        }
         let (kind, what) =
             if schedulable { ("uncordoned", "takes") } else { ("cordoned", "takes no") };
         let message = format!("node {} {what} new tasks", node.name);
         self.note(Happened::new(at, kind, message).node(&node));
         Ok(Outcome::Done)
+    }
+
+    pub(super) fn drain(&mut self, at: Timestamp, id: NodeId, until: Timestamp) -> Answered {
+        let node = self.nodes.get_mut(&id).ok_or(Rejection::UnknownNode(id))?;
+        if node.drain == Some(until) {
+            return Ok(Outcome::Unchanged);
+        }
+        node.schedulable = false;
+        node.drain = Some(until);
+        let node = node.clone();
+        // What failed elsewhere at the last drain is tried again.
+        self.forgive(id);
+        let until = until.to_rfc3339();
+        let message = format!("node {} is drained: its tasks move until {until}", node.name);
+        self.note(Happened::new(at, "draining", message).node(&node));
+        Ok(Outcome::Done)
+    }
+
+    /// The leader found that nothing more will move.
+    pub(super) fn end_drain(&mut self, at: Timestamp, id: NodeId) -> Result<(), String> {
+        let node = self.nodes.get_mut(&id).filter(|node| node.drain.is_some());
+        let node = node.ok_or_else(|| format!("{id} is not drained"))?;
+        node.drain = None;
+        let node = node.clone();
+        let left = self.tasks_on(id).filter(|task| task.holds_resources()).count();
+        let happened = if left == 0 {
+            Happened::new(at, "drained", format!("node {} is drained", node.name))
+        } else {
+            let message =
+                format!("the drain of node {} ended, {left} of its tasks stay", node.name);
+            Happened::new(at, "drained", message).warning()
+        };
+        self.note(happened.node(&node));
+        Ok(())
+    }
+
+    /// A move away from the node that was given up is no failure of a service whose every replica is
+    /// what is wanted.
+    fn forgive(&mut self, id: NodeId) {
+        let whole = |name: &StackName, service: &ServiceName, held: &Service| {
+            let serves = |slot: u32| {
+                self.tasks_of(name).any(|task| {
+                    (&task.service, task.slot) == (service, slot)
+                        && !task.desired.is_leaving()
+                        && !task.status.state.is_over()
+                        && orchestrate::is_current(self, held, task)
+                })
+            };
+            let there = self.tasks_on(id).any(|task| {
+                (&task.stack, &task.service) == (name, service) && task.holds_resources()
+            });
+            there && (1..=held.spec.replicas).all(serves)
+        };
+        let services = self.stacks.iter().flat_map(|(name, stack)| {
+            let failed = stack.wanted().filter(|(_, held)| held.failed.is_some());
+            failed
+                .filter(|(service, held)| whole(name, service, held))
+                .map(move |held| (name, held.0))
+        });
+        let forgiven: Vec<_> =
+            services.map(|(name, service)| (name.clone(), service.clone())).collect();
+        for (name, service) in forgiven {
+            let held =
+                self.stacks.get_mut(&name).and_then(|stack| stack.services.get_mut(&service));
+            if let Some(held) = held {
+                held.failed = None;
+            }
+        }
     }
 
     pub(super) fn label(

@@ -84,6 +84,7 @@ impl Cluster {
                 held.ready = true;
                 Ok(())
             }
+            Change::EndDrain { node } => self.end_drain(at, *node),
             Change::ForgetStack { stack } => {
                 let removing = self.stacks.get(stack).is_some_and(|held| held.removal.is_some());
                 if !removing || self.tasks_of(stack).any(Task::holds_resources) {

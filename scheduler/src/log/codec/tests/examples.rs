@@ -167,6 +167,7 @@ pub(super) fn entries() -> Vec<Entry> {
         },
         Command::RemoveNode { node, tasks: true, volumes: true },
         Command::JoinScheduler { token: TokenId::new(3), secret_hash: [0xef; 32] },
+        Command::DrainNode { node, until: AT.plus_millis(600_000) },
     ];
     commands.into_iter().map(|command| Entry { at: AT, request: Some(REQUEST), command }).collect()
 }
@@ -179,6 +180,8 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
     ];
     let command = Command::Plan { basis: Revision(41), changes };
     let entry = |command| Entry { at: AT, request: None, command };
+    let changes = vec![Change::EndDrain { node: NodeId::new(2) }];
+    let end_drain = Command::Plan { basis: Revision(41), changes };
     let left = Command::ConfirmVolumesRemoved {
         node: NodeId::new(2),
         volumes: Vec::new(),
@@ -187,6 +190,7 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
     vec![
         ("entry-1-plan-mark-ready.bin", entry(command)),
         ("entry-1-confirm-volumes-left.bin", entry(left)),
+        ("entry-1-plan-end-drain.bin", entry(end_drain)),
     ]
 }
 
@@ -248,6 +252,7 @@ fn node() -> Node {
         inventory: inventory(),
         liveness: Liveness::Down,
         schedulable: true,
+        drain: None,
         joined_at: AT,
         since: AT.plus_millis(3_000),
     }

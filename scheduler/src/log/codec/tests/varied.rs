@@ -16,8 +16,8 @@ use model::{
 use scheduler_core::{Change, Command, Entry, RolloutOutcome};
 
 /// How many kinds of commands there are.
-pub(super) const KINDS: u64 = 18;
-const CHANGES: u64 = 9;
+pub(super) const KINDS: u64 = 19;
+const CHANGES: u64 = 10;
 
 /// A seed that moves on with every draw (splitmix64).
 pub(super) struct Varied(pub(super) u64);
@@ -172,13 +172,14 @@ impl Varied {
                 let (volumes, left) = (self.list(Self::text), self.list(Self::text));
                 Command::ConfirmVolumesRemoved { node: self.id(), volumes, left }
             }
+            16 => Command::DrainNode { node: self.id(), until: self.time() },
             14 => Command::LabelNode {
                 node: self.id(),
                 set: self.labels(),
                 remove: self.list(Self::word),
             },
             15 => Command::RemoveNode { node: self.id(), tasks: self.yes(), volumes: self.yes() },
-            16 => Command::JoinScheduler { token: self.id(), secret_hash: self.hash() },
+            17 => Command::JoinScheduler { token: self.id(), secret_hash: self.hash() },
             _ => Command::Plan {
                 basis: self.revision(),
                 changes: (0..CHANGES).map(|kind| self.change(kind)).collect(),
@@ -207,6 +208,7 @@ impl Varied {
             },
             6 => Change::ForgetStack { stack: self.name() },
             7 => Change::MarkReady { stack: self.name(), revision: self.revision() },
+            8 => Change::EndDrain { node: self.id() },
             _ => Change::Note {
                 severity: self.severity(),
                 kind: self.text(),

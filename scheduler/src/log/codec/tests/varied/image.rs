@@ -94,6 +94,7 @@ impl Varied {
             inventory: self.inventory(),
             liveness: self.liveness(),
             schedulable: self.yes(),
+            drain: self.maybe(Self::time),
             joined_at: self.time(),
             since: self.time(),
         }
