@@ -5,7 +5,8 @@
 #
 # What it installs, when it is missing: the Docker Engine (tests run containers), a C compiler (Rust links with it),
 # ShellCheck (the scripts), promtool (the text of /metrics), cargo-deny (licences, sources, who may use which crate),
-# strace, e2fsprogs and python3 (system calls and disks that fail on request, on Linux).
+# strace, e2fsprogs and python3 (system calls and disks that fail on request, on Linux), openssh-server (a machine to be
+# added, where no service manager would start it for the network).
 # It ends at the first step that fails, and always with a table of the steps and their times.
 set -euo pipefail
 
@@ -84,11 +85,14 @@ main() {
   # One test opens 10,000 connections, and says so when it may not.
   ulimit -Sn 20000 2>/dev/null || true
   # With these a test that misses its engine or its tool fails instead of skipping itself. A second engine, to be
-  # killed, and a disk, to be cut off from its power, only root can have; system calls fail on request on Linux only.
-  local linux=0
+  # killed, a disk, to be cut off from its power, and a machine behind sshd only root can have; system calls fail on
+  # request on Linux only.
+  local linux=0 sshd=0
   if [[ $(uname -s) == Linux ]]; then linux=1; fi
+  if [[ -x /usr/sbin/sshd ]]; then sshd=1; fi
   step "tests" env SISO_REQUIRE_ENGINE=1 SISO_REQUIRE_PROMTOOL=1 SISO_REQUIRE_OWN_ENGINE=$((EUID == 0)) \
     SISO_REQUIRE_STRACE=$linux SISO_REQUIRE_OWN_DISK=$((linux && EUID == 0)) \
+    SISO_REQUIRE_SSHD=$((linux && sshd && EUID == 0)) \
     cargo test --workspace --locked
 }
 

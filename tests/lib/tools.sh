@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Installs the tools that only the tests need. Source say.sh and packages.sh first.
+# Installs the tools that only the tests need. Source say.sh, packages.sh and engine.sh first.
 
 # Tools that no package manager keeps for us live here, outside the repository, and survive `cargo clean`.
 TOOLS=${XDG_CACHE_HOME:-$HOME/.cache}/siso/tools
@@ -50,11 +50,23 @@ ensure_fault_tools() {
   ((${#missing[@]} == 0)) || install_packages "system calls and disks that fail on request" "${missing[@]}"
 }
 
+# A real sshd, for `node add`. Where a service manager runs, installing it would open this machine to its network; there
+# it is for the person to decide, and the tests that want it say that they are skipped.
+ensure_sshd() {
+  [[ $(uname -s) == Linux && ! -x /usr/sbin/sshd ]] || return 0
+  if systemd_runs; then
+    note "no sshd here: 'node add' is not tested (apt-get install openssh-server would start one)"
+    return
+  fi
+  install_packages "node add is tested against a real sshd" openssh-server openssh-client
+}
+
 ensure_test_tools() {
   mkdir -p "$TOOLS/bin"
   PATH=$TOOLS/bin:$PATH
   ensure_shellcheck
   ensure_promtool
   ensure_fault_tools
+  ensure_sshd
   ensure_cargo_deny
 }

@@ -6,7 +6,10 @@ use clap::{Subcommand, ValueEnum};
 use clap_complete::Shell;
 use model::{NodeName, TokenId, token::Role};
 
-use super::{Span, values::LabelChange};
+use super::{
+    Span,
+    values::{JoinLabel, LabelChange, SshTarget},
+};
 
 /// `node`
 #[derive(Debug, Subcommand)]
@@ -18,6 +21,12 @@ pub enum Node {
         /// Its name
         node: NodeName,
     },
+    /// Make another machine a node, over your own ssh
+    ///
+    /// Checks its engine, architecture, clock and memory before anything is changed, copies siso-agent, hands
+    /// over a join token on standard input, installs a service unit, and waits until the node is ready. Running
+    /// it again mends what a first time left. On a Mac, run deploy/mac-mini/install.sh there instead.
+    Add(NodeAdd),
     /// Give a machine labels, or take some away; what runs stays
     ///
     /// Constraints ask for labels: `node.labels.role == database` in deploy.placement.constraints.
@@ -50,6 +59,64 @@ pub enum Node {
     /// Refused while it has tasks or volumes, and says which. Asks on a terminal. Containers that still run
     /// there are left as they are.
     Rm(NodeRm),
+}
+
+/// `node add`
+#[derive(Debug, clap::Args)]
+pub struct NodeAdd {
+    /// The machine, as ssh knows it
+    #[arg(value_name = "[USER@]HOST")]
+    pub target: SshTarget,
+    /// The node's name [default: the machine's]
+    #[arg(long)]
+    pub name: Option<NodeName>,
+    /// A label it joins with; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub label: Vec<JoinLabel>,
+    /// How the scheduler is reached from there [default: as this context reaches it]
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_endpoint)]
+    pub scheduler: Option<String>,
+    /// The program to copy [default: `siso-agent-linux-ARCH` or `siso-agent` beside sisoctl]
+    #[arg(long, value_name = "FILE")]
+    pub agent: Option<PathBuf>,
+    /// The most memory the machine offers
+    #[arg(long, value_name = "SIZE", value_parser = parse_budget)]
+    pub memory_budget: Option<String>,
+    /// Your ssh, with flags where it needs some
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        default_value = "ssh",
+        env = "SISO_SSH",
+        hide_env_values = true
+    )]
+    pub ssh: String,
+}
+
+/// `HOST:PORT`, or several with commas.
+fn parse_endpoint(text: &str) -> Result<String, String> {
+    let good = |one: &str| {
+        let port = one.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]_".contains(c);
+        port.is_some_and(|port| port.parse::<u16>().is_ok()) && one.chars().all(plain)
+    };
+    if text.split(',').all(good) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected HOST:PORT".to_owned())
+    }
+}
+
+/// A size as the agent reads it; nothing else may get into its settings.
+fn parse_budget(text: &str) -> Result<String, String> {
+    let digits = text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').count();
+    let unit = text.get(digits..).unwrap_or_default().to_ascii_lowercase();
+    let known = ["", "b", "k", "kb", "kib", "m", "mb", "mib", "g", "gb", "gib", "t", "tb", "tib"];
+    if digits > 0 && known.contains(&unit.as_str()) {
+        Ok(text.to_owned())
+    } else {
+        Err("write a size like 14GiB or 512m".to_owned())
+    }
 }
 
 /// `node drain`

@@ -8,13 +8,13 @@ mod values;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-pub use cluster::{Completion, Context, Doctor, JoinRole, Node, NodeDrain, NodeRm, Token};
+pub use cluster::{Completion, Context, Doctor, JoinRole, Node, NodeAdd, NodeDrain, NodeRm, Token};
 pub use habits::habit;
 pub use stacks::{
     Apply, Config, ConfigFormat, Events, Exec, Explain, Logs, Plan, Ps, Restart, Scale, Stack,
     StackFiles, StackRm, StackRollback,
 };
-pub use values::{LabelChange, ScaleTo, ServiceTarget, Since, Span, Target};
+pub use values::{JoinLabel, LabelChange, ScaleTo, ServiceTarget, Since, Span, SshTarget, Target};
 
 /// How data is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

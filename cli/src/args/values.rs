@@ -206,6 +206,46 @@ impl FromStr for ScaleTo {
     }
 }
 
+/// A machine as `ssh` knows it: `HOST` or `USER@HOST`, nothing it could take for a flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshTarget(pub String);
+
+impl FromStr for SshTarget {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let part = |part: &str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "._-:%".contains(c);
+            !part.is_empty() && !part.starts_with('-') && part.chars().all(plain)
+        };
+        let good = match text.split_once('@') {
+            Some((user, host)) => part(user) && part(host),
+            None => part(text),
+        };
+        if good { Ok(Self(text.to_owned())) } else { bad("write HOST or USER@HOST") }
+    }
+}
+
+/// `NAME=VALUE`, for a machine that joins: the agent reads several with commas between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinLabel(pub String, pub String);
+
+impl FromStr for JoinLabel {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let Some((name, value)) = text.split_once('=') else { return bad("write NAME=VALUE") };
+        check_label(name, value).or_else(bad)?;
+        // What would end a word of its settings: such a label is given with `node label` afterwards.
+        if value.contains([',', '"', '\\', '$', '`']) {
+            return bad(
+                "a label with `,`, quotes, `\\` or `$` is given afterwards, with `sisoctl node label`",
+            );
+        }
+        Ok(Self(name.to_owned(), value.to_owned()))
+    }
+}
+
 /// `NAME=VALUE`, or `NAME-` for a label that goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelChange {

@@ -64,6 +64,11 @@ impl Client {
         Self::with_context(file, context, global)
     }
 
+    /// `HOST:PORT` of the schedulers.
+    pub fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
     /// The same with a context at hand.
     pub fn with_context(file: PathBuf, context: Context, global: &Global) -> Result<Self, Error> {
         let Context { endpoints, authorities, certificate, key, .. } = context;

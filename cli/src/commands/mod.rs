@@ -1,5 +1,6 @@
 //! One file per verb. Each has a `run` that asks the cluster and a rendering that does not.
 
+pub mod add;
 pub mod apply;
 pub mod completion;
 pub mod config;

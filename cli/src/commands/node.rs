@@ -9,7 +9,7 @@ use model::{
 };
 use serde::Serialize;
 
-use super::{agreed, drain, ps};
+use super::{add, agreed, drain, ps};
 use crate::{
     args::{Global, LabelChange, Node, NodeRm},
     client::{Client, Written},
@@ -34,6 +34,7 @@ pub async fn run(
         Node::Ls => list(client, out).await,
         Node::Show { node } => show(node.as_str(), client, out).await,
         Node::Label { node, labels } => label(node.as_str(), labels, client, out).await,
+        Node::Add(args) => add::run(args, client, global, out).await,
         Node::Drain(args) => drain::run(args, client, global, out).await,
         Node::Rm(args) => remove(args, client, out).await,
         Node::Cordon { node } => set_schedulable(node.as_str(), false, client, out).await,

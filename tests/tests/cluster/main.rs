@@ -3,7 +3,8 @@
 //! Each test is a cluster of its own. Tests that need the engine are skipped without one, saying so,
 //! unless `SISO_REQUIRE_ENGINE=1`; those that end an engine start one of their own, which only root can
 //! do (`SISO_REQUIRE_OWN_ENGINE=1`); one opens 10,000 connections and needs `ulimit -n` for them
-//! (`SISO_REQUIRE_FILES=1`).
+//! (`SISO_REQUIRE_FILES=1`). Those with a machine behind `sshd` need root and OpenSSH's server
+//! (`SISO_REQUIRE_SSHD=1`).
 
 mod chaos;
 mod containers;
@@ -13,6 +14,7 @@ mod examples;
 mod exit_codes;
 mod hostile;
 mod intruders;
+mod joining;
 mod killed;
 mod members;
 mod metrics;

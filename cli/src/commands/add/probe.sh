@@ -1,0 +1,29 @@
+# Looks at a machine that is to become a node; changes nothing. One `key value` a line.
+set -u
+say() { printf '%s %s\n' "$1" "$2"; }
+say os "$(uname -s)"
+say arch "$(uname -m)"
+say host "$(uname -n)"
+if [ "$(id -u)" = 0 ]; then
+  as_root() { "$@"; }
+  say root self
+elif sudo -n true 2>/dev/null; then
+  as_root() { sudo -n "$@"; }
+  say root sudo
+else
+  as_root() { "$@"; }
+  say root none
+fi
+if version=$(as_root docker version --format '{{.Server.Version}}' 2>/dev/null) && [ -n "$version" ]; then
+  say engine "$version"
+elif command -v docker >/dev/null 2>&1; then
+  say engine silent
+else
+  say engine absent
+fi
+if [ -r /proc/meminfo ]; then
+  awk '$1 == "MemTotal:" { print "total", $2 } $1 == "MemAvailable:" { print "available", $2 }' /proc/meminfo
+fi
+say clock "$(date +%s)"
+say services "$(systemctl is-system-running 2>/dev/null || true)"
+if as_root test -e /var/lib/siso/agent/identity.pem; then say member yes; else say member no; fi
