@@ -155,6 +155,10 @@ impl World {
 
     /// The log has taken an entry: from here on it is never lost.
     pub(crate) fn commit(&mut self, entry: Entry, proposer: Proposer) -> Applied {
+        let removes = match &entry.command {
+            Command::RemoveNode { node, .. } => self.log.reference.node(*node).cloned(),
+            _ => None,
+        };
         let answer = self.log.reference.apply(&entry);
         self.check_entry(&entry, &answer);
         self.trace(|| {
@@ -174,6 +178,9 @@ impl World {
             self.queue.push(self.now + lag, Event::Apply { replica, to: index });
         }
         self.check_cluster();
+        if let Some(node) = removes.filter(|_| answer.result == Ok(Outcome::Done)) {
+            self.goes_for_good(&node);
+        }
         answer
     }
 

@@ -175,7 +175,7 @@ impl World {
         let chance = &mut self.chance;
         let stack = stack_name(chance.pick::<&str>(&STACKS));
         let service = service_name(chance.pick::<&str>(&SERVICES));
-        match chance.below(16) {
+        match chance.below(17) {
             0..6 => Command::ApplyStack { spec: any_stack(chance), basis: None },
             6 | 7 => {
                 let replicas = u32::try_from(chance.below(4)).unwrap_or_default();
@@ -185,6 +185,11 @@ impl World {
             9 => Command::Restart { stack, service: Some(service), slot: Some(1) },
             10 => Command::RollbackStack { stack, to: None },
             11 => Command::RemoveStack { stack, volumes: chance.one_in(2) },
+            14 => Command::RemoveNode {
+                node: *chance.pick(&nodes),
+                tasks: !chance.one_in(3),
+                volumes: !chance.one_in(3),
+            },
             13 => {
                 let until = Timestamp(wall + chance.between(500, 60_000));
                 Command::DrainNode { node: *chance.pick(&nodes), until }

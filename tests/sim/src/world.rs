@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{AssignmentSet, Bytes, NodeId, NodeName, TaskId, Timestamp, token::Role};
+use model::{AssignmentSet, Bytes, Node, NodeId, NodeName, TaskId, Timestamp, token::Role};
 use scheduler_core::{Command, Entry, Outcome};
 
 use crate::{
@@ -61,6 +61,8 @@ pub struct World {
     pub(crate) sent: BTreeMap<NodeId, AssignmentSet>,
     pub(crate) progress: BTreeMap<TaskId, Progress>,
     pub(crate) history: Trace,
+    /// Whether a machine that was given up is replaced by another.
+    replaces: bool,
     steps: u64,
     broken: Option<String>,
 }
@@ -71,6 +73,7 @@ impl World {
     pub fn new(seed: u64, keep: bool) -> Self {
         let mut world = Self::empty(seed, keep);
         world.faults = Faults::any(&mut world.chance);
+        world.replaces = true;
         for (name, mib) in MACHINES {
             let node = world.join(name, mib, &BTreeMap::new());
             let skew = world.chance.below(3_000);
@@ -97,12 +100,23 @@ impl World {
             sent: BTreeMap::new(),
             progress: BTreeMap::new(),
             history: Trace::new(keep),
+            replaces: false,
             steps: 0,
             broken: None,
         };
         world.write(Command::Found { id: "abc".to_owned(), name: "home".to_owned() });
         world.queue.push(10, Event::Elect);
         world
+    }
+
+    /// A machine was given up: nobody turns it on again. In a random world another takes its name.
+    pub(crate) fn goes_for_good(&mut self, node: &Node) {
+        let Some(machine) = self.machines.remove(&node.id) else { return };
+        self.sent.remove(&node.id);
+        if self.replaces {
+            let mib = machine.memory.0 >> 20;
+            self.join(node.name.as_str(), mib, &BTreeMap::new());
+        }
     }
 
     /// A machine joins and its agent starts.

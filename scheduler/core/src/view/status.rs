@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Bytes, Desired, Health, Liveness, Node, Task, TaskState, Timestamp,
+    Bytes, Desired, Health, Liveness, Node, NodeName, ServiceName, StackName, Task, TaskState,
+    Timestamp,
     task::Cause,
     view::{Problem, StatusView},
 };
@@ -81,7 +82,12 @@ fn node_problem(node: &Node) -> Option<Problem> {
             cause: "no heartbeat arrives from its agent".to_owned(),
             since,
             fix: format!(
-                "check that {name} is on, that siso-agent runs there and that it reaches the scheduler"
+                "check that {name} is on, that siso-agent runs there and that it reaches the scheduler{}",
+                if node.liveness == Liveness::Down {
+                    format!("; if it is gone for good: sisoctl node rm {name}")
+                } else {
+                    String::new()
+                }
             ),
         });
     }
@@ -122,6 +128,16 @@ fn gave_up(cluster: &Cluster) -> Vec<Problem> {
     let services = cluster.stacks().iter().flat_map(|(stack, held)| {
         held.wanted().filter_map(move |(name, service)| {
             let failed = service.failed.as_ref()?;
+            if let Some(node) = drained_from(cluster, stack, name) {
+                return Some(Problem {
+                    what: format!("{stack}/{name} did not get away from {node}"),
+                    cause: format!("a new one failed elsewhere: {}", failed.reason),
+                    since: Some(failed.at.to_rfc3339()),
+                    fix: format!(
+                        "correct it and drain again, or let {node} take work: sisoctl node uncordon {node}"
+                    ),
+                });
+            }
             Some(Problem {
                 what: format!(
                     "the change of {stack}/{name} to revision {} was given up",
@@ -136,6 +152,22 @@ fn gave_up(cluster: &Cluster) -> Vec<Problem> {
     services.collect()
 }
 
+/// The closed node on which a service is what is wanted: what failed was its way from there.
+fn drained_from(cluster: &Cluster, stack: &StackName, name: &ServiceName) -> Option<NodeName> {
+    let service = cluster.service(stack, name)?;
+    let serves = |task: &&Task| {
+        task.service == *name && !task.desired.is_leaving() && !task.status.state.is_over()
+    };
+    let mut tasks = cluster.tasks_of(stack).filter(serves).peekable();
+    tasks.peek()?;
+    let wanted = |task: &Task| orchestrate::is_current(cluster, service, task);
+    if !cluster.tasks_of(stack).filter(serves).all(wanted) {
+        return None;
+    }
+    let node = |task: &Task| cluster.node(task.node?).filter(|node| !node.schedulable);
+    tasks.find_map(node).map(|node| node.name.clone())
+}
+
 /// Data a person asked to remove on a node that cannot be asked.
 fn data_left(cluster: &Cluster) -> Vec<Problem> {
     let left = cluster.volumes().iter().filter(|(_, volume)| volume.removing);
@@ -145,7 +177,10 @@ fn data_left(cluster: &Cluster) -> Vec<Problem> {
             what: format!("the data of volume {name} is not removed yet"),
             cause: format!("it lives on {}, which is down", home.name),
             since: Some(home.since.to_rfc3339()),
-            fix: format!("bring {} back", home.name),
+            fix: format!(
+                "bring {0} back; if it is gone for good: sisoctl node rm {0} --with-volumes",
+                home.name
+            ),
         })
     });
     left.collect()

@@ -71,10 +71,12 @@ fn entries_written_by_earlier_versions_are_read_for_ever() {
 
 #[test]
 fn snapshots_written_by_earlier_versions_are_read_for_ever() {
-    let image = examples::image();
-    let bytes = held("snapshot-1.bin", &encode_image(&image));
-    assert_eq!(decode_image(&bytes).unwrap(), image);
-    assert!(encode_image(&image) == bytes, "it would be written otherwise now");
+    let first = ("snapshot-1.bin", examples::image());
+    for (name, image) in std::iter::once(first).chain(examples::image_additions()) {
+        let bytes = held(name, &encode_image(&image));
+        assert_eq!(decode_image(&bytes).unwrap(), image, "{name}");
+        assert!(encode_image(&image) == bytes, "{name} would be written otherwise now");
+    }
 }
 
 #[test]
@@ -82,7 +84,9 @@ fn every_kind_of_command_has_golden_bytes_and_every_golden_file_is_read() {
     let kinds: BTreeSet<_> = (0..KINDS).map(|n| kind(&Varied(1).command(n))).collect();
     let wanted = kinds.iter().map(|kind| format!("entry-1-{kind}.bin"));
     let additions = examples::additions().into_iter().map(|(name, _)| name.to_owned());
-    let wanted = wanted.chain(["snapshot-1.bin".to_owned()]).chain(additions);
+    let images = examples::image_additions().into_iter().map(|(name, _)| name.to_owned());
+    let images = images.chain(["snapshot-1.bin".to_owned()]);
+    let wanted = wanted.chain(images).chain(additions);
     let wanted: BTreeSet<String> = wanted.collect();
     let files = fs::read_dir(golden("")).unwrap().map(|file| file.unwrap().file_name());
     let found: BTreeSet<String> = files.map(|name| name.into_string().unwrap()).collect();

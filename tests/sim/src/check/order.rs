@@ -3,7 +3,7 @@
 
 use model::{
     Bytes, Desired, NodeId, ServiceName, ServiceSpec, StackName, Task, TaskState,
-    spec::{Port, RestartPolicy},
+    spec::{ConstraintKey, ConstraintOp, Port, RestartPolicy},
 };
 use scheduler_core::cluster::{Service, Stack};
 
@@ -115,7 +115,17 @@ impl World {
         });
         let most = task.spec.placement.max_replicas_per_node;
         let spread = most.is_none_or(|most| same.count() < usize::try_from(most).unwrap_or(0));
-        room && home && ports && spread
+        room && home && ports && spread && self.labels_suit(node, task)
+    }
+
+    /// Worlds know constraints on labels only.
+    fn labels_suit(&self, node: NodeId, task: &Task) -> bool {
+        let Some(node) = self.log.reference.node(node) else { return false };
+        task.spec.placement.constraints.iter().all(|wanted| {
+            let ConstraintKey::Label(key) = &wanted.key else { return false };
+            let equal = node.labels.get(key) == Some(&wanted.value);
+            equal == (wanted.op == ConstraintOp::Equal)
+        })
     }
 
     /// What is on a machine and should not be.

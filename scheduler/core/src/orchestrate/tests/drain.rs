@@ -163,6 +163,8 @@ fn what_fails_elsewhere_serves_on_and_is_forgiven_when_the_node_is_opened() {
     let failed = |world: &World| world.cluster.service(&name.0, &name.1).unwrap().failed.clone();
     assert!(failed(&world).is_some());
     assert!(is_drained(&world, "a"), "it is not tried for ever");
+    let status = view::status(&world.cluster, &view::Soft::none(world.now));
+    assert_eq!(status.problems[0].what, "s/web did not get away from a");
     assert!(world.show().contains(&"s/web.1 e1 run running@a".to_owned()), "{:?}", world.show());
     let node = world.node("a");
     world.ok(Command::SetSchedulable { node, schedulable: true });

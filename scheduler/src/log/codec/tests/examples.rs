@@ -326,3 +326,13 @@ pub(super) fn image() -> ClusterImage {
         }],
     }
 }
+
+/// What snapshots may say since the first got its golden bytes, each with the name of its own.
+pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
+    let mut drained = image();
+    for (node, _) in &mut drained.nodes {
+        node.schedulable = false;
+        node.drain = Some(AT.plus_millis(600_000));
+    }
+    vec![("snapshot-1-drain.bin", drained)]
+}
