@@ -185,7 +185,7 @@ impl Way<'_> {
         loop {
             let now = watch.next_drain().await?;
             let concerned: Vec<TaskRow> =
-                now.tasks.iter().filter(|task| self.concerns(task)).cloned().collect();
+                now.tasks.iter().filter(|task| self.concerns(task)).map(in_full).collect();
             self.progress.show(out, &concerned);
             self.last = Some(now);
             if self.is_over() {
@@ -239,6 +239,11 @@ impl Way<'_> {
 fn newest<'r>(held: &DrainMove, rows: &'r [TaskRow]) -> Option<&'r TaskRow> {
     let newest = rows.iter().filter(|task| is_of(held, task)).max_by_key(|task| task.epoch)?;
     (newest.task != held.task && newest.desired != "stop").then_some(newest)
+}
+
+/// The row with its stack in its name: tasks of several stacks leave together.
+fn in_full(task: &TaskRow) -> TaskRow {
+    TaskRow { service: format!("{}/{}", task.stack, task.service), ..task.clone() }
 }
 
 fn is_of(held: &DrainMove, task: &TaskRow) -> bool {

@@ -439,7 +439,7 @@ async fn a_drain_shows_where_everything_goes_and_follows_until_it_is_there() {
     assert!(told.stdout.contains("shop/web.1   mini-2"), "{}", told.stdout);
     let end = "mini-1 is drained: 1 task moved, nothing new is placed there\n";
     assert!(told.stdout.ends_with(end), "{}", told.stdout);
-    assert!(told.stderr.contains("web.1 on mini-2: running"), "{}", told.stderr);
+    assert!(told.stderr.contains("shop/web.1 on mini-2: running"), "{}", told.stderr);
 
     let told = run(drains(&steps), "node drain mini-1 --dry-run").await;
     assert_eq!((told.code(), told.cluster.asked()), (0, vec!["plan drain"]));
