@@ -53,7 +53,7 @@ fn a_machine_becomes_a_node_over_the_users_own_ssh_and_again_is_no_harm() {
     let tokens = world.ctl.json(&["token", "ls"]);
     // An upgrade is the same again: the program is replaced, the member stays who it is.
     let again = ["--name", "mini-2", "--label", "role=database", "-o", "json"];
-    let again = add(&world, &machine, &again).expect(0).json();
+    let again = add(&world, &machine, &again).expect(0).says(&["labels count when joining"]).json();
     assert_eq!((&again["name"], &again["id"]), (&"mini-2".into(), &nodes[1]["id"]));
     assert_eq!(world.ctl.json(&["token", "ls"]), tokens, "a member needs no token");
     assert_eq!(world.running("there"), running, "what runs was not disturbed");

@@ -70,6 +70,12 @@ pub async fn run(
         return Err(Error::cluster(format!("there is a node `{name}` already"))
             .hint(format!("choose another with --name, or remove it: sisoctl node rm {name}")));
     }
+    if probe.member && !args.label.is_empty() {
+        out.note(&format!(
+            "warning: {target} was a member before, and labels count when joining: `sisoctl node label {name} \
+             NAME=VALUE` changes them"
+        ));
+    }
     let remote = remote.with_root(probe.root);
     let program = read_program(&program, &probe)?;
     out.note(&format!("{target}: installing siso-agent as {name}"));
