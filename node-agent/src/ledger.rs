@@ -20,6 +20,10 @@ use thiserror::Error;
 
 use crate::{attempt::Attempt, file};
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 const MAGIC: &[u8; 8] = b"SISOLED1";
 const HEADER: usize = 16;
 /// Larger than any set that fits into a message, with what is remembered of it.
@@ -181,12 +185,16 @@ pub fn encode(
         attempts: attempts.iter().map(attempt).collect(),
         inventory: inventory.map(Into::into),
     };
-    let body = record.encode_to_vec();
+    seal(&record.encode_to_vec())
+}
+
+/// The body behind its header.
+fn seal(body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&length.to_le_bytes());
-    bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
-    bytes.extend_from_slice(&body);
+    bytes.extend_from_slice(&crc32c::crc32c(body).to_le_bytes());
+    bytes.extend_from_slice(body);
     bytes
 }
 

@@ -15,6 +15,9 @@
 mod canonical;
 mod diagnostic;
 mod dotenv;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grammar;
 mod interpolate;
 mod json;

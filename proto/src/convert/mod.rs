@@ -8,6 +8,9 @@ mod assignment;
 mod container;
 mod error;
 mod field;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod kinds;
 pub mod limits;
 mod node;

@@ -31,6 +31,9 @@ use tokio::sync::watch;
 
 pub(crate) use door::{Door, LEADER};
 pub(crate) use network::{OwnFace, Peers};
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use codec::fuzzing;
 pub use raft::{ELECTION_LAN, ELECTION_WAN, Election, LogSettings, RaftLog};
 
 /// How long a proposal may take until it is answered. Far beyond a slow disk's commit.

@@ -1,7 +1,6 @@
 //! The crate as its callers see it.
 
 mod config;
-mod fuzz;
 mod hostile;
 mod load;
 mod mistakes;

@@ -2,8 +2,9 @@
 //! much, and given to a reader, which must neither panic nor contradict itself.
 //!
 //! What a reader answers, without its numbers and quotations, is what guides it: an input with an
-//! answer nobody saw before is changed further. Instrumented fuzzers see more, the paths inside; they
-//! want unsafe entry points, which this workspace forbids, and a second build of everything.
+//! answer nobody saw before is changed further. That is quick and notices what is broken at large.
+//! The paths inside are seen by the guided fuzzer, `tests/fuzz/run.sh`: it gives inputs to the same
+//! readers, and every input it keeps in `corpus` is tried here first.
 //!
 //! **Invariant:** without `SISO_FUZZ_SECONDS` the same inputs are tried each time.
 //!
@@ -11,6 +12,7 @@
 
 mod dice;
 mod mutate;
+mod words;
 
 use std::{
     collections::BTreeSet,
@@ -38,13 +40,14 @@ pub struct Fuzz {
     name: &'static str,
     corpus: PathBuf,
     pool: Vec<Vec<u8>>,
-    words: Vec<&'static str>,
+    words: Vec<Vec<u8>>,
 }
 
 impl Fuzz {
-    /// A target. What made it fail once is kept in `tests/fuzz/corpus/NAME` and tried first.
+    /// A target. What made it fail once, or took a path of its own, is kept in
+    /// `tests/fuzz/corpus/NAME` and tried first.
     pub fn new(name: &'static str) -> Self {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+        let corpus = here().join("corpus").join(name);
         let fuzz = Self { name, corpus: corpus.clone(), pool: Vec::new(), words: Vec::new() };
         if corpus.exists() { fuzz.files(&corpus) } else { fuzz }
     }
@@ -70,10 +73,13 @@ impl Fuzz {
         self
     }
 
-    /// Words of the format, which no change of bits would come upon.
+    /// Uses the words of `tests/fuzz/words/NAME`, which no change of bits would come upon.
     #[must_use]
-    pub fn words(mut self, words: &[&'static str]) -> Self {
-        self.words.extend(words);
+    pub fn words(mut self, name: &str) -> Self {
+        let path = here().join("words").join(name);
+        let text = fs::read_to_string(&path);
+        let text = text.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        self.words.extend(words::read(&text));
         self
     }
 
@@ -124,6 +130,10 @@ impl Fuzz {
     }
 }
 
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 /// An answer without what differs between inputs of one kind: numbers and quotations.
 fn gist(answer: &str) -> u64 {
     let (mut quoted, mut text) = (false, Vec::new());
@@ -164,7 +174,7 @@ mod tests {
 
     fn some() -> Fuzz {
         let pool = vec![b"all is good".to_vec()];
-        Fuzz { name: "", corpus: PathBuf::new(), pool, words: vec!["]"] }
+        Fuzz { name: "", corpus: PathBuf::new(), pool, words: vec![b"]".to_vec()] }
     }
 
     #[test]

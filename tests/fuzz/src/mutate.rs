@@ -27,7 +27,7 @@ const BYTES: &[u8] = &[0x00, 0x01, 0x7f, 0x80, 0xff, b'\n', b' ', b'"', b'$', b'
 pub(crate) fn one(
     dice: &mut Dice,
     pool: &[Vec<u8>],
-    words: &[&'static str],
+    words: &[Vec<u8>],
     bytes_max: usize,
 ) -> Vec<u8> {
     let mut input = dice.pick(pool).cloned().unwrap_or_default();
@@ -38,7 +38,7 @@ pub(crate) fn one(
     input
 }
 
-fn change(dice: &mut Dice, input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&'static str]) {
+fn change(dice: &mut Dice, input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[Vec<u8>]) {
     let at = dice.below(input.len() + 1);
     let end = (at + dice.below(PIECE_MAX)).min(input.len());
     match dice.below(9) {
@@ -61,10 +61,10 @@ fn change(dice: &mut Dice, input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&'sta
             let to = dice.below(input.len() + 1);
             insert(input, to, &piece);
         }
-        5 => insert(input, at, dice.pick(words).unwrap_or(&"").as_bytes()),
+        5 => insert(input, at, word(dice, words)),
         6 => {
             drop(input.drain(at..end));
-            insert(input, at, dice.pick(words).unwrap_or(&"").as_bytes());
+            insert(input, at, word(dice, words));
         }
         7 => {
             drop(input.drain(at..(at + 1).min(end)));
@@ -77,6 +77,10 @@ fn change(dice: &mut Dice, input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&'sta
             insert(input, at, piece);
         }
     }
+}
+
+fn word<'a>(dice: &mut Dice, words: &'a [Vec<u8>]) -> &'a [u8] {
+    dice.pick(words).map_or(&[], Vec::as_slice)
 }
 
 fn insert(input: &mut Vec<u8>, at: usize, piece: &[u8]) {

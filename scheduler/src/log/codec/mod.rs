@@ -14,6 +14,8 @@
 mod change;
 mod command;
 mod form;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod image;
 
 #[cfg(test)]

@@ -1,0 +1,4 @@
+//! What `sisoctl config` shows of stack files.
+#![no_main]
+
+guided::target!(stackfile::fuzzing::shown);

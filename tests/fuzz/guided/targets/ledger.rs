@@ -1,0 +1,5 @@
+//! Ledgers of an agent.
+#![no_main]
+
+guided::target!(node_agent::ledger::fuzzing::ledger);
+guided::protobuf!(0);

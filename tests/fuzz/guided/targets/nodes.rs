@@ -1,0 +1,4 @@
+//! Files of imagined machines.
+#![no_main]
+
+guided::target!(stackfile::fuzzing::nodes);

@@ -1,0 +1,4 @@
+//! Stack files.
+#![no_main]
+
+guided::target!(stackfile::fuzzing::stack_file);
