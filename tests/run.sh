@@ -53,6 +53,12 @@ check_shell_scripts() {
   note "${#scripts[@]} scripts"
 }
 
+# A workspace of its own, which the commands for the main one do not see.
+check_fuzz_targets() {
+  cargo fmt --manifest-path tests/fuzz/guided/Cargo.toml --check
+  cargo clippy --manifest-path tests/fuzz/guided/Cargo.toml --no-default-features --target-dir target --locked -- -D warnings
+}
+
 check_dependencies() {
   cargo deny --locked check bans licenses sources
   # The list of known weaknesses is a repository elsewhere. Without it nothing can be said about them.
@@ -78,6 +84,7 @@ main() {
   step "shell scripts" check_shell_scripts
   step "dependencies" check_dependencies
   step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
+  step "fuzz targets" check_fuzz_targets
   step "documentation" env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
   step "images" "$ROOT/deploy/images/build.sh" "${TEST_IMAGES[@]}"
   step "PostgreSQL's image" "$ROOT/tests/images.sh"
