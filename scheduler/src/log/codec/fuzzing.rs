@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, sync::OnceLock};
 
 use model::{
     Bytes, Inventory, MilliCpu, NodeName, ServiceName, ServiceSpec, StackName, StackSpec,
-    Timestamp, token::Role,
+    TaskReport, TaskState, TaskStatus, Timestamp, VolumeName,
+    spec::{Mount, MountSource, VolumeSpec},
+    token::Role,
 };
 use scheduler_core::{
     Cluster, ClusterImage, Command, Entry, Heartbeats, assignments, cluster::invariants, plan, view,
@@ -28,7 +30,10 @@ pub fn entry(bytes: &[u8]) -> String {
         Err(error) => return error.to_string(),
     };
     assert_eq!(decode_entry(&encode_entry(&entry)).as_ref().ok(), Some(&entry));
-    let mut cluster = home().clone();
+    let moments = moments();
+    // By the entry's time, so that every moment is met.
+    let moment = usize::try_from(entry.at.0).unwrap_or(usize::MAX) % moments.len();
+    let mut cluster = moments[moment].clone();
     let answer = cluster.apply(&entry);
     lives_on(cluster, entry.at);
     match answer.result {
@@ -106,50 +111,86 @@ fn fold(cluster: &mut Cluster, at: Timestamp, command: Command) {
     let _ = cluster.apply(&Entry { at, request: None, command });
 }
 
-/// A cluster in which most commands have something to act on: two machines, of which one has room,
-/// and the tasks of a stack on them.
-fn home() -> &'static Cluster {
-    static HOME: OnceLock<Cluster> = OnceLock::new();
-    HOME.get_or_init(|| {
+/// A cluster at the moments of its life, in which most commands have something to act on: two
+/// machines, of which one has room, and a stack that comes, is replaced, loses a machine and goes.
+pub(super) fn moments() -> &'static [Cluster] {
+    static MOMENTS: OnceLock<Vec<Cluster>> = OnceLock::new();
+    MOMENTS.get_or_init(|| {
         let (at, mut cluster) = (Timestamp(1_000), Cluster::new());
-        let secret_hash = [7; 32];
         fold(&mut cluster, at, Command::Found { id: "c".into(), name: "home".into() });
-        let expires_at = Timestamp(u64::MAX);
         for (number, memory) in [(1, Bytes::gib(8)), (2, Bytes::gib(1))] {
-            let token = Command::CreateToken { role: Role::Node, secret_hash, expires_at };
-            fold(&mut cluster, at, token);
-            let token = *cluster.tokens().keys().last().expect("a token");
-            let name = NodeName::new(format!("n{number}")).expect("a name");
-            let labels = [("disk".to_owned(), "fast".to_owned())].into();
-            let address = format!("10.0.0.{number}");
-            fold(&mut cluster, at, Command::JoinNode { name, labels, address, token, secret_hash });
-            let node = *cluster.nodes().keys().last().expect("a node");
-            let cpu = MilliCpu::cores(8);
-            let inventory = Inventory { memory, cpu, engine_ready: true, ..Inventory::default() };
-            let update = Command::UpdateNode { node, inventory, address: String::new() };
-            fold(&mut cluster, at, update);
+            join(&mut cluster, at, number, memory);
         }
-        fold(&mut cluster, at, Command::ApplyStack { spec: shop(), basis: None });
-        act(&mut cluster, at);
-        assert!(cluster.tasks().values().any(|task| task.node.is_some()), "{cluster:?}");
-        cluster
+        let mut moments = vec![cluster.clone()];
+        let mut then = |at: u64, commands: &[Command]| {
+            for command in commands {
+                fold(&mut cluster, Timestamp(at), command.clone());
+            }
+            act(&mut cluster, Timestamp(at));
+            moments.push(cluster.clone());
+            cluster.clone()
+        };
+        let stack = || StackName::new("a").expect("a name");
+        let web = ServiceName::new("web").expect("a name");
+        let placed = then(2_000, &[Command::ApplyStack { spec: shop(stack(), "v1"), basis: None }]);
+        assert!(placed.tasks().values().any(|task| task.node.is_some()), "{placed:?}");
+        then(3_000, &running(&placed));
+        let replaced =
+            then(4_000, &[Command::ApplyStack { spec: shop(stack(), "v2"), basis: None }]);
+        then(5_000, &running(&replaced));
+        then(6_000, &[Command::Scale { stack: stack(), service: web, replicas: 9 }]);
+        let node = *replaced.nodes().keys().last().expect("a node");
+        then(7_000, &[Command::SetSchedulable { node, schedulable: false }]);
+        then(8_000, &[Command::RemoveStack { stack: stack(), volumes: true }]);
+        moments
     })
 }
 
-fn shop() -> StackSpec {
+fn join(cluster: &mut Cluster, at: Timestamp, number: u32, memory: Bytes) {
+    let (secret_hash, expires_at) = ([7; 32], Timestamp(u64::MAX));
+    fold(cluster, at, Command::CreateToken { role: Role::Node, secret_hash, expires_at });
+    let token = *cluster.tokens().keys().last().expect("a token");
+    let name = NodeName::new(format!("n{number}")).expect("a name");
+    let labels = [("disk".to_owned(), "fast".to_owned())].into();
+    let address = format!("10.0.0.{number}");
+    fold(cluster, at, Command::JoinNode { name, labels, address, token, secret_hash });
+    let node = *cluster.nodes().keys().last().expect("a node");
+    let cpu = MilliCpu::cores(8);
+    let inventory = Inventory { memory, cpu, engine_ready: true, ..Inventory::default() };
+    fold(cluster, at, Command::UpdateNode { node, inventory, address: String::new() });
+}
+
+/// What the agents say when everything they were given runs.
+fn running(cluster: &Cluster) -> Vec<Command> {
+    let reports = |node| {
+        let tasks = cluster.tasks_on(node).map(|task| {
+            let status = TaskStatus { state: TaskState::Running, ..TaskStatus::default() };
+            TaskReport { task: task.id, status }
+        });
+        tasks.collect()
+    };
+    let nodes = cluster.nodes().keys();
+    nodes.map(|&node| Command::ReportTasks { node, reports: reports(node) }).collect()
+}
+
+fn shop(name: StackName, image: &str) -> StackSpec {
+    let data = VolumeName::new("data").expect("a name");
     let service = |replicas| {
-        let mut spec = ServiceSpec::new("image");
+        let mut spec = ServiceSpec::new(image);
         spec.replicas = replicas;
         spec.resources.reserved.memory = Bytes::mib(300);
         spec
     };
-    let services = [("web", 3), ("db-1", 1)];
+    let mut db = service(1);
+    let source = MountSource::Volume { name: data.clone(), no_copy: false };
+    db.mounts.push(Mount { source, target: "/data".to_owned(), read_only: false });
+    let services = [("web", service(3)), ("db-1", db)];
     StackSpec {
-        name: StackName::new("a").expect("a name"),
+        name,
         services: services
-            .map(|(name, replicas)| (ServiceName::new(name).expect("a name"), service(replicas)))
+            .map(|(name, spec)| (ServiceName::new(name).expect("a name"), spec))
             .into(),
-        volumes: BTreeMap::new(),
+        volumes: [(data, VolumeSpec::default())].into(),
         networks: BTreeMap::new(),
     }
 }

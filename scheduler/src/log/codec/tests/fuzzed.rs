@@ -15,5 +15,6 @@ fn any_bytes_of_an_entry_are_refused_or_read_back_and_no_cluster_breaks_by_them(
 #[test]
 fn any_bytes_of_a_snapshot_are_refused_or_read_back_and_make_a_cluster_that_can_be() {
     let varied = (0..20).map(|seed| encode_image(&Varied(seed).image()));
-    Fuzz::new("snapshot").files(&golden("")).inputs(varied).run(fuzzing::snapshot);
+    let lived = fuzzing::moments().iter().map(|c| encode_image(&ClusterImage::from(c)));
+    Fuzz::new("snapshot").files(&golden("")).inputs(varied).inputs(lived).run(fuzzing::snapshot);
 }
