@@ -29,11 +29,11 @@ use scheduler_core::{Applied, Cluster, Command};
 use thiserror::Error;
 use tokio::sync::watch;
 
-pub(crate) use door::{Door, LEADER};
-pub(crate) use network::{OwnFace, Peers};
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use codec::fuzzing;
+pub(crate) use door::{Door, LEADER};
+pub(crate) use network::{OwnFace, Peers};
 pub use raft::{ELECTION_LAN, ELECTION_WAN, Election, LogSettings, RaftLog};
 
 /// How long a proposal may take until it is answered. Far beyond a slow disk's commit.
