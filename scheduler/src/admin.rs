@@ -1,8 +1,81 @@
 //! `DIR/admin.yaml`: the context file with which `sisoctl` reaches this cluster.
 
-use std::{fmt::Write as _, io, path::Path};
+use std::{
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use crate::{files, pki::KeyAndCertificate};
+use model::token::Role;
+
+use crate::{
+    StartError,
+    api::Office,
+    data_dir::{DataDir, Identity},
+    files,
+    pki::{ADMIN_LIFE, Authority, Holder, KeyAndCertificate, OwnIdentity},
+};
+
+/// The name in the certificate of the first admin.
+const FIRST_ADMIN: &str = "admin";
+
+/// The context file of the first admin, as this scheduler keeps it.
+pub(crate) struct Context {
+    path: PathBuf,
+    cluster: String,
+    admin: OwnIdentity,
+    /// Where this scheduler is reached, and the one it joined through.
+    own: String,
+    join: Option<String>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        directory: &DataDir,
+        identity: &Identity,
+        own: &str,
+        join: Option<String>,
+    ) -> Self {
+        let holder = Holder { role: Role::Admin, id: FIRST_ADMIN.to_owned() };
+        let admin = OwnIdentity::new(&directory.pki(), "admin", holder, Vec::new());
+        let (path, cluster) = (directory.admin(), identity.cluster.clone());
+        Self { path, cluster, admin, own: own.to_owned(), join }
+    }
+
+    /// Writes the file with these voters as its endpoints, this scheduler first.
+    pub(crate) fn write(
+        &self,
+        authority: &Authority,
+        voters: &[(u64, String)],
+    ) -> Result<(), StartError> {
+        let (admin, _) = self.admin.current(authority, ADMIN_LIFE)?;
+        let mut endpoints = vec![self.own.clone()];
+        // Before it votes it knows of no other.
+        let through = self.join.iter().filter(|_| voters.is_empty());
+        for other in voters.iter().map(|(_, address)| address).chain(through) {
+            if !endpoints.contains(other) {
+                endpoints.push(other.clone());
+            }
+        }
+        write_context(&self.path, &self.cluster, &endpoints, authority.pem(), &admin)
+            .map_err(|cause| StartError::Context { path: self.path.clone(), cause })
+    }
+
+    /// Writes it anew whenever the voters have changed.
+    pub(crate) async fn keep(self, office: Arc<Office>) {
+        let mut standing = office.log.standing();
+        let mut written = standing.borrow().voters.clone();
+        while let Ok(news) = standing.wait_for(|standing| standing.voters != written).await {
+            let voters = news.voters.clone();
+            drop(news);
+            if let Err(error) = self.write(&office.authority, &voters) {
+                tracing::warn!(%error, "the context file could not be written");
+            }
+            written = voters;
+        }
+    }
+}
 
 /// The text of a context file. Names and addresses hold nothing that would end a quoted text.
 fn text(
@@ -31,7 +104,7 @@ fn text(
 }
 
 /// Writes the context file, readable by its owner only, unless it says the same already.
-pub(crate) fn write_context(
+fn write_context(
     path: &Path,
     cluster: &str,
     endpoints: &[String],

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
-use model::token::{Hex, Role};
+use model::token::Hex;
 use proto::transport;
 use scheduler_core::{Command, Rejection, cluster::FOUNDER};
 use thiserror::Error;
@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Server};
 
 use crate::{
-    admin, api,
+    admin::Context,
+    api,
     config::{self, Config},
     data_dir::{DataDir, DataDirError, Identity},
     dispatch::Dispatch,
@@ -26,12 +27,10 @@ use crate::{
     leader, listener,
     log::{LogError, LogSettings, OwnFace, Peers, RaftLog, ReplicatedLog, Standing},
     metrics::Figures,
-    pki::{ADMIN_LIFE, Authority, Holder, MACHINE_LIFE, OwnIdentity, PkiError, TlsSettings},
+    pki::{Authority, MACHINE_LIFE, OwnIdentity, PkiError, TlsSettings},
     probes,
 };
 
-/// The name in the certificate of the first admin.
-const FIRST_ADMIN: &str = "admin";
 /// How long a lone scheduler may take to lead itself: a slow disk, a long log.
 const LEAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long open calls may take to end when the scheduler stops.
@@ -183,7 +182,8 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let peers = Peers::new(Arc::clone(&face));
     let log = open_log(&config, &directory, &identity, (peers, &figures)).await?;
     let identity = take_part(&log, &directory, identity, &advertised).await?;
-    write_admin(&directory, &authority, &identity, &endpoints(&log, &config, &advertised))?;
+    let context = Context::new(&directory, &identity, &advertised, config.join.clone());
+    context.write(&authority, &log.standing().borrow().voters.clone())?;
 
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -211,6 +211,8 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         Arc::clone(&face),
     );
     tasks.spawn(stop.clone().run_until_cancelled_owned(announced).map(drop));
+    let kept = context.keep(Arc::clone(&office));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(kept).map(drop));
     tasks.spawn(renew(office, own, (tls, face), stop.clone()));
     let probes =
         probes::serve(metrics_listener, Arc::clone(&dispatch), Arc::clone(&figures), stop.clone());
@@ -349,34 +351,6 @@ async fn take_part(
     let identity = Identity { member: true, ..identity };
     directory.set_identity(&identity)?;
     Ok(identity)
-}
-
-/// Where schedulers are reached, this one first.
-fn endpoints(log: &RaftLog, config: &Config, advertised: &str) -> Vec<String> {
-    let standing = log.standing();
-    let mut endpoints = vec![advertised.to_owned()];
-    let others =
-        standing.borrow().voters.iter().map(|(_, address)| address.clone()).collect::<Vec<_>>();
-    for other in others.into_iter().chain(config.join.clone()) {
-        if !endpoints.contains(&other) {
-            endpoints.push(other);
-        }
-    }
-    endpoints
-}
-
-fn write_admin(
-    directory: &DataDir,
-    authority: &Authority,
-    identity: &Identity,
-    endpoints: &[String],
-) -> Result<(), StartError> {
-    let holder = Holder { role: Role::Admin, id: FIRST_ADMIN.to_owned() };
-    let admin = OwnIdentity::new(&directory.pki(), "admin", holder, Vec::new());
-    let (admin, _) = admin.current(authority, ADMIN_LIFE)?;
-    let path = directory.admin();
-    admin::write_context(&path, &identity.cluster, endpoints, authority.pem(), &admin)
-        .map_err(|cause| StartError::Context { path, cause })
 }
 
 async fn serve(

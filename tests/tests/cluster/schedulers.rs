@@ -54,8 +54,9 @@ fn whichever_of_three_schedulers_dies_the_others_go_on_and_nothing_restarts() {
 
     // The one that leads, which is also the only one the agent was started with.
     world.scheduler.kill9();
-    world.ctl = world.ctl_of("third");
+    // Its context names the others.
     world.ctl.run(&["scale", "calm/web=3"]).expect(0);
+    world.ctl = world.ctl_of("third");
     let now = world.wait_running("calm", 3);
     assert!(running.iter().all(|held| now.get(held.0) == Some(held.1)), "{running:?}, {now:?}");
     world.wait_node("ready");

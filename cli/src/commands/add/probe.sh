@@ -1,3 +1,4 @@
+#!/bin/sh
 # Looks at a machine that is to become a node; changes nothing. One `key value` a line.
 set -u
 say() { printf '%s %s\n' "$1" "$2"; }
