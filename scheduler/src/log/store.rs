@@ -159,6 +159,9 @@ impl Store {
         promised: u64,
     ) -> io::Result<(Self, Contents, Writer<M>)> {
         let segments = Segments::open(media, segment_bytes, promised)?;
+        // What is there now is there for good, whatever the mark said before a power cut.
+        mark.raise(segments.sequence())?;
+        mark.sync()?;
         let (index, contents) = (segments.index(), segments.contents()?);
         let (jobs, queue) = mpsc::channel(QUEUE);
         Ok((Self { index, jobs }, contents, Writer { segments, queue, mark }))
@@ -209,7 +212,7 @@ impl<M: Media> Writer<M> {
                 }
                 jobs = later;
                 // Nobody waits for the mark: a crash before it is written leaves one that promises less.
-                if let Err(error) = self.mark.raise(self.segments.sequence()) {
+                if let Err(error) = self.raise_mark() {
                     return self.give_up(jobs, &error);
                 }
             }
@@ -232,6 +235,12 @@ impl<M: Media> Writer<M> {
         }
         observe(took, jobs.len(), jobs.iter().filter_map(Job::last_appended).next_back());
         Ok(())
+    }
+
+    fn raise_mark(&self) -> io::Result<()> {
+        self.mark.raise(self.segments.sequence())?;
+        // Seldom enough to wait for, often enough that a power cut leaves no mark of long ago.
+        if self.segments.has_just_begun() { self.mark.sync() } else { Ok(()) }
     }
 
     /// A write or sync that failed is never tried again: the system may have thrown the pages away

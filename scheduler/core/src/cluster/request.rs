@@ -36,11 +36,12 @@ impl Requests {
 
     /// Adds one, in the place of an earlier answer to the same request, which is returned.
     pub(crate) fn insert(&mut self, request: RequestId, held: Remembered) -> Option<Remembered> {
-        self.by_time.insert((held.at, request));
+        let at = held.at;
         let replaced = self.held.insert(request, held);
         if let Some(replaced) = &replaced {
             self.by_time.remove(&(replaced.at, request));
         }
+        self.by_time.insert((at, request));
         replaced
     }
 

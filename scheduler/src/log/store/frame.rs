@@ -29,10 +29,12 @@ pub(super) enum Kind {
     Purge,
     /// Removes the entries after an index, or all of them.
     Truncate,
+    /// Says which entry was the last when a segment began.
+    Last,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Entry, Self::Vote, Self::Purge, Self::Truncate];
+    const ALL: [Self; 5] = [Self::Entry, Self::Vote, Self::Purge, Self::Truncate, Self::Last];
 
     /// As it lies on disks for ever.
     fn code(self) -> u8 {
@@ -41,6 +43,7 @@ impl Kind {
             Self::Vote => 2,
             Self::Purge => 3,
             Self::Truncate => 4,
+            Self::Last => 5,
         }
     }
 }
@@ -222,8 +225,8 @@ mod tests {
         let bytes = model::token::Hex(&commit()).to_string();
         assert_eq!(
             bytes,
-            "7369736f1a0000000700000000000000ba5c46f7\
-             01000000000201000000ab0302000000abab0403000000ababab"
+            "7369736f2300000007000000000000008ef38b50\
+             01000000000201000000ab0302000000abab0403000000ababab0504000000abababab"
         );
     }
 }

@@ -3,7 +3,7 @@
 //! A commit is written behind the one before, into room that was filled with zeros beforehand, and
 //! synced: one write, and one sync that need not note a new length. When a segment is long enough the
 //! next commit begins a new one, with the vote and the purge mark said again, so that old segments
-//! can go whole.
+//! can go whole, and the last entry, so that one that is gone is missed.
 //!
 //! **Invariant:** a commit is written only after the one before was synced. So a commit that does not
 //! read whole was in flight when the power failed, unless a later one is there or the mark promises
@@ -145,6 +145,8 @@ pub(super) struct Segments<M> {
     room: u64,
     vote: Option<Vote>,
     purged: Option<LogId>,
+    /// While it is read: the entries up to here were written before what is there.
+    owed: Option<u64>,
     buffer: Vec<u8>,
 }
 
@@ -154,6 +156,7 @@ enum Change {
     Truncate(Option<u64>),
     Vote(Vote),
     Purge(LogId),
+    Last(Option<u64>),
 }
 
 impl<M: Media> Segments<M> {
@@ -170,6 +173,7 @@ impl<M: Media> Segments<M> {
             room: 0,
             vote: None,
             purged: None,
+            owed: None,
             buffer: Vec::new(),
         };
         let bases = opened.media.list()?;
@@ -225,12 +229,13 @@ impl<M: Media> Segments<M> {
     /// Whether every entry since the purged ones is there.
     fn check(&self) -> io::Result<()> {
         let first = self.purged.map_or(0, |id| id.index + 1);
-        match self.index.read().first() {
-            Some(found) if found > first => {
-                Err(refused(&format!("entry {first} of the log is missing")))
-            }
-            _ => Ok(()),
+        let found = self.index.read().first();
+        let begins_late = found.is_some_and(|found| found > first);
+        let lacks_all = found.is_none() && self.owed.is_some_and(|owed| owed >= first);
+        if begins_late || lacks_all {
+            return Err(refused(&format!("entry {first} of the log is missing")));
         }
+        Ok(())
     }
 
     /// Removes what is left of a commit that was in flight: nothing but zeros is written over.
@@ -262,6 +267,11 @@ impl<M: Media> Segments<M> {
         self.sequence
     }
 
+    /// Whether the last commit is the first of its segment.
+    pub(super) fn has_just_begun(&self) -> bool {
+        self.files.back().is_some_and(|newest| newest.base == self.sequence)
+    }
+
     /// What the log holds besides its entries.
     pub(super) fn contents(&self) -> io::Result<Contents> {
         let index = self.index.read();
@@ -272,6 +282,7 @@ impl<M: Media> Segments<M> {
 
     /// Makes the jobs durable, all or none of them.
     pub(super) fn commit(&mut self, jobs: &[Job]) -> io::Result<()> {
+        self.check_run(jobs)?;
         let begins = self.files.is_empty() || self.position >= self.segment_bytes;
         if begins {
             self.begin()?;
@@ -284,6 +295,10 @@ impl<M: Media> Segments<M> {
         }
         if begins && let Some(purged) = &self.purged {
             builder.step(Kind::Purge, &record::encode_log_id(purged));
+        }
+        if begins {
+            let last = self.index.read().last().map(|(last, _)| last);
+            builder.step(Kind::Last, &record::encode_index(last));
         }
         let mut changes = Vec::new();
         for job in jobs {
@@ -316,7 +331,32 @@ impl<M: Media> Segments<M> {
         self.buffer = bytes;
         self.buffer.shrink_to(BUFFER_BYTES_MAX);
         self.apply(changes)?;
-        self.forget()
+        self.forget();
+        Ok(())
+    }
+
+    /// Refuses jobs that would leave a hole in the log: once written, it would never open again.
+    fn check_run(&self, jobs: &[Job]) -> io::Result<()> {
+        let mut end = self.index.read().last().map(|(last, _)| last.saturating_add(1));
+        for job in jobs {
+            match job {
+                Job::Append { records, .. } => {
+                    for (number, _) in records {
+                        if end.is_some_and(|end| *number > end) {
+                            let text = format!("entry {number} would leave a hole in the log");
+                            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+                        }
+                        end = Some(number.saturating_add(1));
+                    }
+                }
+                Job::Truncate { after, .. } => {
+                    end = end.and_then(|end| after.map(|after| end.min(after.saturating_add(1))));
+                }
+                Job::Purge { upto, .. } => end = end.filter(|end| *end > upto.index + 1),
+                Job::Vote { .. } => {}
+            }
+        }
+        Ok(())
     }
 
     fn begin(&mut self) -> io::Result<()> {
@@ -351,7 +391,14 @@ impl<M: Media> Segments<M> {
                         segment.highest = segment.highest.max(Some(number));
                     }
                 }
-                Change::Truncate(after) => index.truncate(after),
+                Change::Truncate(after) => {
+                    index.truncate(after);
+                    self.owed = self.owed.min(after);
+                }
+                Change::Last(last) => {
+                    let known = index.last().map(|(known, _)| known);
+                    self.owed = if known == last { None } else { last };
+                }
                 Change::Vote(vote) => self.vote = Some(vote),
                 Change::Purge(upto) => {
                     index.purge(upto.index);
@@ -362,17 +409,20 @@ impl<M: Media> Segments<M> {
         Ok(())
     }
 
-    /// Removes the oldest segments as long as they hold purged entries only.
-    fn forget(&mut self) -> io::Result<()> {
+    /// Removes the oldest segments as long as they hold purged entries only. One that cannot be removed
+    /// is tried again: nothing depends on it.
+    fn forget(&mut self) {
         let purged = self.purged.map(|id| id.index);
         while self.files.len() > 1
             && let Some(oldest) = self.files.front()
             && oldest.highest <= purged
         {
-            self.media.remove(oldest.base)?;
+            if let Err(error) = self.media.remove(oldest.base) {
+                tracing::warn!(%error, "an old segment of the log could not be removed");
+                return;
+            }
             self.files.pop_front();
         }
-        Ok(())
     }
 }
 
@@ -395,6 +445,7 @@ fn changes(frame: &Frame<'_>, file: &Arc<File>, at: u64) -> io::Result<Vec<Chang
             Kind::Vote => Change::Vote(record::decode_vote(sealed).map_err(bad)?),
             Kind::Truncate => Change::Truncate(record::decode_index(sealed).map_err(bad)?),
             Kind::Purge => Change::Purge(record::decode_log_id(sealed).map_err(bad)?),
+            Kind::Last => Change::Last(record::decode_index(sealed).map_err(bad)?),
         });
     }
     Ok(changes)

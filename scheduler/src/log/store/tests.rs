@@ -54,6 +54,17 @@ fn a_log_of_before_the_first_release_is_refused_untouched() {
 }
 
 #[test]
+fn a_hole_in_the_log_is_refused_before_it_is_written() {
+    let mut small = small::Small::new();
+    let before = small.last();
+    let (done, _) = Types::oneshot();
+    let records = vec![(40, vec![0])];
+    let hole = Job::Append { records, done: IOFlushed::signal(done) };
+    assert!(small.try_commit(&[hole]).is_err());
+    assert_eq!(small.image(), before.image);
+}
+
+#[test]
 fn large_jobs_are_committed_apart_and_small_ones_together() {
     let job = |bytes| {
         let (done, _) = Types::oneshot();

@@ -80,6 +80,32 @@ fn a_flipped_bit_is_found_or_harmless() {
     assert!(refused > places.len() * flips / 2, "{refused} of {} were refused", places.len());
 }
 
+/// At every moment of its life, one right after a new segment began included: with nothing in it but a
+/// vote or a purge mark, what is lost before it must be missed all the same.
+#[test]
+fn damage_is_found_whatever_was_written_last() {
+    let small = Small::new();
+    for expected in small.history.iter().skip(1) {
+        let image = &expected.image;
+        let bases: Vec<_> = image.keys().copied().collect();
+        let (_, found) = wrong(bases.len(), expected, |number| {
+            let mut image = image.clone();
+            image.remove(&bases[number]);
+            (format!("at {} without {}", expected.sequence, bases[number]), image)
+        });
+        assert!(found.is_empty(), "{}", found.join("\n"));
+        let places: Vec<_> =
+            places(image).into_iter().step_by(if every() { 1 } else { 5 }).collect();
+        let (_, found) = wrong(places.len(), expected, |number| {
+            let (base, at) = places[number];
+            let mut image = image.clone();
+            image.get_mut(&base).unwrap()[at] ^= 1 << (at % 8);
+            (format!("at {}, byte {at} of {base}", expected.sequence), image)
+        });
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+}
+
 #[test]
 fn a_segment_cut_off_anywhere_is_refused_or_says_the_same() {
     let small = Small::new();

@@ -31,6 +31,8 @@ pub(super) struct Committed {
     pub(super) asked: usize,
     pub(super) said: Said,
     pub(super) sequence: u64,
+    /// What lay on the disk then.
+    pub(super) image: Image,
 }
 
 /// A log in the making.
@@ -104,6 +106,10 @@ impl Small {
         self.note();
     }
 
+    pub(super) fn try_commit(&mut self, jobs: &[Job]) -> io::Result<()> {
+        self.writer.segments.commit(jobs)
+    }
+
     pub(super) fn vote(&mut self, vote: Vote) {
         self.commit(|done| Job::Vote { vote, done });
     }
@@ -119,7 +125,8 @@ impl Small {
         let contents = self.writer.segments.contents().unwrap();
         let said = said(&self.store, &contents);
         let sequence = self.writer.segments.sequence();
-        self.history.push(Committed { asked: self.notes.count(), said, sequence });
+        let (asked, image) = (self.notes.count(), self.image());
+        self.history.push(Committed { asked, said, sequence, image });
     }
 
     /// What it holds at its end.
