@@ -103,7 +103,7 @@ pub(crate) async fn join(
     Ok(identity)
 }
 
-fn read_token(path: &Path) -> Result<JoinToken, JoinError> {
+pub(crate) fn read_token(path: &Path) -> Result<JoinToken, JoinError> {
     let unreadable =
         |cause: String| JoinError::TokenFile { path: path.display().to_string(), cause };
     let text = files::read(path).map_err(|error| unreadable(error.to_string()))?;
@@ -158,7 +158,7 @@ pub(crate) async fn announce(
             return;
         }
         let own = |(id, address): &(u64, String)| *id == standing.id && *address == advertised;
-        if standing.voters.iter().any(own) {
+        if standing.voters.iter().any(own) && !standing.joint {
             if let Err(error) = directory.votes() {
                 tracing::error!(%error, "that this scheduler votes could not be noted");
             }

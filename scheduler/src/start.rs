@@ -171,6 +171,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     } else {
         Authority::found(&directory.pki(), &identity.cluster)?
     };
+    check_token(&config, &authority)?;
     let (listener, address) = listen(config.listen).await?;
     let (metrics_listener, metrics_address) = listen(config.metrics_listen).await?;
     let advertised = config::advertised(address, config.advertise.as_deref());
@@ -238,6 +239,20 @@ fn check(config: &Config) -> Result<(), StartError> {
         }
     }
     Ok(())
+}
+
+/// Refuses a directory of another cluster than the one it is told to join, if the token is still there
+/// to tell.
+fn check_token(config: &Config, authority: &Authority) -> Result<(), StartError> {
+    let (Some(_), Some(file)) = (&config.join, &config.token_file) else { return Ok(()) };
+    let Ok(token) = join::read_token(file) else { return Ok(()) };
+    if token.authority == authority.fingerprint() {
+        return Ok(());
+    }
+    Err(StartError::Config(format!(
+        "--join: {} is the directory of another cluster than the token's; give it a directory of its own",
+        config.data_dir.display()
+    )))
 }
 
 /// What this scheduler shows to others when it calls them.

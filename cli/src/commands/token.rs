@@ -29,7 +29,10 @@ pub async fn run(args: &Token, client: &Client, out: &mut Out) -> Result<(), Err
             }
             out.note(&format!("token {} is good for one machine, for {ttl}", made.id));
             if role == Role::Scheduler {
-                out.note("this version cannot join with it yet: a cluster has one scheduler");
+                out.note(
+                    "on the machine: siso-scheduler --data-dir DIR --join HOST:7400 --token-file FILE \
+                     --advertise HOST:7400",
+                );
             }
             out.data_line(&made.token)
         }

@@ -39,13 +39,28 @@ pub(crate) struct Forward {
     log: Arc<dyn ReplicatedLog>,
     cluster: String,
     face: OwnFace,
-    /// The connection to the leader, where it is, and the face shown there.
-    open: Mutex<Option<(String, Arc<Identity>, Channel)>>,
+    /// The connections to the leader, where it is, and the face shown there.
+    open: Mutex<Vec<Option<Open>>>,
+}
+
+type Open = (String, Arc<Identity>, Channel);
+
+/// Connections to the leader: one for strangers, one for people, the rest for nodes. Whoever fills one
+/// up, or does not read from it, holds up nobody of another kind.
+const LANES: usize = 10;
+
+fn lane(caller: &Caller) -> usize {
+    let Some(peer) = &caller.peer else { return 0 };
+    if peer.role != Role::Node {
+        return 1;
+    }
+    let bytes = peer.id.bytes().map(usize::from);
+    2 + bytes.fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(byte)) % (LANES - 2)
 }
 
 impl Forward {
     pub(crate) fn new(log: Arc<dyn ReplicatedLog>, cluster: String, face: OwnFace) -> Self {
-        Self { log, cluster, face, open: Mutex::default() }
+        Self { log, cluster, face, open: Mutex::new(vec![None; LANES]) }
     }
 
     /// Where the leader is; `None` when it is this scheduler, or nobody.
@@ -58,9 +73,10 @@ impl Forward {
         known.leader_address().filter(|_| !known.leads()).map(str::to_owned)
     }
 
-    fn channel(&self, address: String) -> Result<Channel, Status> {
+    fn channel(&self, address: String, lane: usize) -> Result<Channel, Status> {
         let face = self.face.load_full();
         let mut open = self.open.lock();
+        let Some(open) = open.get_mut(lane) else { return Err(Status::internal("no such lane")) };
         if let Some((held, shown, channel)) = &*open
             && *held == address
             && Arc::ptr_eq(shown, &face)
@@ -168,7 +184,7 @@ where
         Box::pin(async move {
             let Some(leader) = forward.leader().await else { return inner.call(request).await };
             request.headers_mut().insert(CALLER, write_caller(&caller));
-            Ok(match forward.channel(leader) {
+            Ok(match forward.channel(leader, lane(&caller)) {
                 Ok(channel) => pass_on(channel, request).await,
                 Err(refused) => refused.into_http(),
             })

@@ -1,6 +1,6 @@
 //! What peers ask of this replica, and schedulers that want to become one.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use openraft::{
     BasicNode, ChangeMembers,
@@ -9,17 +9,20 @@ use openraft::{
     raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse},
 };
 use proto::v1::{
-    AnnounceReply, AnnounceRequest, AppendReply, AppendRequest, BallotReply, BallotRequest,
+    AnnounceReply, AnnounceRequest, AppendReply, AppendRequest, Ballot, BallotReply, BallotRequest,
     InstallReply, SnapshotPart,
     append_reply::{Conflict, Outcome},
     replica_server::{self, ReplicaServer},
 };
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 
 use super::{
-    network::{MESSAGE_BYTES_MAX, ballot, id_of, position, vote_of},
-    raft::Raft,
+    network::{MESSAGE_BYTES_MAX, Ways, ballot, id_of, position, vote_of},
+    raft::{LAG_MAX, Raft},
     record, snapshots,
     types::Types,
 };
@@ -28,6 +31,14 @@ use super::{
 const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
 /// How long a new scheduler may take to get all of the log.
 const ADMIT_TIMEOUT: Duration = Duration::from_mins(2);
+/// How long a majority may take to agree to other members.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a scheduler that announced itself may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two looks at how far a new scheduler has come.
+const LAG_LOOK: Duration = Duration::from_millis(20);
+/// `HOST:PORT`: a DNS name has at most 253 characters.
+const ADDRESS_CHARS_MAX: usize = 260;
 /// In the metadata of a refusal: where the leader is.
 pub(crate) const LEADER: &str = "siso-leader";
 
@@ -36,6 +47,7 @@ pub(crate) const LEADER: &str = "siso-leader";
 pub(crate) struct Door {
     own: u64,
     raft: Raft,
+    peers: Ways,
     /// Members change one after the other.
     changing: Arc<Mutex<()>>,
 }
@@ -47,8 +59,8 @@ impl std::fmt::Debug for Door {
 }
 
 impl Door {
-    pub(super) fn new(own: u64, raft: Raft) -> Self {
-        Self { own, raft, changing: Arc::default() }
+    pub(super) fn new(own: u64, raft: Raft, peers: Ways) -> Self {
+        Self { own, raft, peers, changing: Arc::default() }
     }
 
     /// The service, within its limits.
@@ -73,26 +85,110 @@ impl Door {
         Ok(vote)
     }
 
-    /// Lets a scheduler vote, or notes that it has another address now.
-    async fn admit(&self, id: u64, address: &str) -> Result<(), Status> {
-        let _turn = self.changing.lock().await;
-        let node = BasicNode::new(address);
+    /// Lets a scheduler vote, or notes that it has another address now. `Ok` when both are settled.
+    async fn admit(&self, id: u64, address: String) -> Result<(), Status> {
+        let _turn = self.changing.try_lock().map_err(|_| {
+            Status::unavailable("the schedulers are changing already; it is tried again")
+        })?;
+        let node = BasicNode::new(&address);
         let known = self.raft.metrics().borrow_watched().membership_config.membership().clone();
-        if known.get_node(&id).is_some_and(|held| *held == node)
-            && known.voter_ids().any(|voter| voter == id)
-        {
+        let at_its_address = known.get_node(&id).is_some_and(|held| *held == node);
+        let votes = known.voter_ids().any(|voter| voter == id);
+        if known.get_joint_config().len() > 1 {
+            // A change that was cut off; until it is finished the voters of before are needed too.
+            self.change(ChangeMembers::AddVoterIds(BTreeSet::new())).await?;
+        }
+        if at_its_address && votes {
             return Ok(());
         }
+        check_reachable(&known, &address)?;
+        self.check_answers(id, &address).await?;
         if known.get_node(&id).is_some() {
-            let moved = ChangeMembers::SetNodes([(id, node)].into());
-            self.raft.change_membership(moved, true).await.map_err(refusal)?;
+            if !at_its_address {
+                self.change(ChangeMembers::SetNodes([(id, node)].into())).await?;
+            }
         } else {
-            self.raft.add_learner(id, node, true).await.map_err(refusal)?;
+            self.raft.add_learner(id, node, false).await.map_err(refusal)?;
         }
-        let vote = ChangeMembers::AddVoterIds([id].into());
-        self.raft.change_membership(vote, true).await.map_err(refusal)?;
+        if votes {
+            return Ok(());
+        }
+        let caught_up = timeout(ADMIT_TIMEOUT, self.caught_up(id)).await;
+        caught_up.map_err(|_| Status::deadline_exceeded("it has not got the whole log yet"))??;
+        self.change(ChangeMembers::AddVoterIds([id].into())).await?;
         tracing::info!(scheduler = id, address, "a scheduler votes");
         Ok(())
+    }
+
+    async fn change(&self, change: ChangeMembers<u64, BasicNode>) -> Result<(), Status> {
+        let changed = timeout(CHANGE_TIMEOUT, self.raft.change_membership(change, true)).await;
+        changed
+            .map_err(|_| Status::deadline_exceeded("no majority agrees to the change"))?
+            .map(drop)
+            .map_err(refusal)
+    }
+
+    /// Returns once a learner has nearly all of the log: a voter that has not would hold up every write.
+    async fn caught_up(&self, id: u64) -> Result<(), Status> {
+        loop {
+            {
+                let metrics = self.raft.metrics();
+                let metrics = metrics.borrow_watched();
+                let Some(replication) = &metrics.replication else {
+                    return Err(Status::unavailable("this scheduler does not lead any more"));
+                };
+                let matched = replication.get(&id).and_then(Option::as_ref);
+                let last = metrics.last_log_index.unwrap_or_default();
+                if matched.is_some_and(|matched| matched.index + LAG_MAX >= last) {
+                    return Ok(());
+                }
+            }
+            sleep(LAG_LOOK).await;
+        }
+    }
+
+    /// Whether that scheduler, and no other, answers there. What is asked changes nothing.
+    async fn check_answers(&self, id: u64, address: &str) -> Result<(), Status> {
+        let failed = |why: String| {
+            let text = format!(
+                "scheduler {id} cannot be reached at {address}: {why}\nhint: start it with --advertise \
+                 HOST:PORT as the others reach it"
+            );
+            Status::failed_precondition(text)
+        };
+        let Some(mut client) = self.peers.client_at(address) else { return Ok(()) };
+        let ask = BallotRequest { to: id, ballot: Some(Ballot::default()), ..Default::default() };
+        match timeout(ANSWER_TIMEOUT, client.pre_vote(ask)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) => Err(failed(status.message().to_owned())),
+            Err(_) => Err(failed("no answer".to_owned())),
+        }
+    }
+}
+
+/// Schedulers on several machines need addresses that mean the same everywhere.
+fn check_reachable(
+    members: &openraft::Membership<u64, BasicNode>,
+    address: &str,
+) -> Result<(), Status> {
+    let own_only = |address: &str| {
+        let host = crate::config::host(address);
+        let ip = host.parse::<std::net::IpAddr>();
+        host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())
+    };
+    let joining = own_only(address);
+    match members.nodes().find(|(_, node)| own_only(&node.addr) != joining) {
+        None => Ok(()),
+        Some((id, node)) => {
+            let (id, there) =
+                if joining { (None, address) } else { (Some(id), node.addr.as_str()) };
+            let who =
+                id.map_or_else(|| "this scheduler".to_owned(), |id| format!("scheduler {id}"));
+            Err(Status::failed_precondition(format!(
+                "{who} is announced at {there}, which only its own machine can reach\nhint: start it with \
+                 --advertise HOST:PORT as the others reach it"
+            )))
+        }
     }
 }
 
@@ -209,8 +305,13 @@ impl replica_server::Replica for Door {
     ) -> Result<Response<AnnounceReply>, Status> {
         let id = crate::api::scheduler(&request)?;
         let address = request.into_inner().address;
-        let admitted = timeout(ADMIT_TIMEOUT, self.admit(id, &address)).await;
-        admitted.map_err(|_| Status::deadline_exceeded("it has not got the whole log yet"))??;
+        if address.chars().count() > ADDRESS_CHARS_MAX {
+            return Err(Status::invalid_argument("address: it is too long"));
+        }
+        // In a task of its own: a change that was begun is finished, whoever waits for it.
+        let this = self.clone();
+        let admitted = tokio::spawn(async move { this.admit(id, address).await });
+        admitted.await.map_err(|error| Status::internal(error.to_string()))??;
         Ok(Response::new(AnnounceReply {}))
     }
 }

@@ -73,10 +73,12 @@ pub struct Standing {
     pub id: u64,
     /// The term it knows.
     pub term: u64,
-    /// Who leads, as far as it knows.
+    /// Who leads, as far as it knows. Not this replica when it hears of no majority any more.
     pub leader: Option<u64>,
     /// The voting members with the addresses they are reached at.
     pub voters: Vec<(u64, String)>,
+    /// Whether the voters are changing: until they have, a majority of the old ones is needed as well.
+    pub joint: bool,
     /// The last entry in its log.
     pub last: u64,
     /// The last entry it has applied.
@@ -97,9 +99,9 @@ impl Standing {
 
     /// Whether the two differ at most in how far the replica has come.
     fn is_same_role(&self, other: &Self) -> bool {
-        let Self { id, term, leader, voters, failed, .. } = self;
-        (id, term, leader, voters, failed)
-            == (&other.id, &other.term, &other.leader, &other.voters, &other.failed)
+        let Self { id, term, leader, voters, joint, failed, .. } = self;
+        (id, term, leader, voters, joint, failed)
+            == (&other.id, &other.term, &other.leader, &other.voters, &other.joint, &other.failed)
     }
 }
 

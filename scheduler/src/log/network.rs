@@ -4,7 +4,14 @@
 //! **Invariant:** every call names whom it is for, and the other side refuses what is for another:
 //! an address may come to belong to a scheduler with another log.
 
-use std::{collections::BTreeSet, fmt::Display, future::Future, io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    future::Future,
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -41,7 +48,10 @@ pub(crate) type OwnFace = Arc<ArcSwap<Identity>>;
 /// To a finished handshake with a peer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Entries beyond this many bytes go into the next message; a single one may be as large as a command.
-const APPEND_BYTES: usize = 4 << 20;
+const APPEND_BYTES: usize = 1 << 20;
+/// How long a message with entries may take, on a slow link, and until they are on a slow disk. Heartbeats
+/// and votes have the consensus library's own, far shorter limit.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(20);
 /// The largest message between schedulers: entries up to [`APPEND_BYTES`], the last of them of any size.
 pub(super) const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// A snapshot goes in parts of this size.
@@ -52,22 +62,48 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_mins(5);
 /// Peers that did not answer the last time: there are several ways to each, and one word is enough.
 type Silent = Arc<Mutex<BTreeSet<u64>>>;
 
+/// Where peers are reached now: the library keeps to the address it first had for one.
+pub(super) type Addresses = Arc<Mutex<BTreeMap<u64, String>>>;
+
+/// Ways to schedulers that are no peers yet.
+#[derive(Clone)]
+pub(super) struct Ways(Option<OwnFace>);
+
+impl Ways {
+    /// The way to this address; `None` when nobody can be reached.
+    pub(super) fn client_at(&self, address: &str) -> Option<ReplicaClient<Channel>> {
+        let face = self.0.as_ref()?.load_full();
+        let channel = transport::channel(&[address.to_owned()], &face, CONNECT_TIMEOUT).ok()?;
+        Some(ReplicaClient::new(channel))
+    }
+}
+
 /// Makes the way to one peer.
 pub(crate) struct Peers {
     face: Option<OwnFace>,
     silent: Silent,
+    addresses: Addresses,
 }
 
 impl Peers {
     /// Peers are shown this face.
     pub(crate) fn new(face: OwnFace) -> Self {
-        Self { face: Some(face), silent: Silent::default() }
+        Self { face: Some(face), silent: Silent::default(), addresses: Addresses::default() }
+    }
+
+    pub(super) fn ways(&self) -> Ways {
+        Ways(self.face.clone())
+    }
+
+    /// To be kept as the members say.
+    pub(super) fn addresses(&self) -> Addresses {
+        Arc::clone(&self.addresses)
     }
 
     /// Nobody can be reached.
     #[cfg(test)]
     pub(crate) fn none() -> Self {
-        Self { face: None, silent: Silent::default() }
+        Self { face: None, silent: Silent::default(), addresses: Addresses::default() }
     }
 }
 
@@ -77,6 +113,7 @@ pub(crate) struct Peer {
     address: String,
     face: Option<OwnFace>,
     silent: Silent,
+    addresses: Addresses,
     /// The connection, and the face it was made with.
     open: Option<(Arc<Identity>, ReplicaClient<Channel>)>,
 }
@@ -86,7 +123,8 @@ impl RaftNetworkFactory<Types> for Peers {
 
     async fn new_client(&mut self, target: u64, node: &BasicNode) -> Peer {
         let (face, silent) = (self.face.clone(), Arc::clone(&self.silent));
-        Peer { target, address: node.addr.clone(), face, silent, open: None }
+        let (address, addresses) = (node.addr.clone(), Arc::clone(&self.addresses));
+        Peer { target, address, face, silent, addresses, open: None }
     }
 }
 
@@ -98,6 +136,11 @@ impl Peer {
     fn client(&mut self) -> Result<ReplicaClient<Channel>, Unreachable<Types>> {
         let face = self.face.as_ref().ok_or_else(|| unreachable("there is no way to peers"))?;
         let face = face.load_full();
+        if let Some(now) = self.addresses.lock().get(&self.target)
+            && *now != self.address
+        {
+            (self.address, self.open) = (now.clone(), None);
+        }
         if let Some((shown, client)) = &self.open
             && Arc::ptr_eq(shown, &face)
         {
@@ -253,7 +296,8 @@ impl RaftNetworkV2<Types> for Peer {
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let mut client = self.client()?;
         let (append, sent) = self.append_request(&request);
-        let reply = self.heard(option.hard_ttl(), client.append(append)).await?;
+        let limit = if append.entries.is_empty() { option.hard_ttl() } else { APPEND_TIMEOUT };
+        let reply = self.heard(limit, client.append(append)).await?;
         Ok(match append_reply(reply, sent).map_err(refused)? {
             AppendEntriesResponse::Success
                 if sent < request.entries.last().map(RaftEntry::log_id) =>

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use model::{RequestId, Revision};
 use openraft::{
-    BasicNode, ChangeMembers, Config, RaftMetrics, ReadPolicy, SnapshotPolicy,
+    BasicNode, ChangeMembers, Config, Instant as _, RaftMetrics, ReadPolicy, SnapshotPolicy,
     async_runtime::WatchReceiver as _,
     errors::{ClientWriteError, LinearizableReadError, RaftError},
 };
@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     COMMAND_BYTES_MAX, LogError, PROPOSE_TIMEOUT, ReplicatedLog, Standing, codec,
     door::Door,
-    network::Peers,
+    network::{Addresses, Peers, Ways},
     room,
     snapshots::SnapshotFiles,
     state_machine::{State, StateMachine},
@@ -34,7 +34,7 @@ const PROPOSALS_MAX: usize = 512;
 /// A new leader may not know yet that it leads; asking again this soon costs nothing.
 const LEADER_RETRY: Duration = Duration::from_millis(5);
 /// Entries a peer may lag behind and still count as caught up; also what a new member must reach.
-const LAG_MAX: u64 = 50;
+pub(super) const LAG_MAX: u64 = 50;
 /// Old entries are removed in steps of at most this many.
 const PURGE_STEP: u64 = 256;
 /// How long stopping may wait for the writer.
@@ -85,6 +85,7 @@ pub(super) type Raft = openraft::Raft<Types, StateMachine>;
 /// One replica of the log.
 pub struct RaftLog {
     raft: Raft,
+    ways: Ways,
     state: Arc<RwLock<State>>,
     revision: watch::Receiver<Revision>,
     standing: watch::Receiver<Standing>,
@@ -140,19 +141,31 @@ impl RaftLog {
         let machine = StateMachine::new(files.clone(), loaded);
         let (state, revision) = (machine.state(), machine.revision());
         let config = Arc::new(config(settings)?);
+        let (addresses, ways) = (peers.addresses(), peers.ways());
         let raft = Raft::new(settings.id, config, peers, storage, machine)
             .await
             .map_err(|fatal| LogError::Stopped(fatal.to_string()))?;
-        let standing = follow(&raft);
+        let standing = follow(&raft, addresses, settings.election);
         let proposals = Semaphore::new(PROPOSALS_MAX);
         let writer = Mutex::new(Some(writer));
         let directory = settings.directory.clone();
-        Ok(Self { raft, state, revision, standing, proposals, writer, files, directory, was_empty })
+        Ok(Self {
+            raft,
+            ways,
+            state,
+            revision,
+            standing,
+            proposals,
+            writer,
+            files,
+            directory,
+            was_empty,
+        })
     }
 
     /// What peers ask of this replica.
     pub(crate) fn door(&self) -> Door {
-        Door::new(*self.raft.node_id(), self.raft.clone())
+        Door::new(*self.raft.node_id(), self.raft.clone(), self.ways.clone())
     }
 
     /// Whether there was neither log nor snapshot when it was opened.
@@ -315,22 +328,35 @@ fn config(settings: &LogSettings) -> Result<Config, LogError> {
 /// Follows the library's own figures, by one receiver for good: each new one would begin as changed.
 /// A lone leader needs no clock, neither to hear of others nor to be heard: it stops, and an idle
 /// cluster of one costs nothing.
-fn follow(raft: &Raft) -> watch::Receiver<Standing> {
+fn follow(raft: &Raft, addresses: Addresses, election: Election) -> watch::Receiver<Standing> {
     let mut metrics = raft.metrics();
-    let (sender, receiver) = watch::channel(standing(&metrics.borrow_watched()));
+    // Another leader may have been elected by then.
+    let trusted = election.timeout_max * 2;
+    let (sender, receiver) = watch::channel(standing(&metrics.borrow_watched(), trusted));
     let raft = raft.clone();
     tokio::spawn(async move {
         loop {
-            let news = standing(&metrics.borrow_watched());
+            let news = standing(&metrics.borrow_watched(), trusted);
             let failed = news.failed.is_some();
-            raft.runtime_config().tick(!(news.leads() && news.voters.len() == 1));
+            *addresses.lock() = news.voters.iter().cloned().collect();
+            let alone = news.voters.len() == 1;
+            raft.runtime_config().tick(!(news.leads() && alone));
             // Many wait for a change of role, nobody for a count: they would all wake at every write.
             sender.send_if_modified(|known| {
                 let tells = !known.is_same_role(&news);
                 *known = news;
                 tells
             });
-            if failed || metrics.changed().await.is_err() {
+            if failed {
+                return;
+            }
+            // That the others are silent is no news the library tells of.
+            let changed = if alone {
+                metrics.changed().await
+            } else {
+                timeout(election.timeout_max, metrics.changed()).await.unwrap_or(Ok(()))
+            };
+            if changed.is_err() {
                 return;
             }
         }
@@ -338,13 +364,19 @@ fn follow(raft: &Raft) -> watch::Receiver<Standing> {
     receiver
 }
 
-fn standing(metrics: &RaftMetrics<Types>) -> Standing {
+/// `trusted` is how long a leader of several counts as one after a majority last followed it.
+fn standing(metrics: &RaftMetrics<Types>, trusted: Duration) -> Standing {
     let voters = metrics.membership_config.membership();
+    let joint = voters.get_joint_config().len() > 1;
+    let several = voters.voter_ids().nth(1).is_some();
+    let heard = metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < trusted);
+    let cut_off = metrics.current_leader == Some(metrics.id) && several && !heard;
     let address = |id| voters.get_node(&id).map_or_else(String::new, |node| node.addr.clone());
     Standing {
         id: metrics.id,
         term: metrics.current_term,
-        leader: metrics.current_leader,
+        leader: metrics.current_leader.filter(|_| !cut_off),
+        joint,
         voters: voters.voter_ids().map(|id| (id, address(id))).collect(),
         last: metrics.last_log_index.unwrap_or_default(),
         applied: metrics.last_applied.map_or(0, |id| id.index),

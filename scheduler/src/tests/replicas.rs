@@ -137,6 +137,72 @@ async fn three_schedulers_outlive_each_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scheduler_that_nobody_can_reach_takes_no_vote_and_stops_nobody() {
+    let mut founder = World::new().await;
+    let first = founder.handle.advertised.clone();
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    std::fs::write(&token, founder.token_text(Role::Scheduler).await).unwrap();
+    let (join, token_file) = (Some(first.clone()), Some(token));
+    let data = directory.path().join("data");
+    let mut config = Config { join, token_file, ..config(&data) };
+    for nowhere in ["127.0.0.1:1", "mini-9.tail.net:7400"] {
+        config.advertise = Some(nowhere.to_owned());
+        let joining = start(config.clone()).await.unwrap();
+        // Long enough for it to have asked more than once.
+        for name in ["one", "two", "three"] {
+            apply(&mut founder.admin, name).await;
+            sleep(std::time::Duration::from_millis(700)).await;
+        }
+        assert_eq!(status(&mut founder.admin).await.schedulers.len(), 1, "{nowhere}");
+        joining.stop().await;
+    }
+    config.advertise = None;
+    let second = start(config.clone()).await.unwrap();
+    voters(&mut founder.admin, 2).await;
+    second.stop().await;
+
+    // A directory of its own cluster is not taken for one that is to join another.
+    let other = Config { data_dir: founder.directory.path().to_owned(), ..config.clone() };
+    founder.handle.stop().await;
+    start(other).await.unwrap().stop().await;
+    let stranger = World::new().await;
+    let other = Config { data_dir: stranger.directory.path().to_owned(), ..config };
+    stranger.handle.stop().await;
+    let refused = start(other).await.unwrap_err();
+    assert!(refused.to_string().contains("of another cluster"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scheduler_that_moves_is_reached_where_it_is_now() {
+    let mut founder = World::new().await;
+    let first = founder.handle.advertised.clone();
+    let mut second = Replica::join(&mut founder, &first).await;
+    voters(&mut founder.admin, 2).await;
+    let third = Replica::join(&mut founder, &first).await;
+    voters(&mut founder.admin, 3).await;
+    let before = second.address();
+    second.stop().await;
+    second.config.listen = "127.0.0.1:0".parse().unwrap();
+    second.start().await;
+    assert_ne!(second.address(), before);
+    let moved = async {
+        let there =
+            |view: &StatusView| view.schedulers.iter().any(|row| row.address == second.address());
+        while !there(&status(&mut founder.admin).await) {
+            sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, moved).await.expect("its address is known");
+    // Without the third, no majority is there but with the one that moved.
+    let mut third = third;
+    third.stop().await;
+    apply(&mut founder.admin, "moved").await;
+    founder.handle.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scheduler_joins_with_a_token_for_schedulers_and_once() {
     let mut founder = World::new().await;
     let directory = tempfile::tempdir().unwrap();

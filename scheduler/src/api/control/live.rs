@@ -43,11 +43,17 @@ where
     let (sender, receiver) = mpsc::channel(lag);
     let work = work(Arc::clone(office), sender.clone());
     let stop = office.dispatch.stop.clone();
+    let mut standing = office.log.standing();
     tokio::spawn(async move {
+        let deposed = async {
+            drop(standing.wait_for(|standing| !standing.leads()).await);
+        };
         let ended = tokio::select! {
             ended = work => ended,
             () = sender.closed() => Ok(()),
             () = stop.cancelled() => Err(Status::unavailable("the scheduler stops")),
+            // What it knew would be shown for ever, and nothing new.
+            () = deposed => Err(Status::unavailable("this scheduler does not lead any more")),
         };
         if let Err(reason) = ended {
             // The reader may be gone, or so slow that it learns of the end by the end.
