@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
-use crate::log::{ELECTION_LAN, ELECTION_WAN, Election};
+use crate::log::{ELECTION_LAN, ELECTION_WAN, Election, SEGMENT_BYTES};
 
 /// Siso's scheduler: decides what runs where, and remembers it.
 ///
@@ -46,6 +46,11 @@ pub struct Config {
     #[arg(long, value_name = "CHANGES", env = "SISO_SNAPSHOT_EVERY", default_value_t = 2000,
           value_parser = clap::value_parser!(u64).range(10..=100_000))]
     pub snapshot_every: u64,
+    /// How long a file of the log grows before another one begins; tests make it short.
+    #[arg(long, hide = true, value_name = "BYTES", env = "SISO_SEGMENT_BYTES",
+          default_value_t = SEGMENT_BYTES,
+          value_parser = clap::value_parser!(u64).range(4 << 10..=64 << 20))]
+    pub segment_bytes: u64,
     /// How log lines look.
     #[arg(long, value_name = "FORMAT", env = "SISO_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,

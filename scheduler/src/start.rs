@@ -304,6 +304,7 @@ async fn open_log(
         id: identity.scheduler,
         election: config.election.election(),
         snapshot_every: config.snapshot_every,
+        segment_bytes: config.segment_bytes,
     };
     let figures = Arc::clone(figures);
     let observe = move |took, jobs| figures.committed(took, jobs);

@@ -35,6 +35,7 @@ pub use codec::fuzzing;
 pub(crate) use door::{Door, LEADER};
 pub(crate) use network::{OwnFace, Peers};
 pub use raft::{ELECTION_LAN, ELECTION_WAN, Election, LogSettings, RaftLog};
+pub(crate) use store::SEGMENT_BYTES;
 
 /// How long a proposal may take until it is answered. Far beyond a slow disk's commit.
 pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -78,6 +78,8 @@ pub struct LogSettings {
     /// A snapshot is made after this many entries. Twice as many stay in the log besides, so that the
     /// snapshot before the newest can still be used.
     pub snapshot_every: u64,
+    /// A file of the log this long, in bytes, is followed by another one.
+    pub segment_bytes: u64,
 }
 
 pub(super) type Raft = openraft::Raft<Types, StateMachine>;
@@ -114,7 +116,7 @@ impl RaftLog {
     ) -> Result<Self, LogError> {
         let files = SnapshotFiles::open(settings.directory.join("snapshots"))?;
         let loaded = files.newest()?;
-        let (store, contents, writer) = Store::open(&settings.directory)?;
+        let (store, contents, writer) = Store::open(&settings.directory, settings.segment_bytes)?;
         let was_empty = contents.is_empty() && loaded.is_none();
         // A snapshot is made of a log, so there was one: what came after the snapshot is lost.
         if contents.is_empty() && !was_empty {

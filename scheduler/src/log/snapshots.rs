@@ -192,3 +192,34 @@ impl SnapshotFiles {
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use model::token::Role;
+    use scheduler_core::{Command, Entry};
+
+    use super::*;
+
+    #[test]
+    fn a_snapshot_with_any_bit_flipped_or_cut_off_anywhere_is_none() {
+        let mut cluster = Cluster::new();
+        let (secret_hash, expires_at) = ([7; 32], model::Timestamp(9));
+        for command in [
+            Command::Found { id: "ab".repeat(16), name: "home".to_owned() },
+            Command::CreateToken { role: Role::Node, secret_hash, expires_at },
+        ] {
+            let applied = cluster.apply(&Entry { at: model::Timestamp(5), request: None, command });
+            applied.result.unwrap();
+        }
+        let whole = encode(&SnapshotMeta::default(), &cluster);
+        assert_eq!(decode(&whole).unwrap().cluster, cluster);
+        for position in 0..whole.len() {
+            assert!(decode(&whole[..position]).is_err(), "cut after {position} bytes");
+            for bit in 0..8 {
+                let mut flipped = whole.to_vec();
+                flipped[position] ^= 1 << bit;
+                assert!(decode(&flipped).is_err(), "bit {bit} of byte {position}");
+            }
+        }
+    }
+}

@@ -32,7 +32,8 @@ use super::{
 };
 
 use index::Index;
-use segments::{Directory, Media, SEGMENT_BYTES, Segments};
+pub(crate) use segments::SEGMENT_BYTES;
+use segments::{Directory, Media, Segments};
 
 /// Jobs waiting for the writer; more than the consensus library keeps in flight.
 const QUEUE: usize = 1024;
@@ -137,7 +138,10 @@ fn damaged(what: &str, cause: &BadRecord) -> io::Error {
 impl Store {
     /// Opens the log in `directory`, making it when missing, and reads all of it once: a damaged entry
     /// is found now, not when it is needed.
-    pub(super) fn open(directory: &Path) -> Result<(Self, Contents, Writer), LogError> {
+    pub(super) fn open(
+        directory: &Path,
+        segment_bytes: u64,
+    ) -> Result<(Self, Contents, Writer), LogError> {
         let open = || {
             let segments = directory.join("segments");
             if directory.join(EARLIER).try_exists()? {
@@ -147,7 +151,7 @@ impl Store {
             // The name must outlive a power cut as what is in it does.
             sync_directory(directory)?;
             let (mark, promised) = Mark::open(&directory.join("mark"))?;
-            Self::on(Directory::new(segments), SEGMENT_BYTES, mark, promised)
+            Self::on(Directory::new(segments), segment_bytes, mark, promised)
         };
         open().map_err(|cause| LogError::Open { path: directory.into(), cause })
     }

@@ -23,13 +23,13 @@ use super::{
     snapshots::SnapshotFiles,
     state_machine::StateMachine,
     storage::LogStorage,
-    store::Store,
+    store::{SEGMENT_BYTES, Store},
     types::{LogId, Payload, RaftEntry, Types},
 };
 
 /// With the thread that writes it, which ends when the storage is gone.
 fn open_storage(directory: &Path) -> Result<(LogStorage, thread::JoinHandle<()>), LogError> {
-    let (store, contents, writer) = Store::open(directory)?;
+    let (store, contents, writer) = Store::open(directory, SEGMENT_BYTES)?;
     let storage = LogStorage::new(store, contents);
     let made_durable = storage.made_durable();
     let observe = move |_, _, last: Option<u64>| {
@@ -107,6 +107,7 @@ async fn open_log(directory: &Path) -> Result<RaftLog, LogError> {
         id: 1,
         election: ELECTION_LAN,
         snapshot_every: 10,
+        segment_bytes: SEGMENT_BYTES,
     };
     RaftLog::open(&settings, Peers::none(), |_, _| ()).await
 }

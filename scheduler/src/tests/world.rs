@@ -33,6 +33,7 @@ pub(super) fn config(directory: &Path) -> Config {
         metrics_listen: "127.0.0.1:0".parse().unwrap(),
         election: ElectionProfile::Lan,
         snapshot_every: 2000,
+        segment_bytes: crate::log::SEGMENT_BYTES,
         log_format: LogFormat::Text,
         log_level: "info".to_owned(),
     }

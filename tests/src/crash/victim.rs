@@ -18,6 +18,8 @@ use crate::{
 
 /// Snapshots as often as can be: they are part of what crashes.
 const SNAPSHOT_EVERY: &str = "10";
+/// A few dozen commits: segments begin and go between any two crashes.
+const SEGMENT_BYTES: &str = "8192";
 
 /// A scheduler with a data directory, and `sisoctl` to speak with it.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl Victim {
             ("--listen", format!("127.0.0.1:{}", free_port())),
             ("--metrics-listen", "127.0.0.1:0".to_owned()),
             ("--snapshot-every", SNAPSHOT_EVERY.to_owned()),
+            ("--segment-bytes", SEGMENT_BYTES.to_owned()),
         ];
         let arguments =
             flags.iter().flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]).collect();

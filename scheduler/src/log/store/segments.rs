@@ -34,7 +34,7 @@ use super::{
 };
 
 /// A segment this long is followed by a new one.
-pub(super) const SEGMENT_BYTES: u64 = 4 << 20;
+pub(crate) const SEGMENT_BYTES: u64 = 4 << 20;
 /// Room made at a time, for hundreds of ordinary commits.
 const ROOM_BYTES: u64 = 256 << 10;
 /// Memory kept for the next commit.
@@ -370,7 +370,7 @@ impl<M: Media> Segments<M> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let end = self.position + bytes.len() as u64;
         if end > self.room {
-            let room = end.next_multiple_of(ROOM_BYTES);
+            let room = end.next_multiple_of(ROOM_BYTES.min(self.segment_bytes));
             let zeros = usize::try_from(room - self.room).map_err(io::Error::other)?;
             self.media.write(self.room, &vec![0; zeros])?;
             self.room = room;

@@ -47,7 +47,7 @@ fn a_log_of_before_the_first_release_is_refused_untouched() {
     let directory = tempfile::tempdir().unwrap();
     let earlier = directory.path().join(EARLIER);
     fs::write(&earlier, b"redb").unwrap();
-    let Err(refused) = Store::open(directory.path()) else { panic!("it is opened") };
+    let Err(refused) = Store::open(directory.path(), SEGMENT_BYTES) else { panic!("it is opened") };
     let LogError::Open { cause, .. } = refused else { panic!("{refused}") };
     assert!(cause.to_string().contains("found a new cluster in an empty directory"), "{cause}");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
