@@ -13,7 +13,7 @@ const SEEDS: u64 = 1_000;
 
 /// Seeds known to find bugs that the first ones do not: tried first, so that the test is quick. Where
 /// the world has changed they may find nothing; then all are tried.
-const HINTS: [u64; 2] = [18, 83];
+const HINTS: [u64; 5] = [18, 20, 25, 26, 72];
 
 /// The seed that finds the bug, after how many steps, and by which rule.
 fn hunt(bug: Bug) -> Option<(u64, u64, String)> {
