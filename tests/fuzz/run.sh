@@ -9,8 +9,8 @@
 #
 # Needs the usual Rust and a C++ compiler. The targets take turns, at the lowest priority. A target ends early with its
 # first finding: a panic, an overflow, a contradiction, more than 5 processor seconds or 512 MB for one input. It goes to
-# tests/fuzz/corpus/TARGET, where `cargo test` fails by it until it is mended. So do the fewest inputs that cover all
-# paths found; tests/fuzz/spent.tsv keeps what was spent. The end is a table on stdout; 1 when there were findings.
+# tests/fuzz/corpus/TARGET, where `cargo test` fails by it until it is mended. So do the fewest inputs that cover the paths
+# found, 100 KB of them; tests/fuzz/spent.tsv keeps what was spent. The end is a table on stdout; 1 when there were findings.
 # Stopped with Ctrl-C or SIGTERM it keeps what it has.
 set -euo pipefail
 
@@ -23,13 +23,15 @@ TARGETS=(stackfile config interpolation nodes wire entry snapshot ledger)
 GUIDED=$HERE/guided
 # Everything found, of which the kept corpus is the part that covers the same.
 WORK=$GUIDED/target/fuzz
-# A turn, in processor seconds: short enough that all targets get theirs when the rest of the night is cut off.
+# A turn: short enough that all targets get theirs when the rest of the night is cut off.
 TURN=120
 # As tests/fuzz/src/lib.rs.
 INPUT_BYTES_MAX=16384
 # Until an input that never ends is given up: time that passes, of which a busy machine leaves little to the lowest priority.
 INPUT_SECONDS_MAX=120
 MEMORY_MB_MAX=512
+# Of one target's corpus in the repository, the smaller inputs first; the whole of it stays in $WORK.
+KEPT_BYTES_MAX=100000
 
 chosen=() seconds=60 jobs=1 stopping=0
 
@@ -139,9 +141,12 @@ stop() {
   for turn in $(jobs -rp); do pkill -TERM -P "$turn" || true; done
 }
 
-# Keeps the fewest inputs that together cover all paths, and every input that was a finding.
+# Keeps the fewest inputs that together cover the paths found, and every input that was a finding.
 keep() {
   local target=$1 kept=$HERE/corpus/$1 fresh=$WORK/fresh/$1 file
+  for file in "$WORK/found/$target"/*; do
+    if [[ -f $file ]]; then mv "$file" "$kept/"; fi
+  done
   rm -rf "$fresh"
   mkdir -p "$fresh"
   if ! fuzzer "$target" -set_cover_merge=1 -use_counters=0 -artifact_prefix="$WORK/$target.merge-" \
@@ -151,10 +156,9 @@ keep() {
   fi
   # Only what libFuzzer named, by the 40 digits of its hash, may go: the rest was put there by somebody.
   find "$kept" -type f -name "$(printf '[0-9a-f]%.0s' {1..40})" -delete
-  find "$fresh" -type f -exec cp {} "$kept/" \;
-  for file in "$WORK/found/$target"/*; do
-    if [[ -f $file ]]; then mv "$file" "$kept/"; fi
-  done
+  (cd "$fresh" && find . -type f -exec wc -c {} +) | sort -n |
+    awk -v most=$KEPT_BYTES_MAX '$2 != "total" && (sum += $1) <= most { print $2 }' |
+    while IFS= read -r file; do cp "$fresh/$file" "$kept/"; done
   rmdir "$kept" 2>/dev/null || true
 }
 
@@ -188,7 +192,7 @@ main() {
   say "fuzzing ${chosen[*]}: $seconds processor seconds each"
   campaign
   trap - INT TERM
-  say "keeping what covers all paths"
+  say "keeping what covers the paths found"
   for target in "${chosen[@]}"; do keep "$target"; done
   report
 }
