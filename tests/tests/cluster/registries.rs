@@ -15,17 +15,16 @@ use crate::stacks::sleepers;
 const HANDSHAKE: u8 = 0x16;
 /// No image has it.
 const DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000ff";
-/// What is asked for, what the registry answers (`{length}` bytes are promised), and what has to be told
-/// of it.
+/// What is asked for, what the registry answers, and what has to be told of it.
 const IMAGES: &[(&str, &str, &str, &str)] = &[
     ("refused:1", "401 Unauthorized", r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#, "denies access"),
     ("forbidden:1", "403 Forbidden", r#"{"errors":[{"code":"DENIED"}]}"#, "denies access"),
     ("absent:1", "404 Not Found", r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#, "name and tag"),
     ("limited:1", "429 Too Many Requests", r#"{"errors":[{"code":"TOOMANYREQUESTS"}]}"#, "limits"),
     ("broken:1", "500 Internal Server Error", "the disk of the registry", "500"),
-    ("empty:1", "200 OK", "", ""),
-    ("garbled:1", "200 OK", "{\"schemaVersion\": 2, \"", ""),
-    ("other@DIGEST", "200 OK", r#"{"schemaVersion": 2, "layers": []}"#, ""),
+    ("empty:1", "200 OK", "", "unexpected end"),
+    ("cut:1", "200 OK", "{\"schemaVersion\": 2, \"", "EOF"),
+    ("other@DIGEST", "200 OK", r#"{"schemaVersion": 2, "layers": []}"#, "manifest"),
 ];
 
 /// Answers whoever asks until this program ends.
@@ -55,7 +54,8 @@ fn answer(mut stream: TcpStream) -> Option<()> {
     let known = IMAGES.iter().find(|(image, ..)| image.split([':', '@']).next() == Some(name));
     let (status, body) = known.map_or(("200 OK", "{}"), |(_, status, body, _)| (status, body));
     let kind = "application/vnd.docker.distribution.manifest.v2+json";
-    let length = body.len();
+    // Of one answer more is promised than is sent.
+    let length = body.len() + if name == "cut" { 64 } else { 0 };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
          Docker-Distribution-Api-Version: registry/2.0\r\nConnection: close\r\n\r\n"
