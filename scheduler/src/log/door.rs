@@ -156,7 +156,7 @@ impl Door {
             );
             Status::failed_precondition(text)
         };
-        let Some(mut client) = self.peers.client_at(address) else { return Ok(()) };
+        let mut client = self.peers.client_at(address).map_err(failed)?;
         let ask = BallotRequest { to: id, ballot: Some(Ballot::default()), ..Default::default() };
         match timeout(ANSWER_TIMEOUT, client.pre_vote(ask)).await {
             Ok(Ok(_)) => Ok(()),

@@ -70,11 +70,12 @@ pub(super) type Addresses = Arc<Mutex<BTreeMap<u64, String>>>;
 pub(super) struct Ways(Option<OwnFace>);
 
 impl Ways {
-    /// The way to this address; `None` when nobody can be reached.
-    pub(super) fn client_at(&self, address: &str) -> Option<ReplicaClient<Channel>> {
-        let face = self.0.as_ref()?.load_full();
-        let channel = transport::channel(&[address.to_owned()], &face, CONNECT_TIMEOUT).ok()?;
-        Some(ReplicaClient::new(channel))
+    /// The way to this address; why there is none.
+    pub(super) fn client_at(&self, address: &str) -> Result<ReplicaClient<Channel>, String> {
+        let face = self.0.as_ref().ok_or("there is no way to peers")?.load_full();
+        transport::channel(&[address.to_owned()], &face, CONNECT_TIMEOUT)
+            .map(ReplicaClient::new)
+            .map_err(|error| error.to_string())
     }
 }
 

@@ -340,7 +340,7 @@ fn follow(raft: &Raft, addresses: Addresses, election: Election) -> watch::Recei
         loop {
             let news = standing(&metrics.borrow_watched(), trusted);
             let failed = news.failed.is_some();
-            *addresses.lock() = news.voters.iter().cloned().collect();
+            *addresses.lock() = everyone(&metrics.borrow_watched());
             let alone = news.voters.len() == 1;
             raft.runtime_config().tick(!(news.leads() && alone));
             // Many wait for a change of role, nobody for a count: they would all wake at every write.
@@ -364,6 +364,12 @@ fn follow(raft: &Raft, addresses: Addresses, election: Election) -> watch::Recei
         }
     });
     receiver
+}
+
+/// Where all members are, those that do not vote yet included.
+fn everyone(metrics: &RaftMetrics<Types>) -> BTreeMap<u64, String> {
+    let members = metrics.membership_config.membership().nodes();
+    members.map(|(id, node)| (*id, node.addr.clone())).collect()
 }
 
 /// `trusted` is how long a leader of several counts as one after a majority last followed it.

@@ -1,6 +1,6 @@
 //! Three schedulers in one process, over their real port: joining, following, leading, being away.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use model::token::Role;
 use proto::{
@@ -90,10 +90,6 @@ async fn stacks(people: &mut ControlClient<Channel>) -> BTreeSet<String> {
     rows.into_iter().map(|row| row.stack).collect()
 }
 
-fn admin_of(data: &Path) -> Identity {
-    admin_identity(data)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_schedulers_outlive_each_of_them() {
     let mut founder = World::new().await;
@@ -103,7 +99,7 @@ async fn three_schedulers_outlive_each_of_them() {
     // The third asks one that does not lead.
     let mut third = Replica::join(&mut founder, &second.address()).await;
     voters(&mut founder.admin, 3).await;
-    let identity = admin_of(&second.data());
+    let identity = admin_identity(&second.data());
     let everyone = [first.clone(), second.address(), third.address()];
     apply(&mut founder.admin, "one").await;
     // A follower answers with what was just written.
@@ -146,7 +142,7 @@ async fn a_scheduler_that_nobody_can_reach_takes_no_vote_and_stops_nobody() {
     let (join, token_file) = (Some(first.clone()), Some(token));
     let data = directory.path().join("data");
     let mut config = Config { join, token_file, ..config(&data) };
-    for nowhere in ["127.0.0.1:1", "mini-9.tail.net:7400"] {
+    for nowhere in ["127.0.0.1:1", "mini-9.tail.net:7400", "127.0.0.1/x:7400"] {
         config.advertise = Some(nowhere.to_owned());
         let joining = start(config.clone()).await.unwrap();
         // Long enough for it to have asked more than once.
