@@ -136,6 +136,8 @@ pub enum Cause {
     Unhealthy,
     /// Its node went away.
     NodeLost,
+    /// It was ended from outside, or while the engine or the agent was away: no fault of its own.
+    Interrupted,
 }
 
 impl Cause {
@@ -149,6 +151,7 @@ impl Cause {
             Self::Refused => "refused",
             Self::Unhealthy => "unhealthy",
             Self::NodeLost => "node lost",
+            Self::Interrupted => "interrupted",
         }
     }
 }
@@ -284,6 +287,13 @@ impl Task {
     /// Whether it has ended on request or was given up: nobody waits for it any more.
     pub fn is_history(&self) -> bool {
         self.desired.is_leaving() && self.status.state.is_over()
+    }
+
+    /// Whether it had to be started again for a reason of its own. Interruptions do not count: they
+    /// say nothing about it.
+    pub fn has_crashed(&self) -> bool {
+        let interrupted = |failure: &Failure| failure.cause == Cause::Interrupted;
+        self.status.restarts > 0 && !self.status.failure.as_ref().is_some_and(interrupted)
     }
 
     /// Whether it is running and, where it has a health check, healthy.

@@ -66,6 +66,9 @@ fn check(restart: RestartPolicy, code: i64, heard: Heard, state: TaskState, says
     assert_eq!(status.state, state);
     assert_eq!(status.restarts, u32::from(state == TaskState::Starting));
     assert_eq!(status.exit_code, Some(code));
+    let interrupted = status.failure.as_ref().map(|failure| failure.cause == Cause::Interrupted);
+    let by_itself = matches!(heard, Heard::Death);
+    assert!(interrupted.is_none_or(|interrupted| interrupted != by_itself), "{status:?}");
     let message = status.failure.as_ref().map_or("", |failure| failure.message.as_str());
     assert!(message.contains(says) && message.is_empty() == says.is_empty(), "{message:?}");
 }

@@ -44,7 +44,7 @@ words!(
 words!(
     /// [`Cause`]
     CauseWord: v1::Cause => Cause {
-        Exited, OutOfMemory, Image, Start, Refused, Unhealthy, NodeLost,
+        Exited, OutOfMemory, Image, Start, Refused, Unhealthy, NodeLost, Interrupted,
     }
 );
 words!(

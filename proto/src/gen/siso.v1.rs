@@ -719,6 +719,7 @@ pub enum Cause {
     Refused = 5,
     Unhealthy = 6,
     NodeLost = 7,
+    Interrupted = 8,
 }
 impl Cause {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -735,6 +736,7 @@ impl Cause {
             Self::Refused => "CAUSE_REFUSED",
             Self::Unhealthy => "CAUSE_UNHEALTHY",
             Self::NodeLost => "CAUSE_NODE_LOST",
+            Self::Interrupted => "CAUSE_INTERRUPTED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -748,6 +750,7 @@ impl Cause {
             "CAUSE_REFUSED" => Some(Self::Refused),
             "CAUSE_UNHEALTHY" => Some(Self::Unhealthy),
             "CAUSE_NODE_LOST" => Some(Self::NodeLost),
+            "CAUSE_INTERRUPTED" => Some(Self::Interrupted),
             _ => None,
         }
     }

@@ -312,7 +312,8 @@ impl World {
 
 /// What an agent reports next. The image says how the container behaves: `crash…` exits and is
 /// started again for ever, `fail…` is given up, `sick…` becomes unhealthy, `job…` completes, `none…`
-/// cannot be fetched, `refused…` is not allowed, `slow…` never gets past starting, all others run and, with a health check, are healthy.
+/// cannot be fetched, `refused…` is not allowed, `slow…` never gets past starting, `cut…` is interrupted
+/// once, all others run and, with a health check, are healthy.
 fn next_status(task: &Task, now: Timestamp) -> Option<TaskStatus> {
     use TaskState::{Assigned, Failed, Preparing, Running, Starting, Stopped};
     let held = &task.status;
@@ -347,6 +348,11 @@ fn next_status(task: &Task, now: Timestamp) -> Option<TaskStatus> {
             let health = if checked { Health::Starting } else { Health::None };
             TaskStatus { started_at: Some(now), health, ..next(Running) }
         }
+        (Desired::Run, Running) if like("cut") && held.restarts == 0 => TaskStatus {
+            restarts: 1,
+            failure: Some(Failure { cause: Cause::Interrupted, message: "the engine ended".into() }),
+            ..next(Starting)
+        },
         (Desired::Run, Running) if like("job") => {
             TaskStatus { exit_code: Some(0), ..next(Stopped) }
         }

@@ -324,6 +324,7 @@ pub(super) fn status() -> impl Strategy<Value = TaskStatus> {
         Cause::Refused,
         Cause::Unhealthy,
         Cause::NodeLost,
+        Cause::Interrupted,
     ]);
     let failure = (cause, ".{0,40}").prop_map(|(cause, message)| Failure { cause, message });
     let time = || option::of(any::<u64>().prop_map(Timestamp));

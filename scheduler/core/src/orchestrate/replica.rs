@@ -237,13 +237,13 @@ impl<'a> Scene<'a> {
         let since = |millis| new.since.plus_millis(millis);
         let running = new.status.state == TaskState::Running;
         let late = running && self.now >= since(READY_DEADLINE_MS);
-        if new.is_ready() && new.status.restarts == 0 {
+        if new.is_ready() && !new.has_crashed() {
             if new.status.health == Health::Healthy || self.now >= since(MIN_READY_MS) {
                 steps.set(old, Desired::Stop);
             } else {
                 steps.wake(since(MIN_READY_MS));
             }
-        } else if new.status.restarts > 0 || new.status.health == Health::Unhealthy || late {
+        } else if new.has_crashed() || new.status.health == Health::Unhealthy || late {
             self.give_up(new, steps);
             steps.set(new, Desired::Rest);
             return false;

@@ -111,6 +111,17 @@ fn a_new_task_that_fails_leaves_the_old_one_serving_until_asked_again() {
 }
 
 #[test]
+fn a_new_task_that_is_interrupted_takes_over_once_it_has_run_a_while() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&web("web:1", 100));
+    world.settle();
+    world.apply(&web("cut:2", 100));
+    world.settle();
+    world.expect(&["s/web.1 e2 run running@a"]);
+    assert!(view::rollout(&world.cluster, &stack_name("s")).failed.is_empty());
+}
+
+#[test]
 fn a_task_that_becomes_unhealthy_does_not_take_over() {
     let mut world = World::new(&[("a", 1_000)]);
     let with = |image: &str| stack("s", &[("web", service(image, 100).with(check_health))]);

@@ -247,7 +247,7 @@ fn fix(cause: Option<Cause>, task: &Task) -> String {
         Some(Cause::Start | Cause::Refused) => {
             format!("correct what the message names in {service} and apply again")
         }
-        Some(Cause::Exited | Cause::Unhealthy | Cause::NodeLost) | None => {
+        Some(Cause::Exited | Cause::Unhealthy | Cause::NodeLost | Cause::Interrupted) | None => {
             format!("see `sisoctl logs {stack}/{service}`, correct it and apply again")
         }
     }

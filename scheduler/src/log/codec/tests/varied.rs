@@ -283,6 +283,7 @@ impl Varied {
                     Cause::Refused,
                     Cause::Unhealthy,
                     Cause::NodeLost,
+                    Cause::Interrupted,
                 ]),
                 message: v.text(),
             }),
