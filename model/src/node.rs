@@ -31,6 +31,9 @@ pub struct Inventory {
     pub disk_free: Bytes,
     /// False while the engine does not answer; the rest is then the last known.
     pub engine_ready: bool,
+    /// Why the agent's ledger could not be written the last time; started again, the agent would know
+    /// less.
+    pub ledger_error: Option<String>,
 }
 
 impl Inventory {

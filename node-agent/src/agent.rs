@@ -178,6 +178,7 @@ impl<R: Runtime> Agent<R> {
             Ok(()) => {}
         }
         self.unwritten = written.is_err();
+        self.board.ledger_written(written.as_ref().err().map(String::as_str));
         self.mind.saved(written.is_ok(), self.now());
     }
 

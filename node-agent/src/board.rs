@@ -157,6 +157,15 @@ impl Board {
         status.container.clone().map(ContainerId)
     }
 
+    /// The ledger was written, or could not be for this reason.
+    pub fn ledger_written(&self, error: Option<&str>) {
+        self.inventory.send_if_modified(|held| {
+            let changed = held.ledger_error.as_deref() != error;
+            held.ledger_error = error.map(str::to_owned);
+            changed
+        });
+    }
+
     /// Counts something.
     pub fn count(&self, change: impl FnOnce(&mut Counted)) {
         change(&mut self.lock().counted);

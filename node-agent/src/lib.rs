@@ -155,7 +155,8 @@ pub async fn start<R: Runtime>(config: Config, runtime: R) -> Result<Handle, Sta
     let bounds = config.bounds();
     let offered = held.as_ref().and_then(|held| held.inventory.clone());
     let offered = offered.unwrap_or_else(|| inventory::unknown(bounds));
-    let board = Arc::new(Board::new(model::Inventory { engine_ready: false, ..offered }));
+    let offered = model::Inventory { engine_ready: false, ledger_error: None, ..offered };
+    let board = Arc::new(Board::new(offered));
     let policy = Policy {
         allowed: config.allow.clone(),
         bind_roots: config.allow_bind.clone(),

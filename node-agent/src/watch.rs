@@ -111,7 +111,11 @@ impl<R: Runtime> Watch<R> {
         }
         if !was_ready || count % FACTS_EVERY == 1 {
             match self.runtime.facts().await {
-                Ok(facts) => self.offer(|offered| *offered = inventory::of(&facts, self.bounds)),
+                Ok(facts) => self.offer(|offered| {
+                    let ledger_error = offered.ledger_error.take();
+                    *offered =
+                        model::Inventory { ledger_error, ..inventory::of(&facts, self.bounds) };
+                }),
                 Err(_) => return Ok(LOOK_AGAIN),
             }
         }

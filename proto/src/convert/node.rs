@@ -20,4 +20,5 @@ mirror!(v1::Inventory => Inventory {
     disk: Amount,
     disk_free: Amount,
     engine_ready: Same<bool>,
+    ledger_error: Maybe<Remark>,
 });

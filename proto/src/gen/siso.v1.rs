@@ -355,6 +355,9 @@ pub struct Inventory {
     pub disk_free: u64,
     #[prost(bool, tag = "11")]
     pub engine_ready: bool,
+    /// Why the agent's ledger could not be written the last time.
+    #[prost(string, optional, tag = "12")]
+    pub ledger_error: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Failure {

@@ -70,6 +70,20 @@ fn wait_said(world: &World, words: &[&str]) {
     assert!(!said.contains("panicked"), "{said}");
 }
 
+/// Waits until `status` tells of a ledger that cannot be written, or no more.
+#[track_caller]
+fn wait_trouble(world: &World, expected: bool) {
+    wait_until(&format!("status tells of the ledger: {expected}"), PATIENT, || {
+        let status = world.ctl.json(&["status"]);
+        let problems = status["problems"].as_array().expect("problems");
+        let told = problems.iter().any(|problem| {
+            let what = problem["what"].as_str().expect("what");
+            what.contains("cannot write its ledger")
+        });
+        if told == expected { Ok(()) } else { Err(status.to_string()) }
+    });
+}
+
 /// The job and the newest container of the service: ends the one, kills the other.
 #[track_caller]
 fn end_and_kill(world: &World) -> (String, String) {
@@ -90,6 +104,7 @@ fn on_a_full_disk_an_agent_keeps_all_running_and_goes_on_when_there_is_room() {
     world.apply_with(&["--detach"], &stack(3)).expect(0);
     world.wait_running("busy", 4);
     wait_said(&world, &["ledger", "No space left on device"]);
+    wait_trouble(&world, true);
     let (job, web) = end_and_kill(&world);
     wait_until("the killed one runs again", PATIENT, || {
         let found = starts(&world);
@@ -111,6 +126,7 @@ fn on_a_full_disk_an_agent_keeps_all_running_and_goes_on_when_there_is_room() {
 
     fs::remove_file(&filler).expect("room");
     wait_said(&world, &["ledger", "written again"]);
+    wait_trouble(&world, false);
     world.wait_task("busy", "is done", |task| {
         task["service"] == "job" && task["state"] == "stopped"
     });

@@ -349,8 +349,10 @@ pub(super) fn status() -> impl Strategy<Value = TaskStatus> {
 
 pub(super) fn inventory() -> impl Strategy<Value = Inventory> {
     let sizes = (amount(), option::of(amount()), amount(), amount(), amount());
-    (sizes, cpu(), proptest::array::uniform4(".{0,20}"), any::<bool>()).prop_map(
-        |((memory, memory_budget, memory_reserve, disk, disk_free), cpu, words, engine_ready)| {
+    let well = (any::<bool>(), option::of(".{0,20}"));
+    (sizes, cpu(), proptest::array::uniform4(".{0,20}"), well).prop_map(
+        |((memory, memory_budget, memory_reserve, disk, disk_free), cpu, words, well)| {
+            let (engine_ready, ledger_error) = well;
             let [arch, os, engine, agent_version] = words;
             Inventory {
                 memory,
@@ -364,6 +366,7 @@ pub(super) fn inventory() -> impl Strategy<Value = Inventory> {
                 disk,
                 disk_free,
                 engine_ready,
+                ledger_error,
             }
         },
     )

@@ -50,6 +50,7 @@ pub fn status(cluster: &Cluster, soft: &Soft<'_>) -> StatusView {
     }
     problems.extend(cluster.nodes().values().filter_map(node_problem));
     problems.extend(cluster.nodes().values().filter_map(disk_problem));
+    problems.extend(cluster.nodes().values().filter_map(ledger_problem));
     problems
         .extend(invariants::overbooked(cluster).iter().filter_map(|over| shrunk(cluster, over)));
     problems.extend(gave_up(cluster));
@@ -108,6 +109,19 @@ fn disk_problem(node: &Node) -> Option<Problem> {
         since: None,
         fix: format!("remove unused images on {} (`docker system df` there shows what takes the room, `docker image prune` \
              removes what nobody names)", node.name),
+    })
+}
+
+fn ledger_problem(node: &Node) -> Option<Problem> {
+    let why = node.inventory.ledger_error.as_ref()?;
+    Some(Problem {
+        what: format!("the agent of {} cannot write its ledger", node.name),
+        cause: why.clone(),
+        since: None,
+        fix: format!(
+            "make room on the disk of {} or mend it: all goes on, but started again its agent would know less",
+            node.name
+        ),
     })
 }
 

@@ -291,13 +291,19 @@ fn every_problem_comes_with_its_cause_and_a_fix() {
     let node = world.node("a");
     let mut small = inventory(500);
     small.engine_ready = false;
+    small.ledger_error = Some("write: No space left on device".to_owned());
     let shrink = Command::UpdateNode { node, inventory: small, address: "a".into() };
     let entry = crate::Entry { at: world.now, request: None, command: shrink };
     assert!(world.cluster.apply(&entry).result.is_ok());
     let told = problems(&world);
     assert!(told[0].starts_with("the container engine of a does not answer / "), "{told:#?}");
+    assert_eq!(
+        told[1],
+        "the agent of a cannot write its ledger / write: No space left on device / make room on the \
+         disk of a or mend it: all goes on, but started again its agent would know less"
+    );
     assert!(
-        told[1]
+        told[2]
             .starts_with("node a is overbooked / its tasks reserve 600.0 MiB, it offers 500.0 MiB"),
         "{told:#?}"
     );

@@ -70,7 +70,8 @@ impl Cluster {
         let before = std::mem::replace(&mut node.inventory, inventory.clone());
         // An agent whose engine never answered it does not know what the machine has; we do.
         if !inventory.engine_ready && inventory.memory == Bytes::ZERO {
-            node.inventory = Inventory { engine_ready: false, ..before.clone() };
+            let ledger_error = inventory.ledger_error.clone();
+            node.inventory = Inventory { engine_ready: false, ledger_error, ..before.clone() };
         }
         address.clone_into(&mut node.address);
         let node = node.clone();

@@ -48,6 +48,7 @@ fn inventory() -> Inventory {
         disk: Bytes::gib(256),
         disk_free: Bytes::gib(100),
         engine_ready: true,
+        ledger_error: None,
     }
 }
 

@@ -248,6 +248,7 @@ impl Varied {
             disk: self.bytes(),
             disk_free: self.bytes(),
             engine_ready: self.yes(),
+            ledger_error: self.maybe(Self::text),
         }
     }
 
