@@ -323,16 +323,12 @@ fn explain(end: End, limit: Bytes, message: Option<String>) -> Option<Failure> {
             );
             (Cause::OutOfMemory, text)
         }
-        End::Killed(code) => {
-            (Cause::Interrupted, format!("ended from outside, exit code {code}"))
-        }
+        End::Killed(code) => (Cause::Interrupted, format!("ended from outside, exit code {code}")),
         End::Unwatched(code) => {
             let text = format!("ended while the engine or the agent was away, exit code {code}");
             (Cause::Interrupted, text)
         }
-        End::Vanished => {
-            (Cause::Interrupted, "its container was removed from outside".to_owned())
-        }
+        End::Vanished => (Cause::Interrupted, "its container was removed from outside".to_owned()),
         End::NotStarted => (Cause::Start, message.unwrap_or_default()),
     };
     Some(failure(cause, text))

@@ -350,7 +350,10 @@ fn next_status(task: &Task, now: Timestamp) -> Option<TaskStatus> {
         }
         (Desired::Run, Running) if like("cut") && held.restarts == 0 => TaskStatus {
             restarts: 1,
-            failure: Some(Failure { cause: Cause::Interrupted, message: "the engine ended".into() }),
+            failure: Some(Failure {
+                cause: Cause::Interrupted,
+                message: "the engine ended".into(),
+            }),
             ..next(Starting)
         },
         (Desired::Run, Running) if like("job") => {
