@@ -7,7 +7,7 @@ mod writes;
 
 use std::{error::Error as _, fmt, path::PathBuf, time::Duration};
 
-use proto::v1::control_client::ControlClient;
+use proto::{transport::ANSWER_BYTES_MAX, v1::control_client::ControlClient};
 pub use streams::{
     Answers, DrainNow, ExecInput, ExecOutput, Rollout, ServiceNote, Watch, WatchView,
 };
@@ -80,7 +80,8 @@ impl Client {
                 Error::input(format!("the context file {} cannot be used: {error}", file.display()))
                     .hint("a scheduler writes one as DATA_DIR/admin.yaml; copy it whole")
             })?;
-        Ok(Self { control: ControlClient::new(channel), endpoints, file, answer_timeout })
+        let control = ControlClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+        Ok(Self { control, endpoints, file, answer_timeout })
     }
 
     /// A client of a cluster that is reached in another way.

@@ -19,6 +19,9 @@ pub use error::TransportError;
 pub use identity::{Identity, Peer, identity_uri, peer_of};
 pub use stream::reason;
 
+/// The largest answer to a person, in bytes: 20,000 tasks with their states take about 8 MB.
+pub const ANSWER_BYTES_MAX: usize = 32 << 20;
+
 /// The DNS name in every scheduler's certificate. Clients check for it whatever the address they
 /// dial, so that an address may change without a new certificate.
 pub const SERVER_NAME: &str = "scheduler.siso.internal";

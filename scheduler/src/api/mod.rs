@@ -16,8 +16,9 @@ pub(crate) mod status;
 use std::sync::Arc;
 
 use model::token::Role;
-use proto::v1::{
-    agent_server::AgentServer, control_server::ControlServer, enrol_server::EnrolServer,
+use proto::{
+    transport::ANSWER_BYTES_MAX,
+    v1::{agent_server::AgentServer, control_server::ControlServer, enrol_server::EnrolServer},
 };
 use tokio::sync::Semaphore;
 use tonic::service::{Routes, interceptor::InterceptedService};
@@ -33,7 +34,7 @@ use crate::{
     pki::Authority,
 };
 
-/// The largest message in either direction.
+/// The largest message, but for answers to people: see [`ANSWER_BYTES_MAX`].
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Watches, followed events, logs and execs at one time, of all callers together.
 pub(crate) const STREAMS_MAX: usize = 256;
@@ -55,7 +56,7 @@ pub(crate) struct Office {
 pub(crate) fn routes(office: &Arc<Office>, door: Door) -> Routes {
     let control = ControlServer::new(Control(Arc::clone(office)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        .max_encoding_message_size(ANSWER_BYTES_MAX);
     let agent = AgentServer::new(Agent(Arc::clone(office)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);

@@ -1,13 +1,11 @@
 //! What the processes take while nothing happens: memory, processor time.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
     figure::{Report, Wanted},
     ground::Ground,
+    process::{megabytes, processor_seconds},
     race, say,
 };
 
@@ -17,8 +15,6 @@ const CONTAINERS: usize = 50;
 const CALM: Duration = Duration::from_secs(20);
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Ticks of the kernel's clock per second, as it counts for everybody who asks.
-const TICKS: f64 = 100.0;
 
 /// One process that is watched.
 struct Watched {
@@ -40,9 +36,8 @@ impl Watched {
     }
 
     fn look(&mut self) {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it runs");
-        self.resident.push(megabytes(&status, "VmRSS:"));
-        self.anonymous.push(megabytes(&status, "RssAnon:"));
+        self.resident.push(megabytes(self.pid, "VmRSS:"));
+        self.anonymous.push(megabytes(self.pid, "RssAnon:"));
         let now = (Instant::now(), processor_seconds(self.pid));
         let passed = (now.0 - self.last.0).as_secs_f64();
         self.busy.push((now.1 - self.last.1) / passed * 100.0);
@@ -66,24 +61,6 @@ impl Watched {
 
 fn count(samples: &[f64]) -> u32 {
     u32::try_from(samples.len()).unwrap_or(u32::MAX)
-}
-
-fn megabytes(status: &str, key: &str) -> f64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap_or(f64::NAN);
-    kib * 1024.0 / 1e6
-}
-
-/// User and system time together.
-fn processor_seconds(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    // The name, in parentheses, may contain anything.
-    let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
-    let fields: Vec<&str> = after.split(' ').collect();
-    let ticks = |index: usize| -> f64 {
-        fields.get(index).and_then(|field| field.parse().ok()).unwrap_or(f64::NAN)
-    };
-    (ticks(11) + ticks(12)) / TICKS
 }
 
 /// Starts fifty containers and watches.

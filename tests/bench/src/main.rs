@@ -9,8 +9,11 @@ mod ground;
 mod idle;
 mod load;
 mod machine;
+mod process;
 mod race;
+mod scale;
 mod start;
+mod way;
 
 use std::{fs, io::Write as _, path::PathBuf};
 
@@ -29,6 +32,8 @@ enum Part {
     Start,
     /// Memory and processor time with fifty containers and nothing to do.
     Idle,
+    /// What many agents and tasks cost one scheduler; the agents are simulated, the wire is not.
+    Scale,
 }
 
 /// Measures Siso beside others.
@@ -43,6 +48,12 @@ struct Args {
     /// How long idle processes are watched.
     #[arg(long, default_value_t = 5)]
     idle_minutes: u64,
+    /// Agents that are simulated.
+    #[arg(long, default_value_t = 1_000)]
+    agents: u32,
+    /// Tasks they run together.
+    #[arg(long, default_value_t = 20_000)]
+    tasks: u32,
     /// Where the figures go as JSON.
     #[arg(long)]
     json: PathBuf,
@@ -72,6 +83,9 @@ fn main() {
     }
     if wanted(Part::Idle) {
         idle::measure(&mut report, args.idle_minutes);
+    }
+    if wanted(Part::Scale) {
+        scale::measure(&mut report, args.agents, args.tasks);
     }
     let json = format!("{:#}\n", report.json());
     fs::write(&args.json, json).expect("the file for the figures is written");

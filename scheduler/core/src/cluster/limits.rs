@@ -39,3 +39,13 @@ pub const MAX_MESSAGE: usize = 1_000;
 pub const MAX_LABELS: usize = 64;
 /// Verdicts kept with a decision or shown with an answer; the best first.
 pub const MAX_VERDICTS: usize = 64;
+/// Verdicts kept with the decisions of a whole cluster, about: each takes some 300 bytes.
+const VERDICTS_KEPT: usize = 20_000;
+/// Verdicts that are kept with a decision in any case.
+const MIN_VERDICTS: usize = 4;
+
+/// How many verdicts are kept with one decision in a cluster of so many tasks: all of them while
+/// machines and tasks are few.
+pub fn verdicts_kept(tasks: usize) -> usize {
+    VERDICTS_KEPT.checked_div(tasks).unwrap_or(MAX_VERDICTS).clamp(MIN_VERDICTS, MAX_VERDICTS)
+}

@@ -7,12 +7,15 @@ use std::{
 
 use model::{NodeId, Resources, TaskId, spec::ConstraintKey, view::Verdict};
 
-use crate::placement::{
-    Ask, Fleet, Score,
-    filter::holds,
-    repair,
-    score::{Context, score},
-    verdicts,
+use crate::{
+    cluster::limits,
+    placement::{
+        Ask, Fleet, Score,
+        filter::holds,
+        repair,
+        score::{Context, score},
+        verdicts,
+    },
 };
 
 /// What was decided for one task.
@@ -40,13 +43,14 @@ pub fn place<'a>(
         let first = (Reverse(ask.replaces), Reverse(ask.spec.priority));
         (first, choices(fleet, ask), Reverse(memory), Reverse(cpu), ask.task)
     });
+    let most = verdicts_kept(fleet, asks);
     let mut placed = BTreeMap::new();
     for (index, ask) in order.iter().enumerate() {
         let waiting = order.get(index..).unwrap_or_default();
         let with_companions = companions(fleet, ask, waiting);
         let scores = rank(fleet, ask, Context { wanted_labels, with_companions });
         let node = scores.first().map(|best| best.node);
-        let verdicts = verdicts(fleet, ask, &scores);
+        let verdicts = verdicts(fleet, ask, &scores, most);
         if let Some(node) = node {
             fleet.put(*ask, node);
         }
@@ -58,10 +62,16 @@ pub fn place<'a>(
     order.iter().filter_map(|ask| placed.remove(&ask.task)).collect()
 }
 
+/// How many verdicts each decision of this round keeps.
+pub(super) fn verdicts_kept(fleet: &Fleet<'_>, asks: &[Ask<'_>]) -> usize {
+    let placed = fleet.rooms().values().map(|room| room.tasks.len());
+    limits::verdicts_kept(placed.fold(asks.len(), usize::saturating_add))
+}
+
 /// A verdict for every node on a task that is not placed, as if it asked alone.
 pub fn judge(fleet: &Fleet<'_>, ask: &Ask<'_>, wanted_labels: &BTreeSet<String>) -> Vec<Verdict> {
     let context = Context { wanted_labels, with_companions: ask.reserved() };
-    verdicts(fleet, ask, &rank(fleet, ask, context))
+    verdicts(fleet, ask, &rank(fleet, ask, context), limits::MAX_VERDICTS)
 }
 
 /// The nodes a task fits on, the best first.

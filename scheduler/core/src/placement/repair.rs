@@ -10,7 +10,7 @@ use model::{NodeId, TaskId};
 
 use crate::placement::{
     Ask, Fleet, Placed,
-    place::rank,
+    place::{rank, verdicts_kept},
     score::{Context, Score},
     verdicts,
 };
@@ -24,6 +24,7 @@ pub(super) fn repair<'a>(
     placed: &mut BTreeMap<TaskId, Placed>,
     wanted_labels: &BTreeSet<String>,
 ) {
+    let most = verdicts_kept(fleet, order);
     let mut search = Search { fleet, wanted_labels, tries: MAX_TRIES };
     for ask in order {
         if placed.get(&ask.task).is_none_or(|held| held.node.is_some()) {
@@ -38,7 +39,7 @@ pub(super) fn repair<'a>(
         let Some(moves) = moves else { continue };
         for (moved, node) in moves {
             let scores = search.rank_without(&moved, node);
-            let verdicts = verdicts(search.fleet, &moved, &scores);
+            let verdicts = verdicts(search.fleet, &moved, &scores, most);
             placed.insert(moved.task, Placed { task: moved.task, node: Some(node), verdicts });
         }
     }

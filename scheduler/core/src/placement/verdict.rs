@@ -1,31 +1,34 @@
 //! A verdict for every node, in words and amounts.
 
+use std::collections::BTreeSet;
+
 use model::{
-    Shortfall,
+    NodeId, Shortfall,
     planted::{Bug, is_planted},
     view::Verdict,
 };
 
-use crate::{
-    cluster::limits,
-    placement::{Ask, Fleet, Misfit, Score},
-};
+use crate::placement::{Ask, Fleet, Misfit, Score};
 
 /// Why a node was or was not chosen, for every node: the best first, those that do not fit last,
-/// the nearest misses before the others. At most [`limits::MAX_VERDICTS`].
-pub fn verdicts(fleet: &Fleet<'_>, ask: &Ask<'_>, scores: &[Score]) -> Vec<Verdict> {
+/// the nearest misses before the others. At most `most`.
+pub fn verdicts(fleet: &Fleet<'_>, ask: &Ask<'_>, scores: &[Score], most: usize) -> Vec<Verdict> {
     let best = scores.first();
     let fitting = scores.iter().map(|score| fitting(fleet, score, best));
-    let mut others: Vec<_> = fleet
-        .rooms()
-        .keys()
-        .filter(|node| !scores.iter().any(|score| score.node == **node))
-        .filter_map(|node| Some((fleet.name(*node), fleet.fits(ask, *node).err()?)))
-        .collect();
-    others.sort_by_key(|(_, why)| distance(why));
-    let others = others.into_iter().map(|(node, why)| misfitting(node, &why));
+    let misfits = if scores.len() < most { misfits(fleet, ask, scores) } else { Vec::new() };
+    let others = misfits.into_iter().map(|(node, why)| misfitting(fleet.name(node), &why));
     let skipped = usize::from(is_planted(Bug::VerdictSkipped));
-    fitting.chain(others).skip(skipped).take(limits::MAX_VERDICTS).collect()
+    fitting.chain(others).skip(skipped).take(most).collect()
+}
+
+/// The nodes that have no score, the nearest misses first.
+fn misfits(fleet: &Fleet<'_>, ask: &Ask<'_>, scores: &[Score]) -> Vec<(NodeId, Misfit)> {
+    let fitting: BTreeSet<NodeId> = scores.iter().map(|score| score.node).collect();
+    let others = fleet.rooms().keys().filter(|node| !fitting.contains(*node));
+    let misfits = others.filter_map(|node| Some((*node, fleet.fits(ask, *node).err()?)));
+    let mut misfits: Vec<_> = misfits.collect();
+    misfits.sort_by_key(|(_, why)| distance(why));
+    misfits
 }
 
 fn fitting(fleet: &Fleet<'_>, score: &Score, best: Option<&Score>) -> Verdict {

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use model::{StackSpec, TaskId, task::Telemetry, view::SchedulerRow};
+use model::{
+    StackSpec, TaskId,
+    task::Telemetry,
+    view::{ReplicaPlacement, SchedulerRow},
+};
 use parking_lot::MappedRwLockReadGuard;
 use proto::v1::{
     ExplainReply, ExplainRequest, ListNodesReply, ListStacksReply, ListTasksReply,
@@ -17,6 +21,11 @@ use super::{
     writes::{service, spec, stack},
 };
 use crate::{clock, log::Standing};
+
+/// Verdicts in one answer: a hundred bytes each, so that they fill a third of it at most.
+const VERDICTS_ANSWERED: usize = 100_000;
+/// Fixes in one answer.
+const FIXES_ANSWERED: usize = 20_000;
 
 /// The cluster, as of now or later.
 async fn read(office: &Office) -> Result<MappedRwLockReadGuard<'_, Cluster>, Status> {
@@ -44,7 +53,19 @@ pub(super) async fn preview(office: &Office, spec: &StackSpec) -> Result<PlanVie
     let planned = move || view::plan_view(&cluster, &spec, clock::now());
     let planned = tokio::task::spawn_blocking(planned).await;
     let planned = planned.map_err(|_| Status::internal("the preview failed"))?;
-    planned.map(Into::into).map_err(|rejection| statuses::rejected(&rejection))
+    let mut planned = planned.map_err(|rejection| statuses::rejected(&rejection))?;
+    bound(&mut planned.placements, |placement| placement);
+    Ok(planned.into())
+}
+
+/// Cuts explanations that together would not fit into one answer: the first ones of each stay.
+fn bound<T>(answered: &mut [T], placement: impl Fn(&mut T) -> &mut ReplicaPlacement) {
+    let most = |all: usize| all.checked_div(answered.len()).unwrap_or(all).max(1);
+    let (verdicts, fixes) = (most(VERDICTS_ANSWERED), most(FIXES_ANSWERED));
+    for placement in answered.iter_mut().map(placement) {
+        placement.verdicts.truncate(verdicts);
+        placement.fixes.truncate(fixes);
+    }
 }
 
 pub(super) async fn tasks(
@@ -80,7 +101,8 @@ pub(super) async fn explain(
     let (stack, service) = (stack(&request.stack)?, service(&request.service)?);
     let explained =
         view::explain(&*read(office).await?, &stack, &service, request.replica, clock::now());
-    let explanations = explained.map_err(|rejection| statuses::rejected(&rejection))?;
+    let mut explanations = explained.map_err(|rejection| statuses::rejected(&rejection))?;
+    bound(&mut explanations, |view| &mut view.placement);
     Ok(ExplainReply { explanations: rows(explanations) })
 }
 
@@ -130,5 +152,47 @@ pub(super) fn version(office: &Office) -> VersionReply {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         cluster: office.name.clone(),
         now: clock::now().0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Bytes, MilliCpu, view::Verdict};
+
+    use super::*;
+
+    #[test]
+    fn explanations_are_cut_evenly_to_what_one_answer_holds() {
+        let check = |placements: usize, each: usize, stay: usize| {
+            let verdict = Verdict {
+                node: "a".to_owned(),
+                fits: true,
+                reason: String::new(),
+                resource: None,
+                needed: None,
+                free: None,
+                short: None,
+                score: None,
+            };
+            let placement = ReplicaPlacement {
+                service: "web".to_owned(),
+                replica: 1,
+                node: None,
+                memory: Bytes::ZERO,
+                cpus: MilliCpu(0),
+                verdicts: vec![verdict; each],
+                fixes: vec![String::new(); each],
+                succession: None,
+            };
+            let mut answered = vec![placement; placements];
+            bound(&mut answered, |placement| placement);
+            assert!(answered.iter().all(|placement| placement.verdicts.len() == stay));
+            assert!(answered.iter().all(|placement| !placement.fixes.is_empty()));
+        };
+        check(0, 64, 64);
+        check(7, 64, 64);
+        check(1_500, 64, 64);
+        check(10_000, 64, 10);
+        check(20_000, 64, 5);
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     figure::{Report, Wanted, median},
     ground::Ground,
     say,
+    way::Way,
 };
 
 /// Clients at once.
@@ -133,10 +134,10 @@ pub(crate) fn measure(report: &mut Report, rounds: usize, etcd: Option<&Path>) {
         etcd.map(|program| etcd::Etcd::start(program, scratch.path(), Some(Arc::clone(&keys))));
     let mut ours = Contestant::new("siso, mutual TLS");
     let mut theirs = [Contestant::new("etcd, mutual TLS"), Contestant::new("etcd, no TLS")];
-    let cluster = siso::Way::of(&ground.world);
+    let cluster = Way::of(&ground.world);
     for round in 1..=rounds {
         say(&format!("round {round} of {rounds}"));
-        ours.turn(&runtime, |crowd| cluster.writers(crowd));
+        ours.turn(&runtime, |crowd| siso::writers(&cluster, crowd));
         for (contestant, etcd) in theirs.iter_mut().zip([&secure, &plain]) {
             if let Some(etcd) = etcd {
                 contestant.turn(&runtime, |crowd| etcd.writers(crowd));
