@@ -263,7 +263,7 @@ pub struct Task {
     /// Where it is. Written by placement, once.
     pub node: Option<NodeId>,
     /// Why it is there. Written by placement.
-    pub decision: Option<Decision>,
+    pub decision: Option<Arc<Decision>>,
     /// What was observed. Written by the agent.
     pub status: TaskStatus,
     /// When it was made.

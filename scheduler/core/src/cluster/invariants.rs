@@ -36,6 +36,9 @@ pub enum Violation {
         /// How many.
         count: usize,
     },
+    /// A task is not found by its service or its node, or is found by another's.
+    #[error("the tasks are not filed where they belong")]
+    Misfiled,
     /// Two tasks that must never be side by side may both run.
     #[error("`{stack}/{service}.{slot}` may run twice at once, which it must not")]
     Doubled {
@@ -235,7 +238,10 @@ fn check_volumes(cluster: &Cluster, found: &mut Vec<Violation>) {
 }
 
 fn check_ids(cluster: &Cluster, found: &mut Vec<Violation>) {
-    let task = cluster.tasks.keys().next_back().filter(|id| **id >= cluster.next_task);
+    if !cluster.tasks.is_in_order() {
+        found.push(Violation::Misfiled);
+    }
+    let task = cluster.tasks().keys().next_back().filter(|id| **id >= cluster.next_task);
     let node = cluster.nodes.keys().next_back().filter(|id| **id >= cluster.next_node);
     let token = cluster.tokens.keys().next_back().filter(|id| **id >= cluster.next_token);
     let ahead = [
@@ -249,7 +255,7 @@ fn check_ids(cluster: &Cluster, found: &mut Vec<Violation>) {
 fn check_limits(cluster: &Cluster, found: &mut Vec<Violation>) {
     let tables = [
         ("stacks", cluster.stacks.len(), limits::MAX_STACKS),
-        ("tasks", cluster.tasks.len(), limits::MAX_TASKS.saturating_mul(2)),
+        ("tasks", cluster.tasks().len(), limits::MAX_TASKS.saturating_mul(2)),
         ("nodes", cluster.nodes.len(), limits::MAX_NODES),
         ("tokens", cluster.tokens.len(), limits::MAX_TOKENS),
         ("requests", cluster.requests.len(), limits::MAX_REQUESTS),

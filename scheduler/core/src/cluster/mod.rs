@@ -9,6 +9,7 @@ pub mod limits;
 mod request;
 pub mod snapshot;
 mod stack;
+mod tasks;
 mod volume;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use equality::{changed_fields, same_container};
 use request::Requests;
 pub use request::{Answer, Remembered};
 pub use stack::{FailedRollout, PastRevision, Removal, Service, Slot, Stack};
+use tasks::Tasks;
 pub use volume::Volume;
 pub(crate) use {
     equality::same_volumes,
@@ -53,7 +55,7 @@ pub struct Cluster {
     next_node: NodeId,
     next_token: TokenId,
     stacks: BTreeMap<StackName, Stack>,
-    tasks: BTreeMap<TaskId, Task>,
+    tasks: Tasks,
     nodes: BTreeMap<NodeId, Node>,
     generations: BTreeMap<NodeId, Generation>,
     /// By the engine's name, which is what data is found by.
@@ -81,7 +83,7 @@ impl Cluster {
             next_node: NodeId::new(1),
             next_token: TokenId::new(1),
             stacks: BTreeMap::new(),
-            tasks: BTreeMap::new(),
+            tasks: Tasks::new(),
             nodes: BTreeMap::new(),
             generations: BTreeMap::new(),
             volumes: BTreeMap::new(),
@@ -133,28 +135,46 @@ impl Cluster {
 
     /// All tasks, ended ones that are still remembered included.
     pub const fn tasks(&self) -> &BTreeMap<TaskId, Task> {
-        &self.tasks
+        self.tasks.by_id()
     }
 
     /// The task of that id.
     pub fn task(&self, id: TaskId) -> Option<&Task> {
-        self.tasks.get(&id)
+        self.tasks.get(id)
     }
 
-    /// The tasks of a stack.
-    pub fn tasks_of<'a>(&'a self, stack: &'a StackName) -> impl Iterator<Item = &'a Task> {
-        self.tasks.values().filter(move |task| task.stack == *stack)
+    /// The tasks of a stack, by service and replica.
+    pub fn tasks_of(&self, stack: &StackName) -> impl Iterator<Item = &Task> {
+        self.tasks.of_stack(stack)
+    }
+
+    /// The tasks of a service, by replica.
+    pub(crate) fn tasks_of_service(
+        &self,
+        stack: &StackName,
+        service: &ServiceName,
+    ) -> impl Iterator<Item = &Task> {
+        self.tasks.of_service(stack, service)
+    }
+
+    /// The tasks of a replica, the older first.
+    pub(crate) fn tasks_of_slot(
+        &self,
+        stack: &StackName,
+        service: &ServiceName,
+        slot: u32,
+    ) -> impl Iterator<Item = &Task> {
+        self.tasks.of_replica(stack, service, slot)
     }
 
     /// The tasks of the same replica, itself included.
-    pub(crate) fn tasks_of_replica<'a>(&'a self, of: &'a Task) -> impl Iterator<Item = &'a Task> {
-        let same = move |task: &&'a Task| task.slot == of.slot && task.service == of.service;
-        self.tasks_of(&of.stack).filter(same)
+    pub(crate) fn tasks_of_replica(&self, of: &Task) -> impl Iterator<Item = &Task> {
+        self.tasks_of_slot(&of.stack, &of.service, of.slot)
     }
 
     /// The tasks placed on a node, ended ones included.
     pub fn tasks_on(&self, node: NodeId) -> impl Iterator<Item = &Task> {
-        self.tasks.values().filter(move |task| task.node == Some(node))
+        self.tasks.on(node)
     }
 
     /// All member nodes.
@@ -223,7 +243,7 @@ impl Cluster {
 
     /// The tasks that ask for a node.
     pub(crate) fn pending(&self) -> impl Iterator<Item = &Task> {
-        self.tasks.values().filter(|task| {
+        self.tasks().values().filter(|task| {
             task.node.is_none() && !task.desired.is_leaving() && !task.status.state.is_over()
         })
     }

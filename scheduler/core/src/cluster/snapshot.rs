@@ -203,7 +203,7 @@ impl From<&Cluster> for ClusterImage {
     fn from(cluster: &Cluster) -> Self {
         let mut table = SpecTable::default();
         let stacks = cluster.stacks.values().map(|stack| stack_image(stack, &mut table)).collect();
-        let tasks = cluster.tasks.values().map(|task| task_image(task, &mut table)).collect();
+        let tasks = cluster.tasks().values().map(|task| task_image(task, &mut table)).collect();
         let nodes = cluster.nodes.values();
         let requests = cluster.requests.iter();
         Self {
@@ -268,7 +268,7 @@ fn task_image(task: &Task, table: &mut SpecTable) -> TaskImage {
         volumes: task.volumes.clone(),
         desired: task.desired,
         node: task.node,
-        decision: task.decision.clone(),
+        decision: task.decision.as_deref().cloned(),
         status: task.status.clone(),
         created_at: task.created_at,
         since: task.since,
@@ -309,7 +309,7 @@ impl TryFrom<ClusterImage> for Cluster {
         for task in image.tasks {
             let task = read_task(task, &specs)?;
             let id = task.id;
-            once(cluster.tasks.insert(id, task).as_ref(), || format!("task {id}"))?;
+            once(cluster.tasks.insert(task).as_ref(), || format!("task {id}"))?;
         }
         for (node, generation) in image.nodes {
             let id = node.id;
@@ -404,7 +404,7 @@ fn read_task(image: TaskImage, specs: &[Arc<ServiceSpec>]) -> Result<Task, BadIm
         volumes: image.volumes,
         desired: image.desired,
         node: image.node,
-        decision: image.decision,
+        decision: image.decision.map(Arc::new),
         status: image.status,
         created_at: image.created_at,
         since: image.since,

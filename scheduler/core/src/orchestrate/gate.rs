@@ -48,8 +48,8 @@ pub fn waits_for(cluster: &Cluster, task: &Task) -> Option<Waits> {
             return None;
         }
         let tasks: Vec<&Task> = cluster
-            .tasks_of(&task.stack)
-            .filter(|held| held.service == *on && counts(cluster, service, held))
+            .tasks_of_service(&task.stack, on)
+            .filter(|held| counts(cluster, service, held))
             .collect();
         let met = match dependency.condition {
             Condition::Started => tasks.iter().any(|held| has_started(held)),

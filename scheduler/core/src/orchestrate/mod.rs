@@ -124,9 +124,8 @@ fn forget(cluster: &Cluster, name: &StackName, steps: &mut Steps) {
 /// Writes down that a specification works, the first time that all it wants is ready at once.
 fn mark_ready(cluster: &Cluster, (name, stack): (&StackName, &Stack), steps: &mut Steps) {
     let serves = |service: &ServiceName, held: &Service, slot: u32| {
-        cluster.tasks_of(name).any(|task| {
-            (&task.service, task.slot) == (service, slot)
-                && !task.desired.is_leaving()
+        cluster.tasks_of_slot(name, service, slot).any(|task| {
+            !task.desired.is_leaving()
                 && is_current(cluster, held, task)
                 && (task.is_ready() || gate::has_completed(task))
         })

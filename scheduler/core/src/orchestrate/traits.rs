@@ -21,19 +21,19 @@ pub fn starts_first(spec: &ServiceSpec) -> bool {
 }
 
 /// The task that has to end before this one may run, if there is one.
-pub fn in_the_way<'a>(cluster: &'a Cluster, task: &'a Task) -> Option<&'a Task> {
+pub fn in_the_way<'a>(cluster: &'a Cluster, task: &Task) -> Option<&'a Task> {
+    if starts_first(&task.spec) {
+        return None;
+    }
     let alone = task.spec.strict_singleton;
     let given_up = |other: &Task| other.status.state == TaskState::Lost && is_movable(other);
-    let others = cluster.tasks_of(&task.stack).filter(|other| {
-        other.service == task.service
-            && (other.slot == task.slot || alone)
-            && other.id != task.id
-            && other.holds_resources()
+    let others = cluster.tasks_of_service(&task.stack, &task.service).filter(|other| {
+        (other.slot == task.slot || alone) && other.id != task.id && other.holds_resources()
     });
     // Of one that was lost with its node and is not bound to it, the successor is to serve now, unless
     // it must be alone.
     let mut others = others.filter(|other| alone || !given_up(other));
-    others.next().filter(|_| !starts_first(&task.spec))
+    others.next()
 }
 
 /// Whether the task may be made anew on another node when its own is down. Data stays where it is,

@@ -47,8 +47,7 @@ pub fn rollout(cluster: &Cluster, name: &StackName) -> RolloutView {
     view.exists = true;
     view.stack_revision = stack.revision();
     for (service_name, service) in stack.services() {
-        let tasks: Vec<&Task> =
-            cluster.tasks_of(name).filter(|task| task.service == *service_name).collect();
+        let tasks: Vec<&Task> = cluster.tasks_of_service(name, service_name).collect();
         match standing(cluster, stack, service, &tasks) {
             Standing::Well => {}
             Standing::Waiting(why) => view.waiting.push((service_name.clone(), why)),

@@ -56,7 +56,7 @@ impl Cluster {
             Change::SetDesired { task, desired } => self.set_desired(at, *task, *desired),
             Change::MarkLost { task } => self.mark_lost(at, *task),
             Change::Forget { task } => {
-                let held = self.tasks.get(task).ok_or_else(|| unknown(*task))?;
+                let held = self.tasks.get(*task).ok_or_else(|| unknown(*task))?;
                 let done = held.status.state.is_over() || held.node.is_none();
                 if !done {
                     return Err(format!("{task} is not over: {}", held.status.state));
@@ -94,7 +94,7 @@ impl Cluster {
                 Ok(())
             }
             Change::Note { severity, kind, task, message } => {
-                let held = self.tasks.get(task).ok_or_else(|| unknown(*task))?.clone();
+                let held = self.tasks.get(*task).ok_or_else(|| unknown(*task))?.clone();
                 let happened = Happened::new(at, kind, message.clone()).task(&held);
                 let warns = *severity == Severity::Warning;
                 self.note(if warns { happened.warning() } else { happened });
@@ -112,7 +112,7 @@ impl Cluster {
         if *id < self.next_task {
             return Err(format!("{id} was used before"));
         }
-        if self.tasks.len() >= limits::MAX_TASKS.saturating_mul(2) {
+        if self.tasks().len() >= limits::MAX_TASKS.saturating_mul(2) {
             return Err("too many tasks are remembered".to_owned());
         }
         let gone = || format!("{name}/{service} is no longer wanted");
@@ -148,7 +148,7 @@ impl Cluster {
             since: at,
         };
         self.next_task = id.next().unwrap_or(*id);
-        self.tasks.insert(*id, task);
+        self.tasks.insert(task);
         Ok(())
     }
 
@@ -159,7 +159,7 @@ impl Cluster {
         node: NodeId,
         decision: &Decision,
     ) -> Checked {
-        let held = self.tasks.get(&id).ok_or_else(|| unknown(id))?;
+        let held = self.tasks.get(id).ok_or_else(|| unknown(id))?;
         if held.node.is_some() || held.status.state != TaskState::Pending {
             return Err(format!("{id} was placed already"));
         }
@@ -167,13 +167,12 @@ impl Cluster {
             return Err(format!("{id} is to stop"));
         }
         placement::fits(self, held, node).map_err(|why| format!("{id} on {node}: {why}"))?;
-        let Some(task) = self.tasks.get_mut(&id) else { return Err(unknown(id)) };
-        task.node = Some(node);
+        let Some(task) = self.tasks.place(id, node) else { return Err(unknown(id)) };
         task.status.state = TaskState::Assigned;
         task.since = at;
         let mut kept = decision.clone();
         kept.verdicts.truncate(limits::MAX_VERDICTS);
-        task.decision = Some(kept);
+        task.decision = Some(Arc::new(kept));
         let task = task.clone();
         for (name, volume) in &task.volumes {
             if is_planted(Bug::HomeForgotten) {
@@ -202,7 +201,7 @@ impl Cluster {
     }
 
     fn set_desired(&mut self, at: Timestamp, id: TaskId, desired: Desired) -> Checked {
-        let held = self.tasks.get(&id).ok_or_else(|| unknown(id))?;
+        let held = self.tasks.get(id).ok_or_else(|| unknown(id))?;
         if desired <= held.desired {
             return Err(format!("{id} is already to {}", held.desired.as_str()));
         }
@@ -210,7 +209,7 @@ impl Cluster {
         if let Some(other) = orchestrate::in_the_way(self, held).filter(|_| !desired.is_leaving()) {
             return Err(format!("{id} may not run beside {}", other.id));
         }
-        let task = self.tasks.get_mut(&id).ok_or_else(|| unknown(id))?;
+        let task = self.tasks.get_mut(id).ok_or_else(|| unknown(id))?;
         let never_ran = task.desired == Desired::Prepare && desired.is_leaving();
         task.desired = desired;
         // There is no end to wait for, not even of one whose node is down.
@@ -225,7 +224,7 @@ impl Cluster {
     }
 
     fn mark_lost(&mut self, at: Timestamp, id: TaskId) -> Checked {
-        let task = self.tasks.get_mut(&id).ok_or_else(|| unknown(id))?;
+        let task = self.tasks.get_mut(id).ok_or_else(|| unknown(id))?;
         let node = task.node.filter(|_| !task.status.state.is_over());
         let node = node.ok_or_else(|| format!("{id} has nothing to lose"))?;
         let down = self.nodes.get(&node).is_none_or(|n| n.liveness == model::Liveness::Down);

@@ -27,7 +27,7 @@ impl Cluster {
         let mut foreign = None;
         for report in reports {
             // A task that was forgotten meanwhile is none of the agent's faults.
-            let Some(task) = self.tasks.get(&report.task) else { continue };
+            let Some(task) = self.tasks.get(report.task) else { continue };
             if task.node == Some(node) {
                 any |= self.observe(at, report);
             } else {
@@ -43,7 +43,7 @@ impl Cluster {
 
     /// Merges one report; answers whether it was news.
     fn observe(&mut self, at: Timestamp, report: &TaskReport) -> bool {
-        let Some(task) = self.tasks.get_mut(&report.task) else { return false };
+        let Some(task) = self.tasks.get_mut(report.task) else { return false };
         // These two are not an agent's to say.
         if matches!(report.status.state, TaskState::Pending | TaskState::Lost) {
             return false;
@@ -92,11 +92,11 @@ impl Cluster {
 
     /// Removes a task from the tables; nobody asks after it any more.
     pub(super) fn forget_task(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.remove(&id) else { return };
+        let Some(task) = self.tasks.remove(id) else { return };
         if let Some(node) = task.node.filter(|_| !assign::is_settled(&task)) {
             self.touch(node);
         }
-        let more = self.tasks.values().any(|t| t.stack == task.stack && t.service == task.service);
+        let more = self.tasks_of_service(&task.stack, &task.service).next().is_some();
         if let Some(stack) = self.stacks.get_mut(&task.stack)
             && !more
             && stack.services.get(&task.service).is_some_and(|service| !service.wanted)
