@@ -13,6 +13,8 @@ mod ctl;
 mod daemon;
 mod engine;
 mod gate;
+#[cfg(target_os = "linux")]
+pub mod hosts;
 mod http;
 mod own_engine;
 mod programs;
