@@ -139,7 +139,7 @@ impl<R: Runtime> Session<R> {
     async fn converse(&mut self) -> Result<std::convert::Infallible, Ended> {
         let identity = self.member.borrow_and_update().identity.clone();
         let schedulers = self.schedulers.from(self.turn);
-        let channel = transport::channel(&schedulers, &identity, CONNECT_LIMIT)?;
+        let channel = transport::watched_channel(&schedulers, &identity, CONNECT_LIMIT)?;
         let limit = CONNECT_LIMIT * u32::try_from(schedulers.len()).unwrap_or(1) + SEND_LIMIT;
         let (mut outbound, mut inbound) = self.begin(&channel, limit).await?;
         let mut inventory = self.board.inventory.subscribe();

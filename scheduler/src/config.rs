@@ -1,10 +1,19 @@
 //! The command line: every flag has an environment twin.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use scheduler_core::Thresholds;
 
-use crate::log::{ELECTION_LAN, ELECTION_WAN, Election, SEGMENT_BYTES};
+use crate::{
+    StartError,
+    log::{ELECTION_LAN, ELECTION_WAN, Election, SEGMENT_BYTES},
+};
+
+/// The shortest silence that may mean anything: agents say a word every second.
+const SILENCE_MIN: Duration = Duration::from_millis(1500);
+/// The longest: an hour of a service that runs nowhere is what nobody asks for.
+const SILENCE_MAX: Duration = Duration::from_hours(1);
 
 /// Siso's scheduler: decides what runs where, and remembers it.
 ///
@@ -42,6 +51,15 @@ pub struct Config {
     /// How patient schedulers are with each other: `wan` for links between countries.
     #[arg(long, value_name = "PROFILE", env = "SISO_ELECTION", default_value = "lan")]
     pub election: ElectionProfile,
+    /// Nothing new is placed on a node that was silent this long. The same for every scheduler.
+    #[arg(long, value_name = "TIME", env = "SISO_UNREACHABLE_AFTER", default_value = "3s",
+          value_parser = silence)]
+    pub unreachable_after: Duration,
+    /// What runs on a node that was silent this long, and may run elsewhere, is started there. The
+    /// same for every scheduler.
+    #[arg(long, value_name = "TIME", env = "SISO_DOWN_AFTER", default_value = "8s",
+          value_parser = silence)]
+    pub down_after: Duration,
     /// A snapshot of the cluster is made after this many changes.
     #[arg(long, value_name = "CHANGES", env = "SISO_SNAPSHOT_EVERY", default_value_t = 2000,
           value_parser = clap::value_parser!(u64).range(10..=100_000))]
@@ -62,6 +80,44 @@ pub struct Config {
         default_value = "info,openraft=error"
     )]
     pub log_level: String,
+}
+
+impl Config {
+    /// From when on a silent node counts as what.
+    pub(crate) fn thresholds(&self) -> Result<Thresholds, StartError> {
+        let (unreachable, down) = (self.unreachable_after, self.down_after);
+        if down < unreachable {
+            return Err(StartError::Config(format!(
+                "--down-after is {} ms and must not be less than --unreachable-after, {} ms",
+                down.as_millis(),
+                unreachable.as_millis()
+            )));
+        }
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (unreachable, down) = (millis(unreachable), millis(down));
+        Ok(Thresholds { unreachable, down, ..Thresholds::DEFAULT })
+    }
+}
+
+/// Reads `1500ms`, `3s` or `2m`.
+fn silence(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (count, unit) = text.split_at(digits);
+    let count = count.parse::<u64>().ok();
+    let time = count.and_then(|count| match unit {
+        "ms" => Some(Duration::from_millis(count)),
+        "s" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_secs(count.checked_mul(60)?)),
+        _ => None,
+    });
+    let time = time.ok_or("not a time such as 1500ms, 3s or 2m")?;
+    if (SILENCE_MIN..=SILENCE_MAX).contains(&time) {
+        return Ok(time);
+    }
+    Err(format!(
+        "{} ms at least, since agents say a word every second, and an hour at most",
+        SILENCE_MIN.as_millis()
+    ))
 }
 
 /// How log lines look.
@@ -119,6 +175,30 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Config::command().debug_assert();
+    }
+
+    #[test]
+    fn silence_is_a_time_that_can_mean_something() {
+        for (text, expected) in [
+            ("1500ms", Some(1_500)),
+            ("2s", Some(2_000)),
+            ("60m", Some(3_600_000)),
+            ("1499ms", None),
+            ("61m", None),
+            ("2", None),
+            ("s", None),
+            ("99999999999999999999s", None),
+            ("400000000000000000m", None),
+        ] {
+            assert_eq!(silence(text).ok(), expected.map(Duration::from_millis), "{text}");
+        }
+        let with = |flags: &[&str]| {
+            let words = [&["siso-scheduler", "--data-dir", "/d"], flags].concat();
+            Config::try_parse_from(words).unwrap().thresholds()
+        };
+        assert_eq!(with(&[]).unwrap(), Thresholds::DEFAULT);
+        let refused = with(&["--down-after", "2s"]).unwrap_err().to_string();
+        assert!(refused.contains("--unreachable-after"), "{refused}");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(crate) async fn run(dispatch: Arc<Dispatch>, figures: Arc<Figures>) {
         let elected = standing.wait_for(Standing::leads).await;
         let Ok(term) = elected.map(|standing| standing.term) else { return };
         tracing::info!(term, "leading");
-        dispatch.sessions.start_afresh(clock::now());
+        dispatch.sessions.start_afresh();
         lead(&dispatch, &figures).await;
         tracing::info!(term, "leads no longer");
         if dispatch.stop.is_cancelled() {
@@ -99,10 +99,11 @@ async fn lead(dispatch: &Dispatch, figures: &Figures) {
 }
 
 fn plan(dispatch: &Dispatch, figures: &Figures) -> Plan {
-    let beats = dispatch.sessions.beats();
+    let now = clock::now();
+    let beats = dispatch.sessions.beats(now);
     let cluster = dispatch.log.cluster();
     let began = std::time::Instant::now();
-    let plan = scheduler_core::plan(&cluster, &beats, clock::now());
+    let plan = scheduler_core::plan(&cluster, &beats, now);
     figures.planned(began.elapsed());
     plan
 }

@@ -198,7 +198,7 @@ async fn handshake(
     acceptor: TlsAcceptor,
     cluster: &str,
 ) -> io::Result<(TlsStream<TcpStream>, Caller)> {
-    tcp.set_nodelay(true)?;
+    transport::tune(&tcp)?;
     let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE);
     SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
     let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp))

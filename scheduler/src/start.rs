@@ -164,6 +164,7 @@ impl Handle {
 /// can be asked, whoever leads.
 pub async fn start(config: Config) -> Result<Handle, StartError> {
     check(&config)?;
+    let thresholds = config.thresholds()?;
     let directory = DataDir::open(&config.data_dir)?;
     let identity = identity(&directory, &config).await?;
     let authority = if identity.member || identity.scheduler != FOUNDER {
@@ -189,7 +190,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let replicated: Arc<dyn ReplicatedLog> = Arc::clone(&log) as _;
-    let dispatch = Arc::new(Dispatch::new(Arc::clone(&replicated), stop.clone()));
+    let dispatch = Arc::new(Dispatch::new(Arc::clone(&replicated), thresholds, stop.clone()));
     let office = Arc::new(api::Office {
         log: replicated,
         dispatch: Arc::clone(&dispatch),

@@ -18,22 +18,51 @@ use super::{
 /// The authority of every request. The connector does not look at it; `http`, because the connection
 /// is encrypted already when tonic gets it.
 const AUTHORITY: &str = "http://scheduler.siso.internal";
-/// How often an idle or busy connection is probed: a stopped or unplugged peer never says goodbye.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-/// How long the answer to a probe may take before the connection is given up.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How a connection is probed: a stopped or unplugged peer never says goodbye.
+#[derive(Debug, Clone, Copy)]
+struct Probe {
+    /// After so long without a word.
+    after: Duration,
+    /// How long the answer may take before the connection is given up.
+    limit: Duration,
+}
+
+/// For people: a machine that stumbles does not end what they follow.
+const PATIENT: Probe = Probe { after: Duration::from_secs(5), limit: Duration::from_secs(3) };
+/// For what another scheduler has to take over: found out before a node that was heard a second ago
+/// counts as unreachable.
+const WATCHFUL: Probe = Probe { after: Duration::from_secs(1), limit: Duration::from_millis(1500) };
 
 /// A channel to the first of `endpoints` (`HOST:PORT`) that answers as a scheduler of the cluster of
 /// `identity`. It connects at the first call and again whenever the connection is lost, beginning
 /// with the endpoint that worked last; `connect_timeout` is for each endpoint, up to a finished
-/// handshake. Must be called within a Tokio runtime.
+/// handshake; the next one is dialled beside an endpoint that does not answer at once. Must be called within a Tokio runtime.
 pub fn channel(
     endpoints: &[String],
     identity: &Identity,
     connect_timeout: Duration,
 ) -> Result<Channel, TransportError> {
+    probed_channel(endpoints, identity, connect_timeout, PATIENT)
+}
+
+/// The same, and a scheduler that falls silent is given up within 3 s: for those who have to find
+/// another one then.
+pub fn watched_channel(
+    endpoints: &[String],
+    identity: &Identity,
+    connect_timeout: Duration,
+) -> Result<Channel, TransportError> {
+    probed_channel(endpoints, identity, connect_timeout, WATCHFUL)
+}
+
+fn probed_channel(
+    endpoints: &[String],
+    identity: &Identity,
+    connect_timeout: Duration,
+    probe: Probe,
+) -> Result<Channel, TransportError> {
     let dialer = Arc::new(Dialer::new(endpoints, dial::mutual(identity)?, connect_timeout)?);
-    Ok(endpoint().connect_with_connector_lazy(service_fn(move |_| {
+    Ok(endpoint(probe).connect_with_connector_lazy(service_fn(move |_| {
         let dialer = Arc::clone(&dialer);
         async move { dialer.dial().await.map(TokioIo::new).map_err(|error| in_one_line(&error)) }
     })))
@@ -50,7 +79,7 @@ pub async fn enrol_channel(
     let config = dial::pinned(authority_sha256)?;
     let dialer = Arc::new(Dialer::new(&[endpoint.to_owned()], config, connect_timeout)?);
     let first = Arc::new(Mutex::new(Some(dialer.dial().await?)));
-    let base = self::endpoint();
+    let base = self::endpoint(PATIENT);
     let connected = base.connect_with_connector(service_fn(move |_| {
         let dialer = Arc::clone(&dialer);
         let ready = first.lock().ok().and_then(|mut first| first.take());
@@ -66,10 +95,10 @@ pub async fn enrol_channel(
         .map_err(|cause| TransportError::Unusable { endpoint: endpoint.to_owned(), cause })
 }
 
-fn endpoint() -> Endpoint {
+fn endpoint(probe: Probe) -> Endpoint {
     Endpoint::from_static(AUTHORITY)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .http2_keep_alive_interval(probe.after)
+        .keep_alive_timeout(probe.limit)
         .keep_alive_while_idle(true)
 }
 

@@ -8,15 +8,25 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use model::token::Role;
 use rustls::{ClientConfig, client::Resumption, pki_types::ServerName};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 use tokio_rustls::TlsConnector;
 
-use super::{Identity, SERVER_NAME, TransportError, peer_of, pinned::Pinned, stream::Stream};
+use super::{
+    Identity, SERVER_NAME, TransportError, peer_of, pinned::Pinned, socket::tune, stream::Stream,
+};
 
 /// The longest address: a DNS name has at most 253 characters, a port 5.
 const ENDPOINT_MAX: usize = 260;
+/// How long an endpoint is waited for before the next one is dialled beside it. A machine without power
+/// refuses nobody, and whoever dials it first would learn so only at the limit. More than a handshake
+/// takes between countries.
+const HEAD_START: Duration = Duration::from_millis(300);
 
 /// Dials schedulers, the one that worked last first.
 #[derive(Debug)]
@@ -55,24 +65,32 @@ impl Dialer {
         })
     }
 
-    /// Connects to the first endpoint that answers as a scheduler, and remembers it.
+    /// Connects to the endpoint that is the first to answer as a scheduler, and remembers it. They are
+    /// dialled one after the other, each once the one before has failed or had its head start.
     pub(super) async fn dial(&self) -> Result<Stream, TransportError> {
         let count = self.endpoints.len();
         let first = self.preferred.load(Ordering::Relaxed);
-        let mut failures = Vec::new();
-        for index in (first..count).chain(0..first.min(count)) {
-            let Some(endpoint) = self.endpoints.get(index) else { continue };
-            let failure = match timeout(self.limit, self.dial_one(endpoint)).await {
-                Ok(Ok(stream)) => {
+        let mut waiting = (first..count).chain(0..first.min(count));
+        let (mut racing, mut failures) = (FuturesUnordered::new(), Vec::new());
+        loop {
+            let next = waiting.next();
+            if let Some((index, endpoint)) =
+                next.and_then(|index| Some((index, self.endpoints.get(index)?)))
+            {
+                racing.push(async move { (index, self.dial_within(endpoint).await) });
+            }
+            let answer = tokio::select! {
+                answer = racing.next() => answer,
+                () = sleep(HEAD_START), if next.is_some() => continue,
+            };
+            match answer {
+                Some((index, Ok(stream))) => {
                     self.preferred.store(index, Ordering::Relaxed);
                     return Ok(stream);
                 }
-                Ok(Err(failure)) => failure,
-                Err(_) => {
-                    TransportError::TimedOut { endpoint: endpoint.clone(), limit: self.limit }
-                }
-            };
-            failures.push(failure);
+                Some((_, Err(failure))) => failures.push(failure),
+                None => break,
+            }
         }
         match failures.pop() {
             Some(only) if failures.is_empty() => Err(only),
@@ -84,10 +102,16 @@ impl Dialer {
         }
     }
 
+    async fn dial_within(&self, endpoint: &str) -> Result<Stream, TransportError> {
+        let late =
+            |_| TransportError::TimedOut { endpoint: endpoint.to_owned(), limit: self.limit };
+        timeout(self.limit, self.dial_one(endpoint)).await.map_err(late)?
+    }
+
     async fn dial_one(&self, endpoint: &str) -> Result<Stream, TransportError> {
         let failed = |cause| TransportError::Connect { endpoint: endpoint.to_owned(), cause };
         let tcp = TcpStream::connect(endpoint).await.map_err(failed)?;
-        tcp.set_nodelay(true).map_err(failed)?;
+        tune(&tcp).map_err(failed)?;
         let name = ServerName::try_from(SERVER_NAME)
             .map_err(|error| failed(std::io::Error::other(error)))?;
         let tls = self

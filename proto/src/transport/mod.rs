@@ -9,14 +9,16 @@ mod dial;
 mod error;
 mod identity;
 mod pinned;
+mod socket;
 mod stream;
 
 #[cfg(test)]
 mod tests;
 
-pub use channel::{channel, enrol_channel};
+pub use channel::{channel, enrol_channel, watched_channel};
 pub use error::TransportError;
 pub use identity::{Identity, Peer, identity_uri, peer_of};
+pub use socket::tune;
 pub use stream::reason;
 
 /// The largest answer to a person, in bytes: 20,000 tasks with their states take about 8 MB.

@@ -190,6 +190,20 @@ async fn a_member_calls_its_scheduler_and_passes_over_addresses_where_nobody_ans
 }
 
 #[tokio::test]
+async fn an_address_that_never_answers_holds_up_nobody() {
+    let authority = Authority::new();
+    let address = scheduler(&authority).await;
+    let identity = authority.identity(Role::Node, "n3");
+    // Connections to it stand in the system's queue; nobody takes them.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoints = [silent.local_addr().unwrap().to_string(), address.to_string()];
+    let day = Duration::from_hours(24);
+    let channel = watched_channel(&endpoints, &identity, day).unwrap();
+    let reply = EnrolClient::new(channel).join(JoinRequest::default()).await.unwrap();
+    assert_eq!(reply.into_inner().cluster, CLUSTER);
+}
+
+#[tokio::test]
 async fn two_authorities_are_believed_while_one_replaces_the_other() {
     let (old, new) = (Authority::new(), Authority::new());
     let address = scheduler(&new).await;

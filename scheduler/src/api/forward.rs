@@ -11,7 +11,13 @@ use std::{
     time::Duration,
 };
 
-use hyper::{HeaderMap, Request, Response, header::HeaderName, http::HeaderValue};
+use bytes::Bytes;
+use hyper::{
+    HeaderMap, Request, Response,
+    body::{Frame, SizeHint},
+    header::HeaderName,
+    http::HeaderValue,
+};
 use model::token::Role;
 use parking_lot::Mutex;
 use proto::transport::{self, Identity, Peer};
@@ -73,6 +79,17 @@ impl Forward {
         known.leader_address().filter(|_| !known.leads()).map(str::to_owned)
     }
 
+    /// Returns once somebody else leads than who is at `address`: a leader without power ends no
+    /// connection by itself.
+    async fn succeeded(&self, address: String) {
+        let other = |standing: &Standing| {
+            let another = |known: &str| known != address;
+            standing.leads() || standing.leader_address().is_some_and(another)
+        };
+        // When the log is gone, nobody leads here.
+        drop(self.log.standing().wait_for(other).await);
+    }
+
     fn channel(&self, address: String, lane: usize) -> Result<Channel, Status> {
         let face = self.face.load_full();
         let mut open = self.open.lock();
@@ -84,7 +101,7 @@ impl Forward {
             return Ok(channel.clone());
         }
         let endpoint = std::slice::from_ref(&address);
-        let channel = transport::channel(endpoint, &face, CONNECT_TIMEOUT)
+        let channel = transport::watched_channel(endpoint, &face, CONNECT_TIMEOUT)
             .map_err(|error| Status::unavailable(error.to_string()))?;
         *open = Some((address, face, channel.clone()));
         Ok(channel)
@@ -184,15 +201,70 @@ where
         Box::pin(async move {
             let Some(leader) = forward.leader().await else { return inner.call(request).await };
             request.headers_mut().insert(CALLER, write_caller(&caller));
-            Ok(match forward.channel(leader, lane(&caller)) {
-                Ok(channel) => pass_on(channel, request).await,
+            Ok(match forward.channel(leader.clone(), lane(&caller)) {
+                Ok(channel) => {
+                    let succeeded = async move { forward.succeeded(leader).await };
+                    pass_on(channel, request, Box::pin(succeeded)).await
+                }
                 Err(refused) => refused.into_http(),
             })
         })
     }
 }
 
-async fn pass_on(mut channel: Channel, request: Request<Body>) -> Response<Body> {
+/// That the call was passed on to somebody who leads no longer.
+type Succeeded = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn led_no_longer() -> Status {
+    Status::unavailable("the scheduler that led does not lead any more")
+}
+
+async fn pass_on(
+    channel: Channel,
+    request: Request<Body>,
+    mut succeeded: Succeeded,
+) -> Response<Body> {
+    let answered = tokio::select! {
+        answered = answer_of(channel, request) => answered,
+        () = &mut succeeded => return led_no_longer().into_http(),
+    };
+    answered.map(|body| Body::new(Until { body, succeeded }))
+}
+
+/// An answer that ends when the one who gives it is succeeded.
+struct Until<B> {
+    body: B,
+    succeeded: Succeeded,
+}
+
+impl<B> hyper::body::Body for Until<B>
+where
+    B: hyper::body::Body<Data = Bytes, Error = Status> + Unpin,
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        // What has arrived is told first.
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            return Poll::Ready(frame);
+        }
+        self.succeeded.as_mut().poll(context).map(|()| Some(Err(led_no_longer())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+async fn answer_of(mut channel: Channel, request: Request<Body>) -> Response<Body> {
     let failed = |error: tonic::transport::Error| {
         let text = format!("the leader cannot be reached: {}", story(&error));
         Status::unavailable(text).into_http()
@@ -247,6 +319,23 @@ mod tests {
             assert!(passed_on && headers.is_empty());
             assert_eq!((read.peer, read.expired), (first.peer, first.expired));
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_ends_when_somebody_else_leads() {
+        use http_body_util::BodyExt as _;
+        let (frames, receiver) = tokio::sync::mpsc::channel(2);
+        let (elected, election) = tokio::sync::oneshot::channel::<()>();
+        let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        let body = http_body_util::StreamBody::new(stream);
+        let succeeded: Succeeded = Box::pin(async move { drop(election.await) });
+        let mut body = Until { body, succeeded };
+        frames.send(Ok(Frame::data(Bytes::from_static(b"one")))).await.unwrap();
+        let first = body.frame().await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap(), "one");
+        elected.send(()).unwrap();
+        let ended = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(ended.code(), tonic::Code::Unavailable, "{ended}");
     }
 
     #[test]

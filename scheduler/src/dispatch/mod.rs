@@ -9,6 +9,7 @@ mod streams;
 
 use std::sync::Arc;
 
+use scheduler_core::Thresholds;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use relay::{RelayEnds, Relays};
@@ -27,7 +28,11 @@ pub(crate) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(crate) fn new(log: Arc<dyn ReplicatedLog>, stop: CancellationToken) -> Self {
-        Self { log, sessions: Sessions::default(), relays: Relays::default(), stop }
+    pub(crate) fn new(
+        log: Arc<dyn ReplicatedLog>,
+        thresholds: Thresholds,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { log, sessions: Sessions::new(thresholds), relays: Relays::default(), stop }
     }
 }

@@ -4,12 +4,13 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
 };
 
 use model::{NodeId, TaskId, Timestamp, task::Telemetry};
 use parking_lot::Mutex;
 use proto::v1::SchedulerMessage;
-use scheduler_core::Heartbeats;
+use scheduler_core::{Heartbeats, Thresholds};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -33,22 +34,42 @@ pub(super) struct Ticket {
 }
 
 struct Present {
-    beats: Heartbeats,
+    ages: Ages,
     telemetry: BTreeMap<TaskId, Telemetry>,
     reported_by: BTreeMap<NodeId, Vec<TaskId>>,
 }
 
-impl Default for Present {
-    /// Nobody was heard, for as long as there are clocks; a leader starts the ages afresh.
-    fn default() -> Self {
-        let beats = Heartbeats::new(Timestamp(0));
-        Self { beats, telemetry: BTreeMap::new(), reported_by: BTreeMap::new() }
+/// When each node was heard last, by a clock that nobody sets: a step of the other one would make
+/// every node silent for an hour. It stands still while this machine sleeps, and so it should: the
+/// silence was its own.
+struct Ages {
+    since: Instant,
+    seen: BTreeMap<NodeId, Instant>,
+}
+
+impl Ages {
+    fn new(now: Instant) -> Self {
+        Self { since: now, seen: BTreeMap::new() }
+    }
+
+    /// The same by the clock of the log's entries, which says `wall` at `now`.
+    fn told(&self, thresholds: Thresholds, now: Instant, wall: Timestamp) -> Heartbeats {
+        let at = |then: Instant| Timestamp(wall.0.saturating_sub(millis(now - then)));
+        let mut beats = Heartbeats::new(at(self.since)).with_thresholds(thresholds);
+        for (node, heard) in &self.seen {
+            beats.beat(*node, at(*heard));
+        }
+        beats
     }
 }
 
+fn millis(age: Duration) -> u64 {
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The agents that are connected.
-#[derive(Default)]
 pub(crate) struct Sessions {
+    thresholds: Thresholds,
     open: Mutex<BTreeMap<NodeId, Session>>,
     present: Mutex<Present>,
     last: AtomicU64,
@@ -57,6 +78,19 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
+    /// Nobody is connected; silence is judged by these thresholds.
+    pub(super) fn new(thresholds: Thresholds) -> Self {
+        let ages = Ages::new(Instant::now());
+        let (telemetry, reported_by) = (BTreeMap::new(), BTreeMap::new());
+        Self {
+            thresholds,
+            open: Mutex::default(),
+            present: Mutex::new(Present { ages, telemetry, reported_by }),
+            last: AtomicU64::default(),
+            heard_again: Notify::default(),
+        }
+    }
+
     /// Takes the node's place; a session it has already is replaced, because an agent that dials again
     /// knows better than we do that the old connection is dead.
     pub(super) fn enter(&self, node: NodeId, outbox: Outbox) -> Ticket {
@@ -95,8 +129,8 @@ impl Sessions {
     }
 
     /// The node is there, now.
-    pub(super) fn heard(&self, node: NodeId, now: Timestamp) {
-        self.present.lock().beats.beat(node, now);
+    pub(super) fn heard(&self, node: NodeId) {
+        self.present.lock().ages.seen.insert(node, Instant::now());
     }
 
     /// What the node's tasks use now; replaces what it said before.
@@ -110,17 +144,37 @@ impl Sessions {
     }
 
     /// Forgets all ages: whoever becomes leader has heard nobody yet and must not declare them dead.
-    pub(crate) fn start_afresh(&self, now: Timestamp) {
-        self.present.lock().beats = Heartbeats::new(now);
+    pub(crate) fn start_afresh(&self) {
+        self.present.lock().ages = Ages::new(Instant::now());
     }
 
-    /// When each node was last heard.
-    pub(crate) fn beats(&self) -> Heartbeats {
-        self.present.lock().beats.clone()
+    /// When each node was last heard, by the clock that says `now`.
+    pub(crate) fn beats(&self, now: Timestamp) -> Heartbeats {
+        // A beat that comes between the two is not older than this.
+        let present = self.present.lock();
+        present.ages.told(self.thresholds, Instant::now(), now)
     }
 
     /// What each task uses.
     pub(crate) fn telemetry(&self) -> BTreeMap<TaskId, Telemetry> {
         self.present.lock().telemetry.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_of_the_clock_makes_nobody_older() {
+        let (node, began) = (NodeId::new(1), Instant::now());
+        let mut ages = Ages::new(began);
+        ages.seen.insert(node, began);
+        let second = began + Duration::from_secs(1);
+        for wall in [1_000_u64, 3_600_000, 5] {
+            let beats = ages.told(Thresholds::DEFAULT, second, Timestamp(wall));
+            let seen = beats.last_seen(node).unwrap();
+            assert_eq!(seen, Timestamp(wall.saturating_sub(1_000)), "it is {wall}");
+        }
     }
 }

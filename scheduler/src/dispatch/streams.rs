@@ -74,7 +74,7 @@ async fn session(
         Err(refused) => return refused,
     };
     let ticket = dispatch.sessions.enter(node, outbox.clone());
-    dispatch.sessions.heard(node, clock::now());
+    dispatch.sessions.heard(node);
     dispatch.sessions.heard_again.notify_one();
     tracing::info!(%node, version = hello.version, generation = hello.generation, "session began");
     let (waiting, queue) = mpsc::channel(WAITING_MAX);
@@ -183,9 +183,8 @@ fn beat(
     heartbeat: Heartbeat,
     warned: &mut Option<Instant>,
 ) -> Result<(), Status> {
-    let now = clock::now();
-    dispatch.sessions.heard(node, now);
-    let skew = now.0.abs_diff(heartbeat.at);
+    dispatch.sessions.heard(node);
+    let skew = clock::now().0.abs_diff(heartbeat.at);
     if skew > SKEW_WARNING_MS && warned.is_none_or(|last| last.elapsed() > SKEW_EVERY) {
         tracing::warn!(%node, skew_ms = skew, "the node's clock and this scheduler's clock differ");
         *warned = Some(Instant::now());

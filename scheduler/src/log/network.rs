@@ -5,12 +5,12 @@
 //! an address may come to belong to a scheduler with another log.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, btree_map::Entry},
     fmt::Display,
     future::Future,
     io,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -59,8 +59,37 @@ const PART_BYTES: usize = 1 << 20;
 /// How long a whole snapshot may take on its way.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_mins(5);
 
+/// Silence of a peer that is worth a word: on a bad link one answer in a few is late.
+const SILENCE_TOLD: Duration = Duration::from_secs(2);
+
 /// Peers that did not answer the last time: there are several ways to each, and one word is enough.
-type Silent = Arc<Mutex<BTreeSet<u64>>>;
+type Silent = Arc<Mutex<BTreeMap<u64, Silence>>>;
+
+/// Since when a peer has not answered, and whether that was told.
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    since: Instant,
+    told: bool,
+}
+
+/// Notes whether a peer answered at `now`; whether that is to be told.
+fn note(silent: &mut BTreeMap<u64, Silence>, peer: u64, answered: bool, now: Instant) -> bool {
+    match silent.entry(peer) {
+        Entry::Occupied(silence) if answered => silence.remove().told,
+        Entry::Occupied(mut silence) => {
+            let Silence { since, told } = *silence.get();
+            let tell = !told && now - since >= SILENCE_TOLD;
+            silence.get_mut().told |= tell;
+            tell
+        }
+        Entry::Vacant(vacant) => {
+            if !answered {
+                vacant.insert(Silence { since: now, told: false });
+            }
+            false
+        }
+    }
+}
 
 /// Where peers are reached now: the library keeps to the address it first had for one.
 pub(super) type Addresses = Arc<Mutex<BTreeMap<u64, String>>>;
@@ -73,7 +102,7 @@ impl Ways {
     /// The way to this address; why there is none.
     pub(super) fn client_at(&self, address: &str) -> Result<ReplicaClient<Channel>, String> {
         let face = self.0.as_ref().ok_or("there is no way to peers")?.load_full();
-        transport::channel(&[address.to_owned()], &face, CONNECT_TIMEOUT)
+        transport::watched_channel(&[address.to_owned()], &face, CONNECT_TIMEOUT)
             .map(ReplicaClient::new)
             .map_err(|error| error.to_string())
     }
@@ -148,7 +177,8 @@ impl Peer {
             return Ok(client.clone());
         }
         let address = std::slice::from_ref(&self.address);
-        let channel = transport::channel(address, &face, CONNECT_TIMEOUT).map_err(unreachable)?;
+        let channel =
+            transport::watched_channel(address, &face, CONNECT_TIMEOUT).map_err(unreachable)?;
         let client = ReplicaClient::new(channel)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -168,16 +198,16 @@ impl Peer {
             Err(_) => Err(format!("no answer within {} ms", limit.as_millis())),
         };
         let (scheduler, address) = (self.target, &self.address);
-        let mut silent = self.silent.lock();
+        let tell = note(&mut self.silent.lock(), scheduler, heard.is_ok(), Instant::now());
         match heard {
             Ok(answer) => {
-                if silent.remove(&scheduler) {
+                if tell {
                     tracing::info!(scheduler, address, "a scheduler answers again");
                 }
                 Ok(answer)
             }
             Err(why) => {
-                if silent.insert(scheduler) {
+                if tell {
                     tracing::warn!(scheduler, address, why, "a scheduler does not answer");
                 }
                 Err(unreachable(why))
@@ -342,5 +372,25 @@ impl RaftNetworkV2<Types> for Peer {
             sent = self.install(vote, snapshot.snapshot) => sent,
             closed = cancel => Err(closed.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_late_now_and_then_is_not_told_of() {
+        let (mut silent, began) = (BTreeMap::new(), Instant::now());
+        let mut at = |millis, answered| {
+            note(&mut silent, 2, answered, began + Duration::from_millis(millis))
+        };
+        for moment in 0..20 {
+            assert!(!at(moment * 100, moment % 3 == 0), "{moment}");
+        }
+        assert!(!at(2_000, true));
+        assert!(!at(2_100, false) && !at(4_000, false));
+        assert!(at(4_100, false) && !at(4_200, false), "once");
+        assert!(at(5_000, true) && !at(5_100, true), "and once that it answers");
     }
 }

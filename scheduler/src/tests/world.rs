@@ -32,6 +32,8 @@ pub(super) fn config(directory: &Path) -> Config {
         token_file: None,
         metrics_listen: "127.0.0.1:0".parse().unwrap(),
         election: ElectionProfile::Lan,
+        unreachable_after: Duration::from_secs(3),
+        down_after: Duration::from_secs(8),
         snapshot_every: 2000,
         segment_bytes: crate::log::SEGMENT_BYTES,
         log_format: LogFormat::Text,

@@ -79,8 +79,7 @@ impl Cluster {
         assert!((1..=shape.hosts).contains(&shape.schedulers), "{shape:?}");
         fs::create_dir_all(super::operator()).expect("the operator's directory");
         let ctl = Ctl::new(super::operator().join("admin.yaml"), &super::operator());
-        let mut cluster =
-            Self { ctl, hosts, id: String::new(), shape, files: AtomicU32::new(0) };
+        let mut cluster = Self { ctl, hosts, id: String::new(), shape, files: AtomicU32::new(0) };
         cluster.found(name);
         for number in 2..=cluster.shape.schedulers {
             cluster.add_scheduler(number);
@@ -277,7 +276,8 @@ impl Cluster {
         }
         let (nodes, name) = (answer.json(), self.hosts.host(number).name());
         let row = nodes.as_array().into_iter().flatten().find(|row| row["name"] == name.as_str());
-        row.and_then(|row| row["state"].as_str().map(str::to_owned)).ok_or_else(|| nodes.to_string())
+        row.and_then(|row| row["state"].as_str().map(str::to_owned))
+            .ok_or_else(|| nodes.to_string())
     }
 
     /// Waits until a host is in this state as a node.
@@ -344,4 +344,3 @@ fn endpoint(host: &Host) -> String {
 fn flags(flags: &[(&str, String)]) -> Vec<String> {
     flags.iter().flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]).collect()
 }
-

@@ -94,8 +94,10 @@ impl Host {
     pub fn read(&self, name: &str) -> Option<String> {
         let path = self.on_disk(name);
         let inside = path.strip_prefix("/").expect("an absolute path");
-        fs::read_to_string(Path::new("/proc").join(self.first()?.to_string()).join("root").join(inside))
-            .ok()
+        fs::read_to_string(
+            Path::new("/proc").join(self.first()?.to_string()).join("root").join(inside),
+        )
+        .ok()
     }
 
     /// Writes a file its processes find at the path this returns; a power cut does not touch it.
@@ -125,7 +127,12 @@ impl Host {
             .arg("unshare")
             .args(spaces)
             // Out of reach of the terminal's signals.
-            .args(["setsid", "bash", "-c", "read -r id _ </proc/self/stat; echo $id >\"$1/pids/first\"; exec \"$0\" \"$@\""])
+            .args([
+                "setsid",
+                "bash",
+                "-c",
+                "read -r id _ </proc/self/stat; echo $id >\"$1/pids/first\"; exec \"$0\" \"$@\"",
+            ])
             .arg(&script)
             .arg(&self.directory)
             .arg(self.name())
@@ -271,7 +278,8 @@ impl Host {
              exec '{program}' {}\n",
             words.join(" ")
         );
-        let (new, path) = (self.directory.join("unit.new"), self.directory.join("units").join(unit));
+        let (new, path) =
+            (self.directory.join("unit.new"), self.directory.join("units").join(unit));
         fs::write(&new, text).expect("a unit");
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("a program");
         fs::rename(new, path).expect("a unit");

@@ -72,7 +72,10 @@ fn join(name: &str, number: u32) {
     let link = ["link", "add", &port, "netns", &switch];
     must("ip", &[&link[..], &pair[..]].concat());
     must("ip", &["-n", &switch, "link", "set", &port, "master", "br0", "up"]);
-    must("ip", &["-n", &space, "address", "add", &format!("{}/24", address(number)), "dev", "eth0"]);
+    must(
+        "ip",
+        &["-n", &space, "address", "add", &format!("{}/24", address(number)), "dev", "eth0"],
+    );
     for device in ["lo", "eth0"] {
         must("ip", &["-n", &space, "link", "set", device, "up"]);
     }

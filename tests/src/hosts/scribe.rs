@@ -91,7 +91,8 @@ fn write(ctl: &Ctl, key: &str, notes: &Notes) {
         }
         let ledger = || notes.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         ledger().attempt(key, value);
-        let answer = ctl.run(&["node", "label", NODE, &format!("{key}={value}"), "--timeout", "5s"]);
+        let answer =
+            ctl.run(&["node", "label", NODE, &format!("{key}={value}"), "--timeout", "5s"]);
         match answer.code {
             0 => {
                 ledger().acknowledge(key, value);
