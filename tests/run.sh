@@ -92,12 +92,13 @@ main() {
   # One test opens 10,000 connections, and says so when it may not.
   if ulimit -Sn 20000 2>/dev/null; then export SISO_REQUIRE_FILES=1; fi
   # With these a test that misses its engine or its tool fails instead of skipping itself. A second engine, to be
-  # killed, a disk, to be cut off from its power, and a machine behind sshd only root can have; system calls fail on
+  # killed, hosts with networks of their own, a disk, to be cut off from its power, and a machine behind sshd only root
+  # can have; system calls fail on
   # request on Linux only.
   local linux=0 sshd=0
   if [[ $(uname -s) == Linux ]]; then linux=1; fi
   if [[ -x /usr/sbin/sshd ]]; then sshd=1; fi
-  step "tests" env SISO_REQUIRE_ENGINE=1 SISO_REQUIRE_PROMTOOL=1 SISO_REQUIRE_OWN_ENGINE=$((EUID == 0)) \
+  step "tests" env SISO_REQUIRE_HOSTS=$((linux && EUID == 0)) SISO_REQUIRE_ENGINE=1 SISO_REQUIRE_PROMTOOL=1 SISO_REQUIRE_OWN_ENGINE=$((EUID == 0)) \
     SISO_REQUIRE_STRACE=$linux SISO_REQUIRE_OWN_DISK=$((linux && EUID == 0)) \
     SISO_REQUIRE_SSHD=$((linux && sshd && EUID == 0)) \
     cargo test --workspace --locked

@@ -102,11 +102,11 @@ fn health_tone(health: Option<&str>) -> Tone {
     }
 }
 
-/// The last error; for a task that waits, what it waits for; for one that is replaced, how long it
-/// stays.
+/// The last error; for a task that waits, what it waits for, also when it was ready when it was heard
+/// of last; for one that is replaced, how long it stays.
 fn remark(task: &TaskRow) -> &str {
     let leaves = task.desired == "stop";
-    let waiting_for = task.waiting_for.as_deref().filter(|_| !task.ready && !leaves);
+    let waiting_for = task.waiting_for.as_deref().filter(|_| !leaves);
     let stays = match task.succession {
         Some(Succession::Old) if leaves => "gives way to its successor",
         Some(Succession::Old) => "stays until its successor takes over",
@@ -157,5 +157,12 @@ mod tests {
         insta::assert_snapshot!(render(Look::plain()));
         let narrow = [80, 60].map(|width| render(Look { width: Some(width), ..Look::plain() }));
         insta::assert_snapshot!("narrow", narrow.join("\n"));
+    }
+
+    #[test]
+    fn a_task_that_was_ready_when_its_node_went_down_is_said_to_be_held() {
+        let why = "held: its volume `data` lives on mini-1, which is down";
+        let held = TaskRow { waiting_for: Some(why.to_owned()), ..task("postgres", 1) };
+        assert!(held.ready && remark(&held) == why);
     }
 }

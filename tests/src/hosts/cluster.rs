@@ -4,6 +4,8 @@ use std::{
     collections::BTreeMap,
     fs,
     net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -139,7 +141,7 @@ impl Cluster {
             let all = (1..=number).all(|one| text.contains(&endpoint(self.hosts.host(one))));
             if whole && all { Ok(text) } else { Err(host.story(SCHEDULER)) }
         });
-        fs::write(&self.ctl.context, text).expect("the operator's context");
+        write_secret(&self.ctl.context, &text);
     }
 
     #[track_caller]
@@ -208,7 +210,7 @@ impl Cluster {
         };
         let kept: Vec<_> = text.lines().filter(others).collect();
         let path = super::operator().join(format!("only-{number}.yaml"));
-        fs::write(&path, kept.join("\n") + "\n").expect("a context");
+        write_secret(&path, &(kept.join("\n") + "\n"));
         Ctl::new(path, &super::operator().join(format!("only-{number}")))
     }
 
@@ -289,10 +291,11 @@ impl Cluster {
         });
     }
 
-    /// The containers of a stack that run, on every host that is up: id, and where and since when.
+    /// The containers of a stack that run, on every host whose engine answers: id, and where and since
+    /// when.
     #[track_caller]
     pub fn running(&self, stack: &str) -> BTreeMap<String, (u32, String)> {
-        let up = self.hosts.all().filter(|host| host.is_up());
+        let up = self.hosts.all().filter(|host| host.engine().answers().is_ok());
         up.flat_map(|host| {
             let found = host.engine().running(&self.id, stack);
             found.into_iter().map(|(id, since)| (id, (host.number(), since)))
@@ -335,6 +338,12 @@ impl Drop for Cluster {
             self.tell_story();
         }
     }
+}
+
+/// Contexts hold a key, and `sisoctl` says so when others can read it.
+fn write_secret(path: &Path, text: &str) {
+    fs::write(path, text).expect("a context");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("a context");
 }
 
 fn endpoint(host: &Host) -> String {

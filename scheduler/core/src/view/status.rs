@@ -220,12 +220,12 @@ fn task_problem(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> Option<Probl
     let node = task.node.and_then(|node| cluster.node(node));
     let down = node.filter(|node| node.liveness == Liveness::Down);
     if let Some(down) = down.filter(|_| !task.status.state.is_over()) {
-        let cause = waiting_for(cluster, task).unwrap_or_default();
-        return problem(
-            format!("{name} is out of reach"),
-            cause,
-            format!("bring {} back", down.name),
-        );
+        return Some(Problem {
+            what: format!("{name} is out of reach"),
+            cause: waiting_for(cluster, task).unwrap_or_default(),
+            since: Some(down.since.to_rfc3339()),
+            fix: format!("bring {} back", down.name),
+        });
     }
     let waits = orchestrate::waits_for(cluster, task).filter(|_| task.desired == Desired::Prepare);
     if let Some(waits) = waits.filter(|waits| waits.hopeless.is_some()) {

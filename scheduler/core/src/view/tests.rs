@@ -310,6 +310,21 @@ fn every_problem_comes_with_its_cause_and_a_fix() {
 }
 
 #[test]
+fn a_task_is_out_of_reach_since_its_node_is_down_not_since_it_runs() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let db = service("db", 600).with(|s| mount(s, "data"));
+    world.apply(&stack("s", &[("db", db)]));
+    world.settle();
+    let node = world.node("a");
+    world.seconds(60);
+    world.ok(Command::SetLiveness { node, liveness: Liveness::Down });
+    let status = view::status(&world.cluster, &Soft::none(world.now));
+    let problem = status.problems.iter().find(|held| held.what == "s/db.1 is out of reach");
+    let since = world.cluster.node(node).unwrap().since;
+    assert_eq!(problem.unwrap().since, Some(since.to_rfc3339()), "{:#?}", status.problems);
+}
+
+#[test]
 fn a_task_killed_for_its_memory_is_told_so_with_what_to_change() {
     let mut world = World::new(&[("a", 1_000)]);
     world.apply(&stack("s", &[("web", service("x", 100))]));

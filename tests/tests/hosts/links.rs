@@ -1,0 +1,122 @@
+//! Links that fail in part.
+
+use std::{
+    env,
+    time::{Duration, Instant},
+};
+
+use siso_tests::{
+    PATIENT,
+    hosts::{Cluster, Scribe, Shape},
+    wait_until,
+};
+
+use crate::{CALM, patient};
+
+/// How often the minority of a parted cluster is asked.
+const ASKED: usize = 3;
+/// Writes during which terms are watched: each takes a fraction of a second, an election as long.
+const WATCHED_WRITES: u64 = 60;
+/// Elections in that time that a slow machine may cause.
+const ELECTIONS_MAX: u64 = 3;
+/// How long packets are lost in an ordinary run, in seconds.
+const LOSSY_SECONDS: u64 = 25;
+
+fn code_of(cluster: &Cluster, scheduler: u32, arguments: &[&str]) -> i32 {
+    let answer = cluster.ctl_of(scheduler).run(&[arguments, &["--timeout", "4s"]].concat());
+    assert!(matches!(answer.code, 0 | 3 | 4), "{answer}");
+    answer.code
+}
+
+#[test]
+fn a_minority_serves_no_read_and_no_write_and_has_them_all_when_it_is_back() {
+    let shape = Shape { scheduler_flags: patient(), ..Shape::three() };
+    let Some(cluster) = Cluster::up("minority", shape) else { return };
+    let leader = cluster.leader();
+    cluster.hosts.partition(&[leader]);
+    let next = cluster.leader_but(&[leader]);
+    let write = ["node", "label", "host-1", "side=majority"];
+    cluster.ctl_of(next).run(&write).expect(0);
+    for _ in 0..ASKED {
+        assert_ne!(code_of(&cluster, leader, &["node", "ls"]), 0, "a read of a minority");
+        let write = ["node", "label", "host-1", "side=minority"];
+        assert_ne!(code_of(&cluster, leader, &write), 0, "a write of a minority");
+    }
+    cluster.hosts.heal();
+    wait_until("it answers again", PATIENT, || {
+        let answer = cluster.ctl_of(leader).run(&["-o", "json", "node", "ls"]);
+        if answer.code != 0 {
+            return Err(answer.to_string());
+        }
+        assert_eq!(answer.json()[0]["labels"]["side"], "majority", "{answer}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_link_that_works_one_way_makes_no_elections_without_end() {
+    let shape = Shape { scheduler_flags: patient(), ..Shape::three() };
+    let Some(cluster) = Cluster::up("one-way", shape) else { return };
+    let scribe = Scribe::of(&cluster);
+    let all = [1, 2, 3];
+    for of_leader in [true, false] {
+        for deaf in [true, false] {
+            let leader = cluster.leader();
+            let one = if of_leader { leader } else { leader % 3 + 1 };
+            let others: Vec<u32> = all.into_iter().filter(|number| *number != one).collect();
+            if deaf {
+                others.iter().for_each(|other| cluster.hosts.one_way(*other, &[one]));
+            } else {
+                cluster.hosts.one_way(one, &others);
+            }
+            let terms = || {
+                let term = |number| cluster.figure(number, "siso_raft_term");
+                all.into_iter().filter_map(term).max().expect("a term")
+            };
+            let wait = |more| {
+                let before = scribe.acknowledged();
+                wait_until("writes are acknowledged", PATIENT, || {
+                    let count = scribe.acknowledged() - before;
+                    if count >= more { Ok(()) } else { Err(format!("{count} so far")) }
+                });
+            };
+            wait(2);
+            let before = terms();
+            wait(WATCHED_WRITES);
+            let elections = terms() - before;
+            let case = format!("of the leader: {of_leader}, deaf: {deaf}");
+            assert!(elections <= ELECTIONS_MAX, "{elections} elections, {case}");
+            cluster.hosts.heal();
+            wait(2);
+        }
+    }
+    scribe.finish(&cluster);
+}
+
+#[test]
+fn a_fifth_of_all_packets_lost_makes_no_node_count_as_down() {
+    let minutes = env::var("SISO_LOSS_MINUTES").ok().map(|text| text.parse::<u64>());
+    let seconds = minutes.map_or(LOSSY_SECONDS, |minutes| minutes.expect("a number") * 60);
+    let Some(cluster) = Cluster::up("lossy", Shape::three()) else { return };
+    cluster.apply(CALM).expect(0);
+    let running = cluster.wait_running("calm", 3);
+    let scribe = Scribe::of(&cluster);
+    cluster.hosts.loss(20);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(seconds) {
+        let before = scribe.acknowledged();
+        wait_until("writes go on", PATIENT, || {
+            if scribe.acknowledged() > before { Ok(()) } else { Err("none".to_owned()) }
+        });
+    }
+    cluster.hosts.heal();
+    let acknowledged = scribe.finish(&cluster);
+    let events = cluster.ctl.json(&["events"]);
+    let events = events.as_array().expect("events");
+    let of = |kind: &str| events.iter().filter(|event| event["kind"] == kind).count();
+    assert_eq!(of("down"), 0, "after {acknowledged} writes: {events:#?}");
+    assert_eq!(cluster.wait_running("calm", 3), running, "a container was touched");
+    let figures =
+        format!("{seconds} s, {acknowledged} writes, {} × unreachable", of("unreachable"));
+    assert!(acknowledged > 0, "{figures}");
+}
