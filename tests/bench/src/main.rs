@@ -6,6 +6,8 @@
 
 mod figure;
 mod ground;
+#[cfg(target_os = "linux")]
+mod hosts;
 mod idle;
 mod load;
 mod machine;
@@ -32,8 +34,25 @@ enum Part {
     Start,
     /// Memory and processor time with fifty containers and nothing to do.
     Idle,
-    /// What many agents and tasks cost one scheduler; the agents are simulated, the wire is not.
+    /// What many agents and tasks cost one scheduler; the agents are simulated, the wire is not. Only
+    /// when asked for.
     Scale,
+    /// Leaders killed, paused and cut off, to the next write, beside etcd and Swarm; on hosts of their
+    /// own, as those below. Only when asked for.
+    Failover,
+    /// A host lost, to its services' running elsewhere, beside Swarm. Only when asked for.
+    NodeLoss,
+    /// A fifth of all packets lost. Only when asked for.
+    Loss,
+    /// No power anywhere, to everything's running again. Only when asked for.
+    Cold,
+}
+
+impl Part {
+    /// Whether it takes so long that it is measured only when it is asked for.
+    fn is_long(self) -> bool {
+        matches!(self, Self::Scale | Self::Failover | Self::NodeLoss | Self::Loss | Self::Cold)
+    }
 }
 
 /// Measures Siso beside others.
@@ -54,6 +73,12 @@ struct Args {
     /// Tasks they run together.
     #[arg(long, default_value_t = 20_000)]
     tasks: u32,
+    /// How many leaders are lost; a third of them killed, paused and cut off each.
+    #[arg(long, default_value_t = 99)]
+    faults: usize,
+    /// How long packets are lost.
+    #[arg(long, default_value_t = 30)]
+    lossy_minutes: u64,
     /// Where the figures go as JSON.
     #[arg(long)]
     json: PathBuf,
@@ -70,7 +95,8 @@ struct Args {
 
 fn main() {
     let args = Args::parse();
-    let wanted = |part: Part| args.only.is_empty() || args.only.contains(&part);
+    let wanted =
+        |part: Part| args.only.contains(&part) || (args.only.is_empty() && !part.is_long());
     let mut report = Report::new(machine::describe(&args.shown_as));
     if wanted(Part::Start) {
         start::measure(&mut report, args.rounds);
@@ -87,11 +113,30 @@ fn main() {
     if wanted(Part::Scale) {
         scale::measure(&mut report, args.agents, args.tasks);
     }
+    #[cfg(target_os = "linux")]
+    measure_hosts(&args, &mut report);
     let json = format!("{:#}\n", report.json());
     fs::write(&args.json, json).expect("the file for the figures is written");
     say(&format!("the same as JSON: {}", args.json.display()));
     // The table is the data; everything else went to stderr.
     write!(std::io::stdout(), "\n{report}").expect("stdout");
+}
+
+#[cfg(target_os = "linux")]
+fn measure_hosts(args: &Args, report: &mut Report) {
+    let wanted = |part: Part| args.only.contains(&part);
+    if wanted(Part::Failover) {
+        hosts::failover(report, args.faults, args.etcd.as_deref());
+    }
+    if wanted(Part::NodeLoss) {
+        hosts::node_loss(report, args.rounds);
+    }
+    if wanted(Part::Cold) {
+        hosts::cold(report, args.rounds);
+    }
+    if wanted(Part::Loss) {
+        hosts::loss(report, args.lossy_minutes);
+    }
 }
 
 /// One line of progress.

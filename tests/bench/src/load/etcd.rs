@@ -27,16 +27,16 @@ const STARTS_WITHIN: Duration = Duration::from_secs(20);
 
 /// `etcdserverpb.PutRequest`, as far as it is needed here.
 #[derive(Clone, PartialEq, prost::Message)]
-struct PutRequest {
+pub(crate) struct PutRequest {
     #[prost(bytes = "vec", tag = "1")]
-    key: Vec<u8>,
+    pub(crate) key: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
+    pub(crate) value: Vec<u8>,
 }
 
 /// `etcdserverpb.PutResponse`; its header is of no interest.
 #[derive(Clone, PartialEq, prost::Message)]
-struct PutResponse {}
+pub(crate) struct PutResponse {}
 
 /// A running etcd.
 #[derive(Debug)]

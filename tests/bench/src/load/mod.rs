@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use etcd::{PutRequest, PutResponse};
+
 use crate::{
     figure::{Report, Wanted, median},
     ground::Ground,
