@@ -50,6 +50,16 @@ ensure_fault_tools() {
   ((${#missing[@]} == 0)) || install_packages "system calls and disks that fail on request" "${missing[@]}"
 }
 
+# Hosts on one machine: namespaces joined by a switch, rules that drop packets, clocks that are wrong.
+ensure_host_tools() {
+  local missing=()
+  [[ $(uname -s) == Linux ]] || return 0
+  have ip || missing+=(iproute2)
+  have iptables || missing+=(iptables)
+  have faketime || missing+=(faketime)
+  ((${#missing[@]} == 0)) || install_packages "hosts with networks and clocks of their own" "${missing[@]}"
+}
+
 # A real sshd, for `node add`. Where a service manager runs, installing it would open this machine to its network; there
 # it is for the person to decide, and the tests that want it say that they are skipped.
 ensure_sshd() {
@@ -67,6 +77,7 @@ ensure_test_tools() {
   ensure_shellcheck
   ensure_promtool
   ensure_fault_tools
+  ensure_host_tools
   ensure_sshd
   ensure_cargo_deny
 }

@@ -37,8 +37,8 @@ fcntl.ioctl(disk, 0x8004587d, struct.pack('I', 2))
 ";
 /// Where distributions keep the library that shifts a process's clock.
 const CLOCK_LIBRARIES: [&str; 2] = [
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
 ];
 
 /// A machine of its own, as far as those who run on it can tell.
@@ -285,12 +285,16 @@ impl Host {
         fs::rename(new, path).expect("a unit");
     }
 
+    /// Whether clocks can be shifted here.
+    pub fn has_clocks() -> Result<(), String> {
+        let found = CLOCK_LIBRARIES.iter().any(|path| Path::new(path).exists());
+        found.then_some(()).ok_or_else(|| "libfaketime is needed (package faketime)".to_owned())
+    }
+
     /// Shifts the clock that its units read, such as `+30d`; one that runs since before the first shift
     /// is to be started again. Times that only pass, and the engine's containers, are not touched.
     pub fn set_clock(&self, shift: &str) -> Result<(), String> {
-        if !CLOCK_LIBRARIES.iter().any(|path| Path::new(path).exists()) {
-            return Err("libfaketime is needed (package faketime)".to_owned());
-        }
+        Self::has_clocks()?;
         let (new, path) = (self.directory.join("clock.new"), self.directory.join("clock"));
         fs::write(&new, format!("{shift}\n")).map_err(|error| error.to_string())?;
         fs::rename(new, path).map_err(|error| error.to_string())

@@ -5,6 +5,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod clocks;
 mod leaders;
 mod links;
 mod nodes;
