@@ -57,10 +57,12 @@ fn run(words: &[&str]) -> Result<ExitCode, String> {
     }
     Hosts::possible()?;
     if *verb == "down" {
-        if let Some(hosts) = Hosts::existing() {
-            hosts.down();
-        }
-        return Ok(ExitCode::SUCCESS);
+        let left = Hosts::existing().map(Hosts::down).unwrap_or_default();
+        return if left.is_empty() {
+            Ok(ExitCode::SUCCESS)
+        } else {
+            Err(format!("{} are left", left.join(", ")))
+        };
     }
     let Some(mut cluster) = Cluster::existing() else {
         return Err("there are no hosts: hosts up".to_owned());

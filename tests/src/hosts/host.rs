@@ -90,14 +90,22 @@ impl Host {
         self.directory.join("disk").join(name)
     }
 
+    /// A path on its disk as this machine knows it, while it runs.
+    fn seen_from_outside(&self, name: &str) -> Option<PathBuf> {
+        let first = self.first()?;
+        Some(PathBuf::from(format!("/proc/{first}/root{}", self.on_disk(name).display())))
+    }
+
+    /// Writes everything to its disk.
+    #[track_caller]
+    pub(super) fn sync(&self) {
+        let disk = self.seen_from_outside("").expect("it runs");
+        must("sync", &["-f", &disk.display().to_string()]);
+    }
+
     /// The content of a file on its disk, while it runs.
     pub fn read(&self, name: &str) -> Option<String> {
-        let path = self.on_disk(name);
-        let inside = path.strip_prefix("/").expect("an absolute path");
-        fs::read_to_string(
-            Path::new("/proc").join(self.first()?.to_string()).join("root").join(inside),
-        )
-        .ok()
+        fs::read_to_string(self.seen_from_outside(name)?).ok()
     }
 
     /// Writes a file its processes find at the path this returns; a power cut does not touch it.
@@ -176,10 +184,10 @@ impl Host {
     #[track_caller]
     pub fn cut_together(hosts: &mut [&mut Self]) {
         let hold = |host: &&mut Self| {
-            let first = host.first().unwrap_or_else(|| panic!("{} does not run", host.name()));
-            let disk = format!("/proc/{first}/root{}", host.on_disk("").display());
+            let running = host.first().zip(host.seen_from_outside(""));
+            let (first, disk) = running.unwrap_or_else(|| panic!("{} does not run", host.name()));
             let mut child = Command::new("python3")
-                .args(["-c", CUT, &disk, &first.to_string()])
+                .args(["-c", CUT, &disk.display().to_string(), &first.to_string()])
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .spawn()
@@ -191,11 +199,11 @@ impl Host {
             assert_eq!(line, "held\n", "the disk of {}", host.name());
             child
         };
-        let mut held: Vec<Child> = hosts.iter().map(hold).collect();
-        for child in &mut held {
+        let mut waiting: Vec<Child> = hosts.iter().map(hold).collect();
+        for child in &mut waiting {
             child.stdin.take().expect("its stdin").write_all(b"\n").expect("it waits");
         }
-        for child in &mut held {
+        for child in &mut waiting {
             assert!(child.wait().expect("its end").success(), "the power is cut");
         }
         for host in hosts {

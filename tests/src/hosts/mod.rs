@@ -45,10 +45,10 @@ fn base() -> &'static Path {
 /// Hosts on one switch; removed when dropped.
 #[derive(Debug)]
 pub struct Hosts {
-    hosts: Vec<Host>,
+    all: Vec<Host>,
     /// They stay when this ends.
     kept: bool,
-    _lock: File,
+    lock: File,
 }
 
 impl Hosts {
@@ -75,8 +75,12 @@ impl Hosts {
     /// the same switch afterwards.
     #[track_caller]
     pub fn up(count: u32) -> Self {
+        Self::up_under(lock(), count)
+    }
+
+    #[track_caller]
+    fn up_under(lock: File, count: u32) -> Self {
         assert!((1..=HOSTS_MAX).contains(&count), "1 to {HOSTS_MAX} hosts");
-        let lock = lock();
         sweep();
         let origin = Engine::with_test_image().expect("the machine's engine");
         let image = origin
@@ -89,19 +93,19 @@ impl Hosts {
             net::add_host(number);
             Host::new(base(), number)
         });
-        let mut hosts = Self { hosts: made.collect(), kept: false, _lock: lock };
-        for host in &mut hosts.hosts {
+        let mut hosts = Self { all: made.collect(), kept: false, lock };
+        for host in &mut hosts.all {
             host.boot();
             host.install_engine();
         }
-        for host in &hosts.hosts {
+        for host in &hosts.all {
             host.wait_engine();
             let load = host.engine().send("POST", "/images/load", "application/x-tar", &image.body);
             load.expect("the test image is loaded");
             assert!(host.engine().has_image(TEST_IMAGE), "{TEST_IMAGE} on {}", host.name());
+            // What is there from the beginning shall outlive a power cut.
+            host.sync();
         }
-        // What is there from the beginning shall outlive a power cut.
-        tool::must("sync", &[]);
         net::enter();
         hosts
     }
@@ -118,8 +122,8 @@ impl Hosts {
             return None;
         }
         net::enter();
-        let hosts = numbers.into_iter().map(|number| Host::existing(base(), number)).collect();
-        Some(Self { hosts, kept: true, _lock: lock })
+        let all = numbers.into_iter().map(|number| Host::existing(base(), number)).collect();
+        Some(Self { all, kept: true, lock })
     }
 
     /// Lets them stay when this ends, until the next run.
@@ -127,44 +131,56 @@ impl Hosts {
         self.kept = true;
     }
 
-    /// Removes them.
-    pub fn down(mut self) {
-        self.kept = false;
+    /// Removes them; what is left all the same.
+    pub fn down(mut self) -> Vec<String> {
+        sweep();
+        self.kept = true;
+        remains()
+    }
+
+    /// Does what a run does that finds these, left by one that was killed.
+    #[track_caller]
+    #[must_use]
+    pub fn killed_and_up(mut self, count: u32) -> Self {
+        self.kept = true;
+        let lock = self.lock.try_clone().expect("the lock, held on");
+        drop(self);
+        Self::up_under(lock, count)
     }
 
     /// How many there are.
     pub fn count(&self) -> u32 {
-        u32::try_from(self.hosts.len()).expect("a handful")
+        u32::try_from(self.all.len()).expect("a handful")
     }
 
     /// The host of this number, from 1.
     #[track_caller]
     pub fn host(&self, number: u32) -> &Host {
-        &self.hosts[self.place(number)]
+        &self.all[self.place(number)]
     }
 
     /// The same, to be started or stopped.
     #[track_caller]
     pub fn host_mut(&mut self, number: u32) -> &mut Host {
         let place = self.place(number);
-        &mut self.hosts[place]
+        &mut self.all[place]
     }
 
     #[track_caller]
     fn place(&self, number: u32) -> usize {
-        let found = self.hosts.iter().position(|host| host.number() == number);
+        let found = self.all.iter().position(|host| host.number() == number);
         found.unwrap_or_else(|| panic!("there is no host {number}"))
     }
 
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Host> {
-        self.hosts.iter()
+        self.all.iter()
     }
 
     /// Cuts the power of these at once.
     #[track_caller]
     pub fn power_cut(&mut self, numbers: &[u32]) {
-        let chosen = self.hosts.iter_mut().filter(|host| numbers.contains(&host.number()));
+        let chosen = self.all.iter_mut().filter(|host| numbers.contains(&host.number()));
         Host::cut_together(&mut chosen.collect::<Vec<_>>());
     }
 
@@ -265,10 +281,9 @@ fn sweep() {
     for space in &spaces {
         let _ = net::remove(space);
     }
-    for controller in fs::read_dir(CGROUPS).into_iter().flatten().flatten() {
-        remove_groups(&controller.path().join(CGROUP));
+    for group in groups() {
+        remove_groups(&group);
     }
-    remove_groups(&Path::new(CGROUPS).join(CGROUP));
     for entry in fs::read_dir(base()).into_iter().flatten().flatten() {
         let path = entry.path();
         let _ = if path.is_dir() {
@@ -284,6 +299,23 @@ fn sweep() {
             fs::remove_file(&path)
         };
     }
+}
+
+/// What there is of hosts on this machine, whoever made them: namespaces, groups and files.
+fn remains() -> Vec<String> {
+    let mut found = net::existing();
+    let groups = groups().into_iter().filter(|group| group.exists());
+    let files = fs::read_dir(base()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = files.filter(|path| !path.ends_with("lock"));
+    found.extend(groups.chain(files).map(|path| path.display().to_string()));
+    found
+}
+
+/// The group of all hosts, of each controller or of all together.
+fn groups() -> Vec<PathBuf> {
+    let controllers = fs::read_dir(CGROUPS).into_iter().flatten().flatten();
+    let controllers = controllers.map(|controller| controller.path());
+    controllers.chain([PathBuf::from(CGROUPS)]).map(|path| path.join(CGROUP)).collect()
 }
 
 /// A group is removed by removing its directory, once those below are gone.

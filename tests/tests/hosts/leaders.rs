@@ -8,8 +8,11 @@ use siso_tests::{
 
 use crate::{CALM, patient};
 
+/// Something done to the scheduler on a host.
+type Deed = fn(&Cluster, u32);
+
 /// What may become of a leader: what is done to it, and how it is taken back.
-const FAULTS: [(&str, fn(&Cluster, u32), fn(&Cluster, u32)); 4] = [
+const FAULTS: [(&str, Deed, Deed); 4] = [
     (
         "killed",
         |cluster, leader| cluster.hosts.host(leader).kill(SCHEDULER),

@@ -65,7 +65,9 @@ fn a_link_that_works_one_way_makes_no_elections_without_end() {
             let one = if of_leader { leader } else { leader % 3 + 1 };
             let others: Vec<u32> = all.into_iter().filter(|number| *number != one).collect();
             if deaf {
-                others.iter().for_each(|other| cluster.hosts.one_way(*other, &[one]));
+                for other in others {
+                    cluster.hosts.one_way(other, &[one]);
+                }
             } else {
                 cluster.hosts.one_way(one, &others);
             }

@@ -7,6 +7,7 @@
 
 mod clocks;
 mod leaders;
+mod leftovers;
 mod links;
 mod nodes;
 mod power;

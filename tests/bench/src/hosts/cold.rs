@@ -21,17 +21,16 @@ const ALL: [u32; 3] = [1, 2, 3];
 const LIMIT: Duration = Duration::from_mins(3);
 
 fn stack() -> String {
-    let mut text = "name: cold\nservices:\n".to_owned();
-    for number in 1..=SERVICES {
-        text += &format!(
-            "  s{number}:\n    image: siso/test:1\n    command: [sleep, '1000000']\n    mem_limit: 16m\n    volumes: ['d{number}:/data']\n"
-        );
-    }
-    text += "volumes:\n";
-    for number in 1..=SERVICES {
-        text += &format!("  d{number}: {{}}\n");
-    }
-    text
+    let service = |number| {
+        format!(
+            "  s{number}:\n    image: siso/test:1\n    command: [sleep, '1000000']\n    \
+             mem_limit: 16m\n    volumes: ['d{number}:/data']\n"
+        )
+    };
+    let services: String = (1..=SERVICES).map(service).collect();
+    let volume = |number| format!("  d{number}: {{}}\n");
+    let volumes: String = (1..=SERVICES).map(volume).collect();
+    format!("name: cold\nservices:\n{services}volumes:\n{volumes}")
 }
 
 /// Measures from the first process of the first host to the last of the services running, and to the
