@@ -29,6 +29,10 @@ const LOOK_EVERY: u64 = 5_000;
 /// It must be in order at so many looks in a row.
 const LOOKS: u32 = 3;
 
+/// How often a person asks again in calm: an engine that refuses the first two starts of an image
+/// makes two replacements fail.
+const ASKED_AGAIN_MAX: u32 = 4;
+
 /// How a world ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
@@ -60,6 +64,8 @@ pub struct World {
     /// A set that each node was sent once.
     pub(crate) sent: BTreeMap<NodeId, AssignmentSet>,
     pub(crate) progress: BTreeMap<TaskId, Progress>,
+    /// Ends of containers that were seen by machines that are gone.
+    pub(crate) gone_ends: BTreeMap<TaskId, u32>,
     pub(crate) history: Trace,
     /// Whether a machine that was given up is replaced by another.
     replaces: bool,
@@ -99,6 +105,7 @@ impl World {
             sessions: 0,
             sent: BTreeMap::new(),
             progress: BTreeMap::new(),
+            gone_ends: BTreeMap::new(),
             history: Trace::new(keep),
             replaces: false,
             steps: 0,
@@ -111,6 +118,7 @@ impl World {
 
     /// A machine was given up: nobody turns it on again. In a random world another takes its name.
     pub(crate) fn goes_for_good(&mut self, node: &Node) {
+        self.keep_ends(node.id);
         let Some(machine) = self.machines.remove(&node.id) else { return };
         self.sent.remove(&node.id);
         if self.replaces {
@@ -183,12 +191,30 @@ impl World {
         if self.broken.is_none() {
             self.stop_faults();
             self.calm_down();
+            self.try_again();
         }
         if self.broken.is_none() {
             self.compare_all();
             self.check_acknowledged();
         }
         self.ended()
+    }
+
+    /// A person asks again for what was given up while things went wrong: now everything runs.
+    fn try_again(&mut self) {
+        let mut asked = 0;
+        while self.broken.is_none() {
+            let given_up = self.ask_again();
+            if given_up == 0 {
+                return;
+            }
+            asked += 1;
+            if asked > ASKED_AGAIN_MAX {
+                let text = format!("{given_up} services are given up although asked for again");
+                return self.broken(text);
+            }
+            self.calm_down();
+        }
     }
 
     /// Runs until everything is in order and stays so.

@@ -3,6 +3,7 @@
 
 mod agents;
 mod engines;
+mod given_up;
 mod order;
 
 use std::collections::BTreeMap;

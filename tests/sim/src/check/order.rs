@@ -3,10 +3,11 @@
 
 use model::{
     Bytes, Desired, NodeId, ServiceName, ServiceSpec, StackName, Task, TaskState,
-    spec::{ConstraintKey, ConstraintOp, Port, RestartPolicy},
+    spec::{ConstraintKey, ConstraintOp, Port},
 };
 use scheduler_core::cluster::{Service, Stack};
 
+use super::given_up::may_end;
 use crate::{image::Behaviour, world::World};
 
 impl World {
@@ -39,24 +40,28 @@ impl World {
         (service, held): (&ServiceName, &Service),
         slot: u32,
     ) -> Option<String> {
-        let tasks = self.log.reference.tasks_of(name).filter(|task| {
-            task.service == *service && task.slot == slot && !task.desired.is_leaving()
-        });
         let what = format!("{name}/{service}.{slot}");
-        let Some(newest) = tasks.max_by_key(|task| task.epoch) else {
+        let Some(newest) = self.newest(name, service, slot) else {
             return Some(format!("{what} has no task"));
         };
-        // What cannot work may be in any state; so may what waits for it, or was given up for it.
-        if !works(stack, service) || held.failed.is_some() {
-            return None;
+        let given_up = held.failed.as_ref();
+        if let Some(untrue) = given_up.and_then(|failed| self.untrue_reason(service, held, failed))
+        {
+            return Some(untrue);
         }
         if self.waits(stack, newest) {
             return None;
         }
-        // One replica is replaced after the other, and one of them may have no room.
-        let mut replicas = self.log.reference.tasks_of(name);
-        let unplaced = replicas.any(|task| task.service == *service && task.node.is_none());
-        if !unplaced && !same_program(&newest.spec, &held.spec) {
+        // Nothing is known of what never had room.
+        if newest.node.is_some() && !Behaviour::of(&newest.spec.image).is_good() {
+            return Self::fault_untold(&what, newest);
+        }
+        // One replica is replaced after the other, and one of them may have no room, wait for ever or
+        // never work.
+        let mut replicas = self.log.reference.tasks_of(name).filter(|t| t.service == *service);
+        let stuck = replicas.any(|task| task.node.is_none() || self.waits(stack, task));
+        let old = stuck || given_up.is_some() || !Behaviour::of(&held.spec.image).is_good();
+        if !old && !same_program(&newest.spec, &held.spec) {
             return Some(format!("{what} is not what is wanted: {}", newest.id));
         }
         let Some(node) = newest.node else {
@@ -66,8 +71,8 @@ impl World {
         let (id, state) = (newest.id, newest.status.state);
         let engine = &self.machines.get(&node)?.engine;
         let runs = engine.running().any(|found| found.assignment.task == id);
-        if state.is_over() && may_end(&newest.spec) {
-            return None;
+        if state.is_over() {
+            return self.ended_too_soon(&what, newest);
         }
         if state != TaskState::Running || !newest.is_ready() || !runs {
             return Some(format!("{what} ({id} on {node}) is {state}, really running: {runs}"));
@@ -75,20 +80,24 @@ impl World {
         None
     }
 
-    /// Whether something it depends on has no node or has ended, so that it waits for ever.
+    /// Whether it waits for ever for something it depends on: for what cannot work, has no room, has ended
+    /// as its policy lets it, or waits itself. What runs already waits for nothing.
     fn waits(&self, stack: &Stack, task: &Task) -> bool {
+        let may_wait = task.desired == Desired::Prepare;
         let depends = stack.services().get(&task.service).map(|held| &held.spec.depends_on);
-        depends.into_iter().flatten().any(|(on, _)| {
-            let failed = stack.services().get(on).is_some_and(|held| held.failed.is_some());
-            let on_it = self.log.reference.tasks_of(&task.stack);
-            failed
-                || on_it.filter(|other| other.service == *on && !other.desired.is_leaving()).any(
-                    |other| {
-                        let over = other.status.state.is_over() && may_end(&other.spec);
-                        other.node.is_none() || other.desired == Desired::Prepare || over
-                    },
-                )
-        })
+        let stuck = |on: &ServiceName| {
+            let Some(held) = stack.services().get(on) else { return true };
+            let slots =
+                (1..=held.spec.replicas).filter_map(|slot| self.newest(&task.stack, on, slot));
+            !works(stack, on)
+                || held.failed.is_some()
+                || slots.into_iter().any(|other| {
+                    other.node.is_none()
+                        || other.status.state.is_over() && may_end(&other.spec)
+                        || self.waits(stack, other)
+                })
+        };
+        may_wait && depends.into_iter().flatten().any(|(on, _)| stuck(on))
     }
 
     /// Whether a node has room for a task, by what the log says is on it.
@@ -153,7 +162,7 @@ impl World {
 }
 
 /// Whether the service can work at all: its image does, and what it depends on.
-fn works(stack: &Stack, service: &ServiceName) -> bool {
+pub(super) fn works(stack: &Stack, service: &ServiceName) -> bool {
     let Some(held) = stack.services().get(service) else { return true };
     Behaviour::of(&held.spec.image).is_good()
         && held.spec.depends_on.keys().all(|on| works(stack, on))
@@ -162,14 +171,6 @@ fn works(stack: &Stack, service: &ServiceName) -> bool {
 /// Whether nothing of the task is to be left.
 fn gone(task: &Task) -> bool {
     task.desired == Desired::Stop && task.status.state.is_over()
-}
-
-/// Whether it may have ended for good while faults ended its containers.
-fn may_end(spec: &ServiceSpec) -> bool {
-    matches!(
-        spec.restart,
-        RestartPolicy::Never | RestartPolicy::OnFailure { max_attempts: Some(_) }
-    )
 }
 
 /// Whether both run the same, as far as people of the simulation change anything.
