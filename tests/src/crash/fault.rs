@@ -28,6 +28,11 @@ impl Fault {
         Self::new(calls, format!("error={error}:when={nth}"))
     }
 
+    /// None of these calls is made, and each is answered as if it had been: `fsync` becomes a lie.
+    pub fn skip(calls: &str) -> Self {
+        Self::new(calls, "retval=0".to_owned())
+    }
+
     /// Each of these calls takes this much longer.
     pub fn delay(calls: &str, by: Duration) -> Self {
         Self::new(calls, format!("delay_enter={}", by.as_micros()))

@@ -92,6 +92,11 @@ impl Load {
         answer.code == 0
     }
 
+    /// Every way in which what is there contradicts what was acknowledged.
+    pub fn contradictions(&self, found: &BTreeMap<String, u64>) -> Vec<String> {
+        self.ledger.lock().expect("the ledger").contradictions(found)
+    }
+
     /// Panics when what is there contradicts what was acknowledged.
     #[track_caller]
     pub fn check(&self, found: &BTreeMap<String, u64>) {

@@ -1,8 +1,8 @@
 //! Killed at a numbered system call, or cut off from its power there.
 
-use std::os::unix::process::ExitStatusExt as _;
+use std::{fs, os::unix::process::ExitStatusExt as _};
 
-use siso_tests::crash::{Campaign, Fault, Victim};
+use siso_tests::crash::{Campaign, Fault, Load, LoopDisk, Victim};
 
 use crate::{asked, disk, faults};
 
@@ -18,6 +18,9 @@ const FOUNDING: &[(&str, u32, usize)] = &[
     ("fdatasync", 5, 1),
     ("pwrite64", 11, 2),
 ];
+/// Power cuts until a lie must have been seen, and the writes of each writer before each.
+const LIES_MAX: usize = 3;
+const LIED_WRITES: usize = 6;
 /// Threads share the calls between them, not always alike: so many of a hundred must be hit.
 const HITS_PERCENT: usize = 80;
 
@@ -37,6 +40,56 @@ fn without_power_at_any_system_call_it_keeps_every_acknowledged_write() {
     let Some((disk, _directory)) = disk("power cuts", DISK_MIB) else { return };
     let cuts = asked("SISO_CUTS", CUTS);
     assert_eq!(Campaign::of_power_cuts(disk).run(cuts).crashes, cuts);
+}
+
+/// What a power cut shows of a scheduler that answers although these calls were never made: `None` when
+/// everything is there all the same.
+#[track_caller]
+fn seen_of_a_lie(disk: &LoopDisk, calls: &str) -> Option<String> {
+    let mut victim = Victim::on(disk.path());
+    victim.start();
+    let load = Load::on(&victim);
+    victim.scheduler.kill9();
+    let mut seen = None;
+    for _ in 0..LIES_MAX {
+        victim.start_with(&Fault::skip(calls));
+        victim.scheduler.wait_ready();
+        let (acknowledged, ended) = load.write(&mut victim, LIED_WRITES);
+        assert!(acknowledged > 0 && ended.is_none(), "{calls}: {}", victim.scheduler.story());
+        victim.scheduler.kill9();
+        disk.cut_power();
+        victim.scheduler.wrapper.clear();
+        victim.scheduler.start();
+        if victim.scheduler.ready_or_ended().is_err() {
+            seen = Some(victim.scheduler.output("stderr"));
+            break;
+        }
+        let wrong = load.contradictions(&victim.replicas().expect("an answer"));
+        victim.scheduler.kill9();
+        if !wrong.is_empty() {
+            seen = Some(wrong.join("\n"));
+            break;
+        }
+    }
+    fs::remove_dir_all(victim.data()).expect("room for the next");
+    seen
+}
+
+/// The campaign above would see it. What it cannot see is a new segment whose directory was not synced:
+/// ext4 writes the name down with the file's first sync. `log/store/tests/cuts.rs` has disks that do not.
+#[test]
+fn a_power_cut_shows_every_answer_that_was_given_before_its_sync() {
+    if !faults("syncs that are lies") {
+        return;
+    }
+    let Some((disk, _directory)) = disk("syncs that are lies", DISK_MIB) else { return };
+    for calls in ["fsync,fdatasync", "fdatasync"] {
+        let seen = seen_of_a_lie(&disk, calls);
+        let seen = seen.unwrap_or_else(|| panic!("without {calls} nothing was lost"));
+        let named = seen.contains("was acknowledged") || seen.contains("known id, empty log");
+        assert!(named && !seen.contains("panicked"), "without {calls}: {seen}");
+    }
+    assert_eq!(seen_of_a_lie(&disk, "getpriority"), None, "with every sync nothing is lost");
 }
 
 #[test]

@@ -17,16 +17,10 @@ use scheduler_core::{
 use super::order::works;
 use crate::{image::Behaviour, world::World};
 
-/// What a good container's end is called, in whatever words.
-const ENDED: [&str; 7] = [
-    "exited with code",
-    "killed",
-    "ended from outside",
-    "ended while the engine or the agent was away",
-    "removed from outside",
-    "port is already allocated",
-    "the runtime does not want to",
-];
+/// What the end of a container that works is called. What was interrupted (the engine ended, somebody
+/// stopped it) has not failed, and no replacement is given up for it.
+const ENDED: [&str; 4] =
+    ["exited with code", "killed", "port is already allocated", "the runtime does not want to"];
 
 impl World {
     /// Whether what is said of a replacement that was given up is true.
