@@ -19,10 +19,28 @@ const MAGIC: &[u8; 8] = b"sisomark";
 /// Magic, sequence, and the checksum of both.
 const BYTES: usize = MAGIC.len() + 8 + 4;
 
+/// What the mark is written on.
+pub(super) trait Paper: std::fmt::Debug + Send {
+    /// Writes the whole of it.
+    fn write(&self, bytes: &[u8]) -> io::Result<()>;
+    /// Makes what was written durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+impl Paper for File {
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all_at(bytes, 0)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
 /// The open file.
 #[derive(Debug)]
 pub(super) struct Mark {
-    file: File,
+    paper: Box<dyn Paper>,
 }
 
 impl Mark {
@@ -44,17 +62,22 @@ impl Mark {
             }
             0
         });
-        Ok((Self { file }, promised))
+        Ok((Self::on(file), promised))
+    }
+
+    /// A mark on this.
+    pub(super) fn on(paper: impl Paper + 'static) -> Self {
+        Self { paper: Box::new(paper) }
     }
 
     /// Promises this commit and all before.
     pub(super) fn raise(&self, sequence: u64) -> io::Result<()> {
-        self.file.write_all_at(&encode(sequence), 0)
+        self.paper.write(&encode(sequence))
     }
 
     /// Makes the promise outlive a power cut.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.paper.sync()
     }
 }
 
@@ -66,7 +89,7 @@ fn encode(sequence: u64) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<u64> {
+pub(super) fn decode(bytes: &[u8]) -> Option<u64> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (sequence, own) = rest.split_first_chunk()?;
     let checksum = crc32c::crc32c(bytes.get(..BYTES - 4)?);

@@ -6,6 +6,7 @@
 
 mod frame;
 mod index;
+mod planted;
 mod segments;
 
 use std::{
@@ -32,6 +33,7 @@ use super::{
 };
 
 use index::Index;
+use planted::{Bug, is_planted};
 pub(crate) use segments::SEGMENT_BYTES;
 use segments::{Directory, Media, Segments};
 
@@ -229,6 +231,9 @@ impl<M: Media> Writer<M> {
     /// Makes the jobs durable.
     fn commit(&mut self, jobs: &[Job], observe: &Observer) -> io::Result<()> {
         let began = Instant::now();
+        if is_planted(Bug::MarkFirst) {
+            self.mark.raise(self.segments.sequence().saturating_add(1))?;
+        }
         self.segments.commit(jobs)?;
         let took = began.elapsed();
         if took > SLOW_COMMIT {

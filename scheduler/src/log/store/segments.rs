@@ -30,6 +30,7 @@ use super::{
     Contents, Job, damaged,
     frame::{Builder, Frame, Kind},
     index::{Index, Place},
+    planted::{Bug, is_planted},
     refused,
 };
 
@@ -47,8 +48,10 @@ pub(in crate::log) trait Media: Send + 'static {
     fn list(&self) -> io::Result<Vec<u64>>;
     /// Opens a segment; it is the one that is written from now on.
     fn open(&mut self, base: u64) -> io::Result<Arc<File>>;
-    /// Begins an empty segment whose name is durable; it is the one that is written from now on.
+    /// Begins an empty segment; it is the one that is written from now on.
     fn create(&mut self, base: u64) -> io::Result<Arc<File>>;
+    /// Makes durable which segments there are.
+    fn sync_names(&mut self) -> io::Result<()>;
     /// Writes to the segment opened or created last.
     fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Makes what was written to it durable.
@@ -103,9 +106,11 @@ impl Media for Directory {
     }
 
     fn create(&mut self, base: u64) -> io::Result<Arc<File>> {
-        let file = self.use_file(base, OpenOptions::new().create_new(true))?;
-        sync_directory(&self.path)?;
-        Ok(file)
+        self.use_file(base, OpenOptions::new().create_new(true))
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        sync_directory(&self.path)
     }
 
     fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -362,6 +367,9 @@ impl<M: Media> Segments<M> {
     fn begin(&mut self) -> io::Result<()> {
         let base = self.sequence + 1;
         let file = self.media.create(base)?;
+        if !is_planted(Bug::DirectoryNotSynced) {
+            self.media.sync_names()?;
+        }
         self.files.push_back(Segment { base, file, highest: None });
         (self.position, self.room) = (0, 0);
         Ok(())
@@ -375,8 +383,13 @@ impl<M: Media> Segments<M> {
             self.media.write(self.room, &vec![0; zeros])?;
             self.room = room;
         }
+        if is_planted(Bug::SyncedLate) {
+            self.media.sync()?;
+        }
         self.media.write(self.position, bytes)?;
-        self.media.sync()?;
+        if !is_planted(Bug::SyncedLate) && !is_planted(Bug::NeverSynced) {
+            self.media.sync()?;
+        }
         self.position = end;
         Ok(())
     }

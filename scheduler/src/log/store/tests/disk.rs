@@ -2,16 +2,28 @@
 
 use std::{collections::BTreeMap, fs, io};
 
-use super::{super::segments::Media, *};
+use super::{
+    super::{
+        super::mark::{Paper, decode},
+        segments::Media,
+    },
+    *,
+};
 
 /// What was asked of a disk.
 #[derive(Debug, Clone)]
 pub(super) enum Asked {
     Create(u64),
+    /// Which segments there are is durable.
+    SyncNames,
     /// To which segment, where, what.
     Write(u64, usize, Vec<u8>),
-    Sync,
+    /// What was written to this segment is durable.
+    Sync(u64),
     Remove(u64),
+    /// The mark promises this commit.
+    Mark(u64),
+    SyncMark,
 }
 
 /// The content of each segment.
@@ -99,6 +111,11 @@ impl Media for Disk {
         self.directory.create(base)
     }
 
+    fn sync_names(&mut self) -> io::Result<()> {
+        self.notes.note(Asked::SyncNames);
+        Ok(())
+    }
+
     fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let at = usize::try_from(offset).unwrap();
         self.notes.note(Asked::Write(self.written, at, bytes.to_vec()));
@@ -109,13 +126,25 @@ impl Media for Disk {
         if std::mem::take(&mut self.notes.0.lock().fails_next_sync) {
             return Err(io::Error::from_raw_os_error(5));
         }
-        self.notes.note(Asked::Sync);
+        self.notes.note(Asked::Sync(self.written));
         Ok(())
     }
 
     fn remove(&mut self, base: u64) -> io::Result<()> {
         self.notes.note(Asked::Remove(base));
         self.directory.remove(base)
+    }
+}
+
+impl Paper for Notes {
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.note(Asked::Mark(decode(bytes).expect("a mark")));
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.note(Asked::SyncMark);
+        Ok(())
     }
 }
 

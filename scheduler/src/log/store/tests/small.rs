@@ -93,7 +93,7 @@ impl Small {
     pub(super) fn on(path: &Path, image: &Image, promised: u64) -> io::Result<Self> {
         let disk = Disk::with(path, image);
         let notes = disk.notes();
-        let (store, _, writer) = Store::on(disk, SMALL_SEGMENT, no_mark(), promised)?;
+        let (store, _, writer) = Store::on(disk, SMALL_SEGMENT, Mark::on(notes.clone()), promised)?;
         let (path, history) = (path.to_owned(), Vec::new());
         let mut small = Self { notes, path, writer, store, history, own: None };
         small.note();
@@ -102,8 +102,9 @@ impl Small {
 
     fn commit(&mut self, job: impl FnOnce(Done) -> Job) {
         let (done, _) = oneshot::channel();
-        self.writer.segments.commit(&[job(done)]).unwrap();
+        self.writer.commit(&[job(done)], &(Box::new(|_, _, _| ()) as Observer)).unwrap();
         self.note();
+        self.writer.raise_mark().unwrap();
     }
 
     pub(super) fn try_commit(&mut self, jobs: &[Job]) -> io::Result<()> {
