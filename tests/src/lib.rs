@@ -31,7 +31,7 @@ pub use engine::{Engine, TEST_IMAGE};
 pub use gate::required;
 pub use http::{Reply, get};
 pub use own_engine::OwnEngine;
-pub use programs::program;
+pub use programs::{current_program, program};
 pub use sshd::Sshd;
 pub use wait::{PATIENT, PROMPT, wait_until};
 pub use witness::{Deed, Witness};

@@ -7,23 +7,43 @@ use std::{
 };
 
 const BUILD: &str = "cargo build --workspace --bins";
+/// With `1`, programs that are older than their sources are tested all the same.
+const OLD_VARIABLE: &str = "SISO_OLD_PROGRAMS";
 
 /// The path of the program `name`, built beside this test. Cargo does not build the programs of
-/// other packages for a test, so a missing one is named, and an old one too.
+/// other packages for a test, so one that is missing or older than its sources is refused.
 #[track_caller]
 pub fn program(name: &str) -> PathBuf {
-    let test = env::current_exe().expect("the path of this test");
+    current_program(name).unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// The same; the error names what to run.
+pub fn current_program(name: &str) -> Result<PathBuf, String> {
+    let test = env::current_exe().map_err(|error| format!("the path of this test: {error}"))?;
     // target/PROFILE/deps/TEST, or target/PROFILE/PROGRAM
-    let mut directory = test.parent().expect("a test lives below target/");
+    let mut directory = test.parent().unwrap_or(Path::new("/"));
     if directory.ends_with("deps") {
-        directory = directory.parent().expect("target/PROFILE");
+        directory = directory.parent().unwrap_or(directory);
     }
     let program = directory.join(format!("{name}{}", env::consts::EXE_SUFFIX));
-    assert!(program.is_file(), "{} is missing: {BUILD}", program.display());
-    if let Some(source) = newer_source(&program) {
-        let _ = writeln!(io::stderr(), "warning: {name} is older than {source}: {BUILD}");
+    if !program.is_file() {
+        return Err(format!("{} is missing: {BUILD}", program.display()));
     }
-    program
+    let old = env::var(OLD_VARIABLE).is_ok_and(|value| value == "1");
+    match newer_source(&program) {
+        Some(source) if old => {
+            // A warning must be seen without being asked for.
+            let _ = writeln!(io::stderr(), "warning: {name} is older than {source}: {BUILD}");
+        }
+        Some(source) => {
+            return Err(format!(
+                "{} is older than {source}: {BUILD} ({OLD_VARIABLE}=1 tests it all the same)",
+                program.display()
+            ));
+        }
+        None => {}
+    }
+    Ok(program)
 }
 
 /// A source file that changed since the program was linked, from the list cargo leaves beside it.
@@ -35,4 +55,30 @@ fn newer_source(program: &Path) -> Option<String> {
         fs::metadata(source).and_then(|file| file.modified()).is_ok_and(|changed| changed > built)
     };
     sources.split_whitespace().find(newer).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn a_program_older_than_one_of_its_sources_is_found_out_by_that_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let (program, listing) = (path("siso"), path("siso.d"));
+        let (old, new) = (path("old.rs"), path("new.rs"));
+        let now = SystemTime::now();
+        for (file, age) in [(&program, 100), (&old, 200), (&new, 300)] {
+            let file = fs::File::create(file).unwrap();
+            file.set_modified(now - Duration::from_secs(age)).unwrap();
+        }
+        assert_eq!(newer_source(&program), None, "without a list nothing is known");
+        let line = format!("{}: {} {}\n", program.display(), old.display(), new.display());
+        fs::write(&listing, line).unwrap();
+        assert_eq!(newer_source(&program), None);
+        fs::File::options().write(true).open(&new).unwrap().set_modified(now).unwrap();
+        assert_eq!(newer_source(&program), Some(new.display().to_string()));
+    }
 }

@@ -13,7 +13,10 @@ use std::{
     time::Instant,
 };
 
-use siso_tests::crash::{AgentKills, Campaign, EngineRestarts, Fault, LoopDisk};
+use siso_tests::{
+    crash::{AgentKills, Campaign, EngineRestarts, Fault, LoopDisk},
+    current_program,
+};
 
 /// Room for a log and its snapshots, many times over.
 const DISK_MIB: u64 = 192;
@@ -43,6 +46,10 @@ fn run() -> Result<(), String> {
             "--engine-restarts" => engine_restarts = count,
             _ => return Err(format!("unknown flag {flag}: {FLAGS}")),
         }
+    }
+    // Figures of programs that are not these sources would be worth nothing.
+    for name in ["siso-scheduler", "siso-agent", "sisoctl"] {
+        current_program(name)?;
     }
     Fault::possible()?;
     if kills > 0 {

@@ -17,10 +17,14 @@ use scheduler_core::{
 use super::order::works;
 use crate::{image::Behaviour, world::World};
 
-/// What the end of a container that works is called. What was interrupted (the engine ended, somebody
-/// stopped it) has not failed, and no replacement is given up for it.
+/// What the end of a container that works is called.
 const ENDED: [&str; 4] =
     ["exited with code", "killed", "port is already allocated", "the runtime does not want to"];
+
+/// What was interrupted has not failed: no replacement is given up for it, unless its policy lets it end
+/// whatever ended it.
+const INTERRUPTED: [&str; 3] =
+    ["ended from outside", "ended while the engine or the agent was away", "removed from outside"];
 
 impl World {
     /// Whether what is said of a replacement that was given up is true.
@@ -42,7 +46,8 @@ impl World {
         let Some(task) = task.and_then(|number| number.parse().ok()).map(TaskId::new) else {
             return Some(format!("{}, which names no task", what()));
         };
-        let told = ENDED.iter().any(|words| reason.contains(words));
+        let interrupted = INTERRUPTED.iter().filter(|_| may_end(&held.spec));
+        let told = ENDED.iter().chain(interrupted).any(|words| reason.contains(words));
         let ends = self.ends_of(task);
         (!told || ends == 0).then(|| format!("{}, {task} ended {ends} times", what()))
     }
