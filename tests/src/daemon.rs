@@ -63,6 +63,9 @@ impl Daemon {
         for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("SISO_")) {
             command.env_remove(key);
         }
+        // Cargo's, for tests; the loader would look for every library there first, and system calls are
+        // counted.
+        command.env_remove("LD_LIBRARY_PATH");
         command.stdin(Stdio::null()).stdout(log("stdout")).stderr(log("stderr"));
         let child = command.spawn();
         self.child = Some(child.unwrap_or_else(|error| panic!("start {}: {error}", self.name)));

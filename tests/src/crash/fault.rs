@@ -1,6 +1,7 @@
 //! What goes wrong with a process's system calls.
 
 use std::{
+    path::PathBuf,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -11,11 +12,20 @@ pub struct Fault {
     /// Names of system calls, with commas.
     calls: String,
     effect: String,
+    /// Only calls about these paths; all calls when there are none.
+    paths: Vec<PathBuf>,
 }
 
 impl Fault {
     fn new(calls: &str, effect: String) -> Self {
-        Self { calls: calls.to_owned(), effect }
+        Self { calls: calls.to_owned(), effect, paths: Vec::new() }
+    }
+
+    /// The same, and only calls about one of these paths count.
+    #[must_use]
+    pub fn about(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.paths.extend(paths);
+        self
     }
 
     /// The process is killed where a thread makes the `nth` of these calls; the call is not made.
@@ -41,7 +51,7 @@ impl Fault {
     /// What is put before a command line. The traced process stays our own child. Without
     /// `--seccomp-bpf`, with which strace 6.1 counts past the call it was to kill at.
     pub fn wrapper(&self) -> Vec<String> {
-        let Self { calls, effect } = self;
+        let Self { calls, effect, paths } = self;
         let words = ["strace", "-D", "-f", "-q", "-o", "/dev/null", "-e"];
         let mut wrapper: Vec<_> = words.map(str::to_owned).into();
         wrapper.extend([
@@ -49,6 +59,7 @@ impl Fault {
             "-e".to_owned(),
             format!("inject={calls}:{effect}"),
         ]);
+        wrapper.extend(paths.iter().flat_map(|path| ["-P".to_owned(), path.display().to_string()]));
         wrapper
     }
 
@@ -70,6 +81,10 @@ impl Fault {
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.calls, self.effect)
+        write!(f, "{}:{}", self.calls, self.effect)?;
+        match &self.paths[..] {
+            [] => Ok(()),
+            [path, ..] => write!(f, " of {}", path.display()),
+        }
     }
 }

@@ -11,6 +11,7 @@ mod agents;
 mod directories;
 mod disks;
 mod kills;
+mod names;
 
 use siso_tests::{
     crash::{Fault, LoopDisk},
