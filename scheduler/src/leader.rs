@@ -61,8 +61,9 @@ async fn lead(dispatch: &Dispatch, figures: &Figures) {
     let mut refused = 0;
     loop {
         revision.mark_unchanged();
-        let plan = plan(dispatch, figures);
-        let due = due(&plan, clock::now());
+        let now = clock::now();
+        let plan = plan(dispatch, figures, now);
+        let due = due(&plan, now);
         match propose(dispatch, plan).await {
             Ok(true) => refused = 0,
             Ok(false) => refused += 1,
@@ -98,8 +99,7 @@ async fn lead(dispatch: &Dispatch, figures: &Figures) {
     }
 }
 
-fn plan(dispatch: &Dispatch, figures: &Figures) -> Plan {
-    let now = clock::now();
+fn plan(dispatch: &Dispatch, figures: &Figures, now: Timestamp) -> Plan {
     let beats = dispatch.sessions.beats(now);
     let cluster = dispatch.log.cluster();
     let began = std::time::Instant::now();
