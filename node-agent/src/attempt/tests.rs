@@ -226,6 +226,7 @@ fn delays_double_to_a_minute_and_begin_anew_after_a_calm_run() {
     for (count, delay) in [(1, 1_000), (2, 2_000), (5, 16_000), (7, 60_000), (80, 60_000)] {
         assert_eq!(delay_after(count, Heard::Death, 10), delay, "after {count} ends");
     }
+    assert_eq!(delay_after(7, Heard::Death, 61_000), 60_000, "a minute is no calm run");
     assert_eq!(delay_after(5, Heard::Death, CALM_RUN), 1_000);
 }
 
