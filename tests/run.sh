@@ -5,8 +5,8 @@
 #
 # What it installs, when it is missing: the Docker Engine (tests run containers), a C compiler (Rust links with it),
 # ShellCheck (the scripts), promtool (the text of /metrics), cargo-deny (licences, sources, who may use which crate),
-# strace, e2fsprogs and python3 (system calls and disks that fail on request, on Linux), iproute2, iptables and faketime
-# (hosts with networks and clocks of their own), openssh-server (a machine to be added, where no service manager would
+# strace, e2fsprogs, python3 and faketime (system calls, disks and clocks that fail on request, on Linux), iproute2 and
+# iptables (hosts with networks of their own), openssh-server (a machine to be added, where no service manager would
 # start it for the network).
 # It ends at the first step that fails, and always with a table of the steps and their times.
 set -euo pipefail
@@ -94,13 +94,15 @@ main() {
   if ulimit -Sn 20000 2>/dev/null; then export SISO_REQUIRE_FILES=1; fi
   # With these a test that misses its engine or its tool fails instead of skipping itself. A second engine, to be
   # killed, hosts with networks of their own, a disk, to be cut off from its power, and a machine behind sshd only root
-  # can have; system calls fail on request on Linux only.
-  local linux=0 sshd=0
+  # can have; system calls fail on request on Linux only, and memory runs out on request in control groups of version 1.
+  local linux=0 sshd=0 groups=0
   if [[ $(uname -s) == Linux ]]; then linux=1; fi
+  if [[ -e /sys/fs/cgroup/memory/memory.limit_in_bytes ]]; then groups=1; fi
   if [[ -x /usr/sbin/sshd ]]; then sshd=1; fi
   step "tests" env SISO_REQUIRE_ENGINE=1 SISO_REQUIRE_PROMTOOL=1 SISO_REQUIRE_OWN_ENGINE=$((EUID == 0)) \
     SISO_REQUIRE_STRACE=$linux SISO_REQUIRE_OWN_DISK=$((linux && EUID == 0)) \
-    SISO_REQUIRE_HOSTS=$((linux && EUID == 0)) SISO_REQUIRE_SSHD=$((linux && sshd && EUID == 0)) \
+    SISO_REQUIRE_HOSTS=$((linux && EUID == 0)) SISO_REQUIRE_FAKETIME=$linux \
+    SISO_REQUIRE_MEMORY_GROUP=$((groups && EUID == 0)) SISO_REQUIRE_SSHD=$((linux && sshd && EUID == 0)) \
     cargo test --workspace --locked
 }
 

@@ -40,14 +40,16 @@ ensure_cargo_deny() {
     cargo install --locked --version "$CARGO_DENY_VERSION" --root "$TOOLS" cargo-deny
 }
 
-# Faults of system calls and disks: strace makes calls fail, an ext4 file system in a file loses its power by an ioctl.
+# Faults of system calls, disks and clocks: strace makes calls fail, an ext4 file system in a file loses its power by an
+# ioctl, libfaketime gives a process a clock that is wrong.
 ensure_fault_tools() {
   local missing=()
   [[ $(uname -s) == Linux ]] || return 0
   have strace || missing+=(strace)
   have mkfs.ext4 || missing+=(e2fsprogs)
   have python3 || missing+=(python3)
-  ((${#missing[@]} == 0)) || install_packages "system calls and disks that fail on request" "${missing[@]}"
+  have faketime || missing+=(faketime)
+  ((${#missing[@]} == 0)) || install_packages "system calls, disks and clocks that fail on request" "${missing[@]}"
 }
 
 # Hosts on one machine: namespaces joined by a switch, rules that drop packets, clocks that are wrong.

@@ -10,6 +10,7 @@ mod engine_restarts;
 mod fault;
 mod load;
 mod loop_disk;
+mod memory_group;
 mod victim;
 mod ward;
 
@@ -19,5 +20,6 @@ pub use engine_restarts::{EngineRestarts, EngineTally};
 pub use fault::Fault;
 pub use load::Load;
 pub use loop_disk::LoopDisk;
+pub use memory_group::MemoryGroup;
 pub use victim::Victim;
 pub use ward::{Seen, Task, Ward};

@@ -2,12 +2,16 @@
 
 use std::{collections::BTreeMap, fs, process::Command};
 
-use siso_tests::{PATIENT, World, crash::LoopDisk, wait_until};
+use siso_tests::{
+    PATIENT, World,
+    crash::{Fault, LoopDisk},
+    wait_until,
+};
 
-use crate::disk;
+use crate::{LOADER, disk, faults};
 
 /// A ledger many times over.
-const DISK_MIB: u64 = 16;
+pub(crate) const DISK_MIB: u64 = 16;
 
 const STACK: &str = "
 name: busy
@@ -41,7 +45,7 @@ fn starts(world: &World) -> BTreeMap<String, usize> {
 
 /// An agent that keeps its files on the disk, and what it runs: two services and a job.
 #[track_caller]
-fn on_disk(name: &str, disk: &LoopDisk) -> Option<World> {
+pub(crate) fn on_disk(name: &str, disk: &LoopDisk) -> Option<World> {
     let mut world = World::new(name)?;
     world.agent.stop();
     let (from, to) = (world.path("agent"), disk.path().join("agent"));
@@ -60,7 +64,7 @@ fn on_disk(name: &str, disk: &LoopDisk) -> Option<World> {
 
 /// Waits until the agent has said this.
 #[track_caller]
-fn wait_said(world: &World, words: &[&str]) {
+pub(crate) fn wait_said(world: &World, words: &[&str]) {
     wait_until(&format!("the agent says {words:?}"), PATIENT, || {
         let said = world.agent.output("stderr");
         let line = said.lines().find(|line| words.iter().all(|word| line.contains(word)));
@@ -185,4 +189,50 @@ fn on_a_disk_that_fails_an_agent_keeps_all_running_and_finds_it_again() {
     );
     let found = starts(&world);
     assert_eq!((found.len(), found[&web], found[&job]), (4, 2, 1), "{found:?}");
+}
+
+/// Its identity, ledger and the schedulers it knows: none of them is needed to leave containers alone.
+#[test]
+fn at_a_file_that_cannot_be_opened_or_made_an_agent_says_so_and_touches_nothing() {
+    if !faults("an agent's files") {
+        return;
+    }
+    let Some(mut world) = World::new("agent-files") else { return };
+    world.apply_with(&["--detach"], &stack(2)).expect(0);
+    let before = world.wait_running("busy", 3);
+    let mut ended = 0;
+    let opens = (LOADER + 1..LOADER + 16).step_by(3).map(|nth| ("openat", nth));
+    for (calls, nth) in opens.chain([("mkdir", 1), ("unlink", 1), ("rename", 1), ("rename", 2)]) {
+        for (error, named) in [("EIO", "Input/output error"), ("ENOSPC", "No space left")] {
+            let fault = Fault::error(calls, error, nth);
+            world.agent.kill9();
+            world.agent.wrapper = fault.wrapper();
+            world.agent.start();
+            let outcome =
+                wait_until(&format!("{fault}: it ends or has a session"), PATIENT, || {
+                    if let Some(status) = world.agent.ended() {
+                        return Ok(Some(status));
+                    }
+                    let said = world.agent.output("stderr");
+                    if said.contains("session with a scheduler began") {
+                        Ok(None)
+                    } else {
+                        Err(said)
+                    }
+                });
+            let said = world.agent.output("stderr") + &world.agent.output("stdout");
+            assert!(!said.contains("panicked"), "{fault}: {said}");
+            if let Some(status) = outcome {
+                assert_eq!(status.code(), Some(1), "{fault}: {said}");
+                assert!(said.contains(named), "{fault} is not named: {said}");
+                ended += 1;
+            }
+            assert_eq!(world.running("busy"), before, "{fault}");
+            world.agent.kill9();
+            world.agent.wrapper.clear();
+            world.start_agent();
+            assert_eq!(world.wait_running("busy", 3), before, "after {fault}");
+        }
+    }
+    assert!(ended >= 4, "only {ended} of these faults ended it");
 }

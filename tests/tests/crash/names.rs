@@ -4,10 +4,8 @@ use std::fs;
 
 use siso_tests::crash::{Fault, Load, Victim};
 
-use crate::faults;
+use crate::{LOADER, faults};
 
-/// Opens before a program's own: the loader's. It cannot say anything when they fail.
-const LOADER: u32 = 5;
 /// Opens of a start, and a few of what comes then.
 const OPENS: u32 = 34;
 /// More commits than there are between two looks at the segments.

@@ -1,0 +1,223 @@
+//! Wall clocks that are wrong, and that step while everything runs.
+
+use std::{fs, path::Path};
+
+use siso_tests::{PATIENT, World, required, wait_until};
+
+use crate::{
+    agent_disks::{DISK_MIB, on_disk, wait_said},
+    disk,
+};
+
+/// Where Debian puts it, by machine.
+const LIBRARIES: [&str; 2] = ["x86_64-linux-gnu", "aarch64-linux-gnu"];
+/// What a machine's clock may do; the last puts it right again.
+const STEPS: [&str; 6] = ["+1h", "-1h", "+30d", "-2y", "+400d", "+0"];
+
+const STACK: &str = "
+name: timeless
+services:
+  web:
+    image: siso/test:1
+    command: [sleep, '1000000']
+    mem_limit: 16m
+    healthcheck: { test: [CMD, 'true'], interval: 1s }
+    deploy: { replicas: 2 }
+  probe:
+    image: siso/test:1
+    command: [sleep, '1000000']
+    mem_limit: 16m
+    stop_grace_period: 1s
+";
+
+/// A clock that can be set, for whichever processes are started with it.
+struct Clock {
+    wrapper: Vec<String>,
+    file: std::path::PathBuf,
+}
+
+impl Clock {
+    /// Right at first. The error says what the machine lacks.
+    fn new(file: &Path) -> Result<Self, String> {
+        let path = |machine| format!("/usr/lib/{machine}/faketime/libfaketimeMT.so.1");
+        let mut found = LIBRARIES.into_iter().map(path).filter(|path| Path::new(path).exists());
+        let library = found.next().ok_or("libfaketime is needed (the package faketime)")?;
+        let settings = [
+            format!("LD_PRELOAD={library}"),
+            format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
+            "FAKETIME_NO_CACHE=1".to_owned(),
+            "DONT_FAKE_MONOTONIC=1".to_owned(),
+        ];
+        let wrapper = ["env".to_owned()].into_iter().chain(settings).collect();
+        let clock = Self { wrapper, file: file.to_owned() };
+        clock.set("+0");
+        Ok(clock)
+    }
+
+    /// Steps, at once.
+    fn set(&self, offset: &str) {
+        let next = self.file.with_extension("next");
+        fs::write(&next, offset).expect("the time");
+        fs::rename(next, &self.file).expect("the time");
+    }
+}
+
+#[track_caller]
+fn clock(test: &str, world: &World) -> Option<Clock> {
+    required(test, "SISO_REQUIRE_FAKETIME", Clock::new(&world.path("clock")))
+}
+
+/// The one container that may be ended to see whether anybody is at work.
+#[track_caller]
+fn probe(world: &World) -> String {
+    world.container("timeless", "probe")
+}
+
+/// All is at work at this time: what ends is started again, and nothing else was.
+#[track_caller]
+fn check(world: &World, before: &std::collections::BTreeMap<String, String>, what: &str) {
+    let id = probe(world);
+    world.engine.kill(&id);
+    wait_until(&format!("it is started again at {what}"), PATIENT, || {
+        let now = world.running("timeless");
+        if now.len() == 3 && now[&id] != before[&id] { Ok(()) } else { Err(format!("{now:?}")) }
+    });
+    let mut now = world.running("timeless");
+    now.insert(id.clone(), before[&id].clone());
+    assert_eq!(&now, before, "{what}: something else was started");
+}
+
+/// What `sisoctl`, whose own clock is right, is told by a scheduler whose clock is this wrong.
+fn refusal(step: &str) -> Option<&'static str> {
+    match step {
+        "-2y" => Some("check the clocks of both machines"),
+        "+400d" => Some("check the clock of both machines"),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_clock_that_steps_while_everything_runs_restarts_nothing() {
+    let Some(mut world) = World::new("clock-steps") else { return };
+    let Some(clock) = clock("clock steps", &world) else { return };
+    world.agent.kill9();
+    world.scheduler.kill9();
+    (world.agent.wrapper, world.scheduler.wrapper) = (clock.wrapper.clone(), clock.wrapper.clone());
+    world.start_scheduler();
+    world.start_agent();
+    world.apply(STACK).expect(0);
+    let tasks = tasks(&world);
+    for step in STEPS {
+        let before = world.wait_running("timeless", 3);
+        clock.set(step);
+        check(&world, &before, step);
+        let answer = world.ctl.run(&["ps"]);
+        match refusal(step) {
+            None => drop(answer.expect(0)),
+            Some(words) => {
+                assert_ne!(answer.code, 0, "{step}: {answer}");
+                let _ = answer.says(&[words]);
+            }
+        }
+        clock.set("+0");
+        world.wait_running("timeless", 3);
+    }
+    assert_eq!(self::tasks(&world), tasks, "a task was replaced");
+    let said = world.scheduler.output("stderr");
+    assert!(!said.contains("liveness=\"down\""), "a node was taken for dead: {said}");
+    assert!(!said.contains("panicked") && !world.agent.output("stderr").contains("panicked"));
+}
+
+/// Waits until the agent that was started last has a session.
+#[track_caller]
+fn wait_session(world: &World) {
+    wait_until("the agent has a session", PATIENT, || {
+        let said = world.agent.output("stderr");
+        if said.contains("session with a scheduler began") { Ok(()) } else { Err(said) }
+    });
+}
+
+/// The ids of all tasks.
+fn tasks(world: &World) -> Vec<String> {
+    world.tasks("timeless").iter().map(|task| task["task"].to_string()).collect()
+}
+
+#[test]
+fn an_agent_that_starts_with_a_wrong_clock_restarts_nothing_and_names_the_clock() {
+    let Some(mut world) = World::new("clock-agent") else { return };
+    let Some(clock) = clock("an agent's clock", &world) else { return };
+    world.apply(STACK).expect(0);
+    let tasks = tasks(&world);
+    for (step, names) in [
+        ("+1h", None),
+        // Certificates are backdated by an hour, and may be older than this test.
+        ("-30m", None),
+        // Its own certificate is over, which it may renew; the scheduler's is not to be believed.
+        ("+40d", Some("clock")),
+        ("-2y", Some("clock")),
+    ] {
+        let before = world.wait_running("timeless", 3);
+        world.agent.kill9();
+        clock.set(step);
+        world.agent.wrapper = clock.wrapper.clone();
+        world.agent.start();
+        world.agent.wait_ready();
+        match names {
+            None => wait_session(&world),
+            Some(word) => wait_until(&format!("{word} is named at {step}"), PATIENT, || {
+                let said = world.agent.output("stderr");
+                let named = said.lines().any(|line| line.contains("WARN") && line.contains(word));
+                if named { Ok(()) } else { Err(said) }
+            }),
+        }
+        check(&world, &before, step);
+        world.agent.kill9();
+        world.agent.wrapper.clear();
+        world.start_agent();
+    }
+    world.wait_running("timeless", 3);
+    assert_eq!(self::tasks(&world), tasks, "a task was replaced");
+}
+
+/// A machine that was off for longer than its certificate lives, or a scheduler whose clock says so.
+#[test]
+fn a_certificate_that_ended_while_everything_was_off_is_renewed_by_itself() {
+    let Some(mut world) = World::new("clock-expired") else { return };
+    let Some(clock) = clock("expired certificates", &world) else { return };
+    world.apply(STACK).expect(0);
+    let before = world.wait_running("timeless", 3);
+    let identity = fs::read(world.path("agent/identity.pem")).expect("the identity");
+    world.agent.kill9();
+    world.scheduler.kill9();
+    clock.set("+100d");
+    (world.agent.wrapper, world.scheduler.wrapper) = (clock.wrapper.clone(), clock.wrapper.clone());
+    world.start_scheduler();
+    world.agent.start();
+    world.agent.wait_ready();
+    wait_session(&world);
+    assert_ne!(fs::read(world.path("agent/identity.pem")).expect("it"), identity);
+    check(&world, &before, "100 days later");
+}
+
+#[test]
+fn a_certificate_that_cannot_be_kept_for_want_of_room_is_renewed_when_there_is_some() {
+    let Some((disk, _directory)) = disk("a renewal without room", DISK_MIB) else { return };
+    let Some(mut world) = on_disk("clock-renewal", &disk) else { return };
+    let Some(clock) = clock("a renewal without room", &world) else { return };
+    let before = world.running("busy");
+    let path = disk.path().join("agent/identity.pem");
+    let identity = fs::read(&path).expect("the identity");
+    world.agent.kill9();
+    let filler = disk.fill();
+    // Past half of its life.
+    clock.set("+20d");
+    world.agent.wrapper = clock.wrapper.clone();
+    world.agent.start();
+    world.agent.wait_ready();
+    wait_said(&world, &["cannot keep a certificate", "No space left on device"]);
+    assert_eq!(fs::read(&path).expect("the identity"), identity, "it is as it was");
+    fs::remove_file(filler).expect("room");
+    wait_said(&world, &["the certificate was renewed"]);
+    assert_ne!(fs::read(&path).expect("the identity"), identity);
+    assert_eq!(world.running("busy"), before);
+}
