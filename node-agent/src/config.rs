@@ -141,6 +141,14 @@ impl Config {
         })
     }
 
+    /// What this machine is called: by people, and by its system.
+    pub fn names(&self) -> Vec<String> {
+        let address = self.address();
+        let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host).to_owned();
+        let system = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        vec![host, system]
+    }
+
     /// The labels, the last of each key.
     pub fn labels(&self) -> BTreeMap<String, String> {
         self.label.iter().cloned().collect()

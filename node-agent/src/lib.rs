@@ -143,6 +143,7 @@ pub async fn start<R: Runtime>(config: Config, runtime: R) -> Result<Handle, Sta
     let metrics = |cause| StartError::Metrics { address, cause };
     let listener = TcpListener::bind(address).await.map_err(metrics)?;
     let bound = listener.local_addr().map_err(metrics)?;
+    let names = config.names();
     let joining = Joining {
         schedulers: config.scheduler.clone(),
         token_file: config.token_file.clone(),
@@ -170,7 +171,7 @@ pub async fn start<R: Runtime>(config: Config, runtime: R) -> Result<Handle, Sta
         tracker: TaskTracker::new(),
         member: watched::Sender::new(member.clone()),
     };
-    rooms.keep(metrics::serve(listener, Arc::clone(&board), rooms.stop.clone()));
+    rooms.keep(metrics::serve(listener, names, Arc::clone(&board), rooms.stop.clone()));
     let schedulers = Arc::new(Schedulers::load(&directory, joining.schedulers));
     rooms.keep(enrol::stay_member(directory, Arc::clone(&schedulers), rooms.member.clone()));
     rooms.keep(session::run(session::Session {

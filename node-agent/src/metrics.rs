@@ -2,49 +2,38 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use axum::{
-    Router,
-    extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
-    routing::get,
-};
+use proto::probes::{self, Page as Answer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{Board, Shown};
 
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Answers until `stop`.
-pub(crate) async fn serve(listener: TcpListener, board: Arc<Board>, stop: CancellationToken) {
-    let router = Router::new()
-        .route("/healthz", get(healthz))
-        .route("/metrics", get(metrics))
-        .with_state(board);
-    let stopped = async move { stop.cancelled().await };
-    let served = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "health and metrics are not served any more");
-    }
+/// Answers until `stop`; `names` are the machine's.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    names: Vec<String>,
+    board: Arc<Board>,
+    stop: CancellationToken,
+) {
+    let page = move |path: &str| match path {
+        "/healthz" => Some(health(&board)),
+        "/metrics" => Some(Answer { well: true, text: text(&board) }),
+        _ => None,
+    };
+    probes::serve(listener, names, page, stop.cancelled_owned()).await;
 }
 
 /// Well while the engine answers: without a scheduler the agent still does its work.
-async fn healthz(State(board): State<Arc<Board>>) -> impl IntoResponse {
+fn health(board: &Board) -> Answer {
     let engine = board.inventory.borrow().engine_ready;
     let scheduler = board.link.borrow().connected;
-    let status = if engine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let word = |well: bool, good: &'static str, bad: &'static str| if well { good } else { bad };
     let text = format!(
         "engine: {}\nscheduler: {}\n",
         word(engine, "ready", "does not answer"),
         word(scheduler, "connected", "not connected; what runs goes on"),
     );
-    (status, text)
-}
-
-async fn metrics(State(board): State<Arc<Board>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, TEXT)], text(&board))
+    Answer { well: engine, text }
 }
 
 /// Prometheus' text format.

@@ -1,10 +1,11 @@
 //! The wire between Siso's processes: generated messages, the only way in and out of them, and the
-//! connections they travel on.
+//! connections they travel on; and the little HTTP that both daemons answer.
 //!
 //! **Invariant:** a wire type is believed only after its `TryFrom` into `model`; the error names the
 //! field by its path. Start at [`convert`].
 
 pub mod convert;
+pub mod probes;
 pub mod transport;
 
 /// Messages and services of `siso.v1`, generated from `proto/v1/*.proto`.

@@ -216,9 +216,9 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let kept = context.keep(Arc::clone(&office));
     tasks.spawn(stop.clone().run_until_cancelled_owned(kept).map(drop));
     tasks.spawn(renew(office, own, (tls, face), stop.clone()));
-    let probes =
-        probes::serve(metrics_listener, Arc::clone(&dispatch), Arc::clone(&figures), stop.clone());
-    tasks.spawn(probes);
+    let name = config::host(&advertised).to_owned();
+    let told = (Arc::clone(&dispatch), Arc::clone(&figures));
+    tasks.spawn(probes::serve(metrics_listener, name, told, stop.clone()));
     tasks.spawn(leader::run(dispatch, figures));
     let Identity { cluster, name, .. } = identity;
     Ok(Handle { address, advertised, metrics_address, cluster, name, log, stop, tasks, directory })
