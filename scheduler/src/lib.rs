@@ -19,6 +19,7 @@ mod metrics;
 mod open_files;
 mod pki;
 mod probes;
+mod refusals;
 mod start;
 
 #[cfg(test)]

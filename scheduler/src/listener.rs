@@ -27,7 +27,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::{open_files, pki::TlsSettings};
+use crate::{
+    open_files,
+    pki::TlsSettings,
+    refusals::{Refusals, Refused, words},
+};
 
 /// Connections at one time: far more than a small cluster has agents and people, few enough that all
 /// of them together stay within a small machine's memory.
@@ -144,11 +148,11 @@ impl AsyncWrite for Connection {
 }
 
 /// Accepts until `stop`; connections that passed TLS come out of the stream. `cluster` is the only
-/// cluster whose certificates count.
+/// cluster whose certificates count; why others are refused stands in the log, not in the answer.
 pub(crate) fn accept(
     listener: TcpListener,
     tls: TlsSettings,
-    cluster: String,
+    (cluster, refusals): (String, Refusals),
     stop: CancellationToken,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(BACKLOG);
@@ -169,27 +173,35 @@ pub(crate) fn accept(
             };
             let acceptor = TlsAcceptor::from(tls.load_full());
             let (sender, cluster) = (sender.clone(), Arc::clone(&cluster));
-            let strangers = Arc::clone(&strangers);
+            let (strangers, refusals) = (Arc::clone(&strangers), refusals.clone());
             tokio::spawn(async move {
                 match handshake(tcp, address, acceptor, &cluster).await {
                     Ok((stream, caller)) => {
                         let stranger = caller.peer.is_none();
                         let second = stranger.then(|| strangers.try_acquire_owned()).transpose();
-                        let Ok(second) = second else { return };
+                        let Ok(second) = second else {
+                            let error = "there are too many without a certificate";
+                            return tell(&refusals, address, &error);
+                        };
                         let places = [Some(place), second];
                         let connection = Connection::new(stream, caller, places);
                         // The server is gone when nobody receives.
                         drop(sender.send(Ok(connection)).await);
                     }
-                    Err(error) => {
-                        tracing::debug!(%address, %error, "a connection was refused");
-                    }
+                    Err(error) => tell(&refusals, address, &error),
                 }
             });
         }
     };
     tokio::spawn(stop.run_until_cancelled_owned(accepting));
     ReceiverStream::new(receiver)
+}
+
+fn tell(refusals: &Refusals, address: SocketAddr, error: &dyn std::fmt::Display) {
+    if let Some(untold) = refusals.note(Refused::Connection) {
+        let error = error.to_string();
+        tracing::warn!(%address, error = words(&error), untold, "a connection was refused");
+    }
 }
 
 async fn handshake(

@@ -40,6 +40,7 @@ pub(crate) struct Figures {
     commit_jobs: Counter,
     plans: Histogram,
     requests: Family<Labels, Counter>,
+    refusals: Family<Labels, Counter>,
 }
 
 impl Default for Figures {
@@ -52,6 +53,7 @@ impl Default for Figures {
             commit_jobs: Counter::default(),
             plans: seconds(),
             requests: Family::default(),
+            refusals: Family::default(),
         };
         figures.register();
         figures
@@ -71,6 +73,8 @@ impl Figures {
         registry.register_with_unit("siso_plan_duration", help, seconds(), self.plans.clone());
         let help = "gRPC requests answered, by method and status code";
         registry.register("siso_grpc_requests", help, self.requests.clone());
+        let help = "Connections, calls, joins and reports refused because of who asked";
+        registry.register("siso_refusals", help, self.refusals.clone());
     }
 
     /// A commit of the log took this long and held so many writes.
@@ -88,6 +92,11 @@ impl Figures {
     pub(crate) fn answered(&self, method: &str, code: i32) {
         let labels = vec![("method", method.to_owned()), ("code", code.to_string())];
         self.requests.get_or_create(&labels).inc();
+    }
+
+    /// Somebody was refused this.
+    pub(crate) fn refused(&self, what: &'static str) {
+        self.refusals.get_or_create(&vec![("what", what.to_owned())]).inc();
     }
 
     /// Everything, in Prometheus' text format.

@@ -29,6 +29,7 @@ use crate::{
     metrics::Figures,
     pki::{Authority, MACHINE_LIFE, OwnIdentity, PkiError, TlsSettings},
     probes,
+    refusals::Refusals,
 };
 
 /// How long a lone scheduler may take to lead itself: a slow disk, a long log.
@@ -190,7 +191,9 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let replicated: Arc<dyn ReplicatedLog> = Arc::clone(&log) as _;
-    let dispatch = Arc::new(Dispatch::new(Arc::clone(&replicated), thresholds, stop.clone()));
+    let refusals = Refusals::new(Arc::clone(&figures));
+    let dispatch = Dispatch::new(Arc::clone(&replicated), thresholds, refusals.clone(), stop.clone());
+    let dispatch = Arc::new(dispatch);
     let office = Arc::new(api::Office {
         log: replicated,
         dispatch: Arc::clone(&dispatch),
@@ -198,12 +201,13 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         cluster: identity.cluster.clone(),
         name: identity.name.clone(),
         streams: Arc::new(Semaphore::new(api::STREAMS_MAX)),
+        refusals: refusals.clone(),
     });
     let forward =
         api::Forward::new(Arc::clone(&office.log), identity.cluster.clone(), Arc::clone(&face));
     let layers = (api::CountLayer(Arc::clone(&figures)), api::ForwardLayer(Arc::new(forward)));
-    let connections =
-        listener::accept(listener, Arc::clone(&tls), identity.cluster.clone(), stop.clone());
+    let members = (identity.cluster.clone(), refusals);
+    let connections = listener::accept(listener, Arc::clone(&tls), members, stop.clone());
     let services = api::routes(&office, log.door());
     tasks.spawn(serve(services, layers, connections, stop.clone()));
     let announced = join::announce(

@@ -6,38 +6,51 @@ use model::{NodeId, token::Role};
 use proto::transport::Peer;
 use tonic::{Request, Status, service::Interceptor};
 
-use crate::listener::Caller;
+use crate::{
+    listener::Caller,
+    refusals::{Refusals, Refused, words},
+};
 
 /// Lets callers of one role into a service.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Gate {
     pub(crate) role: Role,
     /// Whether a certificate that has ended still passes here; the handlers then decide.
     pub(crate) expired_too: bool,
+    pub(crate) refusals: Refusals,
 }
 
 impl Interceptor for Gate {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
         let caller = request.extensions().get::<Caller>();
+        self.check(caller).inspect_err(|refused| self.tell(caller, refused))?;
+        Ok(request)
+    }
+}
+
+impl Gate {
+    fn check(&self, caller: Option<&Caller>) -> Result<(), Status> {
         let peer = caller.and_then(|caller| caller.peer.as_deref()).ok_or_else(|| {
             Status::unauthenticated("this needs a certificate of the cluster, and there was none")
         })?;
         if peer.role != self.role {
             let (own, needed) = (peer.role.as_str(), self.role.as_str());
-            let address = caller.map(|caller| caller.address);
-            tracing::warn!(
-                role = own,
-                id = peer.id,
-                ?address,
-                "a call beyond its role was refused"
-            );
             let text = format!("a certificate of role {own} may not do this, only role {needed}");
             return Err(Status::permission_denied(text));
         }
         if caller.is_some_and(|caller| caller.expired) && !self.expired_too {
             return Err(expired());
         }
-        Ok(request)
+        Ok(())
+    }
+
+    fn tell(&self, caller: Option<&Caller>, refused: &Status) {
+        let Some(untold) = self.refusals.note(Refused::Call) else { return };
+        let address = caller.map(|caller| caller.address);
+        let peer = caller.and_then(|caller| caller.peer.as_deref());
+        let id = peer.map(|peer| words(&peer.id));
+        let why = refused.message();
+        tracing::warn!(?address, ?id, why, untold, "a call was refused");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one door without a certificate: a join token becomes one.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use model::{NodeName, RequestId, TokenId, node::LABEL_CHARS_MAX, token::Role};
 use proto::v1::{JoinReply, JoinRequest, JoinSchedulerReply, JoinSchedulerRequest, enrol_server};
@@ -13,6 +13,7 @@ use crate::{
     clock,
     listener::Caller,
     pki::{Holder, SigningRequest, TokenRefusal, check_token, hash_secret},
+    refusals::{Refused, words},
 };
 
 /// A secret has 32 bytes as hexadecimal digits; more is not hashed.
@@ -25,6 +26,14 @@ const ADDRESS_CHARS_MAX: usize = 260;
 /// The service `Enrol`.
 pub(crate) struct Enrol(pub(crate) Arc<Office>);
 
+impl Enrol {
+    fn tell(&self, address: Option<SocketAddr>, name: &str, refused: &Status) {
+        let Some(untold) = self.0.refusals.note(Refused::Join) else { return };
+        let (name, reason) = (words(name), words(refused.message()));
+        tracing::warn!(name, ?address, reason, untold, "a join was refused");
+    }
+}
+
 #[tonic::async_trait]
 impl enrol_server::Enrol for Enrol {
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
@@ -34,9 +43,7 @@ impl enrol_server::Enrol for Enrol {
         let joined = join(&self.0, request).await;
         match &joined {
             Ok(reply) => tracing::info!(node = reply.node, name, ?address, "a node joined"),
-            Err(refused) => {
-                tracing::warn!(name, ?address, reason = refused.message(), "a join was refused");
-            }
+            Err(refused) => self.tell(address, &name, refused),
         }
         joined.map(Response::new)
     }
@@ -51,9 +58,7 @@ impl enrol_server::Enrol for Enrol {
             Ok(reply) => {
                 tracing::info!(scheduler = reply.scheduler, ?address, "a scheduler joined");
             }
-            Err(refused) => {
-                tracing::warn!(?address, reason = refused.message(), "a scheduler was refused");
-            }
+            Err(refused) => self.tell(address, "a scheduler", refused),
         }
         joined.map(Response::new)
     }

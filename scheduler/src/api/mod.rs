@@ -32,6 +32,7 @@ use crate::{
     dispatch::Dispatch,
     log::{Door, ReplicatedLog},
     pki::Authority,
+    refusals::Refusals,
 };
 
 /// The largest message, but for answers to people: see [`ANSWER_BYTES_MAX`].
@@ -50,6 +51,8 @@ pub(crate) struct Office {
     pub(crate) name: String,
     /// Places for streams.
     pub(crate) streams: Arc<Semaphore>,
+    /// What is said of those who were turned away.
+    pub(crate) refusals: Refusals,
 }
 
 /// All services, each behind its gate.
@@ -62,9 +65,10 @@ pub(crate) fn routes(office: &Arc<Office>, door: Door) -> Routes {
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let enrol =
         EnrolServer::new(Enrol(Arc::clone(office))).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let people = Gate { role: Role::Admin, expired_too: false };
-    let nodes = Gate { role: Role::Node, expired_too: true };
-    let schedulers = Gate { role: Role::Scheduler, expired_too: false };
+    let gate = |role, expired_too| Gate { role, expired_too, refusals: office.refusals.clone() };
+    let people = gate(Role::Admin, false);
+    let nodes = gate(Role::Node, true);
+    let schedulers = gate(Role::Scheduler, false);
     Routes::default()
         .add_service(InterceptedService::new(door.service(), schedulers))
         .add_service(InterceptedService::new(control, people))

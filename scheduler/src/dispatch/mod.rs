@@ -16,13 +16,15 @@ pub(crate) use relay::{RelayEnds, Relays};
 pub(crate) use sessions::Sessions;
 pub(crate) use streams::{Inbound, serve};
 
-use crate::log::ReplicatedLog;
+use crate::{log::ReplicatedLog, refusals::Refusals};
 
 /// What every stream needs.
 pub(crate) struct Dispatch {
     pub(crate) log: Arc<dyn ReplicatedLog>,
     pub(crate) sessions: Sessions,
     pub(crate) relays: Relays,
+    /// What is said of nodes that speak of what is not theirs.
+    pub(crate) refusals: Refusals,
     /// Ends every stream when the scheduler stops.
     pub(crate) stop: CancellationToken,
 }
@@ -31,8 +33,10 @@ impl Dispatch {
     pub(crate) fn new(
         log: Arc<dyn ReplicatedLog>,
         thresholds: Thresholds,
+        refusals: Refusals,
         stop: CancellationToken,
     ) -> Self {
-        Self { log, sessions: Sessions::new(thresholds), relays: Relays::default(), stop }
+        let sessions = Sessions::new(thresholds);
+        Self { log, sessions, relays: Relays::default(), refusals, stop }
     }
 }

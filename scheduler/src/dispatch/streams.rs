@@ -16,7 +16,7 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use super::{Dispatch, sessions::Outbox};
-use crate::{api::status, clock};
+use crate::{api::status, clock, refusals::Refused};
 
 pub(crate) type Inbound = Streaming<AgentMessage>;
 pub(crate) type Outbound = mpsc::Receiver<Result<SchedulerMessage, Status>>;
@@ -269,7 +269,9 @@ async fn report(dispatch: &Dispatch, node: NodeId, reports: Vec<TaskReport>) -> 
         Ok(_) => Ok(()),
         // The others were taken, and repeating this one would change nothing.
         Err(rejection @ Rejection::NotItsTask { .. }) => {
-            tracing::warn!(%node, %rejection, "a report was refused");
+            if let Some(untold) = dispatch.refusals.note(Refused::Report) {
+                tracing::warn!(%node, %rejection, untold, "a report was refused");
+            }
             Ok(())
         }
         Err(rejection) => Err(status::rejected(&rejection)),
