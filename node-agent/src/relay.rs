@@ -1,11 +1,14 @@
 //! Logs and commands for people elsewhere: the scheduler asks for a stream, the agent opens it.
 //!
-//! **Invariant:** when a stream ends, so does the command it was opened for.
+//! **Invariant:** when a stream ends, so does the command it was opened for. Each relay has a connection
+//! of its own: what nobody reads fills that up, and nothing else.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use model::{TaskId, Timestamp};
+use parking_lot::Mutex;
+use proto::transport::{self, Identity, TransportError};
 use proto::v1::{
     ExecOptions, LogLine as WireLine, LogOptions, OpenRelay, RelayFrame, Resize,
     agent_client::AgentClient, open_relay::What, relay_frame::Frame,
@@ -40,6 +43,23 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 const EXIT_LOOK: Duration = Duration::from_millis(100);
 const EXIT_LOOKS: u32 = 20;
 
+/// Where a relay is asked for, and as whom.
+#[derive(Debug, Clone)]
+pub(crate) struct Way {
+    pub(crate) schedulers: Vec<String>,
+    pub(crate) identity: Identity,
+}
+
+impl Way {
+    fn dial(&self) -> Result<Channel, TransportError> {
+        transport::channel(&self.schedulers, &self.identity, OPEN_LIMIT)
+    }
+}
+
+/// What closes the relays that are open, each by its number with what tells it from another that had
+/// the same: a scheduler that was started again counts anew.
+type Closers = BTreeMap<u64, (Arc<()>, CancellationToken)>;
+
 /// The relays of an agent. They outlive the session they were asked for in until their own streams
 /// end: only so a command that lost its listener is ended, too.
 pub(crate) struct Relays<R> {
@@ -49,6 +69,7 @@ pub(crate) struct Relays<R> {
     /// When the agent stops, commands end with it.
     stop: CancellationToken,
     running: TaskTracker,
+    closers: Arc<Mutex<Closers>>,
 }
 
 impl<R: Runtime> Relays<R> {
@@ -58,25 +79,47 @@ impl<R: Runtime> Relays<R> {
         stop: CancellationToken,
         running: TaskTracker,
     ) -> Self {
-        Self { runtime, board, places: Arc::new(Semaphore::new(MOST)), stop, running }
+        let (places, closers) = (Arc::new(Semaphore::new(MOST)), Arc::default());
+        Self { runtime, board, places, stop, running, closers }
     }
 
     /// Opens what was asked for, beside everything else.
-    pub(crate) fn open(&self, channel: Channel, asked: OpenRelay) {
+    pub(crate) fn open(&self, way: &Way, asked: OpenRelay) {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             // The person is told by the scheduler, which waits for the stream in vain.
             tracing::warn!(relay = asked.relay, "a relay is refused: {MOST} are open");
             return;
         };
-        let (runtime, stop) = (Arc::clone(&self.runtime), self.stop.clone());
+        let channel = match way.dial() {
+            Ok(channel) => channel,
+            Err(error) => {
+                tracing::warn!(relay = asked.relay, %error, "a relay is refused");
+                return;
+            }
+        };
+        let relay = asked.relay;
+        let (runtime, closed, mark) =
+            (Arc::clone(&self.runtime), self.stop.child_token(), Arc::new(()));
+        let closers = Arc::clone(&self.closers);
+        closers.lock().insert(relay, (Arc::clone(&mark), closed.clone()));
         let container = self.board.container(TaskId::new(asked.task));
         self.running.spawn(async move {
-            let relay = asked.relay;
-            if let Err(error) = serve(channel, &*runtime, container, asked, &stop).await {
+            if let Err(error) = serve(channel, &*runtime, container, asked, &closed).await {
                 tracing::debug!(relay, why = %error.message(), "a relay ended early");
+            }
+            let mut closers = closers.lock();
+            if closers.get(&relay).is_some_and(|(held, _)| Arc::ptr_eq(held, &mark)) {
+                closers.remove(&relay);
             }
             drop(place);
         });
+    }
+
+    /// Ends a relay that nobody needs any more; one that has ended stays so.
+    pub(crate) fn close(&self, relay: u64) {
+        if let Some((_, closed)) = self.closers.lock().get(&relay) {
+            closed.cancel();
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     enrol::{now, story},
     identity::Member,
     outbox::{Disposal, Outbox},
-    relay::Relays,
+    relay::{Relays, Way},
     runtime::Runtime,
     schedulers::Schedulers,
 };
@@ -140,6 +140,7 @@ impl<R: Runtime> Session<R> {
         let identity = self.member.borrow_and_update().identity.clone();
         let schedulers = self.schedulers.from(self.turn);
         let channel = transport::watched_channel(&schedulers, &identity, CONNECT_LIMIT)?;
+        let way = Way { schedulers: schedulers.clone(), identity };
         let limit = CONNECT_LIMIT * u32::try_from(schedulers.len()).unwrap_or(1) + SEND_LIMIT;
         let (mut outbound, mut inbound) = self.begin(&channel, limit).await?;
         let mut inventory = self.board.inventory.subscribe();
@@ -154,7 +155,7 @@ impl<R: Runtime> Session<R> {
         loop {
             tokio::select! {
                 message = inbound.message() => match message? {
-                    Some(message) => self.receive(message, &channel),
+                    Some(message) => self.receive(message, &way),
                     None => return Err(Ended::Closed),
                 },
                 () = self.board.news() => self.report(&mut outbound).await?,
@@ -233,7 +234,7 @@ impl<R: Runtime> Session<R> {
         Ok(())
     }
 
-    fn receive(&self, message: SchedulerMessage, channel: &Channel) {
+    fn receive(&self, message: SchedulerMessage, way: &Way) {
         match message.message {
             Some(scheduler_message::Message::Assignments(set)) => {
                 match AssignmentSet::try_from(set) {
@@ -249,7 +250,10 @@ impl<R: Runtime> Session<R> {
                 self.board.outbox(|outbox| outbox.acknowledge(acknowledged.sequence));
             }
             Some(scheduler_message::Message::OpenRelay(relay)) => {
-                self.relays.open(channel.clone(), relay);
+                self.relays.open(way, relay);
+            }
+            Some(scheduler_message::Message::CloseRelay(relay)) => {
+                self.relays.close(relay.relay);
             }
             Some(scheduler_message::Message::Schedulers(told)) => {
                 self.schedulers.learn(told.addresses);

@@ -934,7 +934,7 @@ pub struct VolumesRemoved {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SchedulerMessage {
-    #[prost(oneof = "scheduler_message::Message", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "scheduler_message::Message", tags = "1, 2, 3, 4, 5")]
     pub message: ::core::option::Option<scheduler_message::Message>,
 }
 /// Nested message and enum types in `SchedulerMessage`.
@@ -950,7 +950,15 @@ pub mod scheduler_message {
         OpenRelay(super::OpenRelay),
         #[prost(message, tag = "4")]
         Schedulers(super::Schedulers),
+        #[prost(message, tag = "5")]
+        CloseRelay(super::CloseRelay),
     }
+}
+/// Nobody needs this relay any more. Its own stream cannot say so while it is full of what nobody reads.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CloseRelay {
+    #[prost(uint64, tag = "1")]
+    pub relay: u64,
 }
 /// Where the cluster's schedulers are now.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

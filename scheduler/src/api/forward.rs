@@ -51,17 +51,24 @@ pub(crate) struct Forward {
 
 type Open = (String, Arc<Identity>, Channel);
 
-/// Connections to the leader: one for strangers, one for people, the rest for nodes. Whoever fills one
-/// up, or does not read from it, holds up nobody of another kind.
-const LANES: usize = 10;
+/// Connections to the leader: one for strangers, one for people, the rest for nodes; and the same once
+/// more for what flows until somebody stops reading. Whoever fills one up, or does not read from it,
+/// holds up nobody of another kind.
+const LANES: usize = 2 * KINDS;
+const KINDS: usize = 10;
+/// Calls that carry logs and what is typed.
+const FLOWING: [&str; 3] =
+    ["/siso.v1.Agent/Relay", "/siso.v1.Control/Logs", "/siso.v1.Control/Exec"];
 
-fn lane(caller: &Caller) -> usize {
-    let Some(peer) = &caller.peer else { return 0 };
+fn lane(caller: &Caller, path: &str) -> usize {
+    let first = if FLOWING.contains(&path) { KINDS } else { 0 };
+    let Some(peer) = &caller.peer else { return first };
     if peer.role != Role::Node {
-        return 1;
+        return first + 1;
     }
     let bytes = peer.id.bytes().map(usize::from);
-    2 + bytes.fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(byte)) % (LANES - 2)
+    let sum = bytes.fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(byte));
+    first + 2 + sum % (KINDS - 2)
 }
 
 impl Forward {
@@ -201,7 +208,8 @@ where
         Box::pin(async move {
             let Some(leader) = forward.leader().await else { return inner.call(request).await };
             request.headers_mut().insert(CALLER, write_caller(&caller));
-            Ok(match forward.channel(leader.clone(), lane(&caller)) {
+            let lane = lane(&caller, request.uri().path());
+            Ok(match forward.channel(leader.clone(), lane) {
                 Ok(channel) => {
                     let succeeded = async move { forward.succeeded(leader).await };
                     pass_on(channel, request, Box::pin(succeeded)).await
@@ -352,5 +360,15 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(CALLER, HeaderValue::from_static("admin root"));
         assert_eq!(caller_of(&mut headers, &ended, "c").0.unwrap().peer, ended.peer);
+    }
+
+    #[test]
+    fn what_flows_has_lanes_of_its_own() {
+        for role in [None, Some(Role::Admin), Some(Role::Node)] {
+            let caller = caller(role, false);
+            let asks = lane(&caller, "/siso.v1.Agent/Session");
+            let flows = FLOWING.map(|path| lane(&caller, path));
+            assert!(asks < KINDS && flows.iter().all(|lane| (KINDS..LANES).contains(lane)));
+        }
     }
 }

@@ -3,22 +3,26 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use model::{NodeId, TaskId};
 use parking_lot::Mutex;
 use proto::v1::{
-    OpenRelay, RelayFrame, SchedulerMessage, open_relay, relay_frame, scheduler_message,
+    CloseRelay, OpenRelay, RelayFrame, SchedulerMessage, open_relay, relay_frame, scheduler_message,
 };
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, oneshot},
     time::timeout,
 };
 use tonic::{Status, Streaming};
 
-use super::Sessions;
+use super::Dispatch;
 use crate::api::status;
 
 /// From asking the agent until its stream is there.
@@ -39,6 +43,30 @@ pub(crate) struct RelayEnds {
     from_agent: Streaming<RelayFrame>,
     /// What the agent is sent; dropping it tells the agent to end.
     pub(crate) to_agent: ToAgent,
+    /// Only while somebody has the relay.
+    _closing: Option<Closing>,
+}
+
+/// Tells the agent that nobody needs a relay any more. The relay's own stream ends as well, but its end
+/// stands behind all that was typed, and the command may read none of it.
+struct Closing {
+    dispatch: Arc<Dispatch>,
+    node: NodeId,
+    relay: u64,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let (dispatch, node, relay) = (Arc::clone(&self.dispatch), self.node, self.relay);
+        let close = scheduler_message::Message::CloseRelay(CloseRelay { relay });
+        let close = SchedulerMessage { message: Some(close) };
+        // When the program ends, its agents learn that from their sessions.
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            // An agent without a session has lost the streams of its relays, too, or will soon.
+            drop(dispatch.sessions.send(node, close).await);
+        });
+    }
 }
 
 impl RelayEnds {
@@ -84,16 +112,16 @@ impl Drop for Forget<'_> {
 impl Relays {
     /// Asks the agent of `node` for a relay and waits until it is there.
     pub(crate) async fn open(
-        &self,
-        sessions: &Sessions,
+        dispatch: &Arc<Dispatch>,
         node: NodeId,
         task: TaskId,
         what: open_relay::What,
     ) -> Result<RelayEnds, Status> {
-        let relay = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let (relays, sessions) = (&dispatch.relays, &dispatch.sessions);
+        let relay = relays.last.fetch_add(1, Ordering::Relaxed) + 1;
         let (deliver, arrives) = oneshot::channel();
         {
-            let mut awaited = self.awaited.lock();
+            let mut awaited = relays.awaited.lock();
             if awaited.len() >= RELAYS_MAX {
                 return Err(status::exhausted("relays", RELAYS_MAX));
             }
@@ -106,12 +134,14 @@ impl Relays {
             arrives.await.map_err(|_| Status::unavailable("the agent did not open the relay"))
         };
         // Also when whoever asked goes away while it waits.
-        let _forget = Forget { relays: self, relay };
-        timeout(OPEN_TIMEOUT, opened).await.unwrap_or_else(|_| {
+        let _forget = Forget { relays, relay };
+        let opened = timeout(OPEN_TIMEOUT, opened).await.unwrap_or_else(|_| {
             let seconds = OPEN_TIMEOUT.as_secs();
             let text = format!("the agent of node {node} did not answer within {seconds} s");
             Err(Status::unavailable(text))
-        })
+        });
+        let closing = Some(Closing { dispatch: Arc::clone(dispatch), node, relay });
+        Ok(RelayEnds { _closing: closing, ..opened? })
     }
 
     /// Takes the agent's stream and gives it to whoever waits for it. The first frame says who.
@@ -135,7 +165,8 @@ impl Relays {
         match awaited {
             // Whoever asked may have gone; the streams end as they are dropped.
             Some(awaited) => {
-                let ends = RelayEnds { first: first.frame, from_agent, to_agent };
+                let first = first.frame;
+                let ends = RelayEnds { first, from_agent, to_agent, _closing: None };
                 drop(awaited.deliver.send(ends));
             }
             None => refuse(&to_agent, Status::not_found("nobody waits for this relay")),

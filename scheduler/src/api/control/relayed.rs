@@ -23,7 +23,7 @@ use super::{
     Stream, live,
     writes::{service, stack},
 };
-use crate::dispatch::RelayEnds;
+use crate::dispatch::{RelayEnds, Relays};
 
 /// Tasks whose logs one call reads; each is a stream of its own.
 const TASKS_MAX: usize = 64;
@@ -233,10 +233,8 @@ async fn lines_of(
     lines: &Lines,
     last: &mut u64,
 ) -> Result<(), Status> {
-    let dispatch = &office.dispatch;
     let what = open_relay::What::Logs(options);
-    let mut relay =
-        dispatch.relays.open(&dispatch.sessions, source.node, source.task, what).await?;
+    let mut relay = Relays::open(&office.dispatch, source.node, source.task, what).await?;
     while let Some(frame) = relay.next().await? {
         match frame {
             Frame::Log(line) => {
@@ -295,7 +293,7 @@ async fn open_exec(office: &Office, target: ExecTarget) -> Result<RelayEnds, Sta
         })?
     };
     let what = open_relay::What::Exec(options);
-    office.dispatch.relays.open(&office.dispatch.sessions, node, task, what).await
+    Relays::open(&office.dispatch, node, task, what).await
 }
 
 /// From the task to the person, until the command has ended.
