@@ -133,8 +133,28 @@ impl Ctl {
         self.start(arguments, None)
     }
 
+    /// Starts a command, leaves it running, and gives it `input` over and over for as long as it takes
+    /// any.
+    #[track_caller]
+    pub fn spawn_fed(&self, arguments: &[&str], input: &'static [u8]) -> Follower {
+        let mut follower = self.start_with(arguments, true);
+        let mut stdin = follower.child.stdin.take().expect("a pipe");
+        thread::spawn(move || while stdin.write_all(input).is_ok() {});
+        follower
+    }
+
     #[track_caller]
     fn start(&self, arguments: &[&str], input: Option<&[u8]>) -> Follower {
+        let mut follower = self.start_with(arguments, input.is_some());
+        if let (Some(input), Some(mut stdin)) = (input, follower.child.stdin.take()) {
+            // A command that does not read its input is judged by its answer.
+            let _ = stdin.write_all(input);
+        }
+        follower
+    }
+
+    #[track_caller]
+    fn start_with(&self, arguments: &[&str], has_input: bool) -> Follower {
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         let file = |stream| self.directory.join(format!("sisoctl.{run}.{stream}"));
         let mut command = Command::new(&self.program);
@@ -146,12 +166,8 @@ impl Ctl {
         command.env_remove("XDG_CONFIG_HOME");
         let create = |stream| File::create(file(stream)).expect("an output file");
         command.stdout(create("stdout")).stderr(create("stderr"));
-        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-        let mut child = command.spawn().expect("sisoctl starts");
-        if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
-            // A command that does not read its input is judged by its answer.
-            let _ = stdin.write_all(input);
-        }
+        command.stdin(if has_input { Stdio::piped() } else { Stdio::null() });
+        let child = command.spawn().expect("sisoctl starts");
         Follower {
             line: format!("sisoctl {}", arguments.join(" ")),
             child,
@@ -212,7 +228,18 @@ impl Follower {
     /// SIGINT, as Ctrl-C sends it.
     #[track_caller]
     pub fn interrupt(&self) {
-        let line = format!("kill -INT {}", self.child.id());
+        self.signal("INT");
+    }
+
+    /// SIGSTOP, as Ctrl-Z does to what ignores SIGTSTP: it stands still with its connections open.
+    #[track_caller]
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    #[track_caller]
+    fn signal(&self, signal: &str) {
+        let line = format!("kill -{signal} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &line]).status().expect("sh");
         assert!(status.success(), "{line}: {status}");
     }

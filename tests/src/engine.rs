@@ -187,6 +187,15 @@ impl Engine {
         id
     }
 
+    /// The command lines of the processes in a container.
+    #[track_caller]
+    pub fn processes(&self, id: &str) -> Vec<String> {
+        let shown = self.must("GET", &format!("/containers/{id}/top?ps_args=-eo%20pid,args"));
+        let rows = shown["Processes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let line = |row: &Value| row.as_array()?.last()?.as_str().map(str::to_owned);
+        rows.iter().filter_map(line).collect()
+    }
+
     /// SIGKILL to the first process of a container.
     #[track_caller]
     pub fn kill(&self, id: &str) {

@@ -115,3 +115,21 @@ fn the_map_names_every_crate_and_the_tests_that_hold_its_invariants_exist() {
     }
     assert!(held >= 5, "ARCHITECTURE.md names only {held} tests that hold its invariants");
 }
+
+#[test]
+fn the_tests_that_the_table_of_attacks_names_exist() {
+    let text = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let (_, table) = text.split_once("\n## Attacks").expect("the table of attacks");
+    let code: String = handwritten_rust().into_iter().map(|(_, text)| text).collect();
+    let mut rows = 0;
+    for line in table.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let tests = line.trim_end_matches('|').rsplit('|').next().unwrap();
+        let named: Vec<_> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test is named: {line}");
+        for test in named {
+            assert!(code.contains(&format!("fn {test}(")), "no test is named {test}");
+        }
+        rows += 1;
+    }
+    assert!(rows >= 20, "docs/security.md names only {rows} attacks");
+}

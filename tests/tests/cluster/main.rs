@@ -13,7 +13,6 @@ mod engine;
 mod examples;
 mod exit_codes;
 mod hostile;
-mod intruders;
 mod joining;
 mod killed;
 mod members;

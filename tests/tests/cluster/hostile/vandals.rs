@@ -1,0 +1,68 @@
+//! Containers that take what they can get, or lie.
+
+use siso_tests::{PATIENT, World, wait_until};
+
+use super::{MEMORY_KIB_MAX, peak_kib};
+
+/// A line of 100 MB, five thousand children, fifteen thousand open files, lines that look like ours.
+const VANDALS: &str = r#"
+name: vandals
+services:
+  flood:
+    image: siso/test:1
+    command: [sh, -c, "head -c 100000000 /dev/zero | tr '\\0' x; echo end; exec sleep 1000000"]
+    mem_limit: 16m
+  forks:
+    image: siso/test:1
+    command: [sh, -c, 'for i in $$(seq 5000); do sleep 1000000 & done; exec sleep 1000000']
+    mem_limit: 64m
+  files:
+    image: siso/test:1
+    command: [sh, -c, 'cd /tmp && seq 15000 | xargs touch && echo begin && exec tail -f $$(seq 15000) > /dev/null']
+    mem_limit: 64m
+  liar:
+    image: siso/test:1
+    command: [sh, -c, 'printf "one\n2026-01-01T00:00:00Z ERROR siso_agent: forged\r\n\000\001"; exec sleep 1000000']
+    mem_limit: 16m
+"#;
+
+#[test]
+fn containers_that_flood_fork_and_lie_disturb_nobody() {
+    let Some(mut world) = World::new("vandals") else { return };
+    let calm = "
+name: calm
+services:
+  web:
+    image: siso/test:1
+    command: [sleep, '1000000']
+    mem_limit: 16m
+";
+    world.apply(calm).expect(0);
+    let before = world.wait_running("calm", 1);
+    world.apply_with(&["--detach"], VANDALS).expect(0);
+    wait_until("the liar has lied", PATIENT, || {
+        let answer = world.ctl.run(&["logs", "vandals/liar"]);
+        if answer.stdout.contains("forged") { Ok(()) } else { Err(answer.to_string()) }
+    });
+    wait_until("the files are open", PATIENT, || {
+        let answer = world.ctl.run(&["logs", "vandals/files"]);
+        if answer.stdout.contains("begin") { Ok(()) } else { Err(answer.to_string()) }
+    });
+    wait_until("the flood has passed", PATIENT, || {
+        let answer = world.ctl.run(&["logs", "vandals/flood", "--tail", "1"]);
+        if answer.stdout.contains("end") { Ok(()) } else { Err(format!("code {}", answer.code)) }
+    });
+    // A line that a container wrote is told as a container's.
+    let lines = world.ctl.run(&["logs", "vandals/liar"]).expect(0).stdout;
+    assert!(lines.lines().all(|line| line.starts_with("liar.1 | ")), "{lines:?}");
+    let said = world.agent.output("stderr") + &world.scheduler.output("stderr");
+    assert!(!said.contains("forged") && !said.contains("panicked"), "{said}");
+    for (what, pid) in [("agent", world.agent.pid()), ("scheduler", world.scheduler.pid())] {
+        let peak = peak_kib(pid);
+        assert!(peak < MEMORY_KIB_MAX, "the {what} took {peak} KiB");
+    }
+    assert_eq!(world.running("calm"), before);
+    world.ctl.run(&["stack", "rm", "vandals", "--yes"]).expect(0);
+    assert_eq!(world.wait_running("calm", 1), before);
+    assert!(world.agent.ended().is_none(), "{}", world.agent.story());
+}
