@@ -250,15 +250,12 @@ fn a_session_that_breaks_its_rules_ends_and_says_which() {
         ),
     ] {
         let mut machine = Machine::speaking(Caller::as_(&identity, &world));
-        let ended = match machine.begin(first) {
-            Err(refused) => refused,
-            Ok(()) => {
-                if let Some(then) = then {
-                    machine.say(then);
-                }
-                machine.end()
+        let ended = machine.begin(first).err().unwrap_or_else(|| {
+            if let Some(then) = then {
+                machine.say(then);
             }
-        };
+            machine.end()
+        });
         assert_eq!(ended.code(), Code::InvalidArgument, "{what}: {ended:?}");
         assert!(ended.message().contains(says), "{what}: {ended:?}");
     }

@@ -36,15 +36,14 @@ fn request(line: &str, headers: &[&str]) -> Vec<u8> {
     (text + "\r\n").into_bytes()
 }
 
-#[test]
-fn only_metrics_and_health_are_read_and_only_by_a_name_of_the_machine() {
-    let Some(world) = World::new("probe-attacks") else { return };
+/// What is asked, in which bytes, and how the answer's status begins.
+fn questions() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let local = "Host: 127.0.0.1";
     let form = "Content-Type: application/x-www-form-urlencoded";
     let long = format!("X: {}", "a".repeat(64 << 10));
     let many: Vec<String> = (0..10_000).map(|number| format!("X-{number}: a")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).chain([local]).collect();
-    let table: &[(&str, Vec<u8>, &str)] = &[
+    vec![
         ("as a collector", request("GET /metrics", &[local]), "200"),
         ("rebound", request("GET /metrics", &["Host: evil.example"]), "421"),
         ("rebound at a port", request("GET /metrics", &["Host: evil.example:7480"]), "421"),
@@ -87,14 +86,19 @@ fn only_metrics_and_health_are_read_and_only_by_a_name_of_the_machine() {
         ),
         ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), ""),
         ("TLS", vec![0x16; 600], "400"),
-    ];
+    ]
+}
+
+#[test]
+fn only_metrics_and_health_are_read_and_only_by_a_name_of_the_machine() {
+    let Some(world) = World::new("probe-attacks") else { return };
     for (whose, address) in
         [("scheduler", world.scheduler_metrics()), ("agent", world.agent_metrics())]
     {
-        for (what, bytes, status) in table {
-            let answer = say(&address, bytes);
+        for (what, bytes, status) in questions() {
+            let answer = say(&address, &bytes);
             let begins = format!("HTTP/1.1 {status}");
-            let refused_unread = *status == "431" && answer.is_empty();
+            let refused_unread = status == "431" && answer.is_empty();
             assert!(
                 answer.starts_with(&begins)
                     || refused_unread
@@ -102,14 +106,14 @@ fn only_metrics_and_health_are_read_and_only_by_a_name_of_the_machine() {
                 "{whose}, {what}: {answer:?}"
             );
             let told = answer.contains("siso_");
-            assert_eq!(told, *status == "200", "{whose}, {what}: {answer}");
+            assert_eq!(told, status == "200", "{whose}, {what}: {answer}");
             let lower = answer.to_lowercase();
             assert!(
                 !lower.contains("access-control-") && !lower.contains("<script"),
                 "{what}: {answer}"
             );
             assert!(
-                answer.is_empty() || *status != "421" || lower.contains("text/plain"),
+                answer.is_empty() || status != "421" || lower.contains("text/plain"),
                 "{what}: {answer}"
             );
         }

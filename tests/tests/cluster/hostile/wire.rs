@@ -179,7 +179,7 @@ fn ten_thousand_calls_on_one_connection_get_the_streams_there_are_and_give_them_
             match call.expect("a call") {
                 Ok(Ok(stream)) => open.push(stream),
                 Ok(Err(refused)) => {
-                    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}")
+                    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
                 }
                 Err(_) => waited += 1,
             }

@@ -56,14 +56,8 @@ fn what_is_refused_is_told_in_one_short_line_whatever_it_says() {
     unharmed(&world);
 }
 
-#[test]
-fn what_a_machine_says_of_itself_and_its_tasks_steers_no_terminal() {
-    let world = World::scheduler_only("forged-words");
-    let (_, identity) = join(&world, &token(&world, "node"), "mini-1").expect("a member");
-    world
-        .apply_with(&["--detach"], "name: shop\nservices: {web: {image: a, mem_limit: 16m}}\n")
-        .expect(0);
-    let machine = Caller::as_(&identity, &world);
+/// Says all it can say of itself, and that its task failed, in those words.
+fn slander(machine: &Caller) {
     let inventory = Inventory {
         memory: 4 << 30,
         cpu: 4000,
@@ -116,6 +110,17 @@ fn what_a_machine_says_of_itself_and_its_tasks_steers_no_terminal() {
             }
         }
     });
+}
+
+#[test]
+fn what_a_machine_says_of_itself_and_its_tasks_steers_no_terminal() {
+    let world = World::scheduler_only("forged-words");
+    let (_, identity) = join(&world, &token(&world, "node"), "mini-1").expect("a member");
+    world
+        .apply_with(&["--detach"], "name: shop\nservices: {web: {image: a, mem_limit: 16m}}\n")
+        .expect(0);
+    let machine = Caller::as_(&identity, &world);
+    slander(&machine);
     wait_until("the failure is told", PATIENT, || {
         let events = world.ctl.run(&["events"]).stdout;
         if events.contains("forged") { Ok(()) } else { Err(events) }
