@@ -164,10 +164,10 @@ fn an_agent_that_starts_with_a_wrong_clock_restarts_nothing_and_names_the_clock(
         world.agent.wait_ready();
         match names {
             None => wait_session(&world),
-            Some(word) => wait_until(&format!("{word} is named at {step}"), PATIENT, || {
+            Some(named) => wait_until(&format!("{named} is named at {step}"), PATIENT, || {
                 let said = world.agent.output("stderr");
-                let named = said.lines().any(|line| line.contains("WARN") && line.contains(word));
-                if named { Ok(()) } else { Err(said) }
+                let told = said.lines().any(|line| line.contains("WARN") && line.contains(named));
+                if told { Ok(()) } else { Err(said) }
             }),
         }
         check(&world, &before, step);
