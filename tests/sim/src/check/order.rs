@@ -59,8 +59,8 @@ impl World {
         // One replica is replaced after the other, and one of them may have no room, wait for ever or
         // never work.
         let mut replicas = self.log.reference.tasks_of(name).filter(|t| t.service == *service);
-        let stuck = replicas.any(|task| task.node.is_none() || self.waits(stack, task));
-        let old = stuck || given_up.is_some() || !Behaviour::of(&held.spec.image).is_good();
+        let hopeless = replicas.any(|task| task.node.is_none() || self.waits(stack, task));
+        let old = hopeless || given_up.is_some() || !Behaviour::of(&held.spec.image).is_good();
         if !old && !same_program(&newest.spec, &held.spec) {
             return Some(format!("{what} is not what is wanted: {}", newest.id));
         }
@@ -85,7 +85,7 @@ impl World {
     fn waits(&self, stack: &Stack, task: &Task) -> bool {
         let may_wait = task.desired == Desired::Prepare;
         let depends = stack.services().get(&task.service).map(|held| &held.spec.depends_on);
-        let stuck = |on: &ServiceName| {
+        let hopeless = |on: &ServiceName| {
             let Some(held) = stack.services().get(on) else { return true };
             let slots =
                 (1..=held.spec.replicas).filter_map(|slot| self.newest(&task.stack, on, slot));
@@ -97,7 +97,7 @@ impl World {
                         || self.waits(stack, other)
                 })
         };
-        may_wait && depends.into_iter().flatten().any(|(on, _)| stuck(on))
+        may_wait && depends.into_iter().flatten().any(|(on, _)| hopeless(on))
     }
 
     /// Whether a node has room for a task, by what the log says is on it.
