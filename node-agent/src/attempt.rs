@@ -41,6 +41,9 @@ impl Moment {
 pub const FIRST_DELAY: u64 = 1_000;
 /// The longest such delay: often enough to come back by itself, seldom enough to cost nothing.
 pub const LONGEST_DELAY: u64 = 60_000;
+/// The longest after an end that nobody witnessed: where power fails again and again, services shall
+/// start within a minute all the same, with the machine's own start before that.
+pub const LONGEST_UNWATCHED_DELAY: u64 = 15_000;
 /// A run of this long, not unhealthy at its end, makes the delays begin anew (10 min).
 pub const CALM_RUN: u64 = 600_000;
 /// How long the event of an end may come later than the sight of it, in milliseconds.
@@ -292,7 +295,9 @@ impl Attempt {
             | End::Slain
             | End::NotStarted => {
                 let factor = 1_u64.checked_shl(self.streak).unwrap_or(u64::MAX);
-                FIRST_DELAY.saturating_mul(factor).min(LONGEST_DELAY)
+                let unwatched = matches!(end, End::Unwatched(_));
+                let longest = if unwatched { LONGEST_UNWATCHED_DELAY } else { LONGEST_DELAY };
+                FIRST_DELAY.saturating_mul(factor).min(longest)
             }
         }
     }

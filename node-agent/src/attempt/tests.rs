@@ -238,6 +238,12 @@ fn the_first_interruption_is_made_good_at_once() {
 }
 
 #[test]
+fn where_power_fails_again_and_again_services_start_within_a_minute_all_the_same() {
+    assert_eq!(delay_after(10, Heard::Nothing, 10), LONGEST_UNWATCHED_DELAY);
+    assert_eq!(delay_after(10, Heard::Death, 10), LONGEST_DELAY);
+}
+
+#[test]
 fn a_maximum_counts_failures_and_not_interruptions() {
     let at_most_one = RestartPolicy::OnFailure { max_attempts: Some(1) };
     let mut attempt = Attempt::default();
