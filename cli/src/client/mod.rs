@@ -5,7 +5,16 @@ mod reads;
 mod streams;
 mod writes;
 
-use std::{error::Error as _, fmt, path::PathBuf, time::Duration};
+use std::{
+    error::Error as _,
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use proto::{transport::ANSWER_BYTES_MAX, v1::control_client::ControlClient};
 pub use streams::{
@@ -33,13 +42,19 @@ const RETRY_DELAYS: [Duration; 4] = [
     Duration::from_millis(600),
     Duration::from_secs(1),
 ];
+/// How long one of several schedulers may take to answer before another one is asked: one that is cut
+/// off from the others takes connections, and waits for an election that does not come.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
 /// Pauses between attempts to resume a stream.
 const RESUME_PAUSE: Duration = Duration::from_millis(500);
 
 /// A cluster and who asks it.
 #[derive(Clone)]
 pub struct Client {
-    control: ControlClient<Channel>,
+    /// For each endpoint a way that begins with it.
+    ways: Vec<ControlClient<Channel>>,
+    /// Which of them is gone next.
+    turn: Arc<AtomicUsize>,
     endpoints: Vec<String>,
     file: PathBuf,
     answer_timeout: Duration,
@@ -75,20 +90,38 @@ impl Client {
         let identity = proto::transport::Identity { authorities, certificate, key };
         let answer_timeout = global.timeout.map_or(ANSWER_TIMEOUT, |timeout| timeout.0);
         let connect_timeout = CONNECT_TIMEOUT.min(answer_timeout);
-        let channel =
-            proto::transport::channel(&endpoints, &identity, connect_timeout).map_err(|error| {
-                Error::input(format!("the context file {} cannot be used: {error}", file.display()))
-                    .hint("a scheduler writes one as DATA_DIR/admin.yaml; copy it whole")
-            })?;
-        let control = ControlClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        Ok(Self { control, endpoints, file, answer_timeout })
+        let unusable = |error| {
+            Error::input(format!("the context file {} cannot be used: {error}", file.display()))
+                .hint("a scheduler writes one as DATA_DIR/admin.yaml; copy it whole")
+        };
+        let way = |endpoints: Vec<String>| {
+            let channel = proto::transport::channel(&endpoints, &identity, connect_timeout);
+            let client = |channel| {
+                ControlClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+            };
+            channel.map(client)
+        };
+        let ways = turns(&endpoints).into_iter().map(way).collect::<Result<_, _>>();
+        let ways = ways.map_err(unusable)?;
+        Ok(Self { ways, turn: Arc::default(), endpoints, file, answer_timeout })
     }
 
     /// A client of a cluster that is reached in another way.
     #[cfg(test)]
     pub(crate) fn through(channel: Channel, answer_timeout: Duration) -> Self {
         let (endpoints, file) = (vec!["mini-1:7400".to_owned()], PathBuf::from("admin.yaml"));
-        Self { control: ControlClient::new(channel), endpoints, file, answer_timeout }
+        let ways = vec![ControlClient::new(channel)];
+        Self { ways, turn: Arc::default(), endpoints, file, answer_timeout }
+    }
+
+    /// The way whose turn it is.
+    fn control(&self) -> ControlClient<Channel> {
+        let turn = self.turn.load(Ordering::Relaxed) % self.ways.len();
+        self.ways[turn].clone()
+    }
+
+    fn try_another(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Asks until there is an answer or the time is up. Every question may be asked again: reads
@@ -102,14 +135,20 @@ impl Client {
         let mut delays = RETRY_DELAYS.into_iter();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let attempt = timeout(left, call(self.control.clone(), Request::new(question.clone())));
+            let limit = if self.ways.len() > 1 { left.min(ATTEMPT_LIMIT) } else { left };
+            let attempt = timeout(limit, call(self.control(), Request::new(question.clone())));
             let status = match attempt.await {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
                 Ok(Err(status)) => status,
+                Err(_) if limit < left => {
+                    self.try_another();
+                    continue;
+                }
                 Err(_) => return Err(self.silent()),
             };
             match delays.next() {
                 Some(delay) if is_passing(&status) && Instant::now() + delay < deadline => {
+                    self.try_another();
                     sleep(delay).await;
                 }
                 _ => return Err(self.failure(status)),
@@ -174,6 +213,16 @@ impl Client {
     }
 }
 
+/// The endpoints, beginning with each of them in turn; none of none, which is refused as such.
+fn turns(endpoints: &[String]) -> Vec<Vec<String>> {
+    let turn = |first: usize| {
+        let mut turned = endpoints.to_vec();
+        turned.rotate_left(first);
+        turned
+    };
+    (0..endpoints.len().max(1)).map(turn).collect()
+}
+
 /// Whether asking again soon may help: the connection broke, or nobody leads at the moment. What a
 /// scheduler answered has no source.
 fn is_passing(status: &Status) -> bool {
@@ -228,4 +277,17 @@ fn missing(what: &str) -> Error {
 /// 128 random bits that name one write, however often it is asked.
 fn request_id() -> Vec<u8> {
     rand::random::<u128>().to_be_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scheduler_is_the_first_to_be_asked_once() {
+        let endpoints = ["a:1", "b:1", "c:1"].map(str::to_owned);
+        let firsts = turns(&endpoints).into_iter().map(|turn| turn.concat());
+        assert_eq!(firsts.collect::<Vec<_>>(), ["a:1b:1c:1", "b:1c:1a:1", "c:1a:1b:1"]);
+        assert_eq!(turns(&[]), [Vec::<String>::new()]);
+    }
 }

@@ -138,6 +138,7 @@ impl Watch<'_> {
                 Err(status) => return Err(self.client.failure(status)),
             }
             self.stream = None;
+            self.client.try_another();
             sleep(RESUME_PAUSE).await;
         }
     }
@@ -145,7 +146,7 @@ impl Watch<'_> {
     async fn attempt(&mut self) -> Result<Option<pb::WatchReply>, tonic::Status> {
         if self.stream.is_none() {
             let question = self.question.clone();
-            self.stream = Some(self.client.control.clone().watch(question).await?.into_inner());
+            self.stream = Some(self.client.control().watch(question).await?.into_inner());
         }
         match &mut self.stream {
             Some(stream) => stream.message().await,
@@ -221,7 +222,7 @@ impl Client {
         // The queue is empty: there is room for the first message.
         let _ = sender.try_send(first);
         // A command is started once: the answer to a second attempt would be a second command.
-        let call = self.control.clone();
+        let call = self.control();
         let stream = { call }.exec(Request::new(ReceiverStream::new(receiver))).await;
         let stream = stream.map_err(|status| self.failure(status))?.into_inner();
         Ok((ExecInput(sender), ExecOutput(Answers { client: self, stream })))
