@@ -15,8 +15,9 @@ use crate::{CALM, patient};
 
 /// How often the minority of a parted cluster is asked.
 const ASKED: usize = 3;
-/// Writes during which terms are watched: each takes a fraction of a second, an election as long.
-const WATCHED_WRITES: u64 = 60;
+/// Writes during which terms are watched: one takes a fraction of a second, or some when it reaches a
+/// scheduler that is cut off; an election takes a fraction of a second.
+const WATCHED_WRITES: u64 = 20;
 /// Elections in that time that a slow machine may cause.
 const ELECTIONS_MAX: u64 = 3;
 /// How long packets are lost in an ordinary run, in seconds.
