@@ -192,7 +192,8 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let mut tasks = JoinSet::new();
     let replicated: Arc<dyn ReplicatedLog> = Arc::clone(&log) as _;
     let refusals = Refusals::new(Arc::clone(&figures));
-    let dispatch = Dispatch::new(Arc::clone(&replicated), thresholds, refusals.clone(), stop.clone());
+    let dispatch =
+        Dispatch::new(Arc::clone(&replicated), thresholds, refusals.clone(), stop.clone());
     let dispatch = Arc::new(dispatch);
     let office = Arc::new(api::Office {
         log: replicated,
