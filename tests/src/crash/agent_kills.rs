@@ -8,7 +8,7 @@ use crate::{
         Fault,
         ward::{Seen, TASKS, Task, Ward, wrong},
     },
-    wait::{PATIENT, PROMPT, wait_until},
+    wait::{PATIENT, wait_until},
 };
 
 /// The system calls at which it is killed, and up to which number of a thread: those it writes its
@@ -183,6 +183,11 @@ impl AgentKills {
         ward.world.agent.wrapper.clear();
         ward.world.agent.start();
         ward.world.agent.wait_ready();
+        // Between two replicas of a replacement all look as if nothing were under way.
+        wait_until(&format!("{expected} containers were made: {what}"), PATIENT, || {
+            let made = ward.deeds_of("create");
+            if made >= expected { Ok(()) } else { Err(format!("{made} were")) }
+        });
         let now = ward.settle(what);
         ward.no_ghosts(&now, what);
         assert_eq!(kept(&now), self.kept, "{what}: something was touched");
@@ -193,11 +198,6 @@ impl AgentKills {
         let told = ward.told_restarts();
         let none = told.values().all(|restarts| *restarts == 0);
         assert!(none && told.len() == now.len(), "{what}: restarts are told: {told:?}");
-        // What the engine told last is on its way to the witness.
-        wait_until(&format!("{expected} containers were made: {what}"), PROMPT, || {
-            let made = ward.deeds_of("create");
-            if made >= expected { Ok(()) } else { Err(format!("{made} were")) }
-        });
         assert_eq!(ward.deeds_of("create"), expected, "{what}: containers made");
         let wrong = wrong(&ward.deeds());
         assert!(wrong.is_empty(), "{what}: {wrong:#?}");

@@ -95,15 +95,16 @@ fn a_scheduler_killed_for_want_of_memory_keeps_every_acknowledged_write() {
     victim.start();
     let load = Load::on(&victim);
     victim.scheduler.kill9();
-    for round in 1..=2 {
+    for _ in 0..2 {
         victim.scheduler.wrapper = group.wrapper();
         victim.scheduler.start();
         victim.scheduler.wait_ready();
+        let before = group.kills();
         group.run_out();
         let (_, ended) = load.write(&mut victim, WRITES_MAX);
         let status = ended.unwrap_or_else(|| victim.scheduler.wait_ended());
         assert_eq!(status.signal(), Some(SIGKILL), "{status}: {}", victim.scheduler.story());
-        assert_eq!(group.kills(), round, "it was killed by something else");
+        assert!(group.kills() > before, "it was killed by something else");
         group.relieve();
         victim.start();
         load.check(&victim.replicas().expect("an answer"));
@@ -124,7 +125,7 @@ fn an_agent_killed_for_want_of_memory_adopts_its_containers() {
     group.run_out();
     let status = world.agent.wait_ended();
     assert_eq!(status.signal(), Some(SIGKILL), "{status}: {}", world.agent.story());
-    assert_eq!(group.kills(), 1, "it was killed by something else");
+    assert!(group.kills() > 0, "it was killed by something else");
     group.relieve();
     assert_eq!(world.running("steady"), before.0);
     world.agent.wrapper.clear();
