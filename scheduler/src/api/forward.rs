@@ -5,23 +5,25 @@
 
 use std::{
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use hyper::{HeaderMap, Request, Response, header::HeaderName, http::HeaderValue};
+use hyper::{HeaderMap, Request, Response, body::Frame, header::HeaderName, http::HeaderValue};
 use model::token::Role;
 use parking_lot::Mutex;
 use proto::transport::{self, Identity, Peer};
 use tokio::time::timeout;
-use tonic::{Status, body::Body, transport::Channel};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::{Status, body::Body, metadata::MetadataValue, transport::Channel};
 use tower::{Layer, Service};
 
 use crate::{
     listener::Caller,
-    log::{OwnFace, ReplicatedLog, Standing},
+    log::{OwnFace, ReplicatedLog, SHUT_OUT, Standing},
 };
 
 /// Calls between schedulers are for the one they are made to.
@@ -29,6 +31,8 @@ const REPLICA: &str = "/siso.v1.Replica/";
 /// Who called the scheduler that passes a call on: `ROLE ID`, behind a `-` when the certificate has
 /// ended, or nothing for a caller without one.
 const CALLER: HeaderName = HeaderName::from_static("siso-caller");
+/// The address of whoever that was.
+const CALLER_ADDRESS: HeaderName = HeaderName::from_static("siso-caller-address");
 /// To a finished handshake with the leader.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a call waits while nobody leads: longer than an election takes.
@@ -39,6 +43,8 @@ pub(crate) struct Forward {
     log: Arc<dyn ReplicatedLog>,
     cluster: String,
     face: OwnFace,
+    /// Ends what is passed on when the scheduler stops.
+    stop: CancellationToken,
     /// The connections to the leader, where it is, and the face shown there.
     open: Mutex<Vec<Option<Open>>>,
 }
@@ -59,8 +65,23 @@ fn lane(caller: &Caller) -> usize {
 }
 
 impl Forward {
-    pub(crate) fn new(log: Arc<dyn ReplicatedLog>, cluster: String, face: OwnFace) -> Self {
-        Self { log, cluster, face, open: Mutex::new(vec![None; LANES]) }
+    pub(crate) fn new(
+        log: Arc<dyn ReplicatedLog>,
+        cluster: String,
+        face: OwnFace,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { log, cluster, face, stop, open: Mutex::new(vec![None; LANES]) }
+    }
+
+    /// Refuses a scheduler that may take part no longer, whatever its certificate says.
+    fn check_member(&self, by: &Caller) -> Result<(), Status> {
+        let Some(peer) = by.peer.as_ref().filter(|peer| peer.role == Role::Scheduler) else {
+            return Ok(());
+        };
+        let number: u64 = peer.id.parse().unwrap_or(0);
+        let why = self.log.cluster().why_shut_out(number);
+        why.map_or(Ok(()), |why| Err(shut_out(&why)))
     }
 
     /// Where the leader is; `None` when it is this scheduler, or nobody.
@@ -91,6 +112,13 @@ impl Forward {
     }
 }
 
+/// Tells a scheduler that it may take part no longer, so that it stops by itself.
+fn shut_out(why: &str) -> Status {
+    let mut status = Status::permission_denied(why);
+    status.metadata_mut().insert(SHUT_OUT, MetadataValue::from_static("1"));
+    status
+}
+
 fn write_caller(caller: &Caller) -> HeaderValue {
     let words = caller.peer.as_ref().map_or_else(String::new, |peer| {
         let ended = if caller.expired { "-" } else { "" };
@@ -100,8 +128,7 @@ fn write_caller(caller: &Caller) -> HeaderValue {
     HeaderValue::try_from(words).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-fn read_caller(words: &str, cluster: &str, by: &Caller) -> Option<Caller> {
-    let address = by.address;
+fn read_caller(words: &str, cluster: &str, address: SocketAddr) -> Option<Caller> {
     if words.is_empty() {
         return Some(Caller { address, peer: None, expired: false });
     }
@@ -115,11 +142,15 @@ fn read_caller(words: &str, cluster: &str, by: &Caller) -> Option<Caller> {
 /// Who calls, by whom the call was passed on if it was. Afterwards the header is gone.
 fn caller_of(headers: &mut HeaderMap, caller: &Caller, cluster: &str) -> (Option<Caller>, bool) {
     let said = headers.remove(CALLER);
+    let address = headers.remove(CALLER_ADDRESS);
     let by_scheduler = caller.peer.as_ref().is_some_and(|peer| peer.role == Role::Scheduler);
     match said {
         Some(words) if by_scheduler && !caller.expired => {
             let words = words.to_str().ok();
-            (words.and_then(|words| read_caller(words, cluster, caller)), true)
+            // A scheduler of the version before does not say.
+            let address = address.and_then(|said| said.to_str().ok()?.parse().ok());
+            let address = address.unwrap_or(caller.address);
+            (words.and_then(|words| read_caller(words, cluster, address)), true)
         }
         _ => (Some(caller.clone()), false),
     }
@@ -163,6 +194,10 @@ where
         let Some(by) = request.extensions().get::<Caller>().cloned() else {
             return Box::pin(self.inner.call(request));
         };
+        if let Err(refused) = forward.check_member(&by) {
+            tracing::warn!(address = %by.address, why = refused.message(), "a call was refused");
+            return Box::pin(async move { Ok(refused.into_http()) });
+        }
         let (caller, passed_on) = caller_of(request.headers_mut(), &by, &forward.cluster);
         let Some(caller) = caller else {
             let refused = Status::unauthenticated("the call was passed on for nobody known");
@@ -184,8 +219,16 @@ where
         Box::pin(async move {
             let Some(leader) = forward.leader().await else { return inner.call(request).await };
             request.headers_mut().insert(CALLER, write_caller(&caller));
+            if let Ok(address) = HeaderValue::try_from(caller.address.to_string()) {
+                request.headers_mut().insert(CALLER_ADDRESS, address);
+            }
+            let stop = forward.stop.clone();
             Ok(match forward.channel(leader, lane(&caller)) {
-                Ok(channel) => pass_on(channel, request).await,
+                Ok(channel) => {
+                    let answer = stop.run_until_cancelled(pass_on(channel, request)).await;
+                    let answer = answer.unwrap_or_else(|| stopping().into_http());
+                    answer.map(|body| Body::new(Passed::new(body, stop.cancelled_owned())))
+                }
                 Err(refused) => refused.into_http(),
             })
         })
@@ -201,6 +244,50 @@ async fn pass_on(mut channel: Channel, request: Request<Body>) -> Response<Body>
         return failed(error);
     }
     channel.call(request).await.unwrap_or_else(failed)
+}
+
+fn stopping() -> Status {
+    Status::unavailable("the scheduler stops")
+}
+
+/// What the leader sends to whoever called, for as long as this scheduler does not stop: a stream that
+/// is passed on would hold up its end.
+struct Passed {
+    body: Body,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
+    ended: bool,
+}
+
+impl Passed {
+    fn new(body: Body, stopped: WaitForCancellationFutureOwned) -> Self {
+        Self { body, stopped: Box::pin(stopped), ended: false }
+    }
+}
+
+impl hyper::body::Body for Passed {
+    type Data = bytes::Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if self.stopped.as_mut().poll(context).is_ready() {
+            self.ended = true;
+            let mut trailers = HeaderMap::new();
+            // Fixed words are good headers.
+            drop(stopping().add_header(&mut trailers));
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
+    }
 }
 
 /// An error with its causes, which tonic does not show.
@@ -241,11 +328,14 @@ mod tests {
             (Some(Role::Node), true),
         ] {
             let (first, by) = (caller(role, expired), caller(Some(Role::Scheduler), false));
-            let mut headers = HeaderMap::from_iter([(CALLER, write_caller(&first))]);
+            let address = HeaderValue::from_static("10.9.9.9:9");
+            let mut headers =
+                HeaderMap::from_iter([(CALLER, write_caller(&first)), (CALLER_ADDRESS, address)]);
             let (read, passed_on) = caller_of(&mut headers, &by, "c");
             let read = read.unwrap();
             assert!(passed_on && headers.is_empty());
             assert_eq!((read.peer, read.expired), (first.peer, first.expired));
+            assert_eq!(read.address, "10.9.9.9:9".parse().unwrap());
         }
     }
 
@@ -255,8 +345,10 @@ mod tests {
             let liar = caller(role, false);
             let mut headers = HeaderMap::new();
             headers.insert(CALLER, HeaderValue::from_static("admin root"));
+            headers.insert(CALLER_ADDRESS, HeaderValue::from_static("10.9.9.9:9"));
             let (read, passed_on) = caller_of(&mut headers, &liar, "c");
-            assert_eq!(read.unwrap().peer, liar.peer);
+            let read = read.unwrap();
+            assert_eq!((read.peer, read.address), (liar.peer, liar.address));
             assert!(!passed_on && headers.is_empty());
         }
         let ended = caller(Some(Role::Scheduler), true);

@@ -45,14 +45,18 @@ pub(crate) struct Office {
     pub(crate) authority: Authority,
     /// The cluster's id.
     pub(crate) cluster: String,
+    /// What certificates call the cluster.
+    pub(crate) origin: String,
     /// The cluster's name.
     pub(crate) name: String,
+    /// The other schedulers.
+    pub(crate) door: Door,
     /// Places for streams.
     pub(crate) streams: Arc<Semaphore>,
 }
 
 /// All services, each behind its gate.
-pub(crate) fn routes(office: &Arc<Office>, door: Door) -> Routes {
+pub(crate) fn routes(office: &Arc<Office>) -> Routes {
     let control = ControlServer::new(Control(Arc::clone(office)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -65,7 +69,7 @@ pub(crate) fn routes(office: &Arc<Office>, door: Door) -> Routes {
     let nodes = Gate { role: Role::Node, expired_too: true };
     let schedulers = Gate { role: Role::Scheduler, expired_too: false };
     Routes::default()
-        .add_service(InterceptedService::new(door.service(), schedulers))
+        .add_service(InterceptedService::new(office.door.clone().service(), schedulers))
         .add_service(InterceptedService::new(control, people))
         .add_service(InterceptedService::new(agent, nodes))
         .add_service(enrol)

@@ -34,6 +34,8 @@ pub(super) fn config(directory: &Path) -> Config {
         election: ElectionProfile::Lan,
         snapshot_every: 2000,
         segment_bytes: crate::log::SEGMENT_BYTES,
+        form: crate::log::ENTRY_VERSION,
+        recover: false,
         log_format: LogFormat::Text,
         log_level: "info".to_owned(),
     }
