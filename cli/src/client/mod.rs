@@ -5,9 +5,12 @@ mod reads;
 mod streams;
 mod writes;
 
-use std::{error::Error as _, fmt, path::PathBuf, time::Duration};
+use std::{error::Error as _, fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use proto::v1::control_client::ControlClient;
+use proto::{
+    transport::{SCHEDULERS_HEADER, Tell, TransportError},
+    v1::control_client::ControlClient,
+};
 pub use streams::{
     Answers, DrainNow, ExecInput, ExecOutput, Rollout, ServiceNote, Watch, WatchView,
 };
@@ -18,6 +21,7 @@ pub use writes::Written;
 use crate::{
     args::Global,
     context::{self, Context},
+    endpoints::Endpoints,
     error::{Blame, Error},
     output::{Out, amount::nearest},
 };
@@ -40,7 +44,7 @@ const RESUME_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct Client {
     control: ControlClient<Channel>,
-    endpoints: Vec<String>,
+    endpoints: Endpoints,
     file: PathBuf,
     answer_timeout: Duration,
 }
@@ -65,8 +69,15 @@ impl Client {
     }
 
     /// `HOST:PORT` of the schedulers.
-    pub fn endpoints(&self) -> &[String] {
-        &self.endpoints
+    pub fn endpoints(&self) -> Vec<String> {
+        self.endpoints.all()
+    }
+
+    /// Keeps what was learned of schedulers, and says which were passed over.
+    pub fn settle(&self, out: &mut Out) {
+        for note in self.endpoints.settle() {
+            out.note(&format!("note: {}", crate::output::safe::line(&note)));
+        }
     }
 
     /// The same with a context at hand.
@@ -75,18 +86,32 @@ impl Client {
         let identity = proto::transport::Identity { authorities, certificate, key };
         let answer_timeout = global.timeout.map_or(ANSWER_TIMEOUT, |timeout| timeout.0);
         let connect_timeout = CONNECT_TIMEOUT.min(answer_timeout);
+        let endpoints = Endpoints::load(&file, endpoints);
+        let tell = {
+            let endpoints = endpoints.clone();
+            let tell: Tell = Arc::new(move |answers: &str, failures: &[TransportError]| {
+                endpoints.passed_over(answers, failures);
+            });
+            tell
+        };
+        let all = endpoints.all();
         let channel =
-            proto::transport::channel(&endpoints, &identity, connect_timeout).map_err(|error| {
-                Error::input(format!("the context file {} cannot be used: {error}", file.display()))
+            proto::transport::channel_telling(&all, &identity, connect_timeout, Some(tell))
+                .map_err(|error| {
+                    Error::input(format!(
+                        "the context file {} cannot be used: {error}",
+                        file.display()
+                    ))
                     .hint("a scheduler writes one as DATA_DIR/admin.yaml; copy it whole")
-            })?;
+                })?;
         Ok(Self { control: ControlClient::new(channel), endpoints, file, answer_timeout })
     }
 
     /// A client of a cluster that is reached in another way.
     #[cfg(test)]
     pub(crate) fn through(channel: Channel, answer_timeout: Duration) -> Self {
-        let (endpoints, file) = (vec!["mini-1:7400".to_owned()], PathBuf::from("admin.yaml"));
+        let file = PathBuf::from("/nonexistent/admin.yaml");
+        let endpoints = Endpoints::load(&file, vec!["mini-1:7400".to_owned()]);
         Self { control: ControlClient::new(channel), endpoints, file, answer_timeout }
     }
 
@@ -103,7 +128,13 @@ impl Client {
             let left = deadline.saturating_duration_since(Instant::now());
             let attempt = timeout(left, call(self.control.clone(), Request::new(question.clone())));
             let status = match attempt.await {
-                Ok(Ok(answer)) => return Ok(answer.into_inner()),
+                Ok(Ok(answer)) => {
+                    let told = answer.metadata().get(SCHEDULERS_HEADER);
+                    if let Some(told) = told.and_then(|told| told.to_str().ok()) {
+                        self.endpoints.hear(told);
+                    }
+                    return Ok(answer.into_inner());
+                }
                 Ok(Err(status)) => status,
                 Err(_) => return Err(self.silent()),
             };
@@ -124,8 +155,8 @@ impl Client {
     fn failure(&self, status: Status) -> Error {
         if status.source().is_some() {
             let why = cause(&status);
-            let unnamed = self.endpoints.iter().filter(|endpoint| !why.contains(endpoint.as_str()));
-            let unnamed: Vec<&str> = unnamed.map(String::as_str).collect();
+            let mut unnamed = self.endpoints.all();
+            unnamed.retain(|endpoint| !why.contains(endpoint.as_str()));
             let at = if unnamed.is_empty() {
                 String::new()
             } else {

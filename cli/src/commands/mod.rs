@@ -76,7 +76,19 @@ async fn ask(
         Command::Apply(args) => Some(apply::Prepared::read(args, out)?),
         _ => None,
     };
-    let client = &connect(out)?;
+    let client = connect(out)?;
+    let outcome = carry_out(command, prepared, &client, global, out).await;
+    client.settle(out);
+    outcome
+}
+
+async fn carry_out(
+    command: Command,
+    prepared: Option<apply::Prepared>,
+    client: &Client,
+    global: &Global,
+    out: &mut Out,
+) -> Result<Outcome, Error> {
     match command {
         Command::Apply(args) => {
             if let Some(prepared) = prepared {

@@ -12,7 +12,7 @@ use tower::service_fn;
 
 use super::{
     Identity, TransportError,
-    dial::{self, Dialer},
+    dial::{self, Dialer, Tell},
 };
 
 /// The authority of every request. The connector does not look at it; `http`, because the connection
@@ -32,7 +32,18 @@ pub fn channel(
     identity: &Identity,
     connect_timeout: Duration,
 ) -> Result<Channel, TransportError> {
-    let dialer = Arc::new(Dialer::new(endpoints, dial::mutual(identity)?, connect_timeout)?);
+    channel_telling(endpoints, identity, connect_timeout, None)
+}
+
+/// The same; `tell` hears of endpoints that had to be passed over for one that answers.
+pub fn channel_telling(
+    endpoints: &[String],
+    identity: &Identity,
+    connect_timeout: Duration,
+    tell: Option<Tell>,
+) -> Result<Channel, TransportError> {
+    let dialer = Dialer::new(endpoints, dial::mutual(identity)?, connect_timeout)?.telling(tell);
+    let dialer = Arc::new(dialer);
     Ok(endpoint().connect_with_connector_lazy(service_fn(move |_| {
         let dialer = Arc::clone(&dialer);
         async move { dialer.dial().await.map(TokioIo::new).map_err(|error| in_one_line(&error)) }

@@ -18,8 +18,10 @@ use super::{Identity, SERVER_NAME, TransportError, peer_of, pinned::Pinned, stre
 /// The longest address: a DNS name has at most 253 characters, a port 5.
 const ENDPOINT_MAX: usize = 260;
 
+/// Told which endpoint answers and why those before it did not, when there are some.
+pub type Tell = Arc<dyn Fn(&str, &[TransportError]) + Send + Sync>;
+
 /// Dials schedulers, the one that worked last first.
-#[derive(Debug)]
 pub(super) struct Dialer {
     endpoints: Vec<String>,
     /// Index of the endpoint to begin with.
@@ -27,6 +29,13 @@ pub(super) struct Dialer {
     connector: Connector,
     /// For each endpoint: name resolution, TCP and TLS together.
     limit: Duration,
+    tell: Option<Tell>,
+}
+
+impl std::fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dialer").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
 }
 
 struct Connector(TlsConnector);
@@ -52,7 +61,12 @@ impl Dialer {
             preferred: AtomicUsize::new(0),
             connector: Connector(TlsConnector::from(Arc::new(config))),
             limit,
+            tell: None,
         })
+    }
+
+    pub(super) fn telling(self, tell: Option<Tell>) -> Self {
+        Self { tell, ..self }
     }
 
     /// Connects to the first endpoint that answers as a scheduler, and remembers it.
@@ -65,6 +79,9 @@ impl Dialer {
             let failure = match timeout(self.limit, self.dial_one(endpoint)).await {
                 Ok(Ok(stream)) => {
                     self.preferred.store(index, Ordering::Relaxed);
+                    if let Some(tell) = self.tell.as_ref().filter(|_| !failures.is_empty()) {
+                        tell(endpoint, &failures);
+                    }
                     return Ok(stream);
                 }
                 Ok(Err(failure)) => failure,

@@ -14,10 +14,14 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use channel::{channel, enrol_channel};
+pub use channel::{channel, channel_telling, enrol_channel};
+pub use dial::Tell;
 pub use error::TransportError;
 pub use identity::{Identity, Peer, identity_uri, peer_of};
 pub use stream::reason;
+
+/// The header in which schedulers tell people where all of them are: `HOST:PORT`, with commas between.
+pub const SCHEDULERS_HEADER: &str = "siso-schedulers";
 
 /// The DNS name in every scheduler's certificate. Clients check for it whatever the address they
 /// dial, so that an address may change without a new certificate.

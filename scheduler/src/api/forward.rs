@@ -33,6 +33,8 @@ const REPLICA: &str = "/siso.v1.Replica/";
 const CALLER: HeaderName = HeaderName::from_static("siso-caller");
 /// The address of whoever that was.
 const CALLER_ADDRESS: HeaderName = HeaderName::from_static("siso-caller-address");
+/// Tells people where the schedulers are, with commas between.
+const SCHEDULERS: HeaderName = HeaderName::from_static(transport::SCHEDULERS_HEADER);
 /// To a finished handshake with the leader.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a call waits while nobody leads: longer than an election takes.
@@ -72,6 +74,15 @@ impl Forward {
         stop: CancellationToken,
     ) -> Self {
         Self { log, cluster, face, stop, open: Mutex::new(vec![None; LANES]) }
+    }
+
+    /// Where the schedulers are, for people: theirs may be gone the next time.
+    fn whereabouts(&self, caller: &Caller) -> Option<HeaderValue> {
+        caller.peer.as_ref().filter(|peer| peer.role == Role::Admin)?;
+        let standing = self.log.standing();
+        let voters = standing.borrow().voters.clone();
+        let addresses: Vec<_> = voters.into_iter().map(|(_, address)| address).collect();
+        HeaderValue::try_from(addresses.join(",")).ok()
     }
 
     /// Refuses a scheduler that may take part no longer, whatever its certificate says.
@@ -206,8 +217,10 @@ where
         request.extensions_mut().insert(caller.clone());
         let here =
             forward.log.standing().borrow().leads() || request.uri().path().starts_with(REPLICA);
+        let told = if passed_on { None } else { forward.whereabouts(&caller) };
         if here {
-            return Box::pin(self.inner.call(request));
+            let answer = self.inner.call(request);
+            return Box::pin(async move { Ok(tell(answer.await?, told)) });
         }
         if passed_on {
             let refused = Status::unavailable("this scheduler does not lead (any more)");
@@ -217,7 +230,9 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
-            let Some(leader) = forward.leader().await else { return inner.call(request).await };
+            let Some(leader) = forward.leader().await else {
+                return Ok(tell(inner.call(request).await?, told));
+            };
             request.headers_mut().insert(CALLER, write_caller(&caller));
             if let Ok(address) = HeaderValue::try_from(caller.address.to_string()) {
                 request.headers_mut().insert(CALLER_ADDRESS, address);
@@ -227,12 +242,21 @@ where
                 Ok(channel) => {
                     let answer = stop.run_until_cancelled(pass_on(channel, request)).await;
                     let answer = answer.unwrap_or_else(|| stopping().into_http());
-                    answer.map(|body| Body::new(Passed::new(body, stop.cancelled_owned())))
+                    let answer =
+                        answer.map(|body| Body::new(Passed::new(body, stop.cancelled_owned())));
+                    tell(answer, told)
                 }
                 Err(refused) => refused.into_http(),
             })
         })
     }
+}
+
+fn tell(mut answer: Response<Body>, schedulers: Option<HeaderValue>) -> Response<Body> {
+    if let Some(schedulers) = schedulers {
+        answer.headers_mut().insert(SCHEDULERS, schedulers);
+    }
+    answer
 }
 
 async fn pass_on(mut channel: Channel, request: Request<Body>) -> Response<Body> {

@@ -10,8 +10,8 @@ use std::{
 };
 
 use proto::v1::{
-    CreateTokenRequest, ListSchedulersRequest, ListTokensRequest, RemoveSchedulerRequest, VoterRow,
-    control_client::ControlClient,
+    CreateTokenRequest, EventsRequest, ListSchedulersRequest, ListTokensRequest,
+    RemoveSchedulerRequest, VoterRow, control_client::ControlClient,
 };
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Status, transport::Channel};
@@ -264,4 +264,62 @@ fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
     }
     found.sort();
     found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_passed_on_ends_at_once_with_the_scheduler_that_passes_it_on() {
+    let mut founder = World::new().await;
+    let first = founder.handle.advertised.clone();
+    let mut second = Replica::join(&mut founder, &first).await;
+    voters(&mut founder.admin, 2).await;
+    let identity = admin_identity(&second.data());
+    let mut there = people(&[second.address()], &identity);
+    let request = EventsRequest { follow: true, ..EventsRequest::default() };
+    let mut events = there.events(request).await.unwrap().into_inner();
+    events.message().await.unwrap().expect("an event");
+    let (ended, ()) = tokio::join!(
+        async {
+            loop {
+                match events.message().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => panic!("it ends as if all had been said"),
+                    Err(status) => return status,
+                }
+            }
+        },
+        second.stop(),
+    );
+    // Cut off after the time for stopping, it would have ended without a word.
+    assert_eq!((ended.code(), ended.message()), (Code::Unavailable, "the scheduler stops"));
+    founder.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_join_that_was_interrupted_for_too_long_says_that_it_needs_a_new_token() {
+    let mut founder = World::new().await;
+    let first = founder.handle.advertised.clone();
+    let mut second = Replica::join(&mut founder, &first).await;
+    voters(&mut founder.admin, 2).await;
+    // Another directory, which began to join with a token that is used by now.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let began = elsewhere.path().join("joining");
+    std::fs::write(began, "ab".repeat(32)).unwrap();
+    let data_dir = elsewhere.path().to_owned();
+    let config = crate::Config {
+        data_dir,
+        listen: config(elsewhere.path()).listen,
+        ..second.config.clone()
+    };
+    let refused = start(config.clone()).await.unwrap_err().to_string();
+    for told in ["began to join before", "within an hour only", "token create --role scheduler"] {
+        assert!(refused.contains(told), "{refused}");
+    }
+    assert_eq!(refused.matches("hint: ").count(), 1, "{refused}");
+    let text = founder.token_text(model::token::Role::Scheduler).await;
+    std::fs::write(config.token_file.as_ref().unwrap(), text).unwrap();
+    let third = start(config).await.unwrap();
+    voters(&mut founder.admin, 3).await;
+    third.stop().await;
+    second.stop().await;
+    founder.handle.stop().await;
 }
