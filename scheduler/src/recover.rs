@@ -111,7 +111,11 @@ pub async fn recover(config: &Config) -> Result<Recovered, RecoverError> {
     let directory = DataDir::open(&config.data_dir)?;
     finish(&directory)?;
     let none = || RecoverError::NoMember { path: config.data_dir.clone() };
-    let identity = directory.identity()?.filter(|identity| identity.member).ok_or_else(none)?;
+    let identity = directory.identity()?.ok_or_else(none)?;
+    // That it votes is noted soon after; its log knows.
+    if !directory.log().exists() {
+        return Err(none());
+    }
     directory.check_identity(&identity, config.form)?;
     let authority = Authority::open(&directory.pki(), &identity.origin)?;
     let (log, form) = (directory.log(), config.form);
@@ -141,6 +145,7 @@ pub async fn recover(config: &Config) -> Result<Recovered, RecoverError> {
     let new = Identity {
         cluster: cluster.clone(),
         scheduler: number,
+        member: true,
         form: knowledge.cluster.form(),
         ..identity
     };
@@ -237,5 +242,50 @@ impl Recovered {
             writeln!(out, "until: {}", until.to_rfc3339())?;
         }
         writeln!(out, "kept: {}", self.kept.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data_dir::FIRST_FORM;
+
+    fn identity(cluster: &str) -> Identity {
+        let (origin, form) = ("old".to_owned(), FIRST_FORM);
+        let cluster = cluster.to_owned();
+        Identity { cluster, name: "home".to_owned(), scheduler: 1, member: true, origin, form }
+    }
+
+    #[test]
+    fn a_recovery_that_was_cut_off_anywhere_is_finished_at_the_next_start() {
+        let log = |at: PathBuf, whose: &str| {
+            fs::create_dir_all(&at).unwrap();
+            fs::write(at.join("whose"), whose).unwrap();
+        };
+        for done in 0..=3 {
+            let parent = tempfile::tempdir().unwrap();
+            let root = parent.path();
+            let directory = DataDir::open(root).unwrap();
+            let made = root.join(MADE);
+            fs::create_dir(&made).unwrap();
+            log(root.join(if done >= 1 { "log-of-old" } else { "log" }), "old");
+            log(if done >= 2 { root.join("log") } else { made.join("log") }, "new");
+            let write = |path: PathBuf, cluster| {
+                crate::data_dir::write_identity(&path, &identity(cluster)).unwrap();
+            };
+            if done >= 3 {
+                write(directory.identity_path(), "new");
+            } else {
+                write(directory.identity_path(), "old");
+                write(made.join("identity"), "new");
+            }
+            for _ in 0..2 {
+                finish(&directory).unwrap();
+                let whose = |at: &str| fs::read_to_string(root.join(at).join("whose")).unwrap();
+                assert_eq!((whose("log"), whose("log-of-old")), ("new".into(), "old".into()));
+                assert_eq!(directory.identity().unwrap(), Some(identity("new")), "{done} done");
+                assert!(!made.exists());
+            }
+        }
     }
 }

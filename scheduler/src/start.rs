@@ -180,19 +180,12 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     recover::finish(&directory)?;
     let identity = identity(&directory, &config).await?;
     directory.check_identity(&identity, config.form)?;
-    let authority = if identity.member || identity.scheduler != FOUNDER {
-        Authority::open(&directory.pki(), &identity.origin)?
-    } else {
-        Authority::found(&directory.pki(), &identity.origin)?
-    };
+    let authority = authority(&directory, &identity)?;
     check_token(&config, &authority)?;
     let (listener, address) = listen(config.listen).await?;
     let (metrics_listener, metrics_address) = listen(config.metrics_listen).await?;
     let advertised = config::advertised(address, config.advertise.as_deref());
-    let host = config::host(&advertised);
-    let own = OwnIdentity::scheduler(&directory.pki(), identity.scheduler, host);
-    let tls: TlsSettings = Arc::new(ArcSwap::from_pointee(own.tls(&authority)?));
-    let face: OwnFace = Arc::new(ArcSwap::from_pointee(own.face(&authority)?));
+    let (own, tls, face) = faces(&directory, &identity, &advertised, &authority)?;
     let figures = Arc::new(Figures::default());
     let shut_out = ShutOut::default();
     let peers = Peers::new(Arc::clone(&face), Arc::clone(&shut_out));
@@ -219,34 +212,27 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         // A lone scheduler asks nobody; with others it takes until they have answered.
         drop(office.door.raise_form(&*office.log).await);
     }
-    tasks.spawn(quietly(&stop, office.door.clone().look_after(Arc::clone(&office.log))));
-    let forward = api::Forward::new(
-        Arc::clone(&office.log),
-        identity.origin.clone(),
-        Arc::clone(&face),
-        stop.clone(),
-    );
+    let (known, origin) = (Arc::clone(&office.log), identity.origin.clone());
+    let forward = api::Forward::new(known, origin, Arc::clone(&face), stop.clone());
     let layers = (api::CountLayer(Arc::clone(&figures)), api::ForwardLayer(Arc::new(forward)));
     let connections =
         listener::accept(listener, Arc::clone(&tls), identity.origin.clone(), stop.clone());
     let services = api::routes(&office);
     tasks.spawn(serve(services, layers, connections, stop.clone()));
     let noted = Arc::new(DataDirIdentity::new(&directory, &identity));
-    let announced = join::announce(
-        Arc::clone(&log),
-        Arc::clone(&noted),
-        (advertised.clone(), config.join.clone()),
-        (Arc::clone(&face), Arc::clone(&shut_out)),
-    );
+    let reached = (advertised.clone(), config.join.clone());
+    let ways = (Arc::clone(&face), Arc::clone(&shut_out));
+    let announced = join::announce(Arc::clone(&log), Arc::clone(&noted), reached, ways);
     tasks.spawn(quietly(&stop, announced));
     tasks.spawn(quietly(&stop, noted.keep(Arc::clone(&log), Arc::clone(&shut_out))));
+    tasks.spawn(quietly(&stop, office.door.clone().look_after(Arc::clone(&office.log))));
     tasks.spawn(quietly(&stop, context.keep(Arc::clone(&office))));
     tasks.spawn(renew(office, own, (tls, face), stop.clone()));
     let probes =
         probes::serve(metrics_listener, Arc::clone(&dispatch), Arc::clone(&figures), stop.clone());
     tasks.spawn(probes);
     tasks.spawn(leader::run(dispatch, figures));
-    let Identity { cluster, name, .. } = identity;
+    let (Identity { cluster, name, .. }, shut_out) = (identity, shut_out.subscribe());
     Ok(Handle {
         address,
         advertised,
@@ -254,11 +240,34 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         cluster,
         name,
         log,
-        shut_out: shut_out.subscribe(),
+        shut_out,
         stop,
         tasks,
         directory,
     })
+}
+
+fn authority(directory: &DataDir, identity: &Identity) -> Result<Authority, PkiError> {
+    if identity.member || identity.scheduler != FOUNDER {
+        Authority::open(&directory.pki(), &identity.origin)
+    } else {
+        Authority::found(&directory.pki(), &identity.origin)
+    }
+}
+
+/// What this scheduler keeps of its own certificate, the TLS it speaks with it, and what it shows to
+/// others when it calls them.
+fn faces(
+    directory: &DataDir,
+    identity: &Identity,
+    advertised: &str,
+    authority: &Authority,
+) -> Result<(OwnIdentity, TlsSettings, OwnFace), PkiError> {
+    let host = config::host(advertised);
+    let own = OwnIdentity::scheduler(&directory.pki(), identity.scheduler, host);
+    let tls = Arc::new(ArcSwap::from_pointee(own.tls(authority)?));
+    let face = Arc::new(ArcSwap::from_pointee(own.face(authority)?));
+    Ok((own, tls, face))
 }
 
 /// Runs until the scheduler stops.

@@ -49,7 +49,9 @@ pub fn render(rows: &[VoterRow], out: &Out) -> String {
     let mut text = table(rows).render(out);
     let voters = || rows.iter().filter(|row| row.role != "joining");
     let (count, reachable) = (voters().count(), voters().filter(|row| row.reachable).count());
-    text.push_str(&format!("\n{}\n", survives(count)));
+    text.push('\n');
+    text.push_str(&survives(count));
+    text.push('\n');
     if reachable <= count / 2 && count > 1 {
         text.push_str(&out.paint(
             Tone::Bad,

@@ -3318,7 +3318,7 @@ pub mod control_client {
             req.extensions_mut().insert(GrpcMethod::new("siso.v1.Control", "Version"));
             self.inner.unary(req, path, codec).await
         }
-        /// Every voter as it answers now. Asked while nobody leads, a scheduler says what it knows.
+        /// Every voter as it answers now, to whichever is asked, also while nobody leads.
         pub async fn list_schedulers(
             &mut self,
             request: impl tonic::IntoRequest<super::ListSchedulersRequest>,
@@ -3517,7 +3517,7 @@ pub mod control_server {
             &self,
             request: tonic::Request<super::VersionRequest>,
         ) -> std::result::Result<tonic::Response<super::VersionReply>, tonic::Status>;
-        /// Every voter as it answers now. Asked while nobody leads, a scheduler says what it knows.
+        /// Every voter as it answers now, to whichever is asked, also while nobody leads.
         async fn list_schedulers(
             &self,
             request: tonic::Request<super::ListSchedulersRequest>,
@@ -5717,7 +5717,7 @@ pub struct ProbeReply {
     /// The last entry in its log.
     #[prost(uint64, tag = "3")]
     pub last: u64,
-    /// Why it takes no entries at the moment: its disk is full.
+    /// Why it should not lead at the moment: its disk is nearly full.
     #[prost(string, optional, tag = "4")]
     pub trouble: ::core::option::Option<::prost::alloc::string::String>,
 }

@@ -12,13 +12,14 @@ use std::{
     time::Duration,
 };
 
+use http_body_util::Full;
 use hyper::{HeaderMap, Request, Response, body::Frame, header::HeaderName, http::HeaderValue};
 use model::token::Role;
 use parking_lot::Mutex;
 use proto::transport::{self, Identity, Peer};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::{Status, body::Body, metadata::MetadataValue, transport::Channel};
+use tonic::{Code, Status, body::Body, metadata::MetadataValue, transport::Channel};
 use tower::{Layer, Service};
 
 use crate::{
@@ -28,6 +29,8 @@ use crate::{
 
 /// Calls between schedulers are for the one they are made to.
 const REPLICA: &str = "/siso.v1.Replica/";
+/// Answered by whoever is asked when the leader is gone: without a majority there never is another one.
+const SCHEDULERS_CALL: &str = "/siso.v1.Control/ListSchedulers";
 /// Who called the scheduler that passes a call on: `ROLE ID`, behind a `-` when the certificate has
 /// ended, or nothing for a caller without one.
 const CALLER: HeaderName = HeaderName::from_static("siso-caller");
@@ -215,8 +218,9 @@ where
             return Box::pin(async move { Ok(refused.into_http()) });
         };
         request.extensions_mut().insert(caller.clone());
-        let here =
-            forward.log.standing().borrow().leads() || request.uri().path().starts_with(REPLICA);
+        let path = request.uri().path();
+        let here = path.starts_with(REPLICA) || forward.log.standing().borrow().leads();
+        let instead = (path == SCHEDULERS_CALL && !passed_on).then(|| same_without_words(&request));
         let told = if passed_on { None } else { forward.whereabouts(&caller) };
         if here {
             let answer = self.inner.call(request);
@@ -242,6 +246,9 @@ where
                 Ok(channel) => {
                     let answer = stop.run_until_cancelled(pass_on(channel, request)).await;
                     let answer = answer.unwrap_or_else(|| stopping().into_http());
+                    if let Some(instead) = instead.filter(|_| is_unavailable(&answer)) {
+                        return Ok(tell(inner.call(instead).await?, told));
+                    }
                     let answer =
                         answer.map(|body| Body::new(Passed::new(body, stop.cancelled_owned())));
                     tell(answer, told)
@@ -250,6 +257,24 @@ where
             })
         })
     }
+}
+
+/// The same call with an empty message.
+fn same_without_words(request: &Request<Body>) -> Request<Body> {
+    /// Not compressed, no bytes (gRPC's length-prefixed message).
+    const EMPTY: [u8; 5] = [0; 5];
+    let mut same = Request::new(Body::new(Full::new(bytes::Bytes::from_static(&EMPTY))));
+    *same.method_mut() = request.method().clone();
+    *same.uri_mut() = request.uri().clone();
+    *same.version_mut() = request.version();
+    *same.headers_mut() = request.headers().clone();
+    *same.extensions_mut() = request.extensions().clone();
+    same
+}
+
+fn is_unavailable(answer: &Response<Body>) -> bool {
+    let code = answer.headers().get("grpc-status");
+    code.is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unavailable)
 }
 
 fn tell(mut answer: Response<Body>, schedulers: Option<HeaderValue>) -> Response<Body> {

@@ -246,7 +246,7 @@ impl replica_server::Replica for Door {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             form: self.own.form,
             last,
-            trouble: self.trouble(room::LEAST_FOR_ENTRIES),
+            trouble: self.trouble(room::LEAST_FOR_CHANGES),
         }))
     }
 }

@@ -157,7 +157,7 @@ impl Door {
                     version: env!("CARGO_PKG_VERSION").to_owned(),
                     form: self.own.form,
                     last,
-                    trouble: self.trouble(room::LEAST_FOR_ENTRIES),
+                    trouble: self.trouble(room::LEAST_FOR_CHANGES),
                 })
             } else {
                 self.probe_at(*id, &node.addr, PROBE_TIMEOUT).await
@@ -171,6 +171,9 @@ impl Door {
     pub(crate) async fn rows(&self, leader: Option<u64>) -> Vec<VoterRow> {
         let members = self.members();
         let probed = self.probe_members().await;
+        // One that is gone may be taken for the leader for as long as nobody else is elected.
+        let answers = |id: &u64| probed.iter().any(|(it, _, probed)| it == id && probed.is_ok());
+        let leader = leader.filter(answers);
         let last_of = |probed: &Result<ProbeReply, String>| probed.as_ref().ok().map(|it| it.last);
         let of_leader = probed.iter().find(|(id, ..)| Some(*id) == leader);
         let newest = of_leader.and_then(|(.., probed)| last_of(probed));

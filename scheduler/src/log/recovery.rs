@@ -104,12 +104,12 @@ pub(crate) fn write(
     let (store, _, writer) = Store::open(directory, SEGMENT_BYTES)?;
     let thread = writer.start(Box::new(|_, _, _| ())).map_err(failed)?;
     let vote = Vote::new(knowledge.term + 1, voter);
-    let (done, voted) = oneshot::channel();
+    let (done, ballot) = oneshot::channel();
     store.submit_blocking(Job::Vote { vote, done }).map_err(failed)?;
     let (done, purged) = oneshot::channel();
     store.submit_blocking(Job::Purge { upto: knowledge.last, done }).map_err(failed)?;
     drop(store);
-    for written in [voted, purged] {
+    for written in [ballot, purged] {
         let gone = |_| failed(io::Error::other("the log's writer has stopped"));
         written.blocking_recv().map_err(gone)?.map_err(failed)?;
     }

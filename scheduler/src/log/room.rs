@@ -9,7 +9,7 @@ use super::LogError;
 
 /// Changes people ask for, and plans, are taken while this much is free: the log, two snapshots and
 /// the reports below it fit many times over.
-const LEAST_FOR_CHANGES: u64 = 32 << 20;
+pub(super) const LEAST_FOR_CHANGES: u64 = 32 << 20;
 /// Reports of agents and what follows from them are taken down to this: what has ended must be known
 /// to have ended. What takes something away may be what frees the disk.
 const LEAST_FOR_REPORTS: u64 = 8 << 20;

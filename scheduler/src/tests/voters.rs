@@ -162,12 +162,16 @@ async fn a_scheduler_is_removed_only_where_the_rest_can_agree_and_a_leader_hands
     let shown = rows(&mut founder.admin).await;
     let away = shown.iter().find(|row| row.address == third.address()).unwrap();
     assert!(!away.reachable && away.error.is_some() && away.behind.is_none(), "{away:?}");
+    // Also one that follows says how the others are, and nobody leads who does not answer.
+    let identity = admin_identity(&second.data());
+    let mut there = people(&[second.address()], &identity);
+    let seen = rows(&mut there).await;
+    assert_eq!(seen.iter().map(|row| row.reachable).filter(|it| *it).count(), 2, "{seen:?}");
     third.start().await;
     apply(&mut founder.admin, "kept").await;
 
     // The founder leads.
     assert!(founder.handle.standing().borrow().leads());
-    let identity = admin_identity(&second.data());
     let mut left = people(&[second.address(), third.address()], &identity);
     assert!(remove(&mut left, 1).await.unwrap());
     voters(&mut left, 2).await;
@@ -181,6 +185,7 @@ async fn a_scheduler_is_removed_only_where_the_rest_can_agree_and_a_leader_hands
     let mut last = people(&[stays.address()], &identity);
     assert!(remove(&mut last, gone).await.unwrap());
     apply(&mut last, "alone").await;
+    assert_eq!(rows(&mut last).await.len(), 1);
     for replica in [&mut second, &mut third] {
         replica.stop().await;
     }

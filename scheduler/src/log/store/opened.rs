@@ -28,8 +28,11 @@ pub(super) fn segment_path(directory: &Path, base: u64) -> PathBuf {
 pub(super) struct Files {
     directory: PathBuf,
     /// The one that was used last is the last one.
-    open: Arc<Mutex<VecDeque<(u64, Arc<File>)>>>,
+    open: Arc<Mutex<VecDeque<Opened>>>,
 }
+
+/// A segment that is open.
+type Opened = (u64, Arc<File>);
 
 impl Files {
     pub(super) fn new(directory: &Path) -> Self {

@@ -140,7 +140,7 @@ pub(super) struct Segments<M> {
     media: M,
     index: Arc<RwLock<Index>>,
     files: Files,
-    segments: VecDeque<Segment>,
+    all: VecDeque<Segment>,
     segment_bytes: u64,
     /// The last commit.
     sequence: u64,
@@ -172,7 +172,7 @@ impl<M: Media> Segments<M> {
             files: Files::new(media.path()),
             media,
             index: Arc::default(),
-            segments: VecDeque::new(),
+            all: VecDeque::new(),
             segment_bytes,
             sequence: 0,
             position: 0,
@@ -216,7 +216,7 @@ impl<M: Media> Segments<M> {
     fn read(&mut self, base: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.media.open(base)?.read_to_end(&mut bytes)?;
-        self.segments.push_back(Segment { base, highest: None });
+        self.all.push_back(Segment { base, highest: None });
         let mut at = 0;
         while let Some(frame) = bytes.get(at..).and_then(Frame::read) {
             if frame.sequence != self.sequence + 1 {
@@ -247,9 +247,9 @@ impl<M: Media> Segments<M> {
     fn clear(&mut self, tail: &[u8]) -> io::Result<()> {
         if self.position == 0 {
             // Not even its first commit was made, so it is as good as not there.
-            let Some(empty) = self.segments.pop_back() else { return Ok(()) };
+            let Some(empty) = self.all.pop_back() else { return Ok(()) };
             self.media.remove(empty.base)?;
-            let Some(last) = self.segments.back() else { return Ok(()) };
+            let Some(last) = self.all.back() else { return Ok(()) };
             let base = last.base;
             self.media.open(base)?;
             // The next commit begins a segment, as this one was about to.
@@ -278,7 +278,7 @@ impl<M: Media> Segments<M> {
 
     /// Whether the last commit is the first of its segment.
     pub(super) fn has_just_begun(&self) -> bool {
-        self.segments.back().is_some_and(|newest| newest.base == self.sequence)
+        self.all.back().is_some_and(|newest| newest.base == self.sequence)
     }
 
     /// What the log holds besides its entries.
@@ -292,11 +292,11 @@ impl<M: Media> Segments<M> {
     /// Makes the jobs durable, all or none of them.
     pub(super) fn commit(&mut self, jobs: &[Job]) -> io::Result<()> {
         self.check_run(jobs)?;
-        let begins = self.segments.is_empty() || self.position >= self.segment_bytes;
+        let begins = self.all.is_empty() || self.position >= self.segment_bytes;
         if begins {
             self.begin()?;
         }
-        let Some(newest) = self.segments.back() else { return Err(io::ErrorKind::NotFound.into()) };
+        let Some(newest) = self.all.back() else { return Err(io::ErrorKind::NotFound.into()) };
         let (segment, at) = (newest.base, self.position);
         let mut builder = Builder::new(self.sequence + 1, std::mem::take(&mut self.buffer));
         if begins && let Some(vote) = &self.vote {
@@ -371,7 +371,7 @@ impl<M: Media> Segments<M> {
     fn begin(&mut self) -> io::Result<()> {
         let base = self.sequence + 1;
         self.media.create(base)?;
-        self.segments.push_back(Segment { base, highest: None });
+        self.all.push_back(Segment { base, highest: None });
         (self.position, self.room) = (0, 0);
         Ok(())
     }
@@ -396,7 +396,7 @@ impl<M: Media> Segments<M> {
             match change {
                 Change::Entry(number, place) => {
                     index.append(number, place)?;
-                    if let Some(segment) = self.segments.back_mut() {
+                    if let Some(segment) = self.all.back_mut() {
                         segment.highest = segment.highest.max(Some(number));
                     }
                 }
@@ -422,8 +422,8 @@ impl<M: Media> Segments<M> {
     /// is tried again: nothing depends on it.
     fn forget(&mut self) {
         let purged = self.purged.map(|id| id.index);
-        while self.segments.len() > 1
-            && let Some(oldest) = self.segments.front()
+        while self.all.len() > 1
+            && let Some(oldest) = self.all.front()
             && oldest.highest <= purged
         {
             if let Err(error) = self.media.remove(oldest.base) {
@@ -431,7 +431,7 @@ impl<M: Media> Segments<M> {
                 return;
             }
             self.files.forget(oldest.base);
-            self.segments.pop_front();
+            self.all.pop_front();
         }
     }
 }
