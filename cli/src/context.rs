@@ -295,7 +295,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Error {
 }
 
 /// Writes a file for its owner only, whole or not at all.
-fn write_private(path: &Path, text: &str) -> Result<(), Error> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     let cannot =
         |error: io::Error| Error::input(format!("cannot write {}: {error}", path.display()));
     let directory = path.parent().unwrap_or(Path::new("."));

@@ -11,6 +11,7 @@ pub mod args;
 pub mod client;
 pub mod commands;
 pub mod context;
+pub mod endpoints;
 pub mod error;
 pub mod output;
 pub mod signals;

@@ -348,6 +348,22 @@ pub struct SchedulerRow {
     pub applied: u64,
 }
 
+/// A scheduler as it answers now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
+pub struct VoterRow {
+    pub id: u64,
+    pub address: String,
+    /// `leader`, `follower`, or `joining` before it votes.
+    pub role: String,
+    pub reachable: bool,
+    /// Entries of the log it lacks; `None` when nobody knows.
+    pub behind: Option<u64>,
+    pub version: Option<String>,
+    /// Why it cannot be reached, or takes nothing.
+    pub error: Option<String>,
+}
+
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the contract and say what they hold")]

@@ -7,7 +7,7 @@ use scheduler_core::Thresholds;
 
 use crate::{
     StartError,
-    log::{ELECTION_LAN, ELECTION_WAN, Election, SEGMENT_BYTES},
+    log::{ELECTION_LAN, ELECTION_WAN, ENTRY_VERSION, Election, SEGMENT_BYTES},
 };
 
 /// The shortest silence that may mean anything: agents say a word every second.
@@ -69,6 +69,13 @@ pub struct Config {
           default_value_t = SEGMENT_BYTES,
           value_parser = clap::value_parser!(u64).range(4 << 10..=64 << 20))]
     pub segment_bytes: u64,
+    /// The highest form of entries it reads: less than it could for a test of mixed versions.
+    #[arg(skip = ENTRY_VERSION)]
+    pub form: u32,
+    /// Make a cluster of what this directory knows, when the other schedulers are lost for good; then
+    /// end. `sisoctl scheduler recover` does this, and asks first.
+    #[arg(long, hide = true)]
+    pub recover: bool,
     /// How log lines look.
     #[arg(long, value_name = "FORMAT", env = "SISO_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,

@@ -21,7 +21,14 @@ pub(crate) struct Identity {
     pub(crate) scheduler: u64,
     /// Whether it ever was a member. If so, its log must never be empty again.
     pub(crate) member: bool,
+    /// What certificates call the cluster: the id it was founded with.
+    pub(crate) origin: String,
+    /// The highest form of entries its log may hold. A program that reads less must not touch it.
+    pub(crate) form: u32,
 }
+
+/// The form of logs whose identity does not say.
+pub(crate) const FIRST_FORM: u32 = 1;
 
 /// Why a data directory cannot be used.
 #[derive(Debug, Error)]
@@ -46,6 +53,28 @@ pub enum DataDirError {
     DamagedIdentity {
         /// The file.
         path: PathBuf,
+    },
+    /// A newer program wrote it.
+    #[error(
+        "{} is of a newer version of siso-scheduler: its log has form {form}, this version reads up to \
+         form {known}; nothing was touched\nhint: go on with that version",
+        path.display()
+    )]
+    Newer {
+        /// The directory.
+        path: PathBuf,
+        /// The form of its log.
+        form: u32,
+        /// What this program reads.
+        known: u32,
+    },
+    /// Its scheduler may take part no longer.
+    #[error("{why}\nThis was told to {}, which is kept for what is still in it", path.display())]
+    ShutOut {
+        /// The directory.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
     },
     /// There is a log without an identity.
     #[error(
@@ -98,6 +127,10 @@ impl DataDir {
         }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.path.join("log")
     }
@@ -134,17 +167,39 @@ impl DataDir {
         write_identity(&self.identity_path(), identity)
     }
 
-    /// What this directory asks to join with: the same until it has.
-    pub(crate) fn joining(&self) -> Result<[u8; 32], DataDirError> {
+    /// Refuses a directory of a newer program, or of a scheduler that may take part no longer.
+    pub(crate) fn check_identity(
+        &self,
+        identity: &Identity,
+        known: u32,
+    ) -> Result<(), DataDirError> {
+        if identity.form > known {
+            let (path, form) = (self.path.clone(), identity.form);
+            return Err(DataDirError::Newer { path, form, known });
+        }
+        let path = self.shut_out_path();
+        let why = files::read(&path).map_err(|cause| DataDirError::File { path, cause })?;
+        why.map_or(Ok(()), |why| {
+            Err(DataDirError::ShutOut { path: self.path.clone(), why: why.trim_end().to_owned() })
+        })
+    }
+
+    /// Where it is kept that, and why, its scheduler may take part no longer.
+    pub(crate) fn shut_out_path(&self) -> PathBuf {
+        self.path.join("shut-out")
+    }
+
+    /// What this directory asks to join with: the same until it has; and whether it asked before.
+    pub(crate) fn joining(&self) -> Result<([u8; 32], bool), DataDirError> {
         let path = self.path.join("joining");
         let failed = |cause| DataDirError::File { path: path.clone(), cause };
         let held = files::read(&path).map_err(failed)?;
         if let Some(known) = held.and_then(|text| model::token::unhex(text.trim())) {
-            return Ok(known);
+            return Ok((known, true));
         }
         let new: [u8; 32] = rand::random();
         files::write_private(&path, &model::token::Hex(&new).to_string()).map_err(failed)?;
-        Ok(new)
+        Ok((new, false))
     }
 
     /// Refuses a log that is empty although it must not be.
@@ -168,8 +223,14 @@ pub(crate) fn write_identity(path: &Path, identity: &Identity) -> Result<(), Dat
 
 /// The text without its last line, which holds its checksum. Files of the first version end here.
 fn print_unsealed(identity: &Identity) -> String {
-    let Identity { cluster, name, scheduler, member } = identity;
-    format!("cluster: {cluster}\nname: {name}\nscheduler: {scheduler}\nmember: {member}\n")
+    let Identity { cluster, name, scheduler, member, origin, form } = identity;
+    // What is as in the first version is left out: that one refuses lines it does not know. They come
+    // first, so that what was cut off is never taken for one without them.
+    let origin = if origin == cluster { String::new() } else { format!("origin: {origin}\n") };
+    let form = if *form == FIRST_FORM { String::new() } else { format!("form: {form}\n") };
+    format!(
+        "{origin}{form}cluster: {cluster}\nname: {name}\nscheduler: {scheduler}\nmember: {member}\n"
+    )
 }
 
 fn print(identity: &Identity) -> String {
@@ -182,8 +243,11 @@ fn parse(text: &str) -> Option<Identity> {
     let value = |key: &str| {
         text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": ")).map(str::to_owned)
     };
+    let cluster = value("cluster")?;
     let identity = Identity {
-        cluster: value("cluster")?,
+        origin: value("origin").unwrap_or_else(|| cluster.clone()),
+        form: value("form").map_or(Some(FIRST_FORM), |form| form.parse().ok())?,
+        cluster,
         name: value("name")?,
         scheduler: value("scheduler")?.parse().ok()?,
         member: value("member")?.parse().ok()?,
@@ -196,7 +260,9 @@ mod tests {
     use super::*;
 
     fn identity() -> Identity {
-        Identity { cluster: "ab".repeat(16), name: "home".into(), scheduler: 1, member: true }
+        let cluster = "ab".repeat(16);
+        let (origin, form) = (cluster.clone(), FIRST_FORM);
+        Identity { cluster, name: "home".into(), scheduler: 1, member: true, origin, form }
     }
 
     #[test]
@@ -212,11 +278,19 @@ mod tests {
 
     #[test]
     fn an_identity_with_any_bit_flipped_or_cut_off_anywhere_is_none() {
-        let text = print(&identity());
+        let recovered = Identity { origin: "0a".into(), form: 2, ..identity() };
+        for identity in [identity(), recovered] {
+            check_damage(&identity);
+        }
+    }
+
+    fn check_damage(identity: &Identity) {
+        let text = print(identity);
+        assert_eq!(parse(&text).as_ref(), Some(identity));
         for position in 0..text.len() {
             let cut = parse(&text[..position]);
             // Cut off before its checksum it is one of the first version, and whole.
-            assert!(cut.is_none() || cut == Some(identity()), "cut after {position} bytes");
+            assert!(cut.is_none() || cut.as_ref() == Some(identity), "cut after {position} bytes");
             for bit in 0..8 {
                 let mut flipped = text.clone().into_bytes();
                 flipped[position] ^= 1 << bit;
@@ -229,8 +303,21 @@ mod tests {
     #[test]
     fn an_identity_of_the_first_version_is_read() {
         let text = "cluster: 0a\nname: home\nscheduler: 1\nmember: true\n";
-        let expected = Identity { cluster: "0a".into(), ..identity() };
+        let expected = Identity { cluster: "0a".into(), origin: "0a".into(), ..identity() };
         assert_eq!(parse(text), Some(expected));
+    }
+
+    #[test]
+    fn a_directory_of_a_newer_version_or_of_a_scheduler_that_was_shut_out_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(parent.path()).unwrap();
+        let newer = Identity { form: 3, ..identity() };
+        let refused = dir.check_identity(&newer, 2).unwrap_err().to_string();
+        assert!(refused.contains("reads up to form 2; nothing was touched"), "{refused}");
+        dir.check_identity(&newer, 3).unwrap();
+        fs::write(dir.shut_out_path(), "scheduler 2 was removed\n").unwrap();
+        let refused = dir.check_identity(&newer, 3).unwrap_err().to_string();
+        assert!(refused.starts_with("scheduler 2 was removed\n"), "{refused}");
     }
 
     #[test]

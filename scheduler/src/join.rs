@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use model::token::{Hex, JoinToken, Role};
+use parking_lot::Mutex;
 use proto::{
     transport::{self, TransportError},
     v1::{
@@ -15,9 +16,9 @@ use tokio::time::{sleep, timeout};
 use tonic::{Code, Status};
 
 use crate::{
-    data_dir::{DataDir, DataDirError, Identity},
+    data_dir::{DataDir, DataDirError, FIRST_FORM, Identity},
     files,
-    log::{LEADER, OwnFace, RaftLog, ReplicatedLog as _},
+    log::{LEADER, OwnFace, RaftLog, ReplicatedLog as _, ShutOut, shut_out_by},
     pki::{Authority, PkiError},
 };
 
@@ -62,6 +63,19 @@ pub enum JoinError {
     /// The cluster said no.
     #[error("the cluster refused: {}", .0.message())]
     Refused(Status),
+    /// The cluster said no to a join that was begun before.
+    #[error(
+        "the cluster refused: {}\nhint: this directory began to join before, and was interrupted. The same \
+         token is good for going on within an hour only; make another with `sisoctl token create --role \
+         scheduler`, and start it again",
+        said(.0)
+    )]
+    Interrupted(Status),
+}
+
+/// Its words without a hint: there is a better one.
+fn said(status: &Status) -> &str {
+    status.message().split("\nhint: ").next().unwrap_or_default()
 }
 
 /// What goes wrong on the way.
@@ -81,12 +95,16 @@ pub(crate) async fn join(
     directory: &DataDir,
     address: &str,
     token_file: &Path,
+    form: u32,
 ) -> Result<Identity, Failed> {
     let token = read_token(token_file)?;
-    let request_id = directory.joining()?;
+    let (request_id, began_before) = directory.joining()?;
     let reply = loop {
-        match ask(address, &token, request_id).await {
+        match ask(address, &token, (request_id, form)).await {
             Ok(reply) => break reply,
+            Err(Ok(JoinError::Refused(status))) if began_before => {
+                return Err(JoinError::Interrupted(status).into());
+            }
             Err(Ok(refused)) => return Err(refused.into()),
             Err(Err(why)) => {
                 tracing::warn!(address, why, "joining was not possible; trying again");
@@ -95,12 +113,18 @@ pub(crate) async fn join(
         }
     };
     let key = (reply.authority_key.as_str(), reply.authority.as_str());
-    Authority::adopt(&directory.pki(), &reply.cluster, key)?;
+    Authority::adopt(&directory.pki(), origin_of(&reply), key)?;
+    let origin = origin_of(&reply).to_owned();
     let JoinSchedulerReply { cluster, name, scheduler, .. } = reply;
-    let identity = Identity { cluster, name, scheduler, member: false };
+    let identity = Identity { cluster, name, scheduler, member: false, origin, form: FIRST_FORM };
     directory.set_identity(&identity)?;
     tracing::info!(cluster = identity.cluster, scheduler, "joined");
     Ok(identity)
+}
+
+/// What certificates call the cluster.
+fn origin_of(reply: &JoinSchedulerReply) -> &str {
+    if reply.origin.is_empty() { &reply.cluster } else { &reply.origin }
 }
 
 pub(crate) fn read_token(path: &Path) -> Result<JoinToken, JoinError> {
@@ -119,7 +143,7 @@ pub(crate) fn read_token(path: &Path) -> Result<JoinToken, JoinError> {
 async fn ask(
     address: &str,
     token: &JoinToken,
-    request_id: [u8; 32],
+    (request_id, form): ([u8; 32], u32),
 ) -> Result<JoinSchedulerReply, Result<JoinError, String>> {
     let channel = transport::enrol_channel(address, token.authority, CONNECT_TIMEOUT).await;
     let channel = channel.map_err(|cause| match cause {
@@ -132,6 +156,7 @@ async fn ask(
         token_secret: Hex(&token.secret).to_string(),
         token_id: token.id.raw(),
         request_id: request_id.to_vec(),
+        form,
     };
     let mut client = EnrolClient::new(channel);
     let reply = timeout(JOIN_TIMEOUT, client.join_scheduler(request)).await;
@@ -147,9 +172,9 @@ async fn ask(
 /// Tells the leader that this scheduler is up and where, until it votes and is reached there.
 pub(crate) async fn announce(
     log: Arc<RaftLog>,
-    directory: DataDirIdentity,
+    directory: Arc<DataDirIdentity>,
     (advertised, join): (String, Option<String>),
-    face: OwnFace,
+    (face, shut_out): (OwnFace, ShutOut),
 ) {
     let mut hint = None;
     loop {
@@ -159,7 +184,7 @@ pub(crate) async fn announce(
         }
         let own = |(id, address): &(u64, String)| *id == standing.id && *address == advertised;
         if standing.voters.iter().any(own) && !standing.joint {
-            if let Err(error) = directory.votes() {
+            if let Err(error) = directory.change(|identity| identity.member = true) {
                 tracing::error!(%error, "that this scheduler votes could not be noted");
             }
             return;
@@ -170,7 +195,7 @@ pub(crate) async fn announce(
         } else if let Some(address) =
             leader.map(|(_, address)| address.clone()).or_else(|| hint.take()).or(join.clone())
         {
-            tell(&address, &advertised, &face).await.map_err(|(why, leader)| {
+            tell(&address, &advertised, (&face, &shut_out)).await.map_err(|(why, leader)| {
                 hint = leader;
                 why
             })
@@ -188,7 +213,7 @@ pub(crate) async fn announce(
 async fn tell(
     address: &str,
     advertised: &str,
-    face: &OwnFace,
+    (face, shut_out): (&OwnFace, &ShutOut),
 ) -> Result<(), (String, Option<String>)> {
     let endpoint = [address.to_owned()];
     let channel = transport::channel(&endpoint, &face.load(), CONNECT_TIMEOUT)
@@ -197,27 +222,57 @@ async fn tell(
     let told = timeout(ANNOUNCE_TIMEOUT, ReplicaClient::new(channel).announce(request)).await;
     let told = told.map_err(|_| ("the leader does not answer".to_owned(), None))?;
     told.map(drop).map_err(|status| {
+        if let Some(why) = shut_out_by(&status) {
+            shut_out.send_if_modified(|known| known.replace(why).is_none());
+        }
         let leader = status.metadata().get(LEADER).and_then(|address| address.to_str().ok());
         (status.message().to_owned(), leader.map(str::to_owned))
     })
 }
 
-/// Where it is noted that this scheduler votes.
+/// The identity in the directory, as what is known of it grows.
 pub(crate) struct DataDirIdentity {
     path: std::path::PathBuf,
-    identity: Identity,
+    identity: Mutex<Identity>,
 }
 
 impl DataDirIdentity {
     pub(crate) fn new(directory: &DataDir, identity: &Identity) -> Self {
-        Self { path: directory.identity_path(), identity: identity.clone() }
+        Self { path: directory.identity_path(), identity: Mutex::new(identity.clone()) }
     }
 
-    fn votes(&self) -> Result<(), DataDirError> {
-        if self.identity.member {
-            return Ok(());
+    fn change(&self, change: impl FnOnce(&mut Identity)) -> Result<(), DataDirError> {
+        let mut held = self.identity.lock();
+        let mut changed = held.clone();
+        change(&mut changed);
+        if changed != *held {
+            crate::data_dir::write_identity(&self.path, &changed)?;
+            *held = changed;
         }
-        let identity = Identity { member: true, ..self.identity.clone() };
-        crate::data_dir::write_identity(&self.path, &identity)
+        Ok(())
+    }
+
+    /// Notes the form of the log whenever it rises, so that a program that cannot read it leaves it
+    /// alone; and tells when this scheduler may take part no longer.
+    pub(crate) async fn keep(self: Arc<Self>, log: Arc<RaftLog>, shut_out: ShutOut) {
+        let own = log.standing().borrow().id;
+        let mut revision = log.revision();
+        loop {
+            revision.mark_unchanged();
+            let (form, why) = {
+                let cluster = log.cluster();
+                (cluster.form(), cluster.why_shut_out(own))
+            };
+            let noted = self.change(|identity| identity.form = identity.form.max(form));
+            if let Err(error) = noted {
+                tracing::warn!(%error, "the form of the log could not be noted");
+            }
+            if let Some(why) = why {
+                shut_out.send_if_modified(|known| known.replace(why).is_none());
+            }
+            if revision.changed().await.is_err() {
+                return;
+            }
+        }
     }
 }

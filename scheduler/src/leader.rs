@@ -43,8 +43,9 @@ enum Wake {
 pub(crate) async fn run(dispatch: Arc<Dispatch>, figures: Arc<Figures>) {
     let mut standing = dispatch.log.standing();
     loop {
-        let elected = standing.wait_for(Standing::leads).await;
-        let Ok(term) = elected.map(|standing| standing.term) else { return };
+        // One that follows waits here, and must not hold up the end for it.
+        let elected = dispatch.stop.run_until_cancelled(standing.wait_for(Standing::leads)).await;
+        let Some(Ok(term)) = elected.map(|led| led.map(|standing| standing.term)) else { return };
         tracing::info!(term, "leading");
         dispatch.sessions.start_afresh();
         lead(&dispatch, &figures).await;

@@ -19,6 +19,7 @@ mod metrics;
 mod open_files;
 mod pki;
 mod probes;
+mod recover;
 mod refusals;
 mod start;
 
@@ -30,4 +31,5 @@ pub use data_dir::DataDirError;
 pub use join::JoinError;
 pub use open_files::raise_open_files;
 pub use pki::PkiError;
+pub use recover::{RecoverError, Recovered, recover};
 pub use start::{Handle, StartError, start};

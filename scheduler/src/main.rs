@@ -35,6 +35,9 @@ fn main() -> ExitCode {
 async fn run(config: Config) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    if config.recover {
+        return recover(&config).await;
+    }
     let started = tokio::select! {
         started = scheduler::start(config) => started,
         _ = terminate.recv() => return Ok(()),
@@ -50,7 +53,13 @@ async fn run(config: Config) -> Result<(), String> {
     };
     tracing::info!("stopping");
     handle.stop().await;
-    failed.map_or(Ok(()), |reason| Err(format!("the log has stopped: {reason}")))
+    failed.map_or(Ok(()), Err)
+}
+
+/// Not to be interrupted: what was begun is finished here, or at the next start.
+async fn recover(config: &Config) -> Result<(), String> {
+    let recovered = scheduler::recover(config).await.map_err(|error| story(&error))?;
+    recovered.print(&mut io::stdout()).map_err(|error| error.to_string())
 }
 
 fn say_ready(handle: &Handle) -> io::Result<()> {

@@ -5,7 +5,6 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
 use model::token::Hex;
-use proto::transport;
 use scheduler_core::{Command, Rejection, cluster::FOUNDER};
 use thiserror::Error;
 use tokio::{
@@ -21,14 +20,15 @@ use crate::{
     admin::Context,
     api,
     config::{self, Config},
-    data_dir::{DataDir, DataDirError, Identity},
+    data_dir::{DataDir, DataDirError, FIRST_FORM, Identity},
     dispatch::Dispatch,
+    files,
     join::{self, DataDirIdentity, JoinError},
     leader, listener,
-    log::{LogError, LogSettings, OwnFace, Peers, RaftLog, ReplicatedLog, Standing},
+    log::{LogError, LogSettings, OwnFace, Peers, RaftLog, ReplicatedLog, ShutOut, Standing},
     metrics::Figures,
-    pki::{Authority, MACHINE_LIFE, OwnIdentity, PkiError, TlsSettings},
-    probes,
+    pki::{Authority, OwnIdentity, PkiError, TlsSettings},
+    probes, recover,
     refusals::Refusals,
 };
 
@@ -110,6 +110,7 @@ pub struct Handle {
     /// The cluster's name.
     pub name: String,
     log: Arc<RaftLog>,
+    shut_out: watch::Receiver<Option<String>>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
     // Last: the directory is given free when everything that uses it is gone.
@@ -128,13 +129,24 @@ impl Handle {
         self.directory.admin()
     }
 
-    /// Returns why, when this scheduler can no longer do its work: its log is broken.
+    /// Returns why, when this scheduler can no longer do its work: its log is broken, or it may take part
+    /// no longer, which its directory remembers.
     pub async fn failed(&self) -> String {
-        let mut standing = self.log.standing();
-        match standing.wait_for(|standing| standing.failed.is_some()).await {
-            Ok(standing) => standing.failed.clone().unwrap_or_default(),
-            Err(_) => "the log has ended".to_owned(),
+        let (mut standing, mut shut_out) = (self.log.standing(), self.shut_out.clone());
+        let why = tokio::select! {
+            broken = standing.wait_for(|standing| standing.failed.is_some()) => {
+                let why = broken.ok().and_then(|standing| standing.failed.clone());
+                let why = why.unwrap_or_else(|| "it has ended".to_owned());
+                return format!("the log has stopped: {why}");
+            }
+            told = shut_out.wait_for(Option::is_some) => told.ok().and_then(|why| why.clone()),
+        };
+        let why = why.unwrap_or_default();
+        let path = self.directory.shut_out_path();
+        if let Err(error) = files::write_private(&path, &why) {
+            tracing::warn!(path = %path.display(), %error, "the reason could not be kept");
         }
+        why
     }
 
     /// Ends open calls, closes the log and gives the data directory free.
@@ -167,22 +179,18 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     check(&config)?;
     let thresholds = config.thresholds()?;
     let directory = DataDir::open(&config.data_dir)?;
+    recover::finish(&directory)?;
     let identity = identity(&directory, &config).await?;
-    let authority = if identity.member || identity.scheduler != FOUNDER {
-        Authority::open(&directory.pki(), &identity.cluster)?
-    } else {
-        Authority::found(&directory.pki(), &identity.cluster)?
-    };
+    directory.check_identity(&identity, config.form)?;
+    let authority = authority(&directory, &identity)?;
     check_token(&config, &authority)?;
     let (listener, address) = listen(config.listen).await?;
     let (metrics_listener, metrics_address) = listen(config.metrics_listen).await?;
     let advertised = config::advertised(address, config.advertise.as_deref());
-    let host = config::host(&advertised);
-    let own = OwnIdentity::scheduler(&directory.pki(), identity.scheduler, host);
-    let tls: TlsSettings = Arc::new(ArcSwap::from_pointee(own.tls(&authority)?));
-    let face: OwnFace = Arc::new(ArcSwap::from_pointee(shown(&own, &authority)?));
+    let (own, tls, face) = faces(&directory, &identity, &advertised, &authority)?;
     let figures = Arc::new(Figures::default());
-    let peers = Peers::new(Arc::clone(&face));
+    let shut_out = ShutOut::default();
+    let peers = Peers::new(Arc::clone(&face), Arc::clone(&shut_out));
     let log = open_log(&config, &directory, &identity, (peers, &figures)).await?;
     let identity = take_part(&log, &directory, identity, &advertised).await?;
     let context = Context::new(&directory, &identity, &advertised, config.join.clone());
@@ -200,33 +208,80 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         dispatch: Arc::clone(&dispatch),
         authority,
         cluster: identity.cluster.clone(),
+        origin: identity.origin.clone(),
         name: identity.name.clone(),
+        door: log.door(),
         streams: Arc::new(Semaphore::new(api::STREAMS_MAX)),
         refusals: refusals.clone(),
     });
-    let forward =
-        api::Forward::new(Arc::clone(&office.log), identity.cluster.clone(), Arc::clone(&face));
+    if identity.member && log.standing().borrow().leads() {
+        // A lone scheduler asks nobody; with others it takes until they have answered.
+        drop(office.door.raise_form(&*office.log).await);
+    }
+    let (known, origin) = (Arc::clone(&office.log), identity.origin.clone());
+    let forward = api::Forward::new(known, origin, Arc::clone(&face), stop.clone());
     let layers = (api::CountLayer(Arc::clone(&figures)), api::ForwardLayer(Arc::new(forward)));
-    let members = (identity.cluster.clone(), refusals);
+    let members = (identity.origin.clone(), refusals);
     let connections = listener::accept(listener, Arc::clone(&tls), members, stop.clone());
-    let services = api::routes(&office, log.door());
+    let services = api::routes(&office);
     tasks.spawn(serve(services, layers, connections, stop.clone()));
-    let announced = join::announce(
-        Arc::clone(&log),
-        DataDirIdentity::new(&directory, &identity),
-        (advertised.clone(), config.join.clone()),
-        Arc::clone(&face),
-    );
-    tasks.spawn(stop.clone().run_until_cancelled_owned(announced).map(drop));
-    let kept = context.keep(Arc::clone(&office));
-    tasks.spawn(stop.clone().run_until_cancelled_owned(kept).map(drop));
+    let noted = Arc::new(DataDirIdentity::new(&directory, &identity));
+    let reached = (advertised.clone(), config.join.clone());
+    let ways = (Arc::clone(&face), Arc::clone(&shut_out));
+    let announced = join::announce(Arc::clone(&log), Arc::clone(&noted), reached, ways);
+    tasks.spawn(quietly(&stop, announced));
+    tasks.spawn(quietly(&stop, noted.keep(Arc::clone(&log), Arc::clone(&shut_out))));
+    tasks.spawn(quietly(&stop, office.door.clone().look_after(Arc::clone(&office.log))));
+    tasks.spawn(quietly(&stop, context.keep(Arc::clone(&office))));
     tasks.spawn(renew(office, own, (tls, face), stop.clone()));
     let name = config::host(&advertised).to_owned();
     let told = (Arc::clone(&dispatch), Arc::clone(&figures));
     tasks.spawn(probes::serve(metrics_listener, name, told, stop.clone()));
     tasks.spawn(leader::run(dispatch, figures));
-    let Identity { cluster, name, .. } = identity;
-    Ok(Handle { address, advertised, metrics_address, cluster, name, log, stop, tasks, directory })
+    let (Identity { cluster, name, .. }, shut_out) = (identity, shut_out.subscribe());
+    Ok(Handle {
+        address,
+        advertised,
+        metrics_address,
+        cluster,
+        name,
+        log,
+        shut_out,
+        stop,
+        tasks,
+        directory,
+    })
+}
+
+fn authority(directory: &DataDir, identity: &Identity) -> Result<Authority, PkiError> {
+    if identity.member || identity.scheduler != FOUNDER {
+        Authority::open(&directory.pki(), &identity.origin)
+    } else {
+        Authority::found(&directory.pki(), &identity.origin)
+    }
+}
+
+/// What this scheduler keeps of its own certificate, the TLS it speaks with it, and what it shows to
+/// others when it calls them.
+fn faces(
+    directory: &DataDir,
+    identity: &Identity,
+    advertised: &str,
+    authority: &Authority,
+) -> Result<(OwnIdentity, TlsSettings, OwnFace), PkiError> {
+    let host = config::host(advertised);
+    let own = OwnIdentity::scheduler(&directory.pki(), identity.scheduler, host);
+    let tls = Arc::new(ArcSwap::from_pointee(own.tls(authority)?));
+    let face = Arc::new(ArcSwap::from_pointee(own.face(authority)?));
+    Ok((own, tls, face))
+}
+
+/// Runs until the scheduler stops.
+fn quietly(
+    stop: &CancellationToken,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
+    stop.clone().run_until_cancelled_owned(task).map(drop)
 }
 
 fn check(config: &Config) -> Result<(), StartError> {
@@ -261,13 +316,6 @@ fn check_token(config: &Config, authority: &Authority) -> Result<(), StartError>
     )))
 }
 
-/// What this scheduler shows to others when it calls them.
-fn shown(own: &OwnIdentity, authority: &Authority) -> Result<transport::Identity, PkiError> {
-    let (held, _) = own.current(authority, MACHINE_LIFE)?;
-    let authorities = authority.pem().to_owned();
-    Ok(transport::Identity { authorities, certificate: held.certificate, key: held.key })
-}
-
 /// Who this directory belongs to; a new one joins a cluster, or begins to found one.
 async fn identity(directory: &DataDir, config: &Config) -> Result<Identity, StartError> {
     if let Some(identity) = directory.identity()? {
@@ -279,15 +327,18 @@ async fn identity(directory: &DataDir, config: &Config) -> Result<Identity, Star
                 "--join: a token is needed, in --token-file".to_owned(),
             ));
         };
-        return join::join(directory, address, token).await.map_err(|failed| match failed {
-            join::Failed::Join(error) => error.into(),
-            join::Failed::DataDir(error) => error.into(),
-            join::Failed::Pki(error) => error.into(),
+        return join::join(directory, address, token, config.form).await.map_err(|failed| {
+            match failed {
+                join::Failed::Join(error) => error.into(),
+                join::Failed::DataDir(error) => error.into(),
+                join::Failed::Pki(error) => error.into(),
+            }
         });
     }
     let cluster = Hex(&rand::random::<[u8; 16]>()).to_string();
     let name = config.cluster_name.clone();
-    let identity = Identity { cluster, name, scheduler: FOUNDER, member: false };
+    let (origin, form) = (cluster.clone(), FIRST_FORM);
+    let identity = Identity { cluster, name, scheduler: FOUNDER, member: false, origin, form };
     directory.set_identity(&identity)?;
     Ok(identity)
 }
@@ -311,6 +362,7 @@ async fn open_log(
         election: config.election.election(),
         snapshot_every: config.snapshot_every,
         segment_bytes: config.segment_bytes,
+        form: config.form,
     };
     let figures = Arc::clone(figures);
     let observe = move |took, jobs| figures.committed(took, jobs);
@@ -407,7 +459,7 @@ async fn renew(
         loop {
             sleep(CERTIFICATE_CHECK).await;
             let renewed = own.tls(&office.authority);
-            match renewed.and_then(|tls| Ok((tls, shown(&own, &office.authority)?))) {
+            match renewed.and_then(|tls| Ok((tls, own.face(&office.authority)?))) {
                 Ok((settings, identity)) => {
                     tls.store(Arc::new(settings));
                     face.store(Arc::new(identity));

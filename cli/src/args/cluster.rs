@@ -172,6 +172,50 @@ impl From<JoinRole> for Role {
     }
 }
 
+/// `scheduler`
+#[derive(Debug, Subcommand)]
+pub enum Scheduler {
+    /// List schedulers: who leads, who answers, how far each is behind, and what may be lost
+    ///
+    /// Answered also while nobody leads, as far as the scheduler that is asked knows.
+    Ls,
+    /// Take a scheduler out of the cluster; its certificate counts for nothing from then on
+    ///
+    /// Refused when it is the last one, or when what remains could not agree because too many of them
+    /// cannot be reached. When it leads, another one takes over first.
+    Rm(SchedulerRm),
+    /// Go on from what one scheduler knows when a majority is lost for good
+    ///
+    /// Run it on the machine of a surviving scheduler, while that is stopped. Makes its directory a new
+    /// cluster of one: agents and people stay who they are, what runs goes on without a restart, and the
+    /// other schedulers can never come back. What they agreed on without this one is lost.
+    Recover(SchedulerRecover),
+}
+
+/// `scheduler rm`
+#[derive(Debug, clap::Args)]
+pub struct SchedulerRm {
+    /// Its number, as `scheduler ls` prints it
+    pub id: u64,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `scheduler recover`
+#[derive(Debug, clap::Args)]
+pub struct SchedulerRecover {
+    /// The data directory of the surviving scheduler
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The other schedulers are lost for good; without this nothing is done
+    #[arg(long)]
+    pub i_know_others_are_dead: bool,
+    /// The scheduler's program [default: `siso-scheduler` beside sisoctl, or in PATH]
+    #[arg(long, value_name = "FILE")]
+    pub program: Option<PathBuf>,
+}
+
 /// `token`
 #[derive(Debug, Subcommand)]
 pub enum Token {

@@ -8,7 +8,10 @@ mod values;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-pub use cluster::{Completion, Context, Doctor, JoinRole, Node, NodeAdd, NodeDrain, NodeRm, Token};
+pub use cluster::{
+    Completion, Context, Doctor, JoinRole, Node, NodeAdd, NodeDrain, NodeRm, Scheduler,
+    SchedulerRecover, SchedulerRm, Token,
+};
 pub use habits::habit;
 pub use stacks::{
     Apply, Config, ConfigFormat, Events, Exec, Explain, Logs, Plan, Ps, Restart, Scale, Stack,
@@ -113,6 +116,9 @@ pub enum Command {
     /// Machines of the cluster
     #[command(subcommand, arg_required_else_help = true)]
     Node(Node),
+    /// Schedulers: who decides, and what may be lost of them
+    #[command(subcommand, arg_required_else_help = true)]
+    Scheduler(Scheduler),
     /// Stacks and their revisions
     #[command(subcommand, arg_required_else_help = true)]
     Stack(Stack),

@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use proto::{transport::ANSWER_BYTES_MAX, v1::control_client::ControlClient};
+use proto::{
+    transport::{ANSWER_BYTES_MAX, SCHEDULERS_HEADER, Tell, TransportError},
+    v1::control_client::ControlClient,
+};
 pub use streams::{
     Answers, DrainNow, ExecInput, ExecOutput, Rollout, ServiceNote, Watch, WatchView,
 };
@@ -27,6 +30,7 @@ pub use writes::Written;
 use crate::{
     args::Global,
     context::{self, Context},
+    endpoints::Endpoints,
     error::{Blame, Error},
     output::{Out, amount::nearest},
 };
@@ -55,7 +59,7 @@ pub struct Client {
     ways: Vec<ControlClient<Channel>>,
     /// Which of them is gone next.
     turn: Arc<AtomicUsize>,
-    endpoints: Vec<String>,
+    endpoints: Endpoints,
     file: PathBuf,
     answer_timeout: Duration,
 }
@@ -80,8 +84,15 @@ impl Client {
     }
 
     /// `HOST:PORT` of the schedulers.
-    pub fn endpoints(&self) -> &[String] {
-        &self.endpoints
+    pub fn endpoints(&self) -> Vec<String> {
+        self.endpoints.all()
+    }
+
+    /// Keeps what was learned of schedulers, and says which were passed over.
+    pub fn settle(&self, out: &mut Out) {
+        for note in self.endpoints.settle() {
+            out.note(&format!("note: {}", crate::output::safe::line(&note)));
+        }
     }
 
     /// The same with a context at hand.
@@ -90,18 +101,26 @@ impl Client {
         let identity = proto::transport::Identity { authorities, certificate, key };
         let answer_timeout = global.timeout.map_or(ANSWER_TIMEOUT, |timeout| timeout.0);
         let connect_timeout = CONNECT_TIMEOUT.min(answer_timeout);
+        let endpoints = Endpoints::load(&file, endpoints);
+        let tell: Tell = {
+            let endpoints = endpoints.clone();
+            Arc::new(move |answers: &str, failures: &[TransportError]| {
+                endpoints.passed_over(answers, failures);
+            })
+        };
+        let way = |endpoints: Vec<String>| {
+            let tell = Some(Arc::clone(&tell));
+            let channel =
+                proto::transport::channel_telling(&endpoints, &identity, connect_timeout, tell);
+            let client =
+                |channel| ControlClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+            channel.map(client)
+        };
         let unusable = |error| {
             Error::input(format!("the context file {} cannot be used: {error}", file.display()))
                 .hint("a scheduler writes one as DATA_DIR/admin.yaml; copy it whole")
         };
-        let way = |endpoints: Vec<String>| {
-            let channel = proto::transport::channel(&endpoints, &identity, connect_timeout);
-            let client = |channel| {
-                ControlClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
-            };
-            channel.map(client)
-        };
-        let ways = turns(&endpoints).into_iter().map(way).collect::<Result<_, _>>();
+        let ways = turns(&endpoints.all()).into_iter().map(way).collect::<Result<_, _>>();
         let ways = ways.map_err(unusable)?;
         Ok(Self { ways, turn: Arc::default(), endpoints, file, answer_timeout })
     }
@@ -109,7 +128,8 @@ impl Client {
     /// A client of a cluster that is reached in another way.
     #[cfg(test)]
     pub(crate) fn through(channel: Channel, answer_timeout: Duration) -> Self {
-        let (endpoints, file) = (vec!["mini-1:7400".to_owned()], PathBuf::from("admin.yaml"));
+        let file = PathBuf::from("/nonexistent/admin.yaml");
+        let endpoints = Endpoints::load(&file, vec!["mini-1:7400".to_owned()]);
         let ways = vec![ControlClient::new(channel)];
         Self { ways, turn: Arc::default(), endpoints, file, answer_timeout }
     }
@@ -138,7 +158,13 @@ impl Client {
             let limit = if self.ways.len() > 1 { left.min(ATTEMPT_LIMIT) } else { left };
             let attempt = timeout(limit, call(self.control(), Request::new(question.clone())));
             let status = match attempt.await {
-                Ok(Ok(answer)) => return Ok(answer.into_inner()),
+                Ok(Ok(answer)) => {
+                    let told = answer.metadata().get(SCHEDULERS_HEADER);
+                    if let Some(told) = told.and_then(|told| told.to_str().ok()) {
+                        self.endpoints.hear(told);
+                    }
+                    return Ok(answer.into_inner());
+                }
                 Ok(Err(status)) => status,
                 Err(_) if limit < left => {
                     self.try_another();
@@ -164,8 +190,8 @@ impl Client {
     fn failure(&self, status: Status) -> Error {
         if status.source().is_some() {
             let why = cause(&status);
-            let unnamed = self.endpoints.iter().filter(|endpoint| !why.contains(endpoint.as_str()));
-            let unnamed: Vec<&str> = unnamed.map(String::as_str).collect();
+            let mut unnamed = self.endpoints.all();
+            unnamed.retain(|endpoint| !why.contains(endpoint.as_str()));
             let at = if unnamed.is_empty() {
                 String::new()
             } else {

@@ -4,7 +4,7 @@ use model::{
     StackSpec,
     view::{
         DrainView, ExplainView, NodeRow, PlacementView, PlanView, RevisionRow, StackRow,
-        StatusView, TaskRow, TokenRow,
+        StatusView, TaskRow, TokenRow, VoterRow,
     },
 };
 use proto::v1 as pb;
@@ -34,6 +34,14 @@ impl Client {
         let question = pb::ListNodesRequest {};
         let answer = self.ask(question, async |mut control, q| control.list_nodes(q).await).await?;
         believe_all(answer.nodes)
+    }
+
+    /// All schedulers as they answer now.
+    pub async fn schedulers(&self) -> Result<Vec<VoterRow>, Error> {
+        let question = pb::ListSchedulersRequest {};
+        let answer =
+            self.ask(question, async |mut control, q| control.list_schedulers(q).await).await?;
+        believe_all(answer.schedulers)
     }
 
     /// Who sits where.

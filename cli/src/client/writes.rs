@@ -140,6 +140,15 @@ impl Client {
         Ok(self.ask(question, async |mut control, q| control.remove_node(q).await).await?.into())
     }
 
+    /// Takes a scheduler out of the cluster.
+    pub async fn remove_scheduler(&self, scheduler: u64) -> Result<Written, Error> {
+        let question = pb::RemoveSchedulerRequest { request_id: request_id(), scheduler };
+        Ok(self
+            .ask(question, async |mut control, q| control.remove_scheduler(q).await)
+            .await?
+            .into())
+    }
+
     /// Makes a join token.
     pub async fn create_token(
         &self,

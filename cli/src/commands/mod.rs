@@ -18,6 +18,7 @@ pub mod plan;
 pub mod ps;
 pub mod restart;
 pub mod scale;
+pub mod scheduler;
 pub mod stack;
 pub mod status;
 pub mod token;
@@ -26,7 +27,7 @@ pub mod version;
 use std::io::{self, BufRead as _, Write as _};
 
 use crate::{
-    args::{Command, Global},
+    args::{Command, Global, Scheduler},
     client::Client,
     error::Error,
     output::Out,
@@ -52,6 +53,7 @@ pub async fn run(command: Command, global: &Global, out: &mut Out) -> Result<Out
         Command::Completion(args) => completion::run(&args, out)?,
         Command::Plan(args) => plan::run(&args, global, out).await?,
         Command::Version => version::run(global, out).await?,
+        Command::Scheduler(Scheduler::Recover(args)) => scheduler::recover(&args, out).await?,
         Command::Doctor(args) => return doctor::run(&args, global, out).await,
         command => {
             // Boxed: one future that holds them all would be as large as the largest.
@@ -74,7 +76,19 @@ async fn ask(
         Command::Apply(args) => Some(apply::Prepared::read(args, out)?),
         _ => None,
     };
-    let client = &connect(out)?;
+    let client = connect(out)?;
+    let outcome = carry_out(command, prepared, &client, global, out).await;
+    client.settle(out);
+    outcome
+}
+
+async fn carry_out(
+    command: Command,
+    prepared: Option<apply::Prepared>,
+    client: &Client,
+    global: &Global,
+    out: &mut Out,
+) -> Result<Outcome, Error> {
     match command {
         Command::Apply(args) => {
             if let Some(prepared) = prepared {
@@ -91,6 +105,7 @@ async fn ask(
         Command::Restart(args) => restart::run(&args, client, global, out).await?,
         Command::Scale(args) => scale::run(&args, client, global, out).await?,
         Command::Node(args) => node::run(&args, client, global, out).await?,
+        Command::Scheduler(args) => scheduler::run(&args, client, out).await?,
         Command::Stack(args) => stack::run(&args, client, global, out).await?,
         Command::Token(args) => token::run(&args, client, out).await?,
         Command::Config(_)

@@ -274,6 +274,18 @@ impl server::Control for FakeCluster {
     ) -> Result<Response<Self::EventsStream>, Status> {
         Err(unscripted())
     }
+    async fn list_schedulers(
+        &self,
+        _: Request<pb::ListSchedulersRequest>,
+    ) -> Result<Response<pb::ListSchedulersReply>, Status> {
+        Err(unscripted())
+    }
+    async fn remove_scheduler(
+        &self,
+        _: Request<pb::RemoveSchedulerRequest>,
+    ) -> Result<Response<pb::WriteReply>, Status> {
+        Err(unscripted())
+    }
     async fn version(
         &self,
         _: Request<pb::VersionRequest>,

@@ -831,6 +831,9 @@ pub struct JoinSchedulerRequest {
     /// Random bytes of the caller's own: asked again with the same, it is the same scheduler.
     #[prost(bytes = "vec", tag = "3")]
     pub request_id: ::prost::alloc::vec::Vec<u8>,
+    /// The highest form of entries it reads; 0 says 1.
+    #[prost(uint32, tag = "4")]
+    pub form: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JoinSchedulerReply {
@@ -845,6 +848,9 @@ pub struct JoinSchedulerReply {
     pub authority: ::prost::alloc::string::String,
     #[prost(string, tag = "5")]
     pub authority_key: ::prost::alloc::string::String,
+    /// What certificates call the cluster, when that is not `cluster`.
+    #[prost(string, tag = "6")]
+    pub origin: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RenewRequest {
@@ -2507,6 +2513,39 @@ pub struct StatusView {
     #[prost(message, repeated, tag = "7")]
     pub problems: ::prost::alloc::vec::Vec<Problem>,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSchedulersRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSchedulersReply {
+    #[prost(message, repeated, tag = "1")]
+    pub schedulers: ::prost::alloc::vec::Vec<VoterRow>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VoterRow {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// `leader`, `follower`, or `joining` before it votes.
+    #[prost(string, tag = "3")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(bool, tag = "4")]
+    pub reachable: bool,
+    /// Entries it lacks; absent when nobody knows.
+    #[prost(uint64, optional, tag = "5")]
+    pub behind: ::core::option::Option<u64>,
+    #[prost(string, optional, tag = "6")]
+    pub version: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "7")]
+    pub error: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveSchedulerRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub request_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub scheduler: u64,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SchedulerRow {
     #[prost(uint64, tag = "1")]
@@ -3293,6 +3332,54 @@ pub mod control_client {
             req.extensions_mut().insert(GrpcMethod::new("siso.v1.Control", "Version"));
             self.inner.unary(req, path, codec).await
         }
+        /// Every voter as it answers now, to whichever is asked, also while nobody leads.
+        pub async fn list_schedulers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSchedulersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSchedulersReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Control/ListSchedulers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("siso.v1.Control", "ListSchedulers"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Answered once the voters that stay have agreed. UNAVAILABLE when the leader was to go and hands
+        /// over: asked again, its successor answers.
+        pub async fn remove_scheduler(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemoveSchedulerRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Control/RemoveScheduler",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("siso.v1.Control", "RemoveScheduler"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3444,6 +3531,20 @@ pub mod control_server {
             &self,
             request: tonic::Request<super::VersionRequest>,
         ) -> std::result::Result<tonic::Response<super::VersionReply>, tonic::Status>;
+        /// Every voter as it answers now, to whichever is asked, also while nobody leads.
+        async fn list_schedulers(
+            &self,
+            request: tonic::Request<super::ListSchedulersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSchedulersReply>,
+            tonic::Status,
+        >;
+        /// Answered once the voters that stay have agreed. UNAVAILABLE when the leader was to go and hands
+        /// over: asked again, its successor answers.
+        async fn remove_scheduler(
+            &self,
+            request: tonic::Request<super::RemoveSchedulerRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct ControlServer<T> {
@@ -4667,6 +4768,96 @@ pub mod control_server {
                     };
                     Box::pin(fut)
                 }
+                "/siso.v1.Control/ListSchedulers" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSchedulersSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::ListSchedulersRequest>
+                    for ListSchedulersSvc<T> {
+                        type Response = super::ListSchedulersReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSchedulersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::list_schedulers(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSchedulersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Control/RemoveScheduler" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoveSchedulerSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::RemoveSchedulerRequest>
+                    for RemoveSchedulerSvc<T> {
+                        type Response = super::WriteReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemoveSchedulerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::remove_scheduler(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoveSchedulerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -4724,7 +4915,7 @@ pub struct Entry {
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 18"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 18, 21, 22"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -4890,6 +5081,18 @@ pub mod command {
         #[prost(bytes = "vec", tag = "2")]
         pub secret_hash: ::prost::alloc::vec::Vec<u8>,
     }
+    /// From version 2 on.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RaiseForm {
+        #[prost(uint32, tag = "1")]
+        pub form: u32,
+    }
+    /// From version 2 on.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RemoveScheduler {
+        #[prost(uint64, tag = "1")]
+        pub scheduler: u64,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Command {
         #[prost(message, tag = "1")]
@@ -4930,6 +5133,10 @@ pub mod command {
         JoinScheduler(JoinScheduler),
         #[prost(message, tag = "18")]
         DrainNode(DrainNode),
+        #[prost(message, tag = "21")]
+        RaiseForm(RaiseForm),
+        #[prost(message, tag = "22")]
+        RemoveScheduler(RemoveScheduler),
     }
 }
 /// Why a task sits where it does.
@@ -5109,6 +5316,15 @@ pub struct Snapshot {
     /// The oldest first.
     #[prost(message, repeated, tag = "16")]
     pub events: ::prost::alloc::vec::Vec<snapshot::Event>,
+    /// All below are from version 2 on.
+    /// What certificates and containers call the cluster, when that is not `id`.
+    #[prost(string, tag = "17")]
+    pub origin: ::prost::alloc::string::String,
+    /// Schedulers with a lower number are shut out.
+    #[prost(uint64, tag = "18")]
+    pub least_scheduler: u64,
+    #[prost(uint64, repeated, tag = "19")]
+    pub removed_schedulers: ::prost::alloc::vec::Vec<u64>,
 }
 /// Nested message and enum types in `Snapshot`.
 pub mod snapshot {
@@ -5482,6 +5698,43 @@ pub struct AnnounceRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AnnounceReply {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandOverRequest {
+    #[prost(uint64, tag = "1")]
+    pub to: u64,
+    #[prost(message, optional, tag = "2")]
+    pub from: ::core::option::Option<Ballot>,
+    /// What the successor must have to lead.
+    #[prost(message, optional, tag = "3")]
+    pub last: ::core::option::Option<LogPosition>,
+    #[prost(uint64, tag = "4")]
+    pub successor: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandOverReply {
+    #[prost(bool, tag = "1")]
+    pub accepted: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProbeRequest {
+    #[prost(uint64, tag = "1")]
+    pub to: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProbeReply {
+    /// Of the program.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// The highest form of entries it reads.
+    #[prost(uint32, tag = "2")]
+    pub form: u32,
+    /// The last entry in its log.
+    #[prost(uint64, tag = "3")]
+    pub last: u64,
+    /// Why it should not lead at the moment: its disk is nearly full.
+    #[prost(string, optional, tag = "4")]
+    pub trouble: ::core::option::Option<::prost::alloc::string::String>,
+}
 /// Generated client implementations.
 pub mod replica_client {
     #![allow(
@@ -5667,6 +5920,44 @@ pub mod replica_client {
             req.extensions_mut().insert(GrpcMethod::new("siso.v1.Replica", "Announce"));
             self.inner.unary(req, path, codec).await
         }
+        /// The leader tells everyone that another one is to lead in its place.
+        pub async fn hand_over(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HandOverRequest>,
+        ) -> std::result::Result<tonic::Response<super::HandOverReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/siso.v1.Replica/HandOver");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("siso.v1.Replica", "HandOver"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How the receiver is. Nothing is changed by it.
+        pub async fn probe(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProbeRequest>,
+        ) -> std::result::Result<tonic::Response<super::ProbeReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/siso.v1.Replica/Probe");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("siso.v1.Replica", "Probe"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -5706,6 +5997,16 @@ pub mod replica_server {
             &self,
             request: tonic::Request<super::AnnounceRequest>,
         ) -> std::result::Result<tonic::Response<super::AnnounceReply>, tonic::Status>;
+        /// The leader tells everyone that another one is to lead in its place.
+        async fn hand_over(
+            &self,
+            request: tonic::Request<super::HandOverRequest>,
+        ) -> std::result::Result<tonic::Response<super::HandOverReply>, tonic::Status>;
+        /// How the receiver is. Nothing is changed by it.
+        async fn probe(
+            &self,
+            request: tonic::Request<super::ProbeRequest>,
+        ) -> std::result::Result<tonic::Response<super::ProbeReply>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct ReplicaServer<T> {
@@ -5987,6 +6288,92 @@ pub mod replica_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AnnounceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Replica/HandOver" => {
+                    #[allow(non_camel_case_types)]
+                    struct HandOverSvc<T: Replica>(pub Arc<T>);
+                    impl<T: Replica> tonic::server::UnaryService<super::HandOverRequest>
+                    for HandOverSvc<T> {
+                        type Response = super::HandOverReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HandOverRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Replica>::hand_over(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HandOverSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Replica/Probe" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProbeSvc<T: Replica>(pub Arc<T>);
+                    impl<T: Replica> tonic::server::UnaryService<super::ProbeRequest>
+                    for ProbeSvc<T> {
+                        type Response = super::ProbeReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProbeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Replica>::probe(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProbeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

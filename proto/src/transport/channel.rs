@@ -12,7 +12,7 @@ use tower::service_fn;
 
 use super::{
     Identity, TransportError,
-    dial::{self, Dialer},
+    dial::{self, Dialer, Tell},
 };
 
 /// The authority of every request. The connector does not look at it; `http`, because the connection
@@ -42,30 +42,37 @@ pub fn channel(
     identity: &Identity,
     connect_timeout: Duration,
 ) -> Result<Channel, TransportError> {
-    probed_channel(endpoints, identity, connect_timeout, PATIENT)
+    channel_telling(endpoints, identity, connect_timeout, None)
 }
 
-/// The same, and a scheduler that falls silent is given up within 3 s: for those who have to find
-/// another one then.
+/// The same; `tell` hears of endpoints that had to be passed over for one that answers.
+pub fn channel_telling(
+    endpoints: &[String],
+    identity: &Identity,
+    connect_timeout: Duration,
+    tell: Option<Tell>,
+) -> Result<Channel, TransportError> {
+    let dialer = Dialer::new(endpoints, dial::mutual(identity)?, connect_timeout)?.telling(tell);
+    Ok(dialled(dialer, PATIENT))
+}
+
+/// The same as [`channel`], and a scheduler that falls silent is given up within 3 s: for those who
+/// have to find another one then.
 pub fn watched_channel(
     endpoints: &[String],
     identity: &Identity,
     connect_timeout: Duration,
 ) -> Result<Channel, TransportError> {
-    probed_channel(endpoints, identity, connect_timeout, WATCHFUL)
+    let dialer = Dialer::new(endpoints, dial::mutual(identity)?, connect_timeout)?;
+    Ok(dialled(dialer, WATCHFUL))
 }
 
-fn probed_channel(
-    endpoints: &[String],
-    identity: &Identity,
-    connect_timeout: Duration,
-    probe: Probe,
-) -> Result<Channel, TransportError> {
-    let dialer = Arc::new(Dialer::new(endpoints, dial::mutual(identity)?, connect_timeout)?);
-    Ok(endpoint(probe).connect_with_connector_lazy(service_fn(move |_| {
+fn dialled(dialer: Dialer, probe: Probe) -> Channel {
+    let dialer = Arc::new(dialer);
+    endpoint(probe).connect_with_connector_lazy(service_fn(move |_| {
         let dialer = Arc::clone(&dialer);
         async move { dialer.dial().await.map(TokioIo::new).map_err(|error| in_one_line(&error)) }
-    })))
+    }))
 }
 
 /// A channel for whoever has a join token and no certificate yet: to a scheduler whose authority has

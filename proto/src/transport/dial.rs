@@ -28,8 +28,10 @@ const ENDPOINT_MAX: usize = 260;
 /// takes between countries.
 const HEAD_START: Duration = Duration::from_millis(300);
 
+/// Told which endpoint answers and why those before it did not, when there are some.
+pub type Tell = Arc<dyn Fn(&str, &[TransportError]) + Send + Sync>;
+
 /// Dials schedulers, the one that worked last first.
-#[derive(Debug)]
 pub(super) struct Dialer {
     endpoints: Vec<String>,
     /// Index of the endpoint to begin with.
@@ -37,6 +39,13 @@ pub(super) struct Dialer {
     connector: Connector,
     /// For each endpoint: name resolution, TCP and TLS together.
     limit: Duration,
+    tell: Option<Tell>,
+}
+
+impl std::fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dialer").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
 }
 
 struct Connector(TlsConnector);
@@ -62,7 +71,12 @@ impl Dialer {
             preferred: AtomicUsize::new(0),
             connector: Connector(TlsConnector::from(Arc::new(config))),
             limit,
+            tell: None,
         })
+    }
+
+    pub(super) fn telling(self, tell: Option<Tell>) -> Self {
+        Self { tell, ..self }
     }
 
     /// Connects to the endpoint that is the first to answer as a scheduler, and remembers it. They are
@@ -86,6 +100,10 @@ impl Dialer {
             match answer {
                 Some((index, Ok(stream))) => {
                     self.preferred.store(index, Ordering::Relaxed);
+                    if let Some(tell) = self.tell.as_ref().filter(|_| !failures.is_empty()) {
+                        let answers = self.endpoints.get(index).map_or("", String::as_str);
+                        tell(answers, &failures);
+                    }
                     return Ok(stream);
                 }
                 Some((_, Err(failure))) => failures.push(failure),

@@ -15,7 +15,8 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use channel::{channel, enrol_channel, watched_channel};
+pub use channel::{channel, channel_telling, enrol_channel, watched_channel};
+pub use dial::Tell;
 pub use error::TransportError;
 pub use identity::{Identity, Peer, identity_uri, peer_of};
 pub use socket::tune;
@@ -23,6 +24,9 @@ pub use stream::reason;
 
 /// The largest answer to a person, in bytes: 20,000 tasks with their states take about 8 MB.
 pub const ANSWER_BYTES_MAX: usize = 32 << 20;
+
+/// The header in which schedulers tell people where all of them are: `HOST:PORT`, with commas between.
+pub const SCHEDULERS_HEADER: &str = "siso-schedulers";
 
 /// The DNS name in every scheduler's certificate. Clients check for it whatever the address they
 /// dial, so that an address may change without a new certificate.

@@ -19,7 +19,7 @@ pub fn assignments(cluster: &Cluster, node: NodeId) -> AssignmentSet {
     let stacks: BTreeSet<StackName> = tasks.iter().map(|held| held.stack.clone()).collect();
     let volumes = cluster.volumes().iter();
     AssignmentSet {
-        cluster: cluster.id().to_owned(),
+        cluster: cluster.origin().to_owned(),
         node,
         generation: cluster.generation(node),
         tasks,

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use super::{Office, status};
 use crate::{
     clock,
+    data_dir::FIRST_FORM,
     listener::Caller,
     pki::{Holder, SigningRequest, TokenRefusal, check_token, hash_secret},
     refusals::{Refused, words},
@@ -105,6 +106,13 @@ async fn join_scheduler(
     request: JoinSchedulerRequest,
 ) -> Result<JoinSchedulerReply, Status> {
     let secret = secret(&request.token_secret, Role::Scheduler)?;
+    let (form, agreed) = (request.form.max(FIRST_FORM), office.log.cluster().form());
+    if form < agreed {
+        return Err(Status::failed_precondition(format!(
+            "this scheduler is of an earlier version, which reads entries up to form {form}; the cluster \
+             writes form {agreed}\nhint: install the version of the others"
+        )));
+    }
     // An answer that was lost on the way is asked for again with the same words: that is the same
     // scheduler.
     let repeat = Sha256::new().chain_update(secret).chain_update(&request.request_id).finalize();
@@ -124,6 +132,7 @@ async fn join_scheduler(
         scheduler: scheduler_number(token),
         authority: office.authority.pem().to_owned(),
         authority_key: office.authority.key_pem(),
+        origin: office.origin.clone(),
     })
 }
 

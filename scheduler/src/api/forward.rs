@@ -5,13 +5,15 @@
 
 use std::{
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
+use http_body_util::Full;
 use hyper::{
     HeaderMap, Request, Response,
     body::{Frame, SizeHint},
@@ -22,19 +24,26 @@ use model::token::Role;
 use parking_lot::Mutex;
 use proto::transport::{self, Identity, Peer};
 use tokio::time::timeout;
-use tonic::{Status, body::Body, transport::Channel};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status, body::Body, metadata::MetadataValue, transport::Channel};
 use tower::{Layer, Service};
 
 use crate::{
     listener::Caller,
-    log::{OwnFace, ReplicatedLog, Standing},
+    log::{OwnFace, ReplicatedLog, SHUT_OUT, Standing},
 };
 
 /// Calls between schedulers are for the one they are made to.
 const REPLICA: &str = "/siso.v1.Replica/";
+/// Answered by whoever is asked when the leader is gone: without a majority there never is another one.
+const SCHEDULERS_CALL: &str = "/siso.v1.Control/ListSchedulers";
 /// Who called the scheduler that passes a call on: `ROLE ID`, behind a `-` when the certificate has
 /// ended, or nothing for a caller without one.
 const CALLER: HeaderName = HeaderName::from_static("siso-caller");
+/// The address of whoever that was.
+const CALLER_ADDRESS: HeaderName = HeaderName::from_static("siso-caller-address");
+/// Tells people where the schedulers are, with commas between.
+const SCHEDULERS: HeaderName = HeaderName::from_static(transport::SCHEDULERS_HEADER);
 /// To a finished handshake with the leader.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a call waits while nobody leads: longer than an election takes.
@@ -45,6 +54,8 @@ pub(crate) struct Forward {
     log: Arc<dyn ReplicatedLog>,
     cluster: String,
     face: OwnFace,
+    /// Ends what is passed on when the scheduler stops.
+    stop: CancellationToken,
     /// The connections to the leader, where it is, and the face shown there.
     open: Mutex<Vec<Option<Open>>>,
 }
@@ -72,8 +83,32 @@ fn lane(caller: &Caller, path: &str) -> usize {
 }
 
 impl Forward {
-    pub(crate) fn new(log: Arc<dyn ReplicatedLog>, cluster: String, face: OwnFace) -> Self {
-        Self { log, cluster, face, open: Mutex::new(vec![None; LANES]) }
+    pub(crate) fn new(
+        log: Arc<dyn ReplicatedLog>,
+        cluster: String,
+        face: OwnFace,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { log, cluster, face, stop, open: Mutex::new(vec![None; LANES]) }
+    }
+
+    /// Where the schedulers are, for people: theirs may be gone the next time.
+    fn whereabouts(&self, caller: &Caller) -> Option<HeaderValue> {
+        caller.peer.as_ref().filter(|peer| peer.role == Role::Admin)?;
+        let standing = self.log.standing();
+        let voters = standing.borrow().voters.clone();
+        let addresses: Vec<_> = voters.into_iter().map(|(_, address)| address).collect();
+        HeaderValue::try_from(addresses.join(",")).ok()
+    }
+
+    /// Refuses a scheduler that may take part no longer, whatever its certificate says.
+    fn check_member(&self, by: &Caller) -> Result<(), Status> {
+        let Some(peer) = by.peer.as_ref().filter(|peer| peer.role == Role::Scheduler) else {
+            return Ok(());
+        };
+        let number: u64 = peer.id.parse().unwrap_or(0);
+        let why = self.log.cluster().why_shut_out(number);
+        why.map_or(Ok(()), |why| Err(shut_out(&why)))
     }
 
     /// Where the leader is; `None` when it is this scheduler, or nobody.
@@ -86,15 +121,22 @@ impl Forward {
         known.leader_address().filter(|_| !known.leads()).map(str::to_owned)
     }
 
-    /// Returns once somebody else leads than who is at `address`: a leader without power ends no
-    /// connection by itself.
-    async fn succeeded(&self, address: String) {
+    /// Returns once what was passed on to who leads at `address` is answered no longer: somebody else
+    /// leads, for a leader without power ends no connection by itself; or this scheduler stops, which a
+    /// stream that is passed on would hold up.
+    async fn ended(&self, address: String) -> Status {
         let other = |standing: &Standing| {
             let another = |known: &str| known != address;
             standing.leads() || standing.leader_address().is_some_and(another)
         };
-        // When the log is gone, nobody leads here.
-        drop(self.log.standing().wait_for(other).await);
+        let mut standing = self.log.standing();
+        tokio::select! {
+            // When the log is gone, nobody leads here.
+            _ = standing.wait_for(other) => {
+                Status::unavailable("the scheduler that led does not lead any more")
+            }
+            () = self.stop.cancelled() => Status::unavailable("the scheduler stops"),
+        }
     }
 
     fn channel(&self, address: String, lane: usize) -> Result<Channel, Status> {
@@ -115,6 +157,13 @@ impl Forward {
     }
 }
 
+/// Tells a scheduler that it may take part no longer, so that it stops by itself.
+fn shut_out(why: &str) -> Status {
+    let mut status = Status::permission_denied(why);
+    status.metadata_mut().insert(SHUT_OUT, MetadataValue::from_static("1"));
+    status
+}
+
 fn write_caller(caller: &Caller) -> HeaderValue {
     let words = caller.peer.as_ref().map_or_else(String::new, |peer| {
         let ended = if caller.expired { "-" } else { "" };
@@ -124,8 +173,7 @@ fn write_caller(caller: &Caller) -> HeaderValue {
     HeaderValue::try_from(words).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-fn read_caller(words: &str, cluster: &str, by: &Caller) -> Option<Caller> {
-    let address = by.address;
+fn read_caller(words: &str, cluster: &str, address: SocketAddr) -> Option<Caller> {
     if words.is_empty() {
         return Some(Caller { address, peer: None, expired: false });
     }
@@ -139,11 +187,15 @@ fn read_caller(words: &str, cluster: &str, by: &Caller) -> Option<Caller> {
 /// Who calls, by whom the call was passed on if it was. Afterwards the header is gone.
 fn caller_of(headers: &mut HeaderMap, caller: &Caller, cluster: &str) -> (Option<Caller>, bool) {
     let said = headers.remove(CALLER);
+    let address = headers.remove(CALLER_ADDRESS);
     let by_scheduler = caller.peer.as_ref().is_some_and(|peer| peer.role == Role::Scheduler);
     match said {
         Some(words) if by_scheduler && !caller.expired => {
             let words = words.to_str().ok();
-            (words.and_then(|words| read_caller(words, cluster, caller)), true)
+            // A scheduler of the version before does not say.
+            let address = address.and_then(|said| said.to_str().ok()?.parse().ok());
+            let address = address.unwrap_or(caller.address);
+            (words.and_then(|words| read_caller(words, cluster, address)), true)
         }
         _ => (Some(caller.clone()), false),
     }
@@ -187,16 +239,23 @@ where
         let Some(by) = request.extensions().get::<Caller>().cloned() else {
             return Box::pin(self.inner.call(request));
         };
+        if let Err(refused) = forward.check_member(&by) {
+            tracing::warn!(address = %by.address, why = refused.message(), "a call was refused");
+            return Box::pin(async move { Ok(refused.into_http()) });
+        }
         let (caller, passed_on) = caller_of(request.headers_mut(), &by, &forward.cluster);
         let Some(caller) = caller else {
             let refused = Status::unauthenticated("the call was passed on for nobody known");
             return Box::pin(async move { Ok(refused.into_http()) });
         };
         request.extensions_mut().insert(caller.clone());
-        let here =
-            forward.log.standing().borrow().leads() || request.uri().path().starts_with(REPLICA);
+        let path = request.uri().path();
+        let here = path.starts_with(REPLICA) || forward.log.standing().borrow().leads();
+        let instead = (path == SCHEDULERS_CALL && !passed_on).then(|| same_without_words(&request));
+        let told = if passed_on { None } else { forward.whereabouts(&caller) };
         if here {
-            return Box::pin(self.inner.call(request));
+            let answer = self.inner.call(request);
+            return Box::pin(async move { Ok(tell(answer.await?, told)) });
         }
         if passed_on {
             let refused = Status::unavailable("this scheduler does not lead (any more)");
@@ -206,13 +265,22 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
-            let Some(leader) = forward.leader().await else { return inner.call(request).await };
+            let Some(leader) = forward.leader().await else {
+                return Ok(tell(inner.call(request).await?, told));
+            };
             request.headers_mut().insert(CALLER, write_caller(&caller));
+            if let Ok(address) = HeaderValue::try_from(caller.address.to_string()) {
+                request.headers_mut().insert(CALLER_ADDRESS, address);
+            }
             let lane = lane(&caller, request.uri().path());
             Ok(match forward.channel(leader.clone(), lane) {
                 Ok(channel) => {
-                    let succeeded = async move { forward.succeeded(leader).await };
-                    pass_on(channel, request, Box::pin(succeeded)).await
+                    let ended = async move { forward.ended(leader).await };
+                    let answer = pass_on(channel, request, Box::pin(ended)).await;
+                    if let Some(instead) = instead.filter(|_| is_unavailable(&answer)) {
+                        return Ok(tell(inner.call(instead).await?, told));
+                    }
+                    tell(answer, told)
                 }
                 Err(refused) => refused.into_http(),
             })
@@ -220,29 +288,47 @@ where
     }
 }
 
-/// That the call was passed on to somebody who leads no longer.
-type Succeeded = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-fn led_no_longer() -> Status {
-    Status::unavailable("the scheduler that led does not lead any more")
+/// The same call with an empty message.
+fn same_without_words(request: &Request<Body>) -> Request<Body> {
+    /// Not compressed, no bytes (gRPC's length-prefixed message).
+    const EMPTY: [u8; 5] = [0; 5];
+    let mut same = Request::new(Body::new(Full::new(Bytes::from_static(&EMPTY))));
+    *same.method_mut() = request.method().clone();
+    *same.uri_mut() = request.uri().clone();
+    *same.version_mut() = request.version();
+    *same.headers_mut() = request.headers().clone();
+    *same.extensions_mut() = request.extensions().clone();
+    same
 }
 
-async fn pass_on(
-    channel: Channel,
-    request: Request<Body>,
-    mut succeeded: Succeeded,
-) -> Response<Body> {
+fn is_unavailable(answer: &Response<Body>) -> bool {
+    let code = answer.headers().get("grpc-status");
+    code.is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unavailable)
+}
+
+fn tell(mut answer: Response<Body>, schedulers: Option<HeaderValue>) -> Response<Body> {
+    if let Some(schedulers) = schedulers {
+        answer.headers_mut().insert(SCHEDULERS, schedulers);
+    }
+    answer
+}
+
+/// Why what was passed on is answered no longer, as soon as it is.
+type Ended = Pin<Box<dyn Future<Output = Status> + Send>>;
+
+async fn pass_on(channel: Channel, request: Request<Body>, mut ended: Ended) -> Response<Body> {
     let answered = tokio::select! {
         answered = answer_of(channel, request) => answered,
-        () = &mut succeeded => return led_no_longer().into_http(),
+        why = &mut ended => return why.into_http(),
     };
-    answered.map(|body| Body::new(Until { body, succeeded }))
+    answered.map(|body| Body::new(Until { body, ended: Some(ended) }))
 }
 
-/// An answer that ends when the one who gives it is succeeded.
+/// An answer that ends when there is a reason for it, which its caller is told.
 struct Until<B> {
     body: B,
-    succeeded: Succeeded,
+    /// `None` once that is told.
+    ended: Option<Ended>,
 }
 
 impl<B> hyper::body::Body for Until<B>
@@ -256,15 +342,22 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Self { body, ended } = &mut *self;
+        let Some(reason) = ended else { return Poll::Ready(None) };
         // What has arrived is told first.
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        self.succeeded.as_mut().poll(context).map(|()| Some(Err(led_no_longer())))
+        let why = ready!(reason.as_mut().poll(context));
+        *ended = None;
+        let mut trailers = HeaderMap::new();
+        // Fixed words are good headers.
+        drop(why.add_header(&mut trailers));
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.ended.is_none() || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -321,11 +414,14 @@ mod tests {
             (Some(Role::Node), true),
         ] {
             let (first, by) = (caller(role, expired), caller(Some(Role::Scheduler), false));
-            let mut headers = HeaderMap::from_iter([(CALLER, write_caller(&first))]);
+            let address = HeaderValue::from_static("10.9.9.9:9");
+            let mut headers =
+                HeaderMap::from_iter([(CALLER, write_caller(&first)), (CALLER_ADDRESS, address)]);
             let (read, passed_on) = caller_of(&mut headers, &by, "c");
             let read = read.unwrap();
             assert!(passed_on && headers.is_empty());
             assert_eq!((read.peer, read.expired), (first.peer, first.expired));
+            assert_eq!(read.address, "10.9.9.9:9".parse().unwrap());
         }
     }
 
@@ -336,14 +432,19 @@ mod tests {
         let (elected, election) = tokio::sync::oneshot::channel::<()>();
         let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
         let body = http_body_util::StreamBody::new(stream);
-        let succeeded: Succeeded = Box::pin(async move { drop(election.await) });
-        let mut body = Until { body, succeeded };
+        let ended: Ended = Box::pin(async move {
+            drop(election.await);
+            Status::unavailable("another leads")
+        });
+        let mut body = Until { body, ended: Some(ended) };
         frames.send(Ok(Frame::data(Bytes::from_static(b"one")))).await.unwrap();
         let first = body.frame().await.unwrap().unwrap();
         assert_eq!(first.into_data().unwrap(), "one");
         elected.send(()).unwrap();
-        let ended = body.frame().await.unwrap().unwrap_err();
-        assert_eq!(ended.code(), tonic::Code::Unavailable, "{ended}");
+        let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
+        let ended = Status::from_header_map(&trailers).unwrap();
+        assert_eq!(ended.code(), Code::Unavailable, "{ended}");
+        assert!(body.frame().await.is_none());
     }
 
     #[test]
@@ -352,8 +453,10 @@ mod tests {
             let liar = caller(role, false);
             let mut headers = HeaderMap::new();
             headers.insert(CALLER, HeaderValue::from_static("admin root"));
+            headers.insert(CALLER_ADDRESS, HeaderValue::from_static("10.9.9.9:9"));
             let (read, passed_on) = caller_of(&mut headers, &liar, "c");
-            assert_eq!(read.unwrap().peer, liar.peer);
+            let read = read.unwrap();
+            assert_eq!((read.peer, read.address), (liar.peer, liar.address));
             assert!(!passed_on && headers.is_empty());
         }
         let ended = caller(Some(Role::Scheduler), true);

@@ -47,8 +47,12 @@ pub(crate) struct Office {
     pub(crate) authority: Authority,
     /// The cluster's id.
     pub(crate) cluster: String,
+    /// What certificates call the cluster.
+    pub(crate) origin: String,
     /// The cluster's name.
     pub(crate) name: String,
+    /// The other schedulers.
+    pub(crate) door: Door,
     /// Places for streams.
     pub(crate) streams: Arc<Semaphore>,
     /// What is said of those who were turned away.
@@ -56,7 +60,7 @@ pub(crate) struct Office {
 }
 
 /// All services, each behind its gate.
-pub(crate) fn routes(office: &Arc<Office>, door: Door) -> Routes {
+pub(crate) fn routes(office: &Arc<Office>) -> Routes {
     let control = ControlServer::new(Control(Arc::clone(office)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
@@ -70,7 +74,7 @@ pub(crate) fn routes(office: &Arc<Office>, door: Door) -> Routes {
     let nodes = gate(Role::Node, true);
     let schedulers = gate(Role::Scheduler, false);
     Routes::default()
-        .add_service(InterceptedService::new(door.service(), schedulers))
+        .add_service(InterceptedService::new(office.door.clone().service(), schedulers))
         .add_service(InterceptedService::new(control, people))
         .add_service(InterceptedService::new(agent, nodes))
         .add_service(enrol)

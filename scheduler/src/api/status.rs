@@ -84,10 +84,12 @@ pub(crate) fn log_error(error: LogError) -> Status {
         LogError::TooLarge { .. } => Code::InvalidArgument,
         LogError::TimedOut => Code::DeadlineExceeded,
         LogError::DiskFull { .. } => Code::ResourceExhausted,
+        LogError::NotYet { .. } => Code::FailedPrecondition,
         LogError::NoLeader
         | LogError::NotLeader { .. }
         | LogError::Stopped(_)
         | LogError::Open { .. }
+        | LogError::Newer { .. }
         | LogError::NoLog { .. }
         | LogError::NoWholeSnapshot { .. }
         | LogError::Gap { .. }

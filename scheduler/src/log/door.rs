@@ -1,66 +1,74 @@
-//! What peers ask of this replica, and schedulers that want to become one.
+//! What peers ask of this replica.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use openraft::{
-    BasicNode, ChangeMembers,
     async_runtime::WatchReceiver as _,
-    errors::{ClientWriteError, RaftError},
-    raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse},
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest,
+        VoteResponse,
+    },
 };
+use parking_lot::RwLock;
 use proto::v1::{
-    AnnounceReply, AnnounceRequest, AppendReply, AppendRequest, Ballot, BallotReply, BallotRequest,
-    InstallReply, SnapshotPart,
+    AnnounceReply, AnnounceRequest, AppendReply, AppendRequest, BallotReply, BallotRequest,
+    HandOverReply, HandOverRequest, InstallReply, ProbeReply, ProbeRequest, SnapshotPart,
     append_reply::{Conflict, Outcome},
     replica_server::{self, ReplicaServer},
 };
-use tokio::{
-    sync::Mutex,
-    time::{sleep, timeout},
-};
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
+use tokio::sync::Mutex;
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     network::{MESSAGE_BYTES_MAX, Ways, ballot, id_of, position, vote_of},
-    raft::{LAG_MAX, Raft},
-    record, snapshots,
+    raft::Raft,
+    record, room, snapshots,
+    state_machine::State,
     types::Types,
 };
 
 /// The largest snapshot that is taken: of a cluster at all its limits it is far smaller.
 const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
-/// How long a new scheduler may take to get all of the log.
-const ADMIT_TIMEOUT: Duration = Duration::from_mins(2);
-/// How long a majority may take to agree to other members.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a scheduler that announced itself may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two looks at how far a new scheduler has come.
-const LAG_LOOK: Duration = Duration::from_millis(20);
 /// `HOST:PORT`: a DNS name has at most 253 characters.
 const ADDRESS_CHARS_MAX: usize = 260;
-/// In the metadata of a refusal: where the leader is.
-pub(crate) const LEADER: &str = "siso-leader";
+
+/// This replica, as its peers ask it.
+pub(super) struct Own {
+    pub(super) number: u64,
+    pub(super) raft: Raft,
+    pub(super) state: Arc<RwLock<State>>,
+    /// Where its log lies.
+    pub(super) directory: PathBuf,
+    /// The highest form of entries it reads.
+    pub(super) form: u32,
+    pub(super) peers: Ways,
+}
 
 /// Serves peers.
 #[derive(Clone)]
 pub(crate) struct Door {
-    own: u64,
-    raft: Raft,
-    peers: Ways,
+    pub(super) own: Arc<Own>,
     /// Members change one after the other.
-    changing: Arc<Mutex<()>>,
+    pub(super) changing: Arc<Mutex<()>>,
+    /// Whether entries are refused because the disk is full.
+    full: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Door {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Door").field("own", &self.own).finish_non_exhaustive()
+        f.debug_struct("Door").field("own", &self.own.number).finish_non_exhaustive()
     }
 }
 
 impl Door {
-    pub(super) fn new(own: u64, raft: Raft, peers: Ways) -> Self {
-        Self { own, raft, peers, changing: Arc::default() }
+    pub(super) fn new(own: Own) -> Self {
+        Self { own: Arc::new(own), changing: Arc::default(), full: Arc::default() }
     }
 
     /// The service, within its limits.
@@ -71,11 +79,32 @@ impl Door {
     }
 
     fn check_for(&self, to: u64) -> Result<(), Status> {
-        if to == self.own {
+        let own = self.own.number;
+        if to == own {
             return Ok(());
         }
-        let text = format!("this is scheduler {}, not scheduler {to}", self.own);
+        let text = format!("this is scheduler {own}, not scheduler {to}");
         Err(Status::failed_precondition(text))
+    }
+
+    /// Why nothing is taken that needs so much room on the disk. What was not written is not
+    /// acknowledged; the leader asks again, and it is taken when there is room.
+    pub(super) fn trouble(&self, least: u64) -> Option<String> {
+        room::check(&self.own.directory, least).err().map(|full| full.to_string())
+    }
+
+    /// Refuses entries while the disk is full: a log that could not be written would have to stop. Says
+    /// when that begins and ends.
+    fn check_room(&self, least: u64) -> Result<(), Status> {
+        let trouble = self.trouble(least);
+        match (&trouble, self.full.swap(trouble.is_some(), Ordering::Relaxed)) {
+            (Some(why), false) => {
+                tracing::error!(why, "the disk is full: no entries are taken from the leader");
+            }
+            (None, true) => tracing::info!("there is room on the disk again: entries are taken"),
+            _ => {}
+        }
+        trouble.map_or(Ok(()), |why| Err(Status::resource_exhausted(why)))
     }
 
     fn vote_request(&self, request: BallotRequest) -> Result<VoteRequest<Types>, Status> {
@@ -83,128 +112,6 @@ impl Door {
         let mut vote = VoteRequest::new(vote_of(request.ballot)?, request.last.map(id_of));
         vote.leadership_transfer = request.handed_over;
         Ok(vote)
-    }
-
-    /// Lets a scheduler vote, or notes that it has another address now. `Ok` when both are settled.
-    async fn admit(&self, id: u64, address: String) -> Result<(), Status> {
-        let _turn = self.changing.try_lock().map_err(|_| {
-            Status::unavailable("the schedulers are changing already; it is tried again")
-        })?;
-        let node = BasicNode::new(&address);
-        let known = self.raft.metrics().borrow_watched().membership_config.membership().clone();
-        let at_its_address = known.get_node(&id).is_some_and(|held| *held == node);
-        let votes = known.voter_ids().any(|voter| voter == id);
-        if known.get_joint_config().len() > 1 {
-            // A change that was cut off; until it is finished the voters of before are needed too.
-            self.change(ChangeMembers::AddVoterIds(BTreeSet::new())).await?;
-        }
-        if at_its_address && votes {
-            return Ok(());
-        }
-        check_reachable(&known, &address)?;
-        self.check_answers(id, &address).await?;
-        if known.get_node(&id).is_some() {
-            if !at_its_address {
-                self.change(ChangeMembers::SetNodes([(id, node)].into())).await?;
-            }
-        } else {
-            self.raft.add_learner(id, node, false).await.map_err(refusal)?;
-        }
-        if votes {
-            return Ok(());
-        }
-        let caught_up = timeout(ADMIT_TIMEOUT, self.caught_up(id)).await;
-        caught_up.map_err(|_| Status::deadline_exceeded("it has not got the whole log yet"))??;
-        self.change(ChangeMembers::AddVoterIds([id].into())).await?;
-        tracing::info!(scheduler = id, address, "a scheduler votes");
-        Ok(())
-    }
-
-    async fn change(&self, change: ChangeMembers<u64, BasicNode>) -> Result<(), Status> {
-        let changed = timeout(CHANGE_TIMEOUT, self.raft.change_membership(change, true)).await;
-        changed
-            .map_err(|_| Status::deadline_exceeded("no majority agrees to the change"))?
-            .map(drop)
-            .map_err(refusal)
-    }
-
-    /// Returns once a learner has nearly all of the log: a voter that has not would hold up every write.
-    async fn caught_up(&self, id: u64) -> Result<(), Status> {
-        loop {
-            {
-                let metrics = self.raft.metrics();
-                let metrics = metrics.borrow_watched();
-                let Some(replication) = &metrics.replication else {
-                    return Err(Status::unavailable("this scheduler does not lead any more"));
-                };
-                let matched = replication.get(&id).and_then(Option::as_ref);
-                let last = metrics.last_log_index.unwrap_or_default();
-                if matched.is_some_and(|matched| matched.index + LAG_MAX >= last) {
-                    return Ok(());
-                }
-            }
-            sleep(LAG_LOOK).await;
-        }
-    }
-
-    /// Whether that scheduler, and no other, answers there. What is asked changes nothing.
-    async fn check_answers(&self, id: u64, address: &str) -> Result<(), Status> {
-        let failed = |why: String| {
-            let text = format!(
-                "scheduler {id} cannot be reached at {address}: {why}\nhint: start it with --advertise \
-                 HOST:PORT as the others reach it"
-            );
-            Status::failed_precondition(text)
-        };
-        let mut client = self.peers.client_at(address).map_err(failed)?;
-        let ask = BallotRequest { to: id, ballot: Some(Ballot::default()), ..Default::default() };
-        match timeout(ANSWER_TIMEOUT, client.pre_vote(ask)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(status)) => Err(failed(status.message().to_owned())),
-            Err(_) => Err(failed("no answer".to_owned())),
-        }
-    }
-}
-
-/// Schedulers on several machines need addresses that mean the same everywhere.
-fn check_reachable(
-    members: &openraft::Membership<u64, BasicNode>,
-    address: &str,
-) -> Result<(), Status> {
-    let own_only = |address: &str| {
-        let host = crate::config::host(address);
-        let ip = host.parse::<std::net::IpAddr>();
-        host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())
-    };
-    let joining = own_only(address);
-    match members.nodes().find(|(_, node)| own_only(&node.addr) != joining) {
-        None => Ok(()),
-        Some((id, node)) => {
-            let (id, there) =
-                if joining { (None, address) } else { (Some(id), node.addr.as_str()) };
-            let who =
-                id.map_or_else(|| "this scheduler".to_owned(), |id| format!("scheduler {id}"));
-            Err(Status::failed_precondition(format!(
-                "{who} is announced at {there}, which only its own machine can reach\nhint: start it with \
-                 --advertise HOST:PORT as the others reach it"
-            )))
-        }
-    }
-}
-
-/// Why members cannot be changed; who can when this scheduler does not lead.
-fn refusal(error: RaftError<Types, ClientWriteError<Types>>) -> Status {
-    match error {
-        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
-            let mut status = Status::failed_precondition("another scheduler leads");
-            let address =
-                forward.leader_node.and_then(|node| MetadataValue::try_from(node.addr).ok());
-            if let Some(address) = address {
-                status.metadata_mut().insert(LEADER, address);
-            }
-            status
-        }
-        other => Status::unavailable(other.to_string()),
     }
 }
 
@@ -228,6 +135,9 @@ impl replica_server::Replica for Door {
     ) -> Result<Response<AppendReply>, Status> {
         let request = request.into_inner();
         self.check_for(request.to)?;
+        if !request.entries.is_empty() {
+            self.check_room(room::LEAST_FOR_ENTRIES)?;
+        }
         let decoded = request.entries.iter().map(|sealed| record::decode_entry(sealed));
         let entries = decoded
             .collect::<Result<Vec<_>, _>>()
@@ -240,7 +150,7 @@ impl replica_server::Replica for Door {
             entries,
             leader_commit: request.committed.map(id_of),
         };
-        let response = self.raft.append_entries(append).await.map_err(stopped)?;
+        let response = self.own.raft.append_entries(append).await.map_err(stopped)?;
         let outcome = match response {
             AppendEntriesResponse::Success => {
                 Outcome::Matching(last.or(previous).as_ref().map(position).unwrap_or_default())
@@ -256,7 +166,7 @@ impl replica_server::Replica for Door {
 
     async fn vote(&self, request: Request<BallotRequest>) -> Result<Response<BallotReply>, Status> {
         let vote = self.vote_request(request.into_inner())?;
-        let response = self.raft.vote(vote).await.map_err(stopped)?;
+        let response = self.own.raft.vote(vote).await.map_err(stopped)?;
         Ok(Response::new(ballot_reply(&response)))
     }
 
@@ -265,7 +175,7 @@ impl replica_server::Replica for Door {
         request: Request<BallotRequest>,
     ) -> Result<Response<BallotReply>, Status> {
         let vote = self.vote_request(request.into_inner())?;
-        let response = self.raft.pre_vote(vote).await.map_err(stopped)?;
+        let response = self.own.raft.pre_vote(vote).await.map_err(stopped)?;
         Ok(Response::new(ballot_reply(&response)))
     }
 
@@ -283,19 +193,19 @@ impl replica_server::Replica for Door {
             let text = format!("a snapshot has at most {SNAPSHOT_BYTES_MAX} bytes");
             return Err(Status::resource_exhausted(text));
         }
+        self.check_room(room::least_for_snapshot(first.size))?;
         let mut bytes = first.bytes;
         while bytes.len() < size {
             let Some(part) = parts.message().await? else { break };
             bytes.extend_from_slice(&part.bytes);
         }
         let bytes = bytes::Bytes::from(bytes);
-        let loaded = snapshots::decode(&bytes)
+        // What is in it is read once, where it is installed.
+        let meta = snapshots::meta(&bytes)
             .map_err(|bad| Status::invalid_argument(format!("the snapshot is damaged: {bad}")))?;
-        let snapshot = openraft::alias::SnapshotOf::<Types, bytes::Bytes> {
-            meta: loaded.meta,
-            snapshot: bytes,
-        };
-        let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        let snapshot = openraft::alias::SnapshotOf::<Types, bytes::Bytes> { meta, snapshot: bytes };
+        let response =
+            self.own.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(Response::new(InstallReply { ballot: Some(ballot(&response.vote)) }))
     }
 
@@ -313,5 +223,30 @@ impl replica_server::Replica for Door {
         let admitted = tokio::spawn(async move { this.admit(id, address).await });
         admitted.await.map_err(|error| Status::internal(error.to_string()))??;
         Ok(Response::new(AnnounceReply {}))
+    }
+
+    async fn hand_over(
+        &self,
+        request: Request<HandOverRequest>,
+    ) -> Result<Response<HandOverReply>, Status> {
+        let HandOverRequest { to, from, last, successor } = request.into_inner();
+        self.check_for(to)?;
+        let told = TransferLeaderRequest::new(vote_of(from)?, successor, last.map(id_of));
+        let taken = self.own.raft.handle_transfer_leader(told).await.map_err(stopped)?;
+        if let Err(why) = &taken {
+            tracing::info!(%why, "leadership was not taken over");
+        }
+        Ok(Response::new(HandOverReply { accepted: taken.is_ok() }))
+    }
+
+    async fn probe(&self, request: Request<ProbeRequest>) -> Result<Response<ProbeReply>, Status> {
+        self.check_for(request.into_inner().to)?;
+        let last = self.own.raft.metrics().borrow_watched().last_log_index.unwrap_or_default();
+        Ok(Response::new(ProbeReply {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            form: self.own.form,
+            last,
+            trouble: self.trouble(room::LEAST_FOR_CHANGES),
+        }))
     }
 }

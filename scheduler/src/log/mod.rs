@@ -7,9 +7,11 @@
 mod codec;
 mod door;
 mod mark;
+mod members;
 mod network;
 mod raft;
 mod record;
+pub(crate) mod recovery;
 mod room;
 mod snapshots;
 mod state_machine;
@@ -29,11 +31,13 @@ use scheduler_core::{Applied, Cluster, Command};
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub(crate) use codec::ENTRY_VERSION;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use codec::fuzzing;
-pub(crate) use door::{Door, LEADER};
-pub(crate) use network::{OwnFace, Peers};
+pub(crate) use door::Door;
+pub(crate) use members::LEADER;
+pub(crate) use network::{OwnFace, Peers, SHUT_OUT, ShutOut, shut_out_by};
 pub use raft::{ELECTION_LAN, ELECTION_WAN, Election, LogSettings, RaftLog};
 pub(crate) use store::SEGMENT_BYTES;
 
@@ -127,6 +131,30 @@ pub enum LogError {
     NoWholeSnapshot {
         /// The newest.
         path: PathBuf,
+    },
+    /// A newer program wrote it.
+    #[error(
+        "{} was written by a newer version of siso-scheduler: nothing was touched\nhint: go on with \
+         that version",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// What is too new.
+        #[source]
+        cause: io::Error,
+    },
+    /// Not every scheduler understands the change yet.
+    #[error(
+        "this needs form {needed} of the log, and the schedulers have agreed on form {agreed} so far\n\
+         hint: one of them is of an earlier version (`sisoctl scheduler ls`): update it, and ask again"
+    )]
+    NotYet {
+        /// The form of the change.
+        needed: u32,
+        /// What all understand.
+        agreed: u32,
     },
     /// Snapshots and log do not meet.
     #[error(

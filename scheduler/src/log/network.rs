@@ -22,18 +22,19 @@ use openraft::{
     errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::RPCOption,
     raft::{
-        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+        TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
 use parking_lot::Mutex;
 use proto::{
     transport::{self, Identity},
     v1::{
-        AppendReply, AppendRequest, Ballot, BallotReply, BallotRequest, LogPosition, SnapshotPart,
-        append_reply::Outcome, replica_client::ReplicaClient,
+        AppendReply, AppendRequest, Ballot, BallotReply, BallotRequest, HandOverRequest,
+        LogPosition, SnapshotPart, append_reply::Outcome, replica_client::ReplicaClient,
     },
 };
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use tonic::{Status, transport::Channel};
 
 use super::{
@@ -61,6 +62,18 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Silence of a peer that is worth a word: on a bad link one answer in a few is late.
 const SILENCE_TOLD: Duration = Duration::from_secs(2);
+
+/// Why this scheduler may take part no longer, once a peer has said so.
+pub(crate) type ShutOut = Arc<watch::Sender<Option<String>>>;
+
+/// In the metadata of a refusal: whoever asked may take part no longer.
+pub(crate) const SHUT_OUT: &str = "siso-shut-out";
+
+/// What a refusal says of being shut out, if that is why. Only schedulers of the cluster are asked, so
+/// they are believed.
+pub(crate) fn shut_out_by(status: &Status) -> Option<String> {
+    status.metadata().contains_key(SHUT_OUT).then(|| status.message().to_owned())
+}
 
 /// Peers that did not answer the last time: there are several ways to each, and one word is enough.
 type Silent = Arc<Mutex<BTreeMap<u64, Silence>>>;
@@ -113,12 +126,14 @@ pub(crate) struct Peers {
     face: Option<OwnFace>,
     silent: Silent,
     addresses: Addresses,
+    shut_out: ShutOut,
 }
 
 impl Peers {
-    /// Peers are shown this face.
-    pub(crate) fn new(face: OwnFace) -> Self {
-        Self { face: Some(face), silent: Silent::default(), addresses: Addresses::default() }
+    /// Peers are shown this face; that one of them shuts this scheduler out is told there.
+    pub(crate) fn new(face: OwnFace, shut_out: ShutOut) -> Self {
+        let (silent, addresses) = (Silent::default(), Addresses::default());
+        Self { face: Some(face), silent, addresses, shut_out }
     }
 
     pub(super) fn ways(&self) -> Ways {
@@ -133,7 +148,8 @@ impl Peers {
     /// Nobody can be reached.
     #[cfg(test)]
     pub(crate) fn none() -> Self {
-        Self { face: None, silent: Silent::default(), addresses: Addresses::default() }
+        let (silent, addresses) = (Silent::default(), Addresses::default());
+        Self { face: None, silent, addresses, shut_out: ShutOut::default() }
     }
 }
 
@@ -144,6 +160,7 @@ pub(crate) struct Peer {
     face: Option<OwnFace>,
     silent: Silent,
     addresses: Addresses,
+    shut_out: ShutOut,
     /// The connection, and the face it was made with.
     open: Option<(Arc<Identity>, ReplicaClient<Channel>)>,
 }
@@ -154,7 +171,8 @@ impl RaftNetworkFactory<Types> for Peers {
     async fn new_client(&mut self, target: u64, node: &BasicNode) -> Peer {
         let (face, silent) = (self.face.clone(), Arc::clone(&self.silent));
         let (address, addresses) = (node.addr.clone(), Arc::clone(&self.addresses));
-        Peer { target, address, face, silent, addresses, open: None }
+        let shut_out = Arc::clone(&self.shut_out);
+        Peer { target, address, face, silent, addresses, shut_out, open: None }
     }
 }
 
@@ -194,7 +212,12 @@ impl Peer {
     ) -> Result<T, Unreachable<Types>> {
         let heard = match timeout(limit, answer).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(status.message().to_owned()),
+            Ok(Err(status)) => {
+                if let Some(why) = shut_out_by(&status) {
+                    self.shut_out.send_if_modified(|known| known.replace(why).is_none());
+                }
+                Err(status.message().to_owned())
+            }
             Err(_) => Err(format!("no answer within {} ms", limit.as_millis())),
         };
         let (scheduler, address) = (self.target, &self.address);
@@ -359,6 +382,22 @@ impl RaftNetworkV2<Types> for Peer {
         let asked = client.pre_vote(self.ballot_request(&request));
         let reply = self.heard(option.hard_ttl(), asked).await?;
         Ok(ballot_reply(reply).map_err(refused)?)
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        let mut client = self.client()?;
+        let told = client.hand_over(HandOverRequest {
+            to: self.target,
+            from: Some(ballot(request.from_leader())),
+            last: request.last_log_id().map(position),
+            successor: *request.to_node_id(),
+        });
+        let reply = self.heard(option.hard_ttl(), told).await?;
+        if reply.accepted { Ok(Ok(())) } else { Err(unreachable("it does not take over").into()) }
     }
 
     async fn full_snapshot(

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     COMMAND_BYTES_MAX, LogError, PROPOSE_TIMEOUT, ReplicatedLog, Standing, codec,
-    door::Door,
+    door::{self, Door},
     network::{Addresses, Peers, Ways},
     room,
     snapshots::SnapshotFiles,
@@ -80,6 +80,8 @@ pub struct LogSettings {
     pub snapshot_every: u64,
     /// A file of the log this long, in bytes, is followed by another one.
     pub segment_bytes: u64,
+    /// The highest form of entries and snapshots it reads.
+    pub form: u32,
 }
 
 pub(super) type Raft = openraft::Raft<Types, StateMachine>;
@@ -95,6 +97,7 @@ pub struct RaftLog {
     writer: Mutex<Option<thread::JoinHandle<()>>>,
     files: SnapshotFiles,
     directory: PathBuf,
+    form: u32,
     was_empty: bool,
 }
 
@@ -114,7 +117,7 @@ impl RaftLog {
         peers: Peers,
         on_commit: impl Fn(Duration, usize) + Send + 'static,
     ) -> Result<Self, LogError> {
-        let files = SnapshotFiles::open(settings.directory.join("snapshots"))?;
+        let files = SnapshotFiles::open(settings.directory.join("snapshots"), settings.form)?;
         let loaded = files.newest()?;
         let (store, contents, writer) = Store::open(&settings.directory, settings.segment_bytes)?;
         let was_empty = contents.is_empty() && loaded.is_none();
@@ -140,7 +143,7 @@ impl RaftLog {
         let writer = writer
             .start(Box::new(observe))
             .map_err(|cause| LogError::Open { path: settings.directory.clone(), cause })?;
-        let machine = StateMachine::new(files.clone(), loaded);
+        let machine = StateMachine::new(files.clone(), settings.form, loaded);
         let (state, revision) = (machine.state(), machine.revision());
         let config = Arc::new(config(settings)?);
         let (addresses, ways) = (peers.addresses(), peers.ways());
@@ -161,13 +164,21 @@ impl RaftLog {
             writer,
             files,
             directory,
+            form: settings.form,
             was_empty,
         })
     }
 
     /// What peers ask of this replica.
     pub(crate) fn door(&self) -> Door {
-        Door::new(*self.raft.node_id(), self.raft.clone(), self.ways.clone())
+        Door::new(door::Own {
+            number: *self.raft.node_id(),
+            raft: self.raft.clone(),
+            state: Arc::clone(&self.state),
+            directory: self.directory.clone(),
+            form: self.form,
+            peers: self.ways.clone(),
+        })
     }
 
     /// Whether there was neither log nor snapshot when it was opened.
@@ -268,10 +279,16 @@ impl ReplicatedLog for RaftLog {
         command: Command,
     ) -> BoxFuture<'_, Result<Applied, LogError>> {
         let least = room::least_for(&command);
+        let needed = codec::form_of(&command);
+        let raises = matches!(command, Command::RaiseForm { .. });
         let entry = Entry { at: crate::clock::now(), request, command };
         let bytes = codec::encode_entry(&entry);
         async move {
             room::check(&self.directory, least)?;
+            let agreed = self.state.read().cluster.form();
+            if needed > agreed && !raises {
+                return Err(LogError::NotYet { needed, agreed });
+            }
             if bytes.len() > COMMAND_BYTES_MAX {
                 return Err(LogError::TooLarge { size: bytes.len() });
             }

@@ -74,9 +74,13 @@ fn body(bytes: &[u8]) -> Option<&[u8]> {
     whole.then_some(body)
 }
 
-/// Reads what [`encode`] wrote; nothing of a damaged snapshot is believed.
-pub(super) fn decode(bytes: &[u8]) -> io::Result<Loaded> {
-    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+fn invalid(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// The point of the log a snapshot stands for, and the cluster, still encoded. Its checksum is right;
+/// whether the cluster can be read is not asked, which takes a hundred times as long.
+fn open(bytes: &[u8]) -> io::Result<(SnapshotMeta, Bytes)> {
     let body = body(bytes).ok_or_else(|| invalid("its checksum does not match".to_owned()))?;
     let record = SnapshotRecord::decode(body).map_err(|cause| invalid(cause.to_string()))?;
     let membership: Membership = record
@@ -84,8 +88,6 @@ pub(super) fn decode(bytes: &[u8]) -> io::Result<Loaded> {
         .ok_or_else(|| invalid("it lacks its members".to_owned()))?
         .try_into()
         .map_err(|cause| invalid(format!("its members are damaged: {cause}")))?;
-    let image = codec::decode_image(&record.image).map_err(|cause| invalid(cause.to_string()))?;
-    let cluster = Cluster::try_from(image).map_err(|cause| invalid(cause.to_string()))?;
     let meta = SnapshotMeta {
         last_log_id: record.last.as_ref().map(LogId::from),
         last_membership: StoredMembership::new(
@@ -93,6 +95,25 @@ pub(super) fn decode(bytes: &[u8]) -> io::Result<Loaded> {
             membership,
         ),
     };
+    Ok((meta, record.image))
+}
+
+/// The point of the log a whole snapshot stands for.
+pub(super) fn meta(bytes: &[u8]) -> io::Result<SnapshotMeta> {
+    open(bytes).map(|(meta, _)| meta)
+}
+
+/// Reads what [`encode`] wrote; nothing of a damaged snapshot is believed. One of a form above `known`
+/// is `Unsupported`: it is whole, and of a newer program.
+pub(super) fn decode(bytes: &[u8], known: u32) -> io::Result<Loaded> {
+    let (meta, image) = open(bytes)?;
+    let image = codec::decode_image_up_to(&image, known).map_err(|cause| match cause {
+        codec::BadBytes::Version { .. } => {
+            io::Error::new(io::ErrorKind::Unsupported, cause.to_string())
+        }
+        cause => invalid(cause.to_string()),
+    })?;
+    let cluster = Cluster::try_from(image).map_err(|cause| invalid(cause.to_string()))?;
     Ok(Loaded { meta, cluster })
 }
 
@@ -100,15 +121,17 @@ pub(super) fn decode(bytes: &[u8]) -> io::Result<Loaded> {
 #[derive(Debug, Clone)]
 pub(super) struct SnapshotFiles {
     directory: PathBuf,
+    /// The highest form of a cluster that is read.
+    known: u32,
     /// Held while a snapshot is published; whether it was the last one.
     closed: Arc<Mutex<bool>>,
 }
 
 impl SnapshotFiles {
-    pub(super) fn open(directory: PathBuf) -> Result<Self, LogError> {
+    pub(super) fn open(directory: PathBuf, known: u32) -> Result<Self, LogError> {
         files::make_private_directory(&directory)
             .map_err(|cause| LogError::Open { path: directory.clone(), cause })?;
-        Ok(Self { directory, closed: Arc::default() })
+        Ok(Self { directory, known, closed: Arc::default() })
     }
 
     /// Waits for a snapshot that is being published; after it there is none. The directory may
@@ -135,13 +158,16 @@ impl SnapshotFiles {
         let open = |cause| LogError::Open { path: self.directory.clone(), cause };
         let paths = self.paths().map_err(open)?;
         for (damaged, path) in paths.iter().enumerate() {
-            match fs::read(path).and_then(|bytes| decode(&bytes)) {
+            match fs::read(path).and_then(|bytes| decode(&bytes, self.known)) {
                 Ok(loaded) => {
                     // Out of the way, or it would count as one of those kept.
                     for path in paths.iter().take(damaged) {
                         fs::rename(path, path.with_extension("damaged")).map_err(open)?;
                     }
                     return Ok(Some(loaded));
+                }
+                Err(cause) if cause.kind() == io::ErrorKind::Unsupported => {
+                    return Err(LogError::Newer { path: path.clone(), cause });
                 }
                 Err(error) => {
                     tracing::error!(path = %path.display(), %error, "a snapshot is damaged");
@@ -158,15 +184,23 @@ impl SnapshotFiles {
     pub(super) fn newest_bytes(&self) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
         for path in self.paths()? {
             let bytes = fs::read(path)?;
-            if let Ok(loaded) = decode(&bytes) {
-                return Ok(Some((loaded.meta, bytes.into())));
+            // It was proven to load before it got its name; its checksum says it is still the same.
+            if let Ok(meta) = meta(&bytes) {
+                return Ok(Some((meta, bytes.into())));
             }
         }
         Ok(None)
     }
 
-    /// Makes the snapshot durable, proves that it loads, publishes it, and forgets the oldest.
-    pub(super) fn publish(&self, meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<()> {
+    /// Loads a snapshot, once, and publishes what loads.
+    pub(super) fn adopt(&self, meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<Cluster> {
+        let Loaded { cluster, .. } = decode(bytes, self.known)?;
+        self.publish(meta, bytes)?;
+        Ok(cluster)
+    }
+
+    /// Makes the snapshot durable, publishes it, and forgets the oldest. It must be one that loads.
+    fn publish(&self, meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<()> {
         let closed = self.closed.lock();
         if *closed {
             return Err(io::Error::other("the log is closed"));
@@ -178,7 +212,9 @@ impl SnapshotFiles {
         file.write_all(bytes)?;
         file.sync_all()?;
         drop(file);
-        decode(&fs::read(&beside)?)?;
+        if fs::read(&beside)? != bytes {
+            return Err(invalid("the disk gives back something else than was written".to_owned()));
+        }
         fs::rename(&beside, &path)?;
         sync_directory(&self.directory)?;
         for old in self.paths()?.into_iter().skip(KEPT) {
@@ -212,6 +248,7 @@ mod tests {
             applied.result.unwrap();
         }
         let whole = encode(&SnapshotMeta::default(), &cluster);
+        let decode = |bytes: &[u8]| decode(bytes, codec::ENTRY_VERSION);
         assert_eq!(decode(&whole).unwrap().cluster, cluster);
         for position in 0..whole.len() {
             assert!(decode(&whole[..position]).is_err(), "cut after {position} bytes");
@@ -221,5 +258,54 @@ mod tests {
                 assert!(decode(&flipped).is_err(), "bit {bit} of byte {position}");
             }
         }
+    }
+
+    fn at(index: u64, form: u32) -> (SnapshotMeta, Bytes, Cluster) {
+        let mut cluster = Cluster::new();
+        let command = Command::RaiseForm { form };
+        cluster.apply(&Entry { at: model::Timestamp(5), request: None, command }).result.unwrap();
+        let last_log_id = Some(super::super::types::log_id(1, index));
+        let meta = SnapshotMeta { last_log_id, ..SnapshotMeta::default() };
+        let bytes = encode(&meta, &cluster);
+        (meta, bytes, cluster)
+    }
+
+    #[test]
+    fn what_a_snapshot_stands_for_is_read_without_the_cluster_in_it() {
+        let (stands_for, bytes, cluster) = at(7, 2);
+        // A reader that cannot read the cluster at all can say for which entry it stands.
+        assert_eq!(decode(&bytes, 1).err().unwrap().kind(), io::ErrorKind::Unsupported);
+        assert_eq!(meta(&bytes).unwrap(), stands_for);
+        assert_eq!(decode(&bytes, 2).unwrap().cluster, cluster);
+    }
+
+    #[test]
+    fn a_snapshot_that_does_not_load_is_never_published() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = SnapshotFiles::open(directory.path().to_owned(), 1).unwrap();
+        let (stands_for, bytes, _) = at(7, 2);
+        assert!(files.adopt(&stands_for, &bytes).is_err());
+        assert!(files.paths().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_snapshot_of_a_newer_program_is_refused_and_nothing_is_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = || {
+            let entries = fs::read_dir(directory.path()).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let open = |known| SnapshotFiles::open(directory.path().to_owned(), known).unwrap();
+        for index in [7, 9] {
+            let (stands_for, bytes, _) = at(index, 2);
+            open(2).adopt(&stands_for, &bytes).unwrap();
+        }
+        let before = names();
+        let Err(refused) = open(1).newest() else { panic!("it is read") };
+        assert!(matches!(refused, LogError::Newer { .. }), "{refused}");
+        assert_eq!(names(), before);
+        assert!(open(2).newest().unwrap().is_some());
     }
 }

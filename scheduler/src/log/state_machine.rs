@@ -37,18 +37,21 @@ pub(super) struct State {
 pub(crate) struct StateMachine {
     state: Arc<RwLock<State>>,
     files: SnapshotFiles,
+    /// The highest form of entries that is read.
+    known: u32,
     revision: Arc<watch::Sender<Revision>>,
 }
 
 impl StateMachine {
-    pub(super) fn new(files: SnapshotFiles, loaded: Option<Loaded>) -> Self {
+    pub(super) fn new(files: SnapshotFiles, known: u32, loaded: Option<Loaded>) -> Self {
         let state = loaded.map_or_else(State::default, |Loaded { meta, cluster }| State {
             cluster,
             applied: meta.last_log_id,
             membership: meta.last_membership,
         });
         let (revision, _) = watch::channel(state.cluster.revision());
-        Self { state: Arc::new(RwLock::new(state)), files, revision: Arc::new(revision) }
+        let state = Arc::new(RwLock::new(state));
+        Self { state, files, known, revision: Arc::new(revision) }
     }
 
     pub(super) fn state(&self) -> Arc<RwLock<State>> {
@@ -70,7 +73,7 @@ impl StateMachine {
                 None
             }
             EntryPayload::Normal(Payload(bytes)) => {
-                let command = codec::decode_entry(bytes).map_err(|cause| {
+                let command = codec::decode_entry_up_to(bytes, self.known).map_err(|cause| {
                     let text = format!("entry {} cannot be read: {cause}", entry.index());
                     tracing::error!(index = entry.index(), %cause, "an entry cannot be read");
                     io::Error::new(io::ErrorKind::InvalidData, text)
@@ -114,8 +117,10 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, bytes: Bytes) -> io::Result<()> {
-        let Loaded { cluster, .. } = snapshots::decode(&bytes)?;
-        self.files.publish(meta, &bytes)?;
+        let (files, of) = (self.files.clone(), meta.clone());
+        // Away from the threads that serve: heartbeats must not wait for it.
+        let adopted = tokio::task::spawn_blocking(move || files.adopt(&of, &bytes)).await;
+        let cluster = adopted.map_err(io::Error::other)??;
         let revision = cluster.revision();
         *self.state.write() =
             State { cluster, applied: meta.last_log_id, membership: meta.last_membership.clone() };
@@ -144,7 +149,7 @@ impl RaftSnapshotBuilder<Types> for StateMachine {
                 let bytes = snapshots::encode(&meta, &state.cluster);
                 (meta, bytes)
             };
-            this.files.publish(&meta, &bytes)?;
+            this.files.adopt(&meta, &bytes)?;
             Ok(SnapshotOf::<Types, Bytes> { meta, snapshot: bytes })
         };
         tokio::task::spawn_blocking(build).await.map_err(io::Error::other)?

@@ -6,6 +6,7 @@
 
 mod frame;
 mod index;
+mod opened;
 mod planted;
 mod segments;
 
@@ -32,7 +33,8 @@ use super::{
     types::{LogId, RaftEntry, Types, Vote},
 };
 
-use index::Index;
+use index::{Index, Place};
+use opened::Files;
 use planted::{Bug, is_planted};
 pub(crate) use segments::SEGMENT_BYTES;
 use segments::{Directory, Media, Segments};
@@ -126,6 +128,7 @@ impl Contents {
 #[derive(Clone)]
 pub(super) struct Store {
     index: Arc<RwLock<Index>>,
+    files: Files,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -170,7 +173,8 @@ impl Store {
         mark.sync()?;
         let (index, contents) = (segments.index(), segments.contents()?);
         let (jobs, queue) = mpsc::channel(QUEUE);
-        Ok((Self { index, jobs }, contents, Writer { segments, queue, mark }))
+        let files = segments.files();
+        Ok((Self { index, files, jobs }, contents, Writer { segments, queue, mark }))
     }
 
     /// Hands a job to the writer; waits while its queue is full.
@@ -178,10 +182,32 @@ impl Store {
         self.jobs.send(job).await.map_err(|_| io::Error::other("the log's writer has stopped"))
     }
 
+    /// Hands a job to the writer, from a thread that may wait.
+    pub(super) fn submit_blocking(&self, job: Job) -> io::Result<()> {
+        let sent = self.jobs.blocking_send(job);
+        sent.map_err(|_| io::Error::other("the log's writer has stopped"))
+    }
+
     /// The entries of the range that are there, in order.
     pub(super) fn entries(&self, range: &RangeInclusive<u64>) -> io::Result<Vec<RaftEntry>> {
         let places = self.index.read().range(range);
-        places.into_iter().map(|(index, place)| decode(index, &place.read()?)).collect()
+        let read = places.into_iter().filter_map(|(index, place)| {
+            let sealed = self.read(index, place).transpose()?;
+            Some(sealed.and_then(|sealed| decode(index, &sealed)))
+        });
+        read.collect()
+    }
+
+    /// The record of an entry; `None` when the entry, and its segment with it, were purged since its
+    /// place was looked up.
+    fn read(&self, index: u64, place: Place) -> io::Result<Option<Vec<u8>>> {
+        match self.files.read(&place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let now = self.index.read().range(&(index..=index));
+                if now.iter().any(|(_, held)| *held == place) { Err(error) } else { Ok(None) }
+            }
+            read => read.map(Some),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use scheduler_core::{Command, Outcome};
 use tempfile::TempDir;
 
 use super::{
-    ELECTION_LAN, LogError, LogSettings, Peers, RaftLog, ReplicatedLog, Standing,
+    ELECTION_LAN, ENTRY_VERSION, LogError, LogSettings, Peers, RaftLog, ReplicatedLog, Standing,
     snapshots::SnapshotFiles,
     state_machine::StateMachine,
     storage::LogStorage,
@@ -47,8 +47,8 @@ impl StoreBuilder<Types, LogStorage, StateMachine, TempDir> for InDirectories {
     async fn build(&self) -> Result<(TempDir, LogStorage, StateMachine), StorageError<Types>> {
         let directory = tempfile::tempdir().unwrap();
         let (storage, _) = open_storage(directory.path()).unwrap();
-        let files = SnapshotFiles::open(directory.path().join("snapshots")).unwrap();
-        Ok((directory, storage, StateMachine::new(files, None)))
+        let files = SnapshotFiles::open(directory.path().join("snapshots"), ENTRY_VERSION).unwrap();
+        Ok((directory, storage, StateMachine::new(files, ENTRY_VERSION, None)))
     }
 }
 
@@ -108,6 +108,7 @@ async fn open_log(directory: &Path) -> Result<RaftLog, LogError> {
         election: ELECTION_LAN,
         snapshot_every: 10,
         segment_bytes: SEGMENT_BYTES,
+        form: ENTRY_VERSION,
     };
     RaftLog::open(&settings, Peers::none(), |_, _| ()).await
 }

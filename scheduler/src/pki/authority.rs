@@ -164,6 +164,11 @@ impl Authority {
         &self.certificate
     }
 
+    /// Whether a certificate of this authority that says `peer` is one for `holder`.
+    pub(crate) fn says(&self, peer: &transport::Peer, holder: &Holder) -> bool {
+        (&peer.cluster, peer.role, &peer.id) == (&self.cluster, holder.role, &holder.id)
+    }
+
     /// SHA-256 of the authority's certificate, as join tokens carry it.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         Sha256::digest(&self.certificate).into()

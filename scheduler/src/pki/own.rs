@@ -93,6 +93,7 @@ impl OwnIdentity {
             && certificate.issuer() == issuer.subject()
             && certificate.verify_signature(Some(issuer.public_key())).is_ok()
             && certificate.public_key().subject_public_key.data == key.der_bytes()
+            && transport::peer_of(&der).is_ok_and(|peer| authority.says(&peer, &self.holder))
             && self.is_named_in(&certificate)
     }
 
@@ -106,6 +107,13 @@ impl OwnIdentity {
                 _ => false,
             })
         })
+    }
+
+    /// What it shows to others when it calls them.
+    pub(crate) fn face(&self, authority: &Authority) -> Result<transport::Identity, PkiError> {
+        let (held, _) = self.current(authority, MACHINE_LIFE)?;
+        let authorities = authority.pem().to_owned();
+        Ok(transport::Identity { authorities, certificate: held.certificate, key: held.key })
     }
 
     /// The TLS this scheduler speaks with the identity it has now.

@@ -7,4 +7,5 @@ mod life;
 mod members;
 mod replicas;
 mod tokens;
+mod voters;
 mod world;

@@ -15,15 +15,15 @@ use super::world::{CONNECT, PATIENCE, World, admin_identity, config, request_id,
 use crate::{Config, Handle, JoinError, StartError, start};
 
 /// A scheduler that is up, or away.
-struct Replica {
-    directory: TempDir,
-    config: Config,
-    handle: Option<Handle>,
+pub(super) struct Replica {
+    pub(super) directory: TempDir,
+    pub(super) config: Config,
+    pub(super) handle: Option<Handle>,
 }
 
 impl Replica {
     /// One that joins through the scheduler at `through`.
-    async fn join(founder: &mut World, through: &str) -> Self {
+    pub(super) async fn join(founder: &mut World, through: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let token = directory.path().join("token");
         std::fs::write(&token, founder.token_text(Role::Scheduler).await).unwrap();
@@ -35,35 +35,35 @@ impl Replica {
         replica
     }
 
-    fn data(&self) -> std::path::PathBuf {
+    pub(super) fn data(&self) -> std::path::PathBuf {
         self.directory.path().join("data")
     }
 
-    async fn start(&mut self) {
+    pub(super) async fn start(&mut self) {
         let handle = timeout(PATIENCE, start(self.config.clone())).await.unwrap().unwrap();
         self.config.listen = handle.address;
         self.handle = Some(handle);
     }
 
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         self.handle.take().unwrap().stop().await;
     }
 
-    fn address(&self) -> String {
+    pub(super) fn address(&self) -> String {
         self.config.listen.to_string()
     }
 }
 
-fn people(endpoints: &[String], identity: &Identity) -> ControlClient<Channel> {
+pub(super) fn people(endpoints: &[String], identity: &Identity) -> ControlClient<Channel> {
     ControlClient::new(transport::channel(endpoints, identity, CONNECT).unwrap())
 }
 
-async fn status(people: &mut ControlClient<Channel>) -> StatusView {
+pub(super) async fn status(people: &mut ControlClient<Channel>) -> StatusView {
     people.status(StatusRequest {}).await.unwrap().into_inner()
 }
 
 /// Waits until so many vote.
-async fn voters(people: &mut ControlClient<Channel>, count: usize) {
+pub(super) async fn voters(people: &mut ControlClient<Channel>, count: usize) {
     let all = async {
         while status(people).await.schedulers.len() != count {
             sleep(std::time::Duration::from_millis(20)).await;
@@ -72,7 +72,7 @@ async fn voters(people: &mut ControlClient<Channel>, count: usize) {
     timeout(PATIENCE, all).await.expect("they vote");
 }
 
-async fn apply(people: &mut ControlClient<Channel>, name: &str) {
+pub(super) async fn apply(people: &mut ControlClient<Channel>, name: &str) {
     let request_id = request_id();
     let spec = Some((&stack(name, &[("web", 1)])).into());
     let request = proto::v1::ApplyRequest { request_id, spec, basis: None };
@@ -85,7 +85,7 @@ async fn apply(people: &mut ControlClient<Channel>, name: &str) {
     timeout(PATIENCE, asked).await.expect("it is applied");
 }
 
-async fn stacks(people: &mut ControlClient<Channel>) -> BTreeSet<String> {
+pub(super) async fn stacks(people: &mut ControlClient<Channel>) -> BTreeSet<String> {
     let rows = people.list_stacks(ListStacksRequest {}).await.unwrap().into_inner().stacks;
     rows.into_iter().map(|row| row.stack).collect()
 }

@@ -36,6 +36,8 @@ pub(super) fn config(directory: &Path) -> Config {
         down_after: Duration::from_secs(8),
         snapshot_every: 2000,
         segment_bytes: crate::log::SEGMENT_BYTES,
+        form: crate::log::ENTRY_VERSION,
+        recover: false,
         log_format: LogFormat::Text,
         log_level: "info".to_owned(),
     }

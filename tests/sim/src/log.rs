@@ -347,6 +347,8 @@ fn word(command: &Command) -> &'static str {
         Command::LabelNode { .. } => "label",
         Command::RemoveNode { .. } => "remove node",
         Command::JoinScheduler { .. } => "join scheduler",
+        Command::RaiseForm { .. } => "raise form",
+        Command::RemoveScheduler { .. } => "remove scheduler",
         Command::ReportTasks { .. } => "reports",
         Command::CreateToken { .. } => "token",
         Command::RevokeToken { .. } => "revoke",

@@ -19,6 +19,7 @@ mod members;
 mod metrics;
 mod ordering;
 mod outages;
+mod recovery;
 mod refusals;
 mod registries;
 mod relays;

@@ -20,7 +20,7 @@ fn status(ctl: &Ctl) -> Value {
 
 /// Waits until so many vote.
 #[track_caller]
-fn wait_voters(ctl: &Ctl, count: usize) {
+pub(crate) fn wait_voters(ctl: &Ctl, count: usize) {
     wait_until(&format!("{count} schedulers vote"), PATIENT, || {
         let status = status(ctl);
         let voters = status["schedulers"].as_array().map_or(0, Vec::len);
@@ -30,7 +30,7 @@ fn wait_voters(ctl: &Ctl, count: usize) {
 
 /// From here on it is started with the port it got.
 #[track_caller]
-fn pin_port(scheduler: &mut Daemon, ready: &str) {
+pub(crate) fn pin_port(scheduler: &mut Daemon, ready: &str) {
     let address = ready.split(" on ").nth(1).and_then(|rest| rest.split(',').next());
     let at = scheduler.arguments.iter().position(|argument| argument == "--listen");
     address.expect("an address").clone_into(&mut scheduler.arguments[at.expect("--listen") + 1]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::view::{
-    Problem, RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, TokenRow,
+    Problem, RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, TokenRow, VoterRow,
 };
 
 use super::{Rows, Shown};
@@ -31,6 +31,16 @@ mirror!(v1::SchedulerRow => SchedulerRow {
     role: Shown,
     version: Shown,
     applied: Same<u64>,
+});
+
+mirror!(v1::VoterRow => VoterRow {
+    id: Same<u64>,
+    address: Shown,
+    role: Shown,
+    reachable: Same<bool>,
+    behind: Maybe<Same<u64>>,
+    version: Maybe<Shown>,
+    error: Maybe<Shown>,
 });
 
 mirror!(v1::Problem => Problem {

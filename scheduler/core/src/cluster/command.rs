@@ -159,6 +159,17 @@ pub enum Command {
         /// SHA-256 of the token's secret.
         secret_hash: [u8; 32],
     },
+    /// Every scheduler reads entries up to this form now: they may be written from here on.
+    RaiseForm {
+        /// The form.
+        form: u32,
+    },
+    /// A scheduler is no member any more, whatever its certificate says; its number is never used
+    /// again.
+    RemoveScheduler {
+        /// Which.
+        scheduler: u64,
+    },
     /// An agent removed the data of volumes it was asked to remove.
     ConfirmVolumesRemoved {
         /// Which node, from its certificate.

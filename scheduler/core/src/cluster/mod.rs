@@ -6,6 +6,7 @@ mod command;
 mod equality;
 pub mod invariants;
 pub mod limits;
+mod recover;
 mod request;
 pub mod snapshot;
 mod stack;
@@ -15,7 +16,7 @@ mod volume;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::{
     Event, Generation, Liveness, Node, NodeId, NodeName, RequestId, Revision, ServiceName,
@@ -63,6 +64,13 @@ pub struct Cluster {
     tokens: BTreeMap<TokenId, Token>,
     requests: Requests,
     events: VecDeque<Event>,
+    /// The form of entries that every scheduler reads.
+    form: u32,
+    /// What certificates and containers call the cluster; empty when that is its id.
+    origin: String,
+    /// Schedulers with a lower number are shut out.
+    least_scheduler: u64,
+    removed_schedulers: BTreeSet<u64>,
 }
 
 impl Default for Cluster {
@@ -90,6 +98,10 @@ impl Cluster {
             tokens: BTreeMap::new(),
             requests: Requests::new(),
             events: VecDeque::new(),
+            form: 1,
+            origin: String::new(),
+            least_scheduler: 0,
+            removed_schedulers: BTreeSet::new(),
         }
     }
 
@@ -101,6 +113,44 @@ impl Cluster {
     /// Its name, for people.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What certificates and containers call the cluster: the id it was founded with. It stays when
+    /// the cluster is recovered under a new id.
+    pub fn origin(&self) -> &str {
+        if self.origin.is_empty() { &self.id } else { &self.origin }
+    }
+
+    /// The form of entries that every scheduler reads; those of a higher one are not to be proposed.
+    pub const fn form(&self) -> u32 {
+        self.form
+    }
+
+    /// Whether this scheduler may take part no longer: it was removed, or left behind when the cluster
+    /// was recovered.
+    pub fn shuts_out(&self, scheduler: u64) -> bool {
+        scheduler < self.least_scheduler || self.removed_schedulers.contains(&scheduler)
+    }
+
+    /// Why this scheduler may take part no longer, and what to do, in words for a person; `None` when it
+    /// may.
+    pub fn why_shut_out(&self, scheduler: u64) -> Option<String> {
+        let name = &self.name;
+        let what = if scheduler < self.least_scheduler {
+            let id = &self.id;
+            format!(
+                "scheduler {scheduler} was left behind when cluster `{name}` was recovered as {id}: what it \
+                 knows is of before"
+            )
+        } else if self.removed_schedulers.contains(&scheduler) {
+            format!("scheduler {scheduler} was removed from cluster `{name}`")
+        } else {
+            return None;
+        };
+        Some(format!(
+            "{what}\nhint: to make a scheduler of this machine again, move its data directory away and start \
+             it with --join and a new token (`sisoctl token create --role scheduler`)"
+        ))
     }
 
     /// Counts the entries that changed something.
@@ -237,6 +287,8 @@ impl Cluster {
             tokens: BTreeMap::new(),
             requests: Requests::new(),
             events: VecDeque::new(),
+            origin: self.origin.clone(),
+            removed_schedulers: BTreeSet::new(),
             ..*self
         }
     }

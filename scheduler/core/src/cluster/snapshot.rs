@@ -3,7 +3,10 @@
 //! Specifications are the bulk of it and most tasks share one, so each stands once in
 //! [`ClusterImage::specs`] and is referred to by its position.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use model::{
     Desired, Epoch, Event, Generation, Node, NodeId, RequestId, Revision, ServiceName, ServiceSpec,
@@ -19,13 +22,14 @@ use crate::cluster::{
     invariants, limits,
 };
 
-/// The form this version writes; a higher one is refused.
-pub const IMAGE_VERSION: u32 = 1;
+/// The highest form this version writes and reads; a higher one is refused. What is written has the
+/// form that every scheduler of the cluster reads ([`Cluster::form`]).
+pub const IMAGE_VERSION: u32 = 2;
 
 /// A whole [`Cluster`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterImage {
-    /// [`IMAGE_VERSION`] of whoever wrote it.
+    /// [`Cluster::form`]: at most [`IMAGE_VERSION`] of whoever wrote it.
     pub version: u32,
     /// The cluster's id.
     pub id: String,
@@ -57,6 +61,12 @@ pub struct ClusterImage {
     pub requests: Vec<RequestImage>,
     /// The events, the oldest first.
     pub events: Vec<Event>,
+    /// What certificates and containers call the cluster; empty when that is its id.
+    pub origin: String,
+    /// Schedulers with a lower number are shut out.
+    pub least_scheduler: u64,
+    /// Those that were removed.
+    pub removed_schedulers: BTreeSet<u64>,
 }
 
 /// A [`Stack`].
@@ -207,7 +217,7 @@ impl From<&Cluster> for ClusterImage {
         let nodes = cluster.nodes.values();
         let requests = cluster.requests.iter();
         Self {
-            version: IMAGE_VERSION,
+            version: cluster.form,
             id: cluster.id.clone(),
             name: cluster.name.clone(),
             revision: cluster.revision,
@@ -228,6 +238,9 @@ impl From<&Cluster> for ClusterImage {
                 })
                 .collect(),
             events: cluster.events.iter().cloned().collect(),
+            origin: cluster.origin.clone(),
+            least_scheduler: cluster.least_scheduler,
+            removed_schedulers: cluster.removed_schedulers.clone(),
         }
     }
 }
@@ -287,6 +300,11 @@ impl TryFrom<ClusterImage> for Cluster {
         at_most("volumes", image.volumes.len(), limits::MAX_VOLUMES)?;
         at_most("tokens", image.tokens.len(), limits::MAX_TOKENS)?;
         at_most("events", image.events.len(), limits::MAX_EVENTS)?;
+        at_most(
+            "removed schedulers",
+            image.removed_schedulers.len(),
+            limits::MAX_REMOVED_SCHEDULERS,
+        )?;
         at_most("requests", image.requests.len(), limits::MAX_REQUESTS)?;
         let specs: Vec<Arc<ServiceSpec>> = image.specs.into_iter().map(Arc::new).collect();
         let mut cluster = Self {
@@ -298,6 +316,10 @@ impl TryFrom<ClusterImage> for Cluster {
             next_node: image.next_node,
             next_token: image.next_token,
             events: image.events.into(),
+            form: image.version,
+            origin: image.origin,
+            least_scheduler: image.least_scheduler,
+            removed_schedulers: image.removed_schedulers,
             ..Self::new()
         };
         for (index, stack) in image.stacks.into_iter().enumerate() {

@@ -1,6 +1,7 @@
 //! The fold: what is refused, what is answered twice, what is remembered.
 
 mod members;
+mod schedulers;
 
 use model::{
     Desired, Liveness, RequestId, Revision, TaskReport, TaskState, TaskStatus, Timestamp,
@@ -303,7 +304,7 @@ fn a_snapshot_that_cannot_be_is_refused() {
     world.check_snapshot();
     let image = || ClusterImage::from(&world.cluster);
     let refused = |image: ClusterImage| Cluster::try_from(image).unwrap_err();
-    assert_eq!(refused(ClusterImage { version: 2, ..image() }), BadImage::Version { found: 2 });
+    assert_eq!(refused(ClusterImage { version: 3, ..image() }), BadImage::Version { found: 3 });
     assert!(matches!(refused(ClusterImage { specs: vec![], ..image() }), BadImage::NoSpec { .. }));
     assert!(matches!(refused(ClusterImage { nodes: vec![], ..image() }), BadImage::Invalid(_)));
     let twice = [image().tasks, image().tasks].concat();

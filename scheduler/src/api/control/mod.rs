@@ -4,6 +4,7 @@ mod live;
 mod nodes;
 mod reads;
 mod relayed;
+mod schedulers;
 mod writes;
 
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use std::sync::Arc;
 use proto::v1::{
     ApplyReply, ApplyRequest, CreateTokenReply, CreateTokenRequest, DrainNodeRequest, DrainView,
     EventRow, EventsRequest, ExecRequest, ExplainReply, ExplainRequest, LabelNodeRequest,
-    ListNodesReply, ListNodesRequest, ListStacksReply, ListStacksRequest, ListTasksReply,
-    ListTasksRequest, ListTokensReply, ListTokensRequest, LogEntry, LogsRequest, PlacementRequest,
-    PlacementView, PlanDrainRequest, PlanRequest, PlanView, RelayFrame, RemoveNodeRequest,
-    RemoveStackRequest, RestartRequest, RevokeTokenRequest, RollbackStackRequest, ScaleRequest,
-    SetSchedulableRequest, StackHistoryReply, StackHistoryRequest, StatusRequest, StatusView,
-    VersionReply, VersionRequest, WatchReply, WatchRequest, WriteReply, control_server,
+    ListNodesReply, ListNodesRequest, ListSchedulersReply, ListSchedulersRequest, ListStacksReply,
+    ListStacksRequest, ListTasksReply, ListTasksRequest, ListTokensReply, ListTokensRequest,
+    LogEntry, LogsRequest, PlacementRequest, PlacementView, PlanDrainRequest, PlanRequest,
+    PlanView, RelayFrame, RemoveNodeRequest, RemoveSchedulerRequest, RemoveStackRequest,
+    RestartRequest, RevokeTokenRequest, RollbackStackRequest, ScaleRequest, SetSchedulableRequest,
+    StackHistoryReply, StackHistoryRequest, StatusRequest, StatusView, VersionReply,
+    VersionRequest, WatchReply, WatchRequest, WriteReply, control_server,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -155,6 +157,26 @@ impl control_server::Control for Control {
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Answer<Self::ExecStream> {
         audit(&request, "exec");
         relayed::exec(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_schedulers(
+        &self,
+        _: Request<ListSchedulersRequest>,
+    ) -> Answer<ListSchedulersReply> {
+        Ok(Response::new(schedulers::list(&self.0).await))
+    }
+
+    async fn remove_scheduler(
+        &self,
+        request: Request<RemoveSchedulerRequest>,
+    ) -> Answer<WriteReply> {
+        audit(&request, "remove a scheduler");
+        // In a task of its own: a change that was begun is finished, whoever waits for it.
+        let office = Arc::clone(&self.0);
+        let removed =
+            tokio::spawn(async move { schedulers::remove(&office, request.into_inner()).await });
+        let removed = removed.await.map_err(|error| Status::internal(error.to_string()))?;
+        removed.map(Response::new)
     }
 
     async fn version(&self, _: Request<VersionRequest>) -> Answer<VersionReply> {

@@ -65,6 +65,8 @@ choice!(CommandForm: v1::Command, command::Command, command => Command {
     create_token: CreateToken { role: RoleWord, secret_hash: Hash, expires_at: Time },
     revoke_token: RevokeToken { token: Number<TokenKind> },
     join_scheduler: JoinScheduler { token: Number<TokenKind>, secret_hash: Hash },
+    raise_form: RaiseForm { form: Same<u32> },
+    remove_scheduler: RemoveScheduler { scheduler: Same<u64> },
     confirm_volumes_removed: ConfirmVolumesRemoved {
         node: Number<NodeKind>,
         volumes: Many<Text>,

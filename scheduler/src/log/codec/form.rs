@@ -41,6 +41,29 @@ impl Field for Words {
     }
 }
 
+/// Numbers in order, each once.
+#[derive(Debug)]
+pub(super) enum Numbers {}
+
+impl Field for Numbers {
+    type Wire = Vec<u64>;
+    type Model = BTreeSet<u64>;
+
+    fn read(wire: Vec<u64>) -> Result<BTreeSet<u64>, BadField> {
+        let count = wire.len();
+        let numbers: BTreeSet<u64> = wire.into_iter().collect();
+        if numbers.len() < count {
+            Err(BadField::new("a number stands there twice"))
+        } else {
+            Ok(numbers)
+        }
+    }
+
+    fn write(model: &BTreeSet<u64>) -> Vec<u64> {
+        model.iter().copied().collect()
+    }
+}
+
 /// An id, 0 included: nobody has it, which is an answer.
 #[derive(Debug)]
 pub(super) struct Number<K>(PhantomData<K>);

@@ -28,7 +28,9 @@ use scheduler_core::{
 
 use super::{
     change::DecisionForm,
-    form::{Hash, Labels, Many, Number, RequestKey, SeverityWord, Text, no_choice, record},
+    form::{
+        Hash, Labels, Many, Number, Numbers, RequestKey, SeverityWord, Text, no_choice, record,
+    },
 };
 
 record!(ImageForm: v1::Snapshot => ClusterImage {
@@ -48,6 +50,9 @@ record!(ImageForm: v1::Snapshot => ClusterImage {
     tokens: Many<TokenForm>,
     requests: Many<RequestForm>,
     events: Many<EventForm>,
+    origin: Text,
+    least_scheduler: Same<u64>,
+    removed_schedulers: Numbers,
 });
 
 record!(StackForm: wire::Stack => StackImage {

@@ -30,13 +30,40 @@ use proto::{
     },
     v1,
 };
-use scheduler_core::{ClusterImage, Entry, cluster::snapshot::IMAGE_VERSION};
+use scheduler_core::{ClusterImage, Command, Entry};
 use thiserror::Error;
 
 use self::{command::CommandForm, form::RequestKey, image::ImageForm};
 
-/// The form of entries this version writes; it reads this one and all lower ones.
-pub(crate) const ENTRY_VERSION: u32 = 1;
+/// The highest form of entries this version writes and reads; it reads all lower ones too.
+pub(crate) const ENTRY_VERSION: u32 = 2;
+
+/// The form that a reader of this command must know. An entry is written in the lowest form it has,
+/// so that schedulers of the version before read all they may be sent.
+pub(crate) const fn form_of(command: &Command) -> u32 {
+    match command {
+        Command::RaiseForm { .. } | Command::RemoveScheduler { .. } => 2,
+        Command::Found { .. }
+        | Command::ApplyStack { .. }
+        | Command::RemoveStack { .. }
+        | Command::RollbackStack { .. }
+        | Command::Scale { .. }
+        | Command::Restart { .. }
+        | Command::JoinNode { .. }
+        | Command::UpdateNode { .. }
+        | Command::SetLiveness { .. }
+        | Command::SetSchedulable { .. }
+        | Command::DrainNode { .. }
+        | Command::LabelNode { .. }
+        | Command::RemoveNode { .. }
+        | Command::ReportTasks { .. }
+        | Command::CreateToken { .. }
+        | Command::RevokeToken { .. }
+        | Command::JoinScheduler { .. }
+        | Command::ConfirmVolumesRemoved { .. }
+        | Command::Plan { .. } => 1,
+    }
+}
 
 /// Why bytes are not what they should be.
 #[derive(Debug, Error)]
@@ -49,6 +76,9 @@ pub(crate) enum BadBytes {
         "version: {found} is not within 1 to {known}: a newer version of this program must read it"
     )]
     Version { found: u32, known: u32 },
+    /// Its version did not have this command.
+    #[error("version: {found} has no such command, {needed} has")]
+    Earlier { found: u32, needed: u32 },
     /// They hold fields this version has no name for.
     #[error("{count} of {of} bytes belong to fields this program does not know")]
     Unknown { count: usize, of: usize },
@@ -60,7 +90,7 @@ pub(crate) enum BadBytes {
 /// The bytes of an entry. Equal entries have equal bytes.
 pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
     let wire = v1::Entry {
-        version: ENTRY_VERSION,
+        version: form_of(&entry.command),
         at: entry.at.0,
         request: Maybe::<RequestKey>::write(&entry.request),
         command: Some(CommandForm::write(&entry.command)),
@@ -69,9 +99,15 @@ pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
 }
 
 /// Reads what [`encode_entry`] of this or an earlier version wrote.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn decode_entry(bytes: &[u8]) -> Result<Entry, BadBytes> {
+    decode_entry_up_to(bytes, ENTRY_VERSION)
+}
+
+/// The same for a reader that knows forms up to `known` only.
+pub(crate) fn decode_entry_up_to(bytes: &[u8], known: u32) -> Result<Entry, BadBytes> {
     let wire = v1::Entry::decode(bytes)?;
-    check_version(wire.version, ENTRY_VERSION)?;
+    check_version(wire.version, known)?;
     let meant = wire.encoded_len();
     let entry = Entry {
         at: Timestamp(wire.at),
@@ -79,6 +115,14 @@ pub(crate) fn decode_entry(bytes: &[u8]) -> Result<Entry, BadBytes> {
         command: Required::<CommandForm>::read(wire.command).at("command")?,
     };
     check_whole(meant, bytes)?;
+    let needed = form_of(&entry.command);
+    if needed != wire.version {
+        return Err(BadBytes::Earlier { found: wire.version, needed });
+    }
+    // What follows could not be read.
+    if let Command::RaiseForm { form } = entry.command {
+        check_version(form, known)?;
+    }
     Ok(entry)
 }
 
@@ -89,9 +133,15 @@ pub(crate) fn encode_image(image: &ClusterImage) -> Vec<u8> {
 
 /// Reads what [`encode_image`] of this or an earlier version wrote. Whether it is a cluster that
 /// can be is for the cluster to say.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn decode_image(bytes: &[u8]) -> Result<ClusterImage, BadBytes> {
+    decode_image_up_to(bytes, ENTRY_VERSION)
+}
+
+/// The same for a reader that knows forms up to `known` only.
+pub(crate) fn decode_image_up_to(bytes: &[u8], known: u32) -> Result<ClusterImage, BadBytes> {
     let wire = v1::Snapshot::decode(bytes)?;
-    check_version(wire.version, IMAGE_VERSION)?;
+    check_version(wire.version, known)?;
     let meant = wire.encoded_len();
     let image = ImageForm::read(wire)?;
     check_whole(meant, bytes)?;

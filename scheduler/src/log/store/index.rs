@@ -2,24 +2,15 @@
 //!
 //! **Invariant:** the entries it knows are an unbroken run.
 
-use std::{
-    collections::VecDeque, fs::File, io, ops::RangeInclusive, os::unix::fs::FileExt as _, sync::Arc,
-};
+use std::{collections::VecDeque, io, ops::RangeInclusive};
 
 /// The place of one record in a segment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
-    pub(super) file: Arc<File>,
+    /// The first commit of the segment, which names it.
+    pub(super) segment: u64,
     pub(super) offset: u64,
     pub(super) length: usize,
-}
-
-impl Place {
-    pub(super) fn read(&self) -> io::Result<Vec<u8>> {
-        let mut record = vec![0; self.length];
-        self.file.read_exact_at(&mut record, self.offset)?;
-        Ok(record)
-    }
 }
 
 /// The places of the entries `first`, `first + 1`, and so on.
@@ -78,7 +69,7 @@ impl Index {
         let first = (*range.start()).max(self.first);
         let skipped = self.position(first);
         let entries = (first..=*range.end()).zip(self.places.iter().skip(skipped));
-        entries.map(|(index, place)| (index, place.clone())).collect()
+        entries.map(|(index, place)| (index, *place)).collect()
     }
 
     /// How many entries lie before this index.
@@ -92,7 +83,7 @@ mod tests {
     use super::*;
 
     fn place(length: usize) -> Place {
-        Place { file: Arc::new(tempfile::tempfile().unwrap()), offset: 0, length }
+        Place { segment: 1, offset: 0, length }
     }
 
     fn lengths(index: &Index) -> Vec<(u64, usize)> {

@@ -14,7 +14,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -30,6 +30,7 @@ use super::{
     Contents, Job, damaged,
     frame::{Builder, Frame, Kind},
     index::{Index, Place},
+    opened::{Files, segment_path},
     planted::{Bug, is_planted},
     refused,
 };
@@ -40,16 +41,17 @@ pub(crate) const SEGMENT_BYTES: u64 = 4 << 20;
 const ROOM_BYTES: u64 = 256 << 10;
 /// Memory kept for the next commit.
 const BUFFER_BYTES_MAX: usize = 1 << 20;
-const EXTENSION: &str = "segment";
 
 /// Where segments lie.
 pub(in crate::log) trait Media: Send + 'static {
     /// The segments that are there: the first commit of each, in order.
     fn list(&self) -> io::Result<Vec<u64>>;
+    /// The directory they lie in.
+    fn path(&self) -> &Path;
     /// Opens a segment; it is the one that is written from now on.
-    fn open(&mut self, base: u64) -> io::Result<Arc<File>>;
+    fn open(&mut self, base: u64) -> io::Result<&File>;
     /// Begins an empty segment; it is the one that is written from now on.
-    fn create(&mut self, base: u64) -> io::Result<Arc<File>>;
+    fn create(&mut self, base: u64) -> io::Result<()>;
     /// Makes durable which segments there are.
     fn sync_names(&mut self) -> io::Result<()>;
     /// Writes to the segment opened or created last.
@@ -64,7 +66,7 @@ pub(in crate::log) trait Media: Send + 'static {
 #[derive(Debug)]
 pub(in crate::log) struct Directory {
     path: PathBuf,
-    written: Option<Arc<File>>,
+    written: Option<File>,
 }
 
 impl Directory {
@@ -73,16 +75,16 @@ impl Directory {
     }
 
     pub(super) fn file(&self, base: u64) -> PathBuf {
-        self.path.join(format!("{base:020}.{EXTENSION}"))
+        segment_path(&self.path, base)
     }
 
-    fn use_file(&mut self, base: u64, options: &mut OpenOptions) -> io::Result<Arc<File>> {
+    fn use_file(&mut self, base: u64, options: &mut OpenOptions) -> io::Result<&File> {
         let file = options.read(true).write(true).mode(0o600).open(self.file(base))?;
-        Ok(Arc::clone(self.written.insert(Arc::new(file))))
+        Ok(self.written.insert(file))
     }
 
     fn written(&self) -> io::Result<&File> {
-        self.written.as_deref().ok_or_else(|| io::Error::other("no segment was opened"))
+        self.written.as_ref().ok_or_else(|| io::Error::other("no segment was opened"))
     }
 }
 
@@ -101,12 +103,16 @@ impl Media for Directory {
         Ok(bases)
     }
 
-    fn open(&mut self, base: u64) -> io::Result<Arc<File>> {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn open(&mut self, base: u64) -> io::Result<&File> {
         self.use_file(base, &mut OpenOptions::new())
     }
 
-    fn create(&mut self, base: u64) -> io::Result<Arc<File>> {
-        self.use_file(base, OpenOptions::new().create_new(true))
+    fn create(&mut self, base: u64) -> io::Result<()> {
+        self.use_file(base, OpenOptions::new().create_new(true)).map(|_| ())
     }
 
     fn sync_names(&mut self) -> io::Result<()> {
@@ -130,7 +136,6 @@ impl Media for Directory {
 #[derive(Debug)]
 struct Segment {
     base: u64,
-    file: Arc<File>,
     /// The highest entry ever written to it.
     highest: Option<u64>,
 }
@@ -140,7 +145,8 @@ struct Segment {
 pub(super) struct Segments<M> {
     media: M,
     index: Arc<RwLock<Index>>,
-    files: VecDeque<Segment>,
+    files: Files,
+    all: VecDeque<Segment>,
     segment_bytes: u64,
     /// The last commit.
     sequence: u64,
@@ -169,9 +175,10 @@ impl<M: Media> Segments<M> {
     /// the commit that must be there.
     pub(super) fn open(media: M, segment_bytes: u64, promised: u64) -> io::Result<Self> {
         let mut opened = Self {
+            files: Files::new(media.path()),
             media,
             index: Arc::default(),
-            files: VecDeque::new(),
+            all: VecDeque::new(),
             segment_bytes,
             sequence: 0,
             position: 0,
@@ -213,16 +220,15 @@ impl<M: Media> Segments<M> {
 
     /// Reads a segment; answers what lies behind its last whole commit.
     fn read(&mut self, base: u64) -> io::Result<Vec<u8>> {
-        let file = self.media.open(base)?;
         let mut bytes = Vec::new();
-        (&*file).read_to_end(&mut bytes)?;
-        self.files.push_back(Segment { base, file: Arc::clone(&file), highest: None });
+        self.media.open(base)?.read_to_end(&mut bytes)?;
+        self.all.push_back(Segment { base, highest: None });
         let mut at = 0;
         while let Some(frame) = bytes.get(at..).and_then(Frame::read) {
             if frame.sequence != self.sequence + 1 {
                 break;
             }
-            let changes = changes(&frame, &file, at as u64)?;
+            let changes = changes(&frame, base, at as u64)?;
             self.sequence = frame.sequence;
             self.apply(changes)?;
             at += frame.len();
@@ -247,9 +253,9 @@ impl<M: Media> Segments<M> {
     fn clear(&mut self, tail: &[u8]) -> io::Result<()> {
         if self.position == 0 {
             // Not even its first commit was made, so it is as good as not there.
-            let Some(empty) = self.files.pop_back() else { return Ok(()) };
+            let Some(empty) = self.all.pop_back() else { return Ok(()) };
             self.media.remove(empty.base)?;
-            let Some(last) = self.files.back() else { return Ok(()) };
+            let Some(last) = self.all.back() else { return Ok(()) };
             let base = last.base;
             self.media.open(base)?;
             // The next commit begins a segment, as this one was about to.
@@ -267,6 +273,10 @@ impl<M: Media> Segments<M> {
         Arc::clone(&self.index)
     }
 
+    pub(super) fn files(&self) -> Files {
+        self.files.clone()
+    }
+
     /// The last commit.
     pub(super) fn sequence(&self) -> u64 {
         self.sequence
@@ -274,13 +284,13 @@ impl<M: Media> Segments<M> {
 
     /// Whether the last commit is the first of its segment.
     pub(super) fn has_just_begun(&self) -> bool {
-        self.files.back().is_some_and(|newest| newest.base == self.sequence)
+        self.all.back().is_some_and(|newest| newest.base == self.sequence)
     }
 
     /// What the log holds besides its entries.
     pub(super) fn contents(&self) -> io::Result<Contents> {
         let index = self.index.read();
-        let last = index.last().map(|(last, place)| super::decode(last, &place.read()?));
+        let last = index.last().map(|(last, place)| super::decode(last, &self.files.read(place)?));
         let last = last.transpose()?.map(|entry| entry.log_id).max(self.purged);
         Ok(Contents { vote: self.vote, purged: self.purged, last })
     }
@@ -288,12 +298,12 @@ impl<M: Media> Segments<M> {
     /// Makes the jobs durable, all or none of them.
     pub(super) fn commit(&mut self, jobs: &[Job]) -> io::Result<()> {
         self.check_run(jobs)?;
-        let begins = self.files.is_empty() || self.position >= self.segment_bytes;
+        let begins = self.all.is_empty() || self.position >= self.segment_bytes;
         if begins {
             self.begin()?;
         }
-        let Some(segment) = self.files.back() else { return Err(io::ErrorKind::NotFound.into()) };
-        let (file, at) = (Arc::clone(&segment.file), self.position);
+        let Some(newest) = self.all.back() else { return Err(io::ErrorKind::NotFound.into()) };
+        let (segment, at) = (newest.base, self.position);
         let mut builder = Builder::new(self.sequence + 1, std::mem::take(&mut self.buffer));
         if begins && let Some(vote) = &self.vote {
             builder.step(Kind::Vote, &record::encode_vote(vote));
@@ -312,7 +322,7 @@ impl<M: Media> Segments<M> {
                     for (index, sealed) in records {
                         let place = builder.step(Kind::Entry, sealed);
                         let offset = at + place.start as u64;
-                        let place = Place { file: Arc::clone(&file), offset, length: place.len() };
+                        let place = Place { segment, offset, length: place.len() };
                         changes.push(Change::Entry(*index, place));
                     }
                 }
@@ -366,11 +376,11 @@ impl<M: Media> Segments<M> {
 
     fn begin(&mut self) -> io::Result<()> {
         let base = self.sequence + 1;
-        let file = self.media.create(base)?;
+        self.media.create(base)?;
         if !is_planted(Bug::DirectoryNotSynced) {
             self.media.sync_names()?;
         }
-        self.files.push_back(Segment { base, file, highest: None });
+        self.all.push_back(Segment { base, highest: None });
         (self.position, self.room) = (0, 0);
         Ok(())
     }
@@ -400,7 +410,7 @@ impl<M: Media> Segments<M> {
             match change {
                 Change::Entry(number, place) => {
                     index.append(number, place)?;
-                    if let Some(segment) = self.files.back_mut() {
+                    if let Some(segment) = self.all.back_mut() {
                         segment.highest = segment.highest.max(Some(number));
                     }
                 }
@@ -426,21 +436,22 @@ impl<M: Media> Segments<M> {
     /// is tried again: nothing depends on it.
     fn forget(&mut self) {
         let purged = self.purged.map(|id| id.index);
-        while self.files.len() > 1
-            && let Some(oldest) = self.files.front()
+        while self.all.len() > 1
+            && let Some(oldest) = self.all.front()
             && oldest.highest <= purged
         {
             if let Err(error) = self.media.remove(oldest.base) {
                 tracing::warn!(%error, "an old segment of the log could not be removed");
                 return;
             }
-            self.files.pop_front();
+            self.files.forget(oldest.base);
+            self.all.pop_front();
         }
     }
 }
 
-/// What a commit that lies at `at` in the file says.
-fn changes(frame: &Frame<'_>, file: &Arc<File>, at: u64) -> io::Result<Vec<Change>> {
+/// What a commit that lies at `at` in this segment says.
+fn changes(frame: &Frame<'_>, segment: u64, at: u64) -> io::Result<Vec<Change>> {
     let mut changes = Vec::new();
     let bad = |cause| damaged(&format!("commit {}", frame.sequence), &cause);
     for step in frame.steps() {
@@ -450,10 +461,7 @@ fn changes(frame: &Frame<'_>, file: &Arc<File>, at: u64) -> io::Result<Vec<Chang
             Kind::Entry => {
                 let entry = record::decode_entry(sealed).map_err(bad)?;
                 let offset = at + place.start as u64;
-                Change::Entry(
-                    entry.index(),
-                    Place { file: Arc::clone(file), offset, length: place.len() },
-                )
+                Change::Entry(entry.index(), Place { segment, offset, length: place.len() })
             }
             Kind::Vote => Change::Vote(record::decode_vote(sealed).map_err(bad)?),
             Kind::Truncate => Change::Truncate(record::decode_index(sealed).map_err(bad)?),

@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
 };
 
-use openraft::type_config::TypeConfigExt as _;
+use openraft::{entry::RaftEntry as _, type_config::TypeConfigExt as _};
 use parking_lot::Mutex;
 
 use super::*;
@@ -40,6 +40,29 @@ async fn after_one_failed_sync_nothing_is_written_any_more() {
         assert!(vote(&store, term).await.is_err(), "term {term}");
     }
     tokio::task::spawn_blocking(move || thread.join()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn however_many_segments_a_few_are_open_and_what_is_purged_meanwhile_is_not_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _, mut writer) = Store::on(Disk::new(directory.path()), 1, no_mark(), 0).unwrap();
+    let small = small::Small::new().last().said;
+    for entry in &small.entries {
+        let records = vec![(entry.index(), record::encode_entry(entry))];
+        let (done, _) = Types::oneshot();
+        writer.segments.commit(&[Job::Append { records, done: IOFlushed::signal(done) }]).unwrap();
+    }
+    assert_eq!(store.entries(&(0..=u64::MAX)).unwrap(), small.entries);
+    assert_eq!(store.files.count(), opened::OPEN_MAX.min(small.entries.len()));
+    let last = small.entries.last().unwrap();
+    let places = store.index.read().range(&(0..=u64::MAX));
+    let (done, _) = oneshot::channel();
+    writer.segments.commit(&[Job::Purge { upto: last.log_id, done }]).unwrap();
+    // Looked up before, read after: gone from the index as well, so nothing is wrong.
+    for (index, place) in places {
+        let read = store.read(index, place).unwrap();
+        assert!(read.is_none() || index == last.index(), "{index}");
+    }
 }
 
 #[test]

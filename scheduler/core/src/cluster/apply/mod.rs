@@ -4,6 +4,7 @@
 mod check;
 mod nodes;
 mod plan;
+mod schedulers;
 mod stacks;
 mod tasks;
 mod tokens;
@@ -80,6 +81,8 @@ impl Cluster {
             Command::JoinScheduler { token, secret_hash } => {
                 self.join_scheduler(at, *token, secret_hash)
             }
+            Command::RaiseForm { form } => Ok(self.raise_form(*form)),
+            Command::RemoveScheduler { scheduler } => self.remove_scheduler(at, *scheduler),
             Command::RevokeToken { token } => self.revoke_token(at, *token),
             Command::ConfirmVolumesRemoved { node, volumes, left } => {
                 self.confirm_removed(at, *node, (volumes, left))
@@ -103,7 +106,7 @@ impl Cluster {
     }
 
     /// Writes down what happened, at the revision being made.
-    fn note(&mut self, happened: Happened) {
+    pub(super) fn note(&mut self, happened: Happened) {
         while self.events.len() >= limits::MAX_EVENTS {
             self.events.pop_front();
         }
@@ -141,7 +144,7 @@ fn bounded(text: &str) -> String {
 }
 
 /// An event before it has its revision.
-struct Happened {
+pub(super) struct Happened {
     at: Timestamp,
     severity: Severity,
     kind: String,
@@ -153,7 +156,7 @@ struct Happened {
 }
 
 impl Happened {
-    fn new(at: Timestamp, kind: &str, message: String) -> Self {
+    pub(super) fn new(at: Timestamp, kind: &str, message: String) -> Self {
         Self {
             at,
             severity: Severity::Normal,
@@ -166,7 +169,7 @@ impl Happened {
         }
     }
 
-    fn warning(self) -> Self {
+    pub(super) fn warning(self) -> Self {
         Self { severity: Severity::Warning, ..self }
     }
 

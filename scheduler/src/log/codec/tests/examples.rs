@@ -168,6 +168,8 @@ pub(super) fn entries() -> Vec<Entry> {
         },
         Command::RemoveNode { node, tasks: true, volumes: true },
         Command::JoinScheduler { token: TokenId::new(3), secret_hash: [0xef; 32] },
+        Command::RaiseForm { form: 2 },
+        Command::RemoveScheduler { scheduler: 1_000_003 },
         Command::DrainNode { node, until: AT.plus_millis(600_000) },
     ];
     commands.into_iter().map(|command| Entry { at: AT, request: Some(REQUEST), command }).collect()
@@ -325,6 +327,9 @@ pub(super) fn image() -> ClusterImage {
             node: Some(NodeId::new(2)),
             message: "killed: exceeded its limit of 512.0 MiB".to_owned(),
         }],
+        origin: String::new(),
+        least_scheduler: 0,
+        removed_schedulers: std::collections::BTreeSet::new(),
     }
 }
 
@@ -335,5 +340,12 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
         node.schedulable = false;
         node.drain = Some(AT.plus_millis(600_000));
     }
-    vec![("snapshot-1-drain.bin", drained)]
+    let recovered = ClusterImage {
+        version: 2,
+        origin: "0415c1a1".to_owned(),
+        least_scheduler: 1_000_003,
+        removed_schedulers: [1_000_004, 1_000_006].into(),
+        ..image()
+    };
+    vec![("snapshot-1-drain.bin", drained), ("snapshot-2-recovered.bin", recovered)]
 }

@@ -16,7 +16,7 @@ use model::{
 use scheduler_core::{Change, Command, Entry, RolloutOutcome};
 
 /// How many kinds of commands there are.
-pub(super) const KINDS: u64 = 19;
+pub(super) const KINDS: u64 = 21;
 const CHANGES: u64 = 10;
 
 /// A seed that moves on with every draw (splitmix64).
@@ -179,6 +179,8 @@ impl Varied {
                 remove: self.list(Self::word),
             },
             15 => Command::RemoveNode { node: self.id(), tasks: self.yes(), volumes: self.yes() },
+            18 => Command::RaiseForm { form: 1 + self.u32() % 2 },
+            19 => Command::RemoveScheduler { scheduler: self.u64() },
             17 => Command::JoinScheduler { token: self.id(), secret_hash: self.hash() },
             _ => Command::Plan {
                 basis: self.revision(),

@@ -100,12 +100,16 @@ impl Media for Disk {
         self.directory.list()
     }
 
-    fn open(&mut self, base: u64) -> io::Result<Arc<File>> {
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn open(&mut self, base: u64) -> io::Result<&File> {
         self.written = base;
         self.directory.open(base)
     }
 
-    fn create(&mut self, base: u64) -> io::Result<Arc<File>> {
+    fn create(&mut self, base: u64) -> io::Result<()> {
         self.written = base;
         self.notes.note(Asked::Create(base));
         self.directory.create(base)

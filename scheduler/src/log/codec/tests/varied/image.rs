@@ -32,6 +32,9 @@ impl Varied {
             tokens: self.list(Self::token),
             requests: self.list(Self::request),
             events: self.list(Self::event),
+            origin: self.text(),
+            least_scheduler: self.u64(),
+            removed_schedulers: self.list(Self::u64),
         }
     }
 

@@ -1,0 +1,130 @@
+//! Two of three schedulers are destroyed: the one that is left goes on, with everything that runs.
+
+use std::fs;
+
+use siso_tests::{Answer, Ctl, Daemon, PATIENT, World, program, wait_until};
+
+use crate::schedulers::{pin_port, wait_voters};
+
+const STACK: &str = "
+name: calm
+services:
+  web:
+    image: siso/test:1
+    command: [sleep, '1000000']
+    mem_limit: 16m
+    stop_grace_period: 1s
+    deploy: { replicas: 2 }
+";
+
+#[track_caller]
+fn shows(answer: &Answer, words: &[&str]) {
+    for word in words {
+        assert!(answer.stdout.contains(word), "stdout does not say {word:?}: {answer}");
+    }
+}
+
+fn recover(ctl: &Ctl, data: &str, sure: bool) -> Answer {
+    let program = program("siso-scheduler").display().to_string();
+    let mut line = vec!["scheduler", "recover", "--data-dir", data, "--program", &program];
+    if sure {
+        line.push("--i-know-others-are-dead");
+    }
+    ctl.run(&line)
+}
+
+#[track_caller]
+fn add(world: &World, name: &str, voters: usize) -> Daemon {
+    let mut scheduler = world.further_scheduler(name);
+    scheduler.start();
+    let ready = scheduler.wait_ready();
+    pin_port(&mut scheduler, &ready);
+    wait_voters(&world.ctl, voters);
+    scheduler
+}
+
+#[test]
+fn the_last_of_three_schedulers_is_recovered_and_no_container_notices() {
+    let Some(mut world) = World::new("recovered") else { return };
+    world.apply(STACK).expect(0);
+    let running = world.wait_running("calm", 2);
+    let mut second = add(&world, "second", 2);
+    let mut third = add(&world, "third", 3);
+    let listed = world.ctl.run(&["scheduler", "ls"]).expect(0);
+    shows(&listed, &["Three schedulers survive the loss of one"]);
+    let known = world.ctl.json(&["status"])["cluster"].clone();
+
+    let (kept, away) = (world.path("second"), world.path("destroyed"));
+    second.kill9();
+    third.kill9();
+    fs::rename(&kept, &away).expect("the directory of the second");
+    world.wait_session(false);
+    let listed = world.ctl.run(&["scheduler", "ls", "--timeout", "30s"]).expect(0);
+    shows(&listed, &["Only 1 of 3 can be reached, which is no majority", "scheduler recover"]);
+
+    let data = world.path("scheduler").display().to_string();
+    recover(&world.ctl, &data, false).expect(1).says(&["nothing was changed", "hint"]);
+    let used = recover(&world.ctl, &data, true).expect(3);
+    used.says(&["is used by another siso-scheduler", "stop the scheduler first"]);
+    world.scheduler.stop();
+    // One that answers is not lost.
+    third.start();
+    third.wait_ready();
+    let alive = recover(&world.ctl, &data, true).expect(3);
+    alive.says(&["answers: it is not lost", "hint"]);
+    third.kill9();
+    let recovered = recover(&world.ctl, &data, true).expect(0);
+    shows(&recovered, &["left behind for good", "goes on as"]);
+
+    world.start_scheduler();
+    world.wait_node("ready");
+    world.wait_session(true);
+    assert_ne!(world.context_value("cluster"), world.cluster(), "it has an id of its own");
+    assert_eq!(world.ctl.json(&["status"])["cluster"], known);
+    assert_eq!(world.wait_running("calm", 2), running, "no container was restarted");
+    let events = world.events();
+    assert!(events.iter().any(|event| event["kind"] == "recovered"), "{events:#?}");
+    // It decides, and the agent does what it says.
+    world.ctl.run(&["scale", "calm/web=3"]).expect(0);
+    let now = world.wait_running("calm", 3);
+    assert!(running.iter().all(|held| now.get(held.0) == Some(held.1)), "{running:?}, {now:?}");
+
+    // One that was not destroyed after all: it is told, ends, and says what to do; nothing it is asked
+    // is done.
+    third.start();
+    let told = wait_until("the old voter ends", PATIENT, || match third.ended() {
+        Some(status) if !status.success() => Ok(third.output("stderr")),
+        other => Err(format!("{other:?}")),
+    });
+    for says in ["was left behind when cluster", "sisoctl token create --role scheduler"] {
+        assert!(told.contains(says), "{told}");
+    }
+    third.start();
+    assert!(third.ready_or_ended().is_err(), "its directory remembers");
+    wait_voters(&world.ctl, 1);
+
+    // Two new ones, one of them on the machine of an old voter.
+    fs::rename(world.path("third"), world.path("third-of-before")).expect("its directory");
+    let fourth = add(&world, "third", 2);
+    let mut fifth = add(&world, "fifth", 3);
+    fifth.kill9();
+    world.ctl.run(&["scale", "calm/web=2"]).expect(0);
+    let left = world.wait_running("calm", 2);
+    assert!(left.iter().all(|held| now.get(held.0) == Some(held.1)), "{left:?}, {now:?}");
+    drop(fourth);
+}
+
+#[test]
+fn what_cannot_be_recovered_says_so_and_is_left_alone() {
+    let mut world = World::scheduler_only("not-recovered");
+    world.scheduler.stop();
+    let data = world.path("scheduler").display().to_string();
+    let before = fs::read(world.path("scheduler/identity")).expect("the identity");
+    let alone = recover(&world.ctl, &data, true).expect(3);
+    alone.says(&["is the only one of its cluster", "start it"]);
+    assert_eq!(fs::read(world.path("scheduler/identity")).expect("the identity"), before);
+    let empty = world.path("empty").display().to_string();
+    let nobody = recover(&world.ctl, &empty, true).expect(3);
+    nobody.says(&["is not the directory of a scheduler that is a member"]);
+    world.start_scheduler();
+}
