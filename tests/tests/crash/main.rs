@@ -10,6 +10,7 @@ mod agent_disks;
 mod agents;
 mod directories;
 mod disks;
+mod followers;
 mod kills;
 
 use siso_tests::{
