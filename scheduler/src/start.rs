@@ -182,8 +182,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     recover::finish(&directory)?;
     let identity = identity(&directory, &config).await?;
     directory.check_identity(&identity, config.form)?;
-    let authority = authority(&directory, &identity)?;
-    check_token(&config, &authority)?;
+    let authority = authority(&config, &directory, &identity)?;
     let (listener, address) = listen(config.listen).await?;
     let (metrics_listener, metrics_address) = listen(config.metrics_listen).await?;
     let advertised = config::advertised(address, config.advertise.as_deref());
@@ -200,9 +199,8 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let mut tasks = JoinSet::new();
     let replicated: Arc<dyn ReplicatedLog> = Arc::clone(&log) as _;
     let refusals = Refusals::new(Arc::clone(&figures));
-    let dispatch =
-        Dispatch::new(Arc::clone(&replicated), thresholds, refusals.clone(), stop.clone());
-    let dispatch = Arc::new(dispatch);
+    let (known, told) = (Arc::clone(&replicated), refusals.clone());
+    let dispatch = Arc::new(Dispatch::new(known, thresholds, told, stop.clone()));
     let office = Arc::new(api::Office {
         log: replicated,
         dispatch: Arc::clone(&dispatch),
@@ -214,13 +212,10 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         streams: Arc::new(Semaphore::new(api::STREAMS_MAX)),
         refusals: refusals.clone(),
     });
-    if identity.member && log.standing().borrow().leads() {
-        // A lone scheduler asks nobody; with others it takes until they have answered.
-        drop(office.door.raise_form(&*office.log).await);
-    }
+    raise_own_form(&office, &identity).await;
     let (known, origin) = (Arc::clone(&office.log), identity.origin.clone());
-    let forward = api::Forward::new(known, origin, Arc::clone(&face), stop.clone());
-    let layers = (api::CountLayer(Arc::clone(&figures)), api::ForwardLayer(Arc::new(forward)));
+    let forward = Arc::new(api::Forward::new(known, origin, Arc::clone(&face), stop.clone()));
+    let layers = (api::CountLayer(Arc::clone(&figures)), api::ForwardLayer(forward));
     let members = (identity.origin.clone(), refusals);
     let connections = listener::accept(listener, Arc::clone(&tls), members, stop.clone());
     let services = api::routes(&office);
@@ -234,9 +229,8 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     tasks.spawn(quietly(&stop, office.door.clone().look_after(Arc::clone(&office.log))));
     tasks.spawn(quietly(&stop, context.keep(Arc::clone(&office))));
     tasks.spawn(renew(office, own, (tls, face), stop.clone()));
-    let name = config::host(&advertised).to_owned();
-    let told = (Arc::clone(&dispatch), Arc::clone(&figures));
-    tasks.spawn(probes::serve(metrics_listener, name, told, stop.clone()));
+    let (host, told) = (config::host(&advertised), (Arc::clone(&dispatch), Arc::clone(&figures)));
+    tasks.spawn(probes::serve(metrics_listener, host.to_owned(), told, stop.clone()));
     tasks.spawn(leader::run(dispatch, figures));
     let (Identity { cluster, name, .. }, shut_out) = (identity, shut_out.subscribe());
     Ok(Handle {
@@ -253,12 +247,27 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     })
 }
 
-fn authority(directory: &DataDir, identity: &Identity) -> Result<Authority, PkiError> {
-    if identity.member || identity.scheduler != FOUNDER {
-        Authority::open(&directory.pki(), &identity.origin)
-    } else {
-        Authority::found(&directory.pki(), &identity.origin)
+/// A lone scheduler asks nobody which entries may be written; with others it takes until they have
+/// answered.
+async fn raise_own_form(office: &api::Office, identity: &Identity) {
+    let leads = office.log.standing().borrow().leads();
+    if identity.member && leads {
+        drop(office.door.raise_form(&*office.log).await);
     }
+}
+
+fn authority(
+    config: &Config,
+    directory: &DataDir,
+    identity: &Identity,
+) -> Result<Authority, StartError> {
+    let authority = if identity.member || identity.scheduler != FOUNDER {
+        Authority::open(&directory.pki(), &identity.origin)?
+    } else {
+        Authority::found(&directory.pki(), &identity.origin)?
+    };
+    check_token(config, &authority)?;
+    Ok(authority)
 }
 
 /// What this scheduler keeps of its own certificate, the TLS it speaks with it, and what it shows to

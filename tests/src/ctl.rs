@@ -25,6 +25,8 @@ pub struct Ctl {
     program: PathBuf,
     /// The context file given to every command.
     pub context: PathBuf,
+    /// Set for every command besides what it is given anyway.
+    pub environment: Vec<(String, String)>,
     directory: PathBuf,
     runs: AtomicU32,
 }
@@ -80,7 +82,8 @@ impl Ctl {
     pub(crate) fn new(context: PathBuf, directory: &Path) -> Self {
         let program = crate::programs::program("sisoctl");
         fs::create_dir_all(directory).expect("a directory for its output");
-        Self { program, context, directory: directory.to_owned(), runs: AtomicU32::new(0) }
+        let (directory, runs) = (directory.to_owned(), AtomicU32::new(0));
+        Self { program, context, environment: Vec::new(), directory, runs }
     }
 
     /// `sisoctl` for what needs no cluster.
@@ -164,6 +167,7 @@ impl Ctl {
             command.env_remove(key);
         }
         command.env_remove("XDG_CONFIG_HOME");
+        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         let create = |stream| File::create(file(stream)).expect("an output file");
         command.stdout(create("stdout")).stderr(create("stderr"));
         command.stdin(if has_input { Stdio::piped() } else { Stdio::null() });

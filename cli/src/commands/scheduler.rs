@@ -122,7 +122,8 @@ pub fn survives(voters: usize) -> String {
 struct Removed {
     #[serde(flatten)]
     written: Written,
-    schedulers: Vec<VoterRow>,
+    /// `null` when the one that was asked is the one that went.
+    schedulers: Option<Vec<VoterRow>>,
 }
 
 async fn remove(args: &SchedulerRm, client: &Client, out: &mut Out) -> Result<(), Error> {
@@ -133,7 +134,8 @@ async fn remove(args: &SchedulerRm, client: &Client, out: &mut Out) -> Result<()
         );
     }
     let written = client.remove_scheduler(id).await?;
-    let schedulers = client.schedulers().await?;
+    // It is done, whoever can tell of the rest.
+    let schedulers = client.schedulers().await.ok();
     if out.is_json() {
         return json::document(out, &Removed { written, schedulers });
     }
@@ -141,8 +143,10 @@ async fn remove(args: &SchedulerRm, client: &Client, out: &mut Out) -> Result<()
     out.data_line(&format!(
         "scheduler {id} {said}; delete its data directory before that machine joins again"
     ))?;
-    let voters = schedulers.iter().filter(|row| row.role != "joining").count();
-    out.note(&survives(voters));
+    if let Some(schedulers) = schedulers {
+        let voters = schedulers.iter().filter(|row| row.role != "joining").count();
+        out.note(&survives(voters));
+    }
     Ok(())
 }
 

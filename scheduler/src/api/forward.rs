@@ -280,6 +280,11 @@ where
                     if let Some(instead) = instead.filter(|_| is_unavailable(&answer)) {
                         return Ok(tell(inner.call(instead).await?, told));
                     }
+                    if answer.headers().contains_key(SHUT_OUT) {
+                        // It was this scheduler that was refused, not whoever asks.
+                        let text = "this scheduler was removed from the cluster: ask another";
+                        return Ok(tell(Status::unavailable(text).into_http(), told));
+                    }
                     tell(answer, told)
                 }
                 Err(refused) => refused.into_http(),

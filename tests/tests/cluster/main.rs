@@ -4,8 +4,9 @@
 //! unless `SISO_REQUIRE_ENGINE=1`; those that end an engine start one of their own, which only root can
 //! do (`SISO_REQUIRE_OWN_ENGINE=1`); one opens 10,000 connections and needs `ulimit -n` for them
 //! (`SISO_REQUIRE_FILES=1`). Those with a machine behind `sshd` need root and OpenSSH's server
-//! (`SISO_REQUIRE_SSHD=1`).
+//! (`SISO_REQUIRE_SSHD=1`), those that move the clock `libfaketime` (`SISO_REQUIRE_FAKETIME=1`).
 
+mod certificates;
 mod chaos;
 mod containers;
 mod contract;

@@ -128,3 +128,28 @@ fn what_cannot_be_recovered_says_so_and_is_left_alone() {
     nobody.says(&["is not the directory of a scheduler that is a member"]);
     world.start_scheduler();
 }
+
+#[test]
+fn a_follower_whose_leader_is_gone_for_good_lists_what_is_left_and_is_recovered() {
+    let mut world = World::scheduler_only("orphan");
+    let mut second = add(&world, "second", 2);
+    let survivor = world.ctl_of("second");
+    world.scheduler.kill9();
+    let listed = wait_until("it sees that the other is gone", PATIENT, || {
+        let listed = survivor.run(&["scheduler", "ls", "--timeout", "20s"]);
+        if listed.stdout.contains("Only 1 of 2") { Ok(listed) } else { Err(listed.to_string()) }
+    });
+    shows(&listed, &["which is no majority", "sisoctl scheduler recover"]);
+    assert!(!listed.stdout.contains("leader"), "{listed}");
+    second.stop();
+    let data = world.path("second").display().to_string();
+    shows(&recover(&survivor, &data, true).expect(0), &["left behind for good: 1 at"]);
+    second.start();
+    second.wait_ready();
+    survivor.run(&["token", "create", "--role", "scheduler"]).expect(0);
+    // The founder is left behind as any other.
+    world.scheduler.start();
+    assert!(!world.scheduler.wait_ended().success());
+    let said = world.scheduler.output("stderr");
+    assert!(said.contains("scheduler 1 was left behind"), "{said}");
+}

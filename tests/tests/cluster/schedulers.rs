@@ -115,3 +115,47 @@ fn a_lone_survivor_of_three_answers_nothing_it_cannot_know() {
         if asked.code == 0 { Ok(()) } else { Err(asked.to_string()) }
     });
 }
+
+#[test]
+fn a_context_of_before_finds_schedulers_that_joined_since_and_says_whom_it_asked() {
+    let mut world = World::scheduler_only("learned");
+    let copied = world.path("laptop.yaml");
+    std::fs::copy(&world.ctl.context, &copied).expect("a copy of the context");
+    let laptop = world.ctl.with_context(&copied.display().to_string());
+    let mut further = ["second", "third"].map(|name| world.further_scheduler(name));
+    for (number, scheduler) in further.iter_mut().enumerate() {
+        scheduler.start();
+        let ready = scheduler.wait_ready();
+        pin_port(scheduler, &ready);
+        wait_voters(&world.ctl, number + 2);
+    }
+    // The first leads, and is the only one the copy names. It hands over, is removed and ends.
+    let rows = laptop.json(&["scheduler", "ls"]);
+    let first = rows.as_array().expect("a list").iter().find(|row| row["role"] == "leader");
+    let id = first.expect("a leader")["id"].to_string();
+    let removed = laptop.run(&["scheduler", "rm", &id, "--yes"]).expect(0);
+    assert!(removed.stdout.contains(&format!("scheduler {id} is removed")), "{removed}");
+    assert!(!world.scheduler.wait_ended().success());
+    let said = world.scheduler.output("stderr");
+    assert!(said.contains("was removed from cluster"), "{said}");
+    assert!(!said.contains("did not end in time"), "something held up its end: {said}");
+    let asked = laptop.run(&["scheduler", "ls"]).expect(0);
+    assert!(asked.stdout.contains("no better than one"), "{asked}");
+    world.scheduler.start();
+    assert!(world.scheduler.ready_or_ended().is_err(), "its directory remembers");
+    // One of the two that are left is removed as well; the copy still finds the last.
+    let id = asked.stdout.lines().find(|line| line.contains("follower")).expect("a follower");
+    let id = id.split_whitespace().next().expect("its number").to_owned();
+    laptop.run(&["scheduler", "rm", &id, "--yes"]).expect(0).says(&["survives the loss of none"]);
+    laptop.run(&["token", "create", "--role", "node"]).expect(0);
+    let told = laptop.run(&["status"]).expect(0);
+    let learned = std::fs::read_to_string(copied.with_extension("schedulers")).expect("learned");
+    assert_eq!(learned.lines().count(), 1, "{learned}");
+    assert!(told.stdout.contains(learned.trim()), "{told}");
+    // Whom it knows of is asked first; with that one gone, it says what it did.
+    std::fs::remove_file(copied.with_extension("schedulers")).expect("it is there");
+    laptop.run(&["status", "--timeout", "5s"]).expect(4);
+    let both = format!("{}\n{}\n", learned.trim(), world.endpoint());
+    std::fs::write(copied.with_extension("schedulers"), both).expect("written");
+    laptop.run(&["status"]).expect(0).says(&["a scheduler this context does not name"]);
+}

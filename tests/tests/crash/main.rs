@@ -13,6 +13,7 @@ mod agents;
 mod clocks;
 mod directories;
 mod disks;
+mod followers;
 mod kills;
 mod names;
 mod standstill;
