@@ -1,7 +1,7 @@
 //! `/healthz` and `/metrics` of both processes: plain HTTP, for supervisors and Prometheus.
 //!
 //! **Invariant:** nothing is changed here, whoever asks; whoever stalls loses its place within
-//! [`ANSWER_TIMEOUT`]; and no page in somebody's browser reads it under a name of its own.
+//! `ANSWER_TIMEOUT`; and no page in somebody's browser reads it under a name of its own.
 
 use std::{convert::Infallible, future::Future, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 

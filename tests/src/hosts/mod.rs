@@ -2,7 +2,7 @@
 //! engine, and whatever is installed on it. Needs root and `dockerd`.
 //!
 //! **Invariant:** everything made here has a name no other program gives: namespaces that begin with
-//! `siso-hosts-`, files below [`base`], control groups below `siso-hosts`. That is what a next run may
+//! `siso-hosts-`, files below `/var/tmp/siso-hosts`, control groups below `siso-hosts`. That is what a next run may
 //! remove when this one is killed, and nothing else. One run at a time holds the lock of the directory.
 //!
 //! Start at [`Hosts`], and at [`Cluster`], which installs Siso on them.
