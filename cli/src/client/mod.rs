@@ -47,7 +47,8 @@ const RETRY_DELAYS: [Duration; 4] = [
     Duration::from_secs(1),
 ];
 /// How long one of several schedulers may take to answer before another one is asked: one that is cut
-/// off from the others takes connections, and waits for an election that does not come.
+/// off from the others takes connections, and waits for an election that does not come. Twice as long
+/// the next time: the answer may take its time, whoever is asked.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
 /// Pauses between attempts to resume a stream.
 const RESUME_PAUSE: Duration = Duration::from_millis(500);
@@ -153,9 +154,10 @@ impl Client {
     ) -> Result<A, Error> {
         let deadline = Instant::now() + self.answer_timeout;
         let mut delays = RETRY_DELAYS.into_iter();
+        let mut patience = ATTEMPT_LIMIT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let limit = if self.ways.len() > 1 { left.min(ATTEMPT_LIMIT) } else { left };
+            let limit = if self.ways.len() > 1 { left.min(patience) } else { left };
             let attempt = timeout(limit, call(self.control(), Request::new(question.clone())));
             let status = match attempt.await {
                 Ok(Ok(answer)) => {
@@ -167,6 +169,7 @@ impl Client {
                 }
                 Ok(Err(status)) => status,
                 Err(_) if limit < left => {
+                    patience = patience.saturating_mul(2);
                     self.try_another();
                     continue;
                 }

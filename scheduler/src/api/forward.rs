@@ -48,6 +48,8 @@ const SCHEDULERS: HeaderName = HeaderName::from_static(transport::SCHEDULERS_HEA
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a call waits while nobody leads: longer than an election takes.
 const ELECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same when somebody asks how the schedulers are: that nobody leads is what they want to know.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The way to whoever leads.
 pub(crate) struct Forward {
@@ -111,13 +113,13 @@ impl Forward {
         why.map_or(Ok(()), |why| Err(shut_out(&why)))
     }
 
-    /// Where the leader is; `None` when it is this scheduler, or nobody.
-    async fn leader(&self) -> Option<String> {
+    /// Where the leader is, within `limit`; `None` when it is this scheduler, or nobody.
+    async fn leader(&self, limit: Duration) -> Option<String> {
         let mut standing = self.log.standing();
         let known = standing.wait_for(|standing| {
             standing.leads() || standing.leader_address().is_some() || standing.failed.is_some()
         });
-        let known = timeout(ELECTION_TIMEOUT, known).await.ok()?.ok()?;
+        let known = timeout(limit, known).await.ok()?.ok()?;
         known.leader_address().filter(|_| !known.leads()).map(str::to_owned)
     }
 
@@ -265,7 +267,8 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
-            let Some(leader) = forward.leader().await else {
+            let limit = if instead.is_some() { LOOK_TIMEOUT } else { ELECTION_TIMEOUT };
+            let Some(leader) = forward.leader(limit).await else {
                 return Ok(tell(inner.call(request).await?, told));
             };
             request.headers_mut().insert(CALLER, write_caller(&caller));
