@@ -133,15 +133,22 @@ impl Handle {
     /// no longer, which its directory remembers.
     pub async fn failed(&self) -> String {
         let (mut standing, mut shut_out) = (self.log.standing(), self.shut_out.clone());
+        let told = async {
+            let told = shut_out.wait_for(Option::is_some).await;
+            match told.ok().and_then(|why| why.clone()) {
+                Some(why) => why,
+                // Whoever could tell has ended, as with a broken log: nobody was shut out by that.
+                None => std::future::pending().await,
+            }
+        };
         let why = tokio::select! {
             broken = standing.wait_for(|standing| standing.failed.is_some()) => {
                 let why = broken.ok().and_then(|standing| standing.failed.clone());
                 let why = why.unwrap_or_else(|| "it has ended".to_owned());
                 return format!("the log has stopped: {why}");
             }
-            told = shut_out.wait_for(Option::is_some) => told.ok().and_then(|why| why.clone()),
+            why = told => why,
         };
-        let why = why.unwrap_or_default();
         let path = self.directory.shut_out_path();
         if let Err(error) = files::write_private(&path, &why) {
             tracing::warn!(path = %path.display(), %error, "the reason could not be kept");
