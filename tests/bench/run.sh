@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Measures Siso beside others on this machine and prints a table; the same goes to a file as JSON.
 #
-#   tests/bench/run.sh [--only apply|writes|start|idle]... [--rounds N] [--idle-minutes N] [--json FILE]
+#   tests/bench/run.sh [--only PART]... [--rounds N] [--idle-minutes N] [--json FILE]
+#
+#   PART   apply writes start idle; and only when asked for: scale failover node-loss loss cold
 #
 # All of it takes about 15 minutes after the build. Figures of a machine that does other things besides are orders of
 # magnitude; ratios within one run are what counts. It needs root: everybody is measured on an engine that is started for
