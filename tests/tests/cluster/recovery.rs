@@ -4,18 +4,7 @@ use std::fs;
 
 use siso_tests::{Answer, Ctl, Daemon, PATIENT, World, program, wait_until};
 
-use crate::schedulers::{pin_port, wait_voters};
-
-const STACK: &str = "
-name: calm
-services:
-  web:
-    image: siso/test:1
-    command: [sleep, '1000000']
-    mem_limit: 16m
-    stop_grace_period: 1s
-    deploy: { replicas: 2 }
-";
+use crate::schedulers::{STACK, pin_port, wait_voters};
 
 #[track_caller]
 fn shows(answer: &Answer, words: &[&str]) {

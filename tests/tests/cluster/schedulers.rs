@@ -3,7 +3,7 @@
 use serde_json::Value;
 use siso_tests::{Ctl, Daemon, PATIENT, World, wait_until};
 
-const STACK: &str = "
+pub(crate) const STACK: &str = "
 name: calm
 services:
   web:
