@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use serde_json::Value;
@@ -25,6 +28,8 @@ const MEMORY_BUDGET: &str = "1536MiB";
 const MEMORY_RESERVE: &str = "512MiB";
 /// The node's name in every world.
 const NODE: &str = "mini-1";
+/// Whose world applied which stack with volumes to which engine.
+static VOLUMES: Mutex<BTreeMap<(String, String), String>> = Mutex::new(BTreeMap::new());
 
 /// One scheduler, at most one agent, and `sisoctl`.
 #[derive(Debug)]
@@ -233,11 +238,26 @@ impl World {
     #[track_caller]
     #[must_use = "an answer nobody looks at proves nothing"]
     pub fn apply_with(&self, flags: &[&str], stack: &str) -> Answer {
+        self.claim_volumes(stack);
         let number = self.files.fetch_add(1, Ordering::Relaxed);
         let file = self.write(&format!("stack-{number}.yaml"), stack);
         let mut arguments = vec!["apply", "--yes", &file];
         arguments.extend_from_slice(flags);
         self.ctl.run(&arguments)
+    }
+
+    /// An engine knows volumes by their names alone: two tests whose stacks share a name would share
+    /// data, when they happen to run at the same time.
+    #[track_caller]
+    fn claim_volumes(&self, stack: &str) {
+        if !stack.lines().any(|line| line == "volumes:") {
+            return;
+        }
+        let name = stack.lines().find_map(|line| line.strip_prefix("name: ")).unwrap_or_default();
+        let place = (self.engine.endpoint(), name.to_owned());
+        let mut claimed = VOLUMES.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = claimed.entry(place).or_insert_with(|| self.cluster.clone());
+        assert_eq!(*owner, self.cluster, "two tests use the stack {name:?} with volumes");
     }
 
     /// The rows of `ps` for one stack.

@@ -24,14 +24,17 @@ volumes:
 fn a_label_of_people_outlives_the_agents_own_and_places_what_asked_for_it() {
     let Some(mut world) = World::new("labels") else { return };
     // Joined with role=test: nothing fits.
-    world.apply(KEEPING).expect(3).says(&["sisoctl node label mini-1 role=database"]);
+    world
+        .apply(&KEEPING.replace("kept", "labelled"))
+        .expect(3)
+        .says(&["sisoctl node label mini-1 role=database"]);
     let labelled = world.ctl.run(&["node", "label", "mini-1", "role=database"]).expect(0);
     assert_eq!(labelled.stdout, "mini-1: role=database\n");
-    let running = world.wait_running("kept", 1);
+    let running = world.wait_running("labelled", 1);
     world.agent.kill9();
     world.start_agent();
     assert_eq!(world.ctl.json(&["node", "ls"])[0]["labels"]["role"], "database");
-    assert_eq!(world.wait_running("kept", 1), running, "nothing was disturbed");
+    assert_eq!(world.wait_running("labelled", 1), running, "nothing was disturbed");
     world.ctl.run(&["node", "label", "mini-1", "Role=", "x"]).expect(2).says(&["no value"]);
     world.ctl.run(&["node", "label", "mini-3", "role=x"]).expect(1).says(&["mini-1"]);
 }
