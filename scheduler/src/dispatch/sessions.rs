@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use model::{NodeId, TaskId, Timestamp, task::Telemetry};
+use model::{NodeId, TaskId, Timestamp, lease::Uptime, task::Telemetry};
 use parking_lot::Mutex;
 use proto::v1::SchedulerMessage;
 use scheduler_core::Heartbeats;
@@ -109,14 +109,22 @@ impl Sessions {
         present.telemetry.extend(telemetry);
     }
 
-    /// Forgets all ages: whoever becomes leader has heard nobody yet and must not declare them dead.
-    pub(crate) fn start_afresh(&self, now: Timestamp) {
-        self.present.lock().beats = Heartbeats::new(now);
+    /// Forgets all ages: whoever becomes leader has heard nobody yet and must not declare them dead, and
+    /// knows of no lease that was granted before it.
+    pub(crate) fn start_afresh(&self, now: Timestamp, uptime: Uptime) {
+        self.present.lock().beats = Heartbeats::new(now).leading_since(uptime);
     }
 
-    /// When each node was last heard.
-    pub(crate) fn beats(&self) -> Heartbeats {
-        self.present.lock().beats.clone()
+    /// A renewal of the node's leases is about to be answered.
+    pub(super) fn renews(&self, node: NodeId, now: Uptime) {
+        self.present.lock().beats.leases.answer(node, now);
+    }
+
+    /// When each node was last heard, and how its leases stand at that time.
+    pub(crate) fn beats(&self, now: Uptime) -> Heartbeats {
+        let mut present = self.present.lock();
+        present.beats.leases.pass(now);
+        present.beats.clone()
     }
 
     /// What each task uses.

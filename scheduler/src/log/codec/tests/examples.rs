@@ -106,7 +106,7 @@ fn changes() -> Vec<Change> {
         },
         Change::Place { task, node: NodeId::new(2), decision: decision() },
         Change::SetDesired { task, desired: Desired::Run },
-        Change::MarkLost { task: TaskId::new(9) },
+        Change::MarkLost { task: TaskId::new(9), down_since: None },
         Change::Forget { task: TaskId::new(8) },
         Change::RecordRollout {
             stack: "shop".parse().unwrap(),
@@ -182,6 +182,8 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
     let entry = |command| Entry { at: AT, request: None, command };
     let changes = vec![Change::EndDrain { node: NodeId::new(2) }];
     let end_drain = Command::Plan { basis: Revision(41), changes };
+    let changes = vec![Change::MarkLost { task: TaskId::new(9), down_since: Some(AT) }];
+    let fenced = Command::Plan { basis: Revision(41), changes };
     let left = Command::ConfirmVolumesRemoved {
         node: NodeId::new(2),
         volumes: Vec::new(),
@@ -191,6 +193,7 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
         ("entry-1-plan-mark-ready.bin", entry(command)),
         ("entry-1-confirm-volumes-left.bin", entry(left)),
         ("entry-1-plan-end-drain.bin", entry(end_drain)),
+        ("entry-1-plan-fenced.bin", entry(fenced)),
     ]
 }
 
@@ -215,6 +218,7 @@ fn stack_image() -> StackImage {
                 reason: "a new task failed".to_owned(),
             }),
             slots: vec![(1, Epoch(3), Epoch(2)), (2, Epoch(1), Epoch(0))],
+            moved_at: None,
         }],
         removal: Some(Removal { volumes: true, since: AT }),
     }
@@ -254,6 +258,7 @@ fn node() -> Node {
         schedulable: true,
         drain: None,
         joined_at: AT,
+        returned_at: None,
         since: AT.plus_millis(3_000),
     }
 }
@@ -334,5 +339,12 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
         node.schedulable = false;
         node.drain = Some(AT.plus_millis(600_000));
     }
-    vec![("snapshot-1-drain.bin", drained)]
+    let mut moved = image();
+    for (node, _) in &mut moved.nodes {
+        node.returned_at = Some(AT.plus_millis(1));
+    }
+    for service in moved.stacks.iter_mut().flat_map(|stack| &mut stack.services) {
+        service.moved_at = Some(AT.plus_millis(2));
+    }
+    vec![("snapshot-1-drain.bin", drained), ("snapshot-1-moved.bin", moved)]
 }
