@@ -24,5 +24,6 @@ mod refusals;
 mod registries;
 mod relays;
 mod schedulers;
+mod singletons;
 mod stacks;
 mod updates;
