@@ -9,6 +9,7 @@
 pub mod assignment;
 pub mod event;
 pub mod id;
+pub mod lease;
 pub mod name;
 pub mod node;
 pub mod planted;

@@ -89,8 +89,11 @@ pub struct Node {
     pub drain: Option<Timestamp>,
     /// When it joined.
     pub joined_at: Timestamp,
-    /// When `liveness` last changed.
+    /// When `liveness` last changed. Each change has a later one, whatever the clocks of leaders say, so
+    /// that it names the time the node has been down.
     pub since: Timestamp,
+    /// When it last came back from being down. Written by liveness.
+    pub returned_at: Option<Timestamp>,
 }
 
 /// The longest key or value of a label, in characters.

@@ -27,11 +27,21 @@ pub enum Bug {
     BackoffLost,
     LedgerNotWritten,
     FailedLookMeansAbsent,
+    LostBeforeItsEnd,
+    WaitKeptByNewLeader,
+    LeaseFromAnswer,
+    RenewedWithoutMajority,
+    ClockStopsInSleep,
+    LeaseOutlivesReboot,
+    LeaseForgotten,
+    HoldDownForgotten,
+    HomeLeftWhenDown,
+    DownAtOneMiss,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 29] = [
         Self::AcknowledgedBeforeDurable,
         Self::StalePlanAccepted,
         Self::EpochForgotten,
@@ -51,6 +61,16 @@ impl Bug {
         Self::BackoffLost,
         Self::LedgerNotWritten,
         Self::FailedLookMeansAbsent,
+        Self::LostBeforeItsEnd,
+        Self::WaitKeptByNewLeader,
+        Self::LeaseFromAnswer,
+        Self::RenewedWithoutMajority,
+        Self::ClockStopsInSleep,
+        Self::LeaseOutlivesReboot,
+        Self::LeaseForgotten,
+        Self::HoldDownForgotten,
+        Self::HomeLeftWhenDown,
+        Self::DownAtOneMiss,
     ];
 
     /// What the mistake is.
@@ -75,6 +95,16 @@ impl Bug {
             Self::BackoffLost => "a container that ended is started again at once",
             Self::LedgerNotWritten => "a new set is acted on and not written to the ledger",
             Self::FailedLookMeansAbsent => "an engine that does not answer has no containers",
+            Self::LostBeforeItsEnd => "a strict singleton is given up before its lease is over",
+            Self::WaitKeptByNewLeader => "a new leader goes on with the wait of the one before",
+            Self::LeaseFromAnswer => "a lease is counted from its answer",
+            Self::RenewedWithoutMajority => "a leader that was deposed renews leases",
+            Self::ClockStopsInSleep => "the clock of leases stands still in sleep",
+            Self::LeaseOutlivesReboot => "a lease is still good after a reboot",
+            Self::LeaseForgotten => "a strict singleton starts without a lease",
+            Self::HoldDownForgotten => "a service moves each time a flapping node goes",
+            Self::HomeLeftWhenDown => "a task starts on an empty volume when its home is down",
+            Self::DownAtOneMiss => "one heartbeat that is missed makes a node count as down",
         }
     }
 }

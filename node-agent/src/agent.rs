@@ -22,10 +22,11 @@ use crate::{
     attempt::Moment,
     board::Board,
     enrol::{now, story},
+    lease_record::LeaseRecord,
     ledger::{Held, Ledger},
     perform::{Outcome, Tools},
     reconcile::Step,
-    runtime::{Container, ContainerId, Happening, Look, Runtime, RuntimeError},
+    runtime::{Container, ContainerId, Happening, Look, Runtime, RuntimeError, clock},
 };
 
 mod learn;
@@ -82,6 +83,7 @@ pub(crate) struct Parts<R> {
     pub(crate) node: NodeId,
     pub(crate) ledger: Ledger,
     pub(crate) held: Option<Held>,
+    pub(crate) record: LeaseRecord,
     pub(crate) stamp: Arc<AtomicU64>,
     pub(crate) wakes: mpsc::Sender<Wake>,
     pub(crate) ask: watch::Sender<u64>,
@@ -98,14 +100,17 @@ pub(crate) struct Agent<R> {
     mind: Mind,
     /// Whether the ledger could not be written the last time.
     unwritten: bool,
+    record: LeaseRecord,
+    leases_unwritten: bool,
     running: JoinSet<()>,
 }
 
 impl<R: Runtime> Agent<R> {
     pub(crate) fn new(parts: Parts<R>) -> Self {
-        let Parts { tools, node, ledger, held, stamp, wakes, ask } = parts;
+        let Parts { tools, node, ledger, held, record, stamp, wakes, ask } = parts;
         let board = Arc::clone(&tools.board);
-        let mind = Mind::new((tools.cluster.clone(), node), Arc::clone(&board), stamp, held);
+        let mut mind = Mind::new((tools.cluster.clone(), node), Arc::clone(&board), stamp, held);
+        mind.restore_leases(record.read());
         Self {
             tools: Arc::new(tools),
             board,
@@ -115,12 +120,15 @@ impl<R: Runtime> Agent<R> {
             began: Instant::now(),
             mind,
             unwritten: false,
+            record,
+            leases_unwritten: false,
             running: JoinSet::new(),
         }
     }
 
     /// Runs until `stop`. Containers stay as they are.
     pub(crate) async fn run(mut self, mut wakes: mpsc::Receiver<Wake>, stop: CancellationToken) {
+        let mut granted = self.board.granted.subscribe();
         let mut link = self.board.link.subscribe();
         link.mark_changed();
         loop {
@@ -135,6 +143,12 @@ impl<R: Runtime> Agent<R> {
                     }
                     let link = link.borrow_and_update().clone();
                     self.mind.hear_link(link);
+                }
+                changed = granted.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    self.mind.hear_leases(&granted.borrow_and_update());
                 }
                 wake = wakes.recv() => match wake {
                     Some(wake) => self.mind.learn(wake, self.now()),
@@ -153,11 +167,13 @@ impl<R: Runtime> Agent<R> {
 
     /// Brings memory, ledger, reports and steps in line with what is known.
     async fn settle(&mut self) {
+        self.mind.look_at_leases(clock::awake());
         if self.mind.wants_a_look() {
             self.ask.send_modify(|asked| *asked = asked.wrapping_add(1));
         }
         let news = self.mind.notice(self.now(), now());
         self.save().await;
+        self.save_leases().await;
         self.mind.report(news);
         self.begin_steps();
         self.begin_inspections();
@@ -180,6 +196,25 @@ impl<R: Runtime> Agent<R> {
         self.unwritten = written.is_err();
         self.board.ledger_written(written.as_ref().err().map(String::as_str));
         self.mind.saved(written.is_ok(), self.now());
+    }
+
+    /// Writes the leases where the guard and the next agent find them, before anything is started that
+    /// they allow.
+    async fn save_leases(&mut self) {
+        if self.mind.wants_lease() {
+            self.board.want_lease();
+        }
+        let Some(sent) = self.mind.unsaved_leases() else { return };
+        let record = self.record.clone();
+        let written = tokio::task::spawn_blocking(move || record.write(&sent)).await;
+        match written.map_err(std::io::Error::other).flatten() {
+            Err(error) if !self.leases_unwritten => {
+                tracing::error!(%error, "leases cannot be written; a restart ends strict singletons");
+                self.leases_unwritten = true;
+            }
+            Err(_) => {}
+            Ok(()) => self.leases_unwritten = false,
+        }
     }
 
     fn begin_steps(&mut self) {

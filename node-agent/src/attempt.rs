@@ -104,6 +104,8 @@ enum End {
     Killed(i64),
     /// Nobody watched.
     Unwatched(i64),
+    /// Its lease was over.
+    Fenced,
     /// Its container is gone.
     Vanished,
     /// It did not begin.
@@ -150,6 +152,13 @@ impl Attempt {
                     self.count(spec, end, None, now);
                 }
             }
+            (Wanted::Fence, Seen::Exited(container))
+                if self.counted != Some(ended_at(container)) =>
+            {
+                self.counted = Some(ended_at(container));
+                self.status.finished_at = container.finished_at;
+                self.count(spec, End::Fenced, None, now);
+            }
             (Wanted::Run, Seen::Absent) if self.status.container.is_some() => {
                 self.status.container = None;
                 // One that is made anew was removed by us.
@@ -162,7 +171,7 @@ impl Attempt {
                 self.watch(container, now, wall);
             }
             (
-                Wanted::Prepare | Wanted::Run | Wanted::Rest | Wanted::Stop,
+                Wanted::Prepare | Wanted::Run | Wanted::Fence | Wanted::Rest | Wanted::Stop,
                 Seen::Unknown
                 | Seen::Absent
                 | Seen::Created(_)
@@ -248,7 +257,8 @@ impl Attempt {
             self.status.restarts = self.status.restarts.saturating_add(1);
             self.status.state = TaskState::Starting;
             self.not_before = now.plus(self.delay(end));
-            self.streak = self.streak.saturating_add(1);
+            // That there was no lease is no fault of the service's.
+            self.streak = self.streak.saturating_add(u32::from(end != End::Fenced));
         } else {
             self.status.state = match end {
                 End::Exited(0) | End::Killed(0) | End::Unwatched(0) => TaskState::Stopped,
@@ -257,6 +267,7 @@ impl Attempt {
                 | End::Unwatched(_)
                 | End::OutOfMemory
                 | End::Slain
+                | End::Fenced
                 | End::Vanished
                 | End::NotStarted => TaskState::Failed,
             };
@@ -267,7 +278,7 @@ impl Attempt {
         let is_failure = match end {
             End::Exited(code) => code != 0,
             End::OutOfMemory | End::Slain | End::NotStarted => true,
-            End::Killed(_) | End::Unwatched(_) | End::Vanished => false,
+            End::Killed(_) | End::Unwatched(_) | End::Fenced | End::Vanished => false,
         };
         match policy {
             RestartPolicy::Never => false,
@@ -286,6 +297,7 @@ impl Attempt {
     fn delay(&self, end: End) -> u64 {
         match end {
             _ if is_planted(Bug::BackoffLost) => 0,
+            End::Fenced => 0,
             End::Killed(_) | End::Unwatched(_) | End::Vanished if self.streak == 0 => 0,
             End::Killed(_)
             | End::Unwatched(_)
@@ -332,6 +344,10 @@ fn explain(end: End, limit: Bytes, message: Option<String>) -> Option<Failure> {
         End::Unwatched(code) => {
             let text = format!("ended while the engine or the agent was away, exit code {code}");
             (Cause::Interrupted, text)
+        }
+        End::Fenced => {
+            let text = "stopped: its lease ended, no scheduler with a majority answered in time";
+            (Cause::NodeLost, text.to_owned())
         }
         End::Vanished => (Cause::Interrupted, "its container was removed from outside".to_owned()),
         End::NotStarted => (Cause::Start, message.unwrap_or_default()),

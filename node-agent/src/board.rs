@@ -12,6 +12,7 @@ use model::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
+    lease::{Awake, Granted, Leases},
     outbox::Outbox,
     runtime::{ContainerId, Place},
 };
@@ -55,6 +56,7 @@ struct Inner {
     pulls: BTreeMap<String, (Bytes, Bytes)>,
     counted: Counted,
     generation: Generation,
+    leases: Leases,
 }
 
 /// See the module.
@@ -67,6 +69,12 @@ pub struct Board {
     pub inventory: watch::Sender<Inventory>,
     /// The connection to the scheduler.
     pub link: watch::Sender<Link>,
+    /// The newest answer to a renewal of leases.
+    pub granted: watch::Sender<Granted>,
+    /// A task waits for its first lease.
+    lease_wanted: Notify,
+    /// Whether a strict singleton is assigned.
+    any_strict: watch::Sender<bool>,
 }
 
 impl Board {
@@ -77,6 +85,9 @@ impl Board {
             news: Notify::new(),
             inventory: watch::Sender::new(inventory),
             link: watch::Sender::default(),
+            granted: watch::Sender::default(),
+            lease_wanted: Notify::new(),
+            any_strict: watch::Sender::new(false),
         }
     }
 
@@ -103,6 +114,8 @@ impl Board {
 
     /// A set was accepted: what is not in it is forgotten.
     pub fn accepted(&self, set: &AssignmentSet) {
+        let strict = set.tasks.iter().any(|task| task.spec.strict_singleton);
+        self.any_strict.send_if_modified(|any| std::mem::replace(any, strict) != strict);
         let mut inner = self.lock();
         inner.generation = set.generation;
         let shown = |task: &model::Assignment| {
@@ -116,6 +129,35 @@ impl Board {
             |volume| set.remove_volumes.iter().any(|wanted| wanted == volume),
         );
         memory.retain(|task, _| shown.contains_key(task));
+    }
+
+    /// Waits until there are strict singletons that a guard has to watch over.
+    pub async fn guarded(&self) {
+        let mut any = self.any_strict.subscribe();
+        // The sender lives in here.
+        let _ = any.wait_for(|any| *any).await;
+    }
+
+    /// The leases that are held now.
+    pub fn set_leases(&self, leases: Leases) {
+        self.lock().leases = leases;
+    }
+
+    /// Whether the task may be started at this moment as far as leases go.
+    pub fn has_lease(&self, assignment: &model::Assignment, now: Awake) -> bool {
+        let mut leases = self.lock().leases.clone();
+        leases.pass(now);
+        leases.allow(assignment)
+    }
+
+    /// Asks for a renewal before its time.
+    pub fn want_lease(&self) {
+        self.lease_wanted.notify_one();
+    }
+
+    /// Waits until a renewal is asked for before its time.
+    pub async fn lease_wanted(&self) {
+        self.lease_wanted.notified().await;
     }
 
     /// The generation of the set that is held.

@@ -11,8 +11,11 @@ pub mod board;
 pub mod config;
 pub mod enrol;
 mod file;
+pub mod guard;
 pub mod identity;
 pub mod inventory;
+pub mod lease;
+pub mod lease_record;
 pub mod ledger;
 mod metrics;
 pub mod outbox;
@@ -51,6 +54,7 @@ use board::Board;
 use config::Config;
 use enrol::{EnrolError, Joining, story};
 use identity::Member;
+use lease_record::LeaseRecord;
 use ledger::{Held, Ledger, LedgerError};
 use perform::Tools;
 use policy::Policy;
@@ -188,7 +192,8 @@ pub async fn start<R: Runtime>(config: Config, runtime: R) -> Result<Handle, Sta
         (member.cluster.clone(), member.node),
         Arc::clone(&board),
     );
-    let agent = rooms.agent(tools, &member, (ledger, held), bounds);
+    let record = LeaseRecord::new(&config.data_dir, runtime::clock::boot_id());
+    let agent = rooms.agent(tools, &member, (ledger, held, record), bounds);
     let Rooms { stop, tracker, .. } = rooms;
     let (cluster, node) = (member.cluster, member.node);
     Ok(Handle { cluster, node, metrics: bound, board, stop, agent, rooms: tracker, _lock: lock })
@@ -222,7 +227,7 @@ impl<R: Runtime> Rooms<R> {
         &self,
         tools: Tools<R>,
         member: &Member,
-        (ledger, held): (Ledger, Option<Held>),
+        (ledger, held, record): (Ledger, Option<Held>, LeaseRecord),
         bounds: inventory::Bounds,
     ) -> JoinHandle<()> {
         let (wakes, woken) = mpsc::channel(agent::WAKES);
@@ -238,7 +243,7 @@ impl<R: Runtime> Rooms<R> {
             asked: ask.subscribe(),
         };
         self.keep(watch.run());
-        let parts = Parts { tools, node: member.node, ledger, held, stamp, wakes, ask };
+        let parts = Parts { tools, node: member.node, ledger, held, record, stamp, wakes, ask };
         let agent = Agent::new(parts);
         tokio::spawn(agent.run(woken, self.stop.clone()))
     }

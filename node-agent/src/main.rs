@@ -1,10 +1,11 @@
 //! The `siso-agent` program.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
 use node_agent::{
     config::{Config, LogFormat},
+    guard::{self, GuardConfig},
     runtime::docker::DockerEngine,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,8 +15,13 @@ use tracing_subscriber::EnvFilter;
 const THREADS: usize = 2;
 
 fn main() -> ExitCode {
-    let config = Config::parse();
-    if let Err(error) = run(config) {
+    let as_guard = std::env::args().nth(1).is_some_and(|word| word == guard::WORD);
+    let done = if as_guard {
+        guard_alone(GuardConfig::parse_from(std::env::args().skip(1)))
+    } else {
+        run(Config::parse())
+    };
+    if let Err(error) = done {
         // Nothing else is written there at this point.
         let _ = writeln!(std::io::stderr(), "siso-agent: {error:#}");
         return ExitCode::FAILURE;
@@ -41,13 +47,26 @@ fn run(config: Config) -> anyhow::Result<()> {
     done
 }
 
+/// One thread: it mostly sleeps.
+fn guard_alone(config: GuardConfig) -> anyhow::Result<()> {
+    let filter = EnvFilter::new("info,bollard=warn,hyper=warn");
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
+    let engine = DockerEngine::new(&config.docker_host, None)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(guard::run(config, engine))?)
+}
+
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let name = config.node_name();
     let engine = DockerEngine::new(&config.docker_host, config.registry_logins())?;
     let mut handle = tokio::select! {
-        started = node_agent::start(config, engine) => started?,
+        started = node_agent::start(config.clone(), engine) => started?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
@@ -59,9 +78,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
          http://{metrics}/metrics"
     )?;
     out.flush()?;
+    let guard = guard::keep(config, handle.cluster.clone(), handle.node, Arc::clone(&handle.board));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = guard => {}
         () = handle.ended() => anyhow::bail!("the agent's loop ended by itself"),
     }
     tracing::info!("stopping; containers stay");

@@ -1,6 +1,6 @@
 //! Doing a step: the only place, besides the watch, where the engine is asked for something.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use model::{Assignment, AssignmentSet, NodeId, TaskId, spec::MountSource};
 use tokio::sync::Semaphore;
@@ -8,9 +8,10 @@ use tokio::sync::Semaphore;
 use crate::{
     attempt::Attempt,
     board::Board,
+    lease::Leases,
     policy::{Neighbour, Permit, Policy, Refusal},
     reconcile::{Observed, Step, Wanted, wanted},
-    runtime::{Container, ContainerId, Order, PullError, Runtime, RuntimeError},
+    runtime::{Container, ContainerId, Order, PullError, Runtime, RuntimeError, clock},
 };
 
 /// Containers made or started at once: the engine is no faster with more.
@@ -101,6 +102,12 @@ impl<R: Runtime> Tools<R> {
                 let done = self.runtime.stop(container).await;
                 self.after(container, done).await
             }
+            Step::Fence { container, grace_ms, .. } => {
+                // It waits for no turn: the other stops may take as long as they like.
+                let grace = Duration::from_millis(*grace_ms);
+                let done = self.runtime.stop_within(container, grace).await;
+                self.after(container, done).await
+            }
             Step::Remove { container, .. } => {
                 let _turn = self.stops.acquire().await;
                 let done = self.runtime.remove(container).await;
@@ -188,9 +195,13 @@ impl<R: Runtime> Tools<R> {
             Err(error) => return self.after(container, Err(error)).await,
         };
         // Asked before every start: the engine looks for the paths anew.
-        let permit = self.permit_now(subject).await;
+        let permit = self.permit_now(subject.clone()).await;
         if let Err(refusal) = permit.and_then(|permit| permit.still_holds(made.keys())) {
             return Outcome::Refused(refusal);
+        }
+        // The machine may have slept since this step began.
+        if !self.board.has_lease(&subject.assignment, clock::awake()) {
+            return self.after(container, Err(no_lease())).await;
         }
         let done = self.runtime.start(container).await;
         self.after(container, done).await
@@ -212,6 +223,11 @@ fn unassigned() -> Outcome {
     Outcome::Container { done: Err(RuntimeError::Refused { message }), shown: Ok(None) }
 }
 
+/// The task's lease ended while the step waited for its turn.
+fn no_lease() -> RuntimeError {
+    RuntimeError::Unreachable { cause: "its lease ended before it was started".into() }
+}
+
 fn absent(container: &ContainerId) -> RuntimeError {
     RuntimeError::Absent { what: format!("container {container}") }
 }
@@ -221,7 +237,7 @@ fn absent(container: &ContainerId) -> RuntimeError {
 /// whichever is made first.
 pub fn beside(
     task: TaskId,
-    set: &AssignmentSet,
+    (set, leases): (&AssignmentSet, &Leases),
     observed: &Observed,
     attempts: &BTreeMap<TaskId, Attempt>,
 ) -> Vec<Neighbour> {
@@ -238,8 +254,8 @@ pub fn beside(
     let earlier = set.tasks.iter().filter(|other| {
         other.task < task
             && matches!(
-                wanted(other.desired, attempts.get(&other.task)),
-                Wanted::Prepare | Wanted::Run
+                wanted(other, attempts.get(&other.task), leases),
+                Wanted::Prepare | Wanted::Run | Wanted::Fence
             )
     });
     let written = earlier.flat_map(|other| {

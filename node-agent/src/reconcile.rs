@@ -25,6 +25,7 @@ use model::{
 
 use crate::{
     attempt::{Attempt, Moment},
+    lease::Leases,
     outbox::Disposal,
     runtime::{Container, ContainerId, ContainerState, Network, Place},
 };
@@ -36,6 +37,8 @@ pub enum Wanted {
     Prepare,
     /// Its container, running.
     Run,
+    /// To run as soon as it has a lease again: its image, and nothing of it running until then.
+    Fence,
     /// It has ended for good, or shall: nothing of it may run; its remains stay for their logs.
     Rest,
     /// Nothing of it.
@@ -92,6 +95,8 @@ pub struct Observed {
 pub struct Scene<'a> {
     /// What was assigned.
     pub set: &'a AssignmentSet,
+    /// The leases of tasks that must never run twice.
+    pub leases: &'a Leases,
     /// What is there.
     pub observed: &'a Observed,
     /// What is remembered.
@@ -139,6 +144,16 @@ pub enum Step {
         /// The container.
         container: ContainerId,
     },
+    /// Stop a container whose lease is over, with what is left of its grace period.
+    Fence {
+        /// The task.
+        task: TaskId,
+        /// Its container.
+        container: ContainerId,
+        /// How long it may take, in milliseconds: from the end of the lease on its grace period counts,
+        /// also while the machine slept.
+        grace_ms: u64,
+    },
     /// Remove a container that does not run.
     Remove {
         /// The task it was made for.
@@ -180,6 +195,7 @@ impl Step {
             | Self::Create { task }
             | Self::Start { task, .. }
             | Self::Stop { task, .. }
+            | Self::Fence { task, .. }
             | Self::Remove { task, .. } => Key::Task(*task),
             Self::RemoveNetwork { network } => Key::Network(network.clone()),
             Self::RemoveVolume { volume } => Key::Volume(volume.clone()),
@@ -194,6 +210,7 @@ impl Step {
             Self::Create { .. } => "create",
             Self::Start { .. } => "start",
             Self::Stop { .. } => "stop",
+            Self::Fence { .. } => "fence",
             Self::Remove { .. } => "remove",
             Self::RemoveNetwork { .. } => "remove_network",
             Self::RemoveVolume { .. } => "remove_volume",
@@ -202,14 +219,31 @@ impl Step {
 }
 
 /// What is wanted of a task that was assigned.
-pub fn wanted(desired: Desired, attempt: Option<&Attempt>) -> Wanted {
+pub fn wanted(assignment: &Assignment, attempt: Option<&Attempt>, leases: &Leases) -> Wanted {
     let over = attempt.is_some_and(Attempt::is_over);
-    match desired {
+    match assignment.desired {
         Desired::Stop => Wanted::Stop,
         Desired::Rest => Wanted::Rest,
         Desired::Prepare | Desired::Run if over => Wanted::Rest,
         Desired::Prepare => Wanted::Prepare,
+        Desired::Run if !leases.allow(assignment) => Wanted::Fence,
         Desired::Run => Wanted::Run,
+    }
+}
+
+impl Scene<'_> {
+    /// What is wanted of a task. Of a strict singleton with two the one with the higher epoch runs; the
+    /// other stops first.
+    fn wanted(&self, assignment: &Assignment) -> Wanted {
+        let attempt = self.attempts.get(&assignment.task);
+        let newer = |other: &Assignment| {
+            Place::of(other) == Place::of(assignment)
+                && other.epoch > assignment.epoch
+                && other.desired == Desired::Run
+        };
+        let lower = assignment.spec.strict_singleton && self.set.tasks.iter().any(newer);
+        let wanted = wanted(assignment, attempt, self.leases);
+        if wanted == Wanted::Run && lower { Wanted::Fence } else { wanted }
     }
 }
 
@@ -281,9 +315,15 @@ fn for_task(scene: &Scene<'_>, assignment: &Assignment) -> Option<Step> {
         }
         (due && free).then_some(Step::Start { task, container })
     };
-    match (wanted(assignment.desired, attempt), scene.observed.of(task)) {
-        (Wanted::Prepare | Wanted::Run, Seen::Absent) if !permitted => Some(Step::Permit { task }),
-        (Wanted::Prepare, Seen::Absent) => fetch(scene, assignment),
+    match (scene.wanted(assignment), scene.observed.of(task)) {
+        (Wanted::Prepare | Wanted::Run | Wanted::Fence, Seen::Absent) if !permitted => {
+            Some(Step::Permit { task })
+        }
+        (Wanted::Prepare | Wanted::Fence, Seen::Absent) => fetch(scene, assignment),
+        (Wanted::Fence, Seen::Running(container)) => {
+            let grace_ms = scene.leases.grace_left(assignment);
+            Some(Step::Fence { task, container: container.id.clone(), grace_ms })
+        }
         (Wanted::Run, Seen::Absent) => match scene.images.get(&assignment.spec.image) {
             Some(Image::Present) => (due && free).then_some(Step::Create { task }),
             Some(Image::Failed { .. }) | None => fetch(scene, assignment),
@@ -296,7 +336,11 @@ fn for_task(scene: &Scene<'_>, assignment: &Assignment) -> Option<Step> {
         (Wanted::Stop, Seen::Created(container) | Seen::Exited(container)) => {
             Some(Step::Remove { task, container: container.id.clone() })
         }
-        (Wanted::Prepare | Wanted::Run | Wanted::Rest | Wanted::Stop, Seen::Unknown)
+        (
+            Wanted::Prepare | Wanted::Run | Wanted::Fence | Wanted::Rest | Wanted::Stop,
+            Seen::Unknown,
+        )
+        | (Wanted::Fence, Seen::Created(_) | Seen::Exited(_) | Seen::Leaving(_))
         | (
             Wanted::Prepare,
             Seen::Created(_) | Seen::Running(_) | Seen::Exited(_) | Seen::Leaving(_),
@@ -323,17 +367,23 @@ fn fetch(scene: &Scene<'_>, assignment: &Assignment) -> Option<Step> {
 /// replacement starts beside it.
 fn is_obstructed(scene: &Scene<'_>, assignment: &Assignment) -> bool {
     let place = Place::of(assignment);
+    let alone = |other: &Container| {
+        assignment.spec.strict_singleton
+            && other.place == place
+            && other.state == ContainerState::Running
+    };
     let others = scene.observed.containers.values();
-    others
-        .filter(|other| other.task != assignment.task && !is_wanted(scene, other))
-        .any(|other| other.place == place || shares_data(other, assignment))
+    others.filter(|other| other.task != assignment.task).any(|other| {
+        let goes = !is_wanted(scene, other);
+        alone(other) || goes && (other.place == place || shares_data(other, assignment))
+    })
 }
 
 fn is_wanted(scene: &Scene<'_>, container: &Container) -> bool {
     let Some(assignment) = find(scene.set, container.task) else { return false };
-    match wanted(assignment.desired, scene.attempts.get(&assignment.task)) {
+    match scene.wanted(assignment) {
         Wanted::Prepare | Wanted::Run => true,
-        Wanted::Rest => container.state != ContainerState::Running,
+        Wanted::Fence | Wanted::Rest => container.state != ContainerState::Running,
         Wanted::Stop => false,
     }
 }

@@ -1,7 +1,7 @@
 //! The one long stream to a scheduler: news up, assignments down. When it breaks, another begins;
 //! containers do not notice.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use model::{AssignmentSet, Inventory};
 use proto::{
@@ -24,9 +24,10 @@ use crate::{
     board::{Board, Link},
     enrol::{now, story},
     identity::Member,
+    lease::{Awake, Granted},
     outbox::{Disposal, Outbox},
     relay::{Relays, Way},
-    runtime::Runtime,
+    runtime::{Runtime, clock},
     schedulers::Schedulers,
 };
 
@@ -42,6 +43,8 @@ const RESEND_BEATS: u32 = 3;
 const OUTBOUND: usize = 16;
 /// Reports in one message, which stays far below the limit of its size.
 const REPORTS: usize = 200;
+/// Heartbeats whose answer may still come: more than are sent while a lease is good.
+const BEATS: usize = 64;
 /// How long the first session waits to know what the machine offers.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 
@@ -114,9 +117,27 @@ struct Outbound {
     sequence: u64,
     /// Up to here everything unacknowledged is sent again at the next occasion.
     resend_to: u64,
+    /// What the clocks showed when heartbeats were sent, for the leases they renew.
+    beats: VecDeque<(u64, Awake)>,
 }
 
 impl Outbound {
+    /// Sends a heartbeat. The clocks are read before anything can hold it up.
+    async fn beat(&mut self, heartbeat: Heartbeat) -> Result<(), Ended> {
+        if self.beats.len() >= BEATS {
+            self.beats.pop_front();
+        }
+        self.beats.push_back((self.sequence + 1, clock::awake()));
+        self.say(Message::Heartbeat(heartbeat)).await
+    }
+
+    /// The leases an answer brings; nothing for a heartbeat of long ago.
+    fn granted(&self, lease: v1::Lease) -> Option<Granted> {
+        let (_, sent) = self.beats.iter().find(|(sequence, _)| *sequence == lease.sequence)?;
+        let tasks = lease.tasks.into_iter().map(model::TaskId::new).collect();
+        Some(Granted { sent: *sent, tasks })
+    }
+
     async fn say(&mut self, message: Message) -> Result<(), Ended> {
         self.sequence += 1;
         let message = AgentMessage { sequence: self.sequence, message: Some(message) };
@@ -155,7 +176,7 @@ impl<R: Runtime> Session<R> {
         loop {
             tokio::select! {
                 message = inbound.message() => match message? {
-                    Some(message) => self.receive(message, &way),
+                    Some(message) => self.receive(message, &outbound, &way),
                     None => return Err(Ended::Closed),
                 },
                 () = self.board.news() => self.report(&mut outbound).await?,
@@ -165,8 +186,9 @@ impl<R: Runtime> Session<R> {
                         let overdue = std::mem::replace(&mut outbound.resend_to, outbound.sequence);
                         self.board.outbox(|outbox| outbox.resend(overdue));
                     }
-                    outbound.say(Message::Heartbeat(self.heartbeat())).await?;
+                    outbound.beat(self.heartbeat()).await?;
                 }
+                () = self.board.lease_wanted() => outbound.beat(self.heartbeat()).await?,
                 changed = inventory.changed() => {
                     changed.map_err(|_| Ended::Closed)?;
                     let news = inventory.borrow_and_update().clone();
@@ -189,7 +211,7 @@ impl<R: Runtime> Session<R> {
         limit: Duration,
     ) -> Result<(Outbound, Streaming<SchedulerMessage>), Ended> {
         let (messages, outgoing) = mpsc::channel(OUTBOUND);
-        let mut outbound = Outbound { messages, sequence: 0, resend_to: 0 };
+        let mut outbound = Outbound { messages, sequence: 0, resend_to: 0, beats: VecDeque::new() };
         let offered: Inventory = self.board.inventory.borrow().clone();
         let hello = Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -234,7 +256,7 @@ impl<R: Runtime> Session<R> {
         Ok(())
     }
 
-    fn receive(&self, message: SchedulerMessage, way: &Way) {
+    fn receive(&self, message: SchedulerMessage, outbound: &Outbound, way: &Way) {
         match message.message {
             Some(scheduler_message::Message::Assignments(set)) => {
                 match AssignmentSet::try_from(set) {
@@ -254,6 +276,11 @@ impl<R: Runtime> Session<R> {
             }
             Some(scheduler_message::Message::CloseRelay(relay)) => {
                 self.relays.close(relay.relay);
+            }
+            Some(scheduler_message::Message::Lease(lease)) => {
+                if let Some(granted) = outbound.granted(lease) {
+                    self.board.granted.send_replace(granted);
+                }
             }
             Some(scheduler_message::Message::Schedulers(told)) => {
                 self.schedulers.learn(told.addresses);

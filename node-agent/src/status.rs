@@ -25,12 +25,12 @@ pub fn status(
         return held;
     }
     match (wanted, seen) {
-        (Wanted::Prepare | Wanted::Run, Seen::Absent) => {
+        (Wanted::Prepare | Wanted::Run | Wanted::Fence, Seen::Absent) => {
             let ready = attempt.permitted && image == Some(&Image::Present);
             let state = if ready { TaskState::Starting } else { TaskState::Preparing };
             waiting(held, state, image)
         }
-        (Wanted::Prepare | Wanted::Run, Seen::Created(container)) => {
+        (Wanted::Prepare | Wanted::Run | Wanted::Fence, Seen::Created(container)) => {
             let container = Some(container.id.to_string());
             TaskStatus { state: TaskState::Starting, container, ..held }
         }
@@ -48,7 +48,7 @@ pub fn status(
         {
             TaskStatus { health: Health::Starting, ..held }
         }
-        (Wanted::Rest | Wanted::Stop, Seen::Running(container)) => {
+        (Wanted::Fence | Wanted::Rest | Wanted::Stop, Seen::Running(container)) => {
             running(held, TaskState::Stopping, container, limit)
         }
         (Wanted::Rest, Seen::Created(container) | Seen::Exited(container)) => {
@@ -57,7 +57,9 @@ pub fn status(
         (Wanted::Rest, Seen::Absent) => given_up(held, None),
         (_, Seen::Unknown)
         | (Wanted::Rest, Seen::Leaving(_))
-        | (Wanted::Prepare | Wanted::Run, Seen::Exited(_) | Seen::Leaving(_)) => held,
+        | (Wanted::Prepare | Wanted::Run | Wanted::Fence, Seen::Exited(_) | Seen::Leaving(_)) => {
+            held
+        }
         (Wanted::Stop, Seen::Exited(container)) if attempt.stuck => stopped(held, Some(container)),
         (Wanted::Stop, Seen::Exited(container)) => {
             let ended = stopped(held, Some(container));

@@ -47,8 +47,11 @@ pub(crate) async fn run(dispatch: Arc<Dispatch>, figures: Arc<Figures>) {
         let elected = dispatch.stop.run_until_cancelled(standing.wait_for(Standing::leads)).await;
         let Some(Ok(term)) = elected.map(|led| led.map(|standing| standing.term)) else { return };
         tracing::info!(term, "leading");
-        dispatch.sessions.start_afresh();
-        lead(&dispatch, &figures).await;
+        dispatch.sessions.start_afresh(clock::uptime());
+        tokio::select! {
+            () = lead(&dispatch, &figures, term) => {}
+            () = dispatch.rounds.run(&*dispatch.log) => {}
+        }
         tracing::info!(term, "leads no longer");
         if dispatch.stop.is_cancelled() {
             return;
@@ -56,7 +59,10 @@ pub(crate) async fn run(dispatch: Arc<Dispatch>, figures: Arc<Figures>) {
     }
 }
 
-async fn lead(dispatch: &Dispatch, figures: &Figures) {
+/// Leads in this term alone: in the next one there may have been another leader in between, whose leases
+/// nobody here knows of.
+async fn lead(dispatch: &Dispatch, figures: &Figures, term: u64) {
+    let goes_on = |standing: &Standing| standing.leads() && standing.term == term;
     let mut revision = dispatch.log.revision();
     let mut standing = dispatch.log.standing();
     let mut refused = 0;
@@ -65,6 +71,9 @@ async fn lead(dispatch: &Dispatch, figures: &Figures) {
         let now = clock::now();
         let plan = plan(dispatch, figures, now);
         let due = due(&plan, now);
+        if !goes_on(&standing.borrow()) {
+            return;
+        }
         match propose(dispatch, plan).await {
             Ok(true) => refused = 0,
             Ok(false) => refused += 1,
@@ -72,7 +81,7 @@ async fn lead(dispatch: &Dispatch, figures: &Figures) {
                 tracing::warn!(%error, "a plan could not be proposed");
                 tokio::select! {
                     () = sleep(RETRY) => {}
-                    _ = standing.wait_for(|standing| !standing.leads()) => return,
+                    _ = standing.wait_for(|standing| !goes_on(standing)) => return,
                     () = dispatch.stop.cancelled() => return,
                 }
                 continue;
@@ -86,7 +95,7 @@ async fn lead(dispatch: &Dispatch, figures: &Figures) {
         let wake = tokio::select! {
             biased;
             () = dispatch.stop.cancelled() => Wake::Deposed,
-            _ = standing.wait_for(|standing| !standing.leads()) => Wake::Deposed,
+            _ = standing.wait_for(|standing| !goes_on(standing)) => Wake::Deposed,
             changed = revision.changed() => {
                 if changed.is_ok() { Wake::Changed } else { Wake::Deposed }
             }
@@ -101,7 +110,7 @@ async fn lead(dispatch: &Dispatch, figures: &Figures) {
 }
 
 fn plan(dispatch: &Dispatch, figures: &Figures, now: Timestamp) -> Plan {
-    let beats = dispatch.sessions.beats(now);
+    let beats = dispatch.sessions.beats(now, clock::uptime());
     let cluster = dispatch.log.cluster();
     let began = std::time::Instant::now();
     let plan = scheduler_core::plan(&cluster, &beats, now);

@@ -7,6 +7,7 @@
 //! Start at [`World`]; a test reads as a story about one.
 
 mod acknowledged;
+pub mod beats;
 mod contract;
 pub mod crash;
 mod ctl;

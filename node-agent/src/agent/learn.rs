@@ -217,6 +217,7 @@ impl Mind {
         let id = match step {
             Step::Start { container, .. }
             | Step::Stop { container, .. }
+            | Step::Fence { container, .. }
             | Step::Remove { container, .. } => Some(container.clone()),
             _ => shown.as_ref().ok().and_then(|shown| shown.as_ref().map(|found| found.id.clone())),
         };
@@ -291,7 +292,10 @@ impl Mind {
 
     fn try_again(&mut self, step: &Step, error: &RuntimeError, now: Moment) {
         let (tries, moment) = self.retry.entry(step.key()).or_insert((0, Moment::default()));
-        *moment = now.plus(delay(*tries, FIRST_RETRY, LONGEST_RETRY));
+        // What has no lease any more must not run on for a longer pause.
+        let fences = matches!(step, Step::Fence { .. });
+        let longest = if fences { FIRST_RETRY } else { LONGEST_RETRY };
+        *moment = now.plus(delay(*tries, FIRST_RETRY, longest));
         *tries = tries.saturating_add(1);
         tracing::warn!(step = step.as_str(), key = ?step.key(), why = story(error), "failed");
     }

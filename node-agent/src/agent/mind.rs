@@ -21,6 +21,7 @@ use super::learn;
 use crate::{
     attempt::{Attempt, Moment},
     board::{Board, Link},
+    lease::{Awake, Granted, LOOK_EVERY, Leases},
     ledger::{self, Held},
     outbox::Disposal,
     perform::{Subject, assignment_of, beside},
@@ -50,6 +51,9 @@ pub struct Mind {
     pub(super) set: Option<AssignmentSet>,
     /// Whether the set came through the connection that is open now.
     fresh: bool,
+    leases: Leases,
+    /// What the file of leases holds.
+    leases_saved: BTreeMap<TaskId, Awake>,
     pub(super) observed: Observed,
     pub(super) attempts: BTreeMap<TaskId, Attempt>,
     pub(super) images: BTreeMap<String, Image>,
@@ -88,6 +92,8 @@ impl Mind {
             stamp,
             set: None,
             fresh: false,
+            leases: Leases::default(),
+            leases_saved: BTreeMap::new(),
             observed: Observed::default(),
             attempts: BTreeMap::new(),
             images: BTreeMap::new(),
@@ -113,6 +119,45 @@ impl Mind {
         mind
     }
 
+    /// The leases an earlier life of the agent held in this boot of the machine, with the time of
+    /// their renewals.
+    pub fn restore_leases(&mut self, sent: BTreeMap<TaskId, Awake>) {
+        self.leases = Leases::restored(sent.clone());
+        self.leases_saved = sent;
+    }
+
+    /// A renewal was answered.
+    pub fn hear_leases(&mut self, granted: &Granted) {
+        self.leases.take(granted);
+    }
+
+    /// It is later now. Comes before anything else at every wake-up: the machine may have slept.
+    pub fn look_at_leases(&mut self, now: Awake) {
+        self.leases.pass(now);
+        if let Some(set) = &self.set {
+            self.leases.retain(|task| assignment_of(set, task).is_some());
+        }
+        self.board.set_leases(self.leases.clone());
+    }
+
+    /// Whether some task waits for nothing but its lease.
+    pub fn wants_lease(&self) -> bool {
+        let waits = |assignment: &model::Assignment| {
+            let attempt = self.attempts.get(&assignment.task);
+            wanted(assignment, attempt, &self.leases) == Wanted::Fence
+        };
+        self.fresh && self.set.as_ref().is_some_and(|set| set.tasks.iter().any(waits))
+    }
+
+    /// The renewals that the file of leases is to hold, when they have changed.
+    pub fn unsaved_leases(&mut self) -> Option<BTreeMap<TaskId, Awake>> {
+        let all = self.leases.all();
+        (all != self.leases_saved).then(|| {
+            self.leases_saved.clone_from(&all);
+            all
+        })
+    }
+
     /// What was assigned; `None` before the first set.
     pub const fn set(&self) -> Option<&AssignmentSet> {
         self.set.as_ref()
@@ -134,7 +179,9 @@ impl Mind {
         });
         let retries = self.retry.values().map(|(_, moment)| *moment);
         let waiting = attempts.chain(images).chain(retries).chain([self.save_at]);
-        waiting.filter(|moment| *moment > now).min().unwrap_or(now.plus(FAR))
+        let due = waiting.filter(|moment| *moment > now).min().unwrap_or(now.plus(FAR));
+        let look = self.leases.first_end().map(|left| now.plus(left.clamp(1, LOOK_EVERY)));
+        look.map_or(due, |look| look.min(due))
     }
 
     /// Whether everything should be looked at soon; asked once, it is forgotten.
@@ -189,7 +236,7 @@ impl Mind {
                 continue;
             }
             let attempt = self.attempts.entry(assignment.task).or_default();
-            let wanted = wanted(assignment.desired, Some(attempt));
+            let wanted = wanted(assignment, Some(attempt), &self.leases);
             let seen = self.observed.of(assignment.task);
             let restarts = attempt.status.restarts;
             attempt.notice(&assignment.spec, (wanted, seen), now, wall);
@@ -205,7 +252,7 @@ impl Mind {
         for assignment in &set.tasks {
             let Some(attempt) = self.attempts.get_mut(&assignment.task) else { continue };
             let seen = self.observed.of(assignment.task);
-            let wanted = wanted(assignment.desired, Some(attempt));
+            let wanted = wanted(assignment, Some(attempt), &self.leases);
             let image = self.images.get(&assignment.spec.image);
             let limit = assignment.spec.resources.memory_limit;
             let mut status = status(wanted, seen, attempt, image, limit);
@@ -291,6 +338,7 @@ impl Mind {
         let Some(set) = &self.set else { return Vec::new() };
         let scene = Scene {
             set,
+            leases: &self.leases,
             observed: &self.observed,
             attempts: &self.attempts,
             images: &self.images,
@@ -311,7 +359,7 @@ impl Mind {
                     self.touched.insert(task, stamp);
                     assignment_of(set, task).map(|assignment| Subject {
                         assignment,
-                        beside: beside(task, set, &self.observed, &self.attempts),
+                        beside: beside(task, (set, &self.leases), &self.observed, &self.attempts),
                     })
                 }
                 Key::Image(_) | Key::Network(_) | Key::Volume(_) => None,

@@ -29,6 +29,7 @@ fn ended(code: i64) -> Container {
         finished_at: Some(STARTED.plus_millis(5_000)),
         exit_code: Some(code),
         oom_killed: false,
+        leased: None,
         volumes: std::collections::BTreeMap::new(),
         binds: std::collections::BTreeMap::new(),
     }

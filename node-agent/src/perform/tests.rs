@@ -73,7 +73,12 @@ async fn before_every_start_the_policy_is_asked_again() {
 fn of_two_that_are_assigned_at_once_the_later_one_sees_the_other() {
     let check = |subject: u64, desired: Desired, seen: &[u64]| {
         let set = set([1, 2, 3].map(|id| task(id, desired, "/srv")).to_vec());
-        let found = beside(TaskId::new(subject), &set, &Observed::default(), &BTreeMap::new());
+        let found = beside(
+            TaskId::new(subject),
+            (&set, &Leases::default()),
+            &Observed::default(),
+            &BTreeMap::new(),
+        );
         let found: Vec<u64> = found.iter().map(|other| other.task.raw()).collect();
         assert_eq!(found, seen);
     };

@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use model::{
     Epoch, Generation, Health, NodeId, ServiceName, ServiceSpec, StackName, TaskState, Timestamp,
-    VolumeName, assignment::AssignedVolume, spec::Mount, task::Cause,
+    VolumeName, assignment::AssignedVolume, lease::LEASE_MS, spec::Mount, task::Cause,
 };
 use proptest::prelude::*;
 
 use super::*;
+use crate::lease::Awake;
 
 const NOW: Moment = Moment(1_000);
 
@@ -37,6 +38,7 @@ fn container(task: u64, slot: u32, epoch: u64, state: ContainerState) -> Contain
         finished_at: (state == ContainerState::Exited).then_some(Timestamp(2)),
         exit_code: None,
         oom_killed: false,
+        leased: None,
         volumes: BTreeMap::new(),
         binds: BTreeMap::new(),
     }
@@ -49,6 +51,7 @@ struct Picture {
     attempts: BTreeMap<TaskId, Attempt>,
     images: BTreeMap<String, Image>,
     removed: BTreeMap<String, Disposal>,
+    leases: Leases,
     sweep: bool,
 }
 
@@ -71,6 +74,7 @@ impl Picture {
             observed: Observed { known: true, containers, networks: Vec::new() },
             images: [("image".to_owned(), Image::Present)].into(),
             removed: BTreeMap::new(),
+            leases: Leases::default(),
             sweep: false,
         }
     }
@@ -82,6 +86,7 @@ impl Picture {
     fn steps(&self) -> Vec<Step> {
         reconcile(&Scene {
             set: &self.set,
+            leases: &self.leases,
             observed: &self.observed,
             attempts: &self.attempts,
             images: &self.images,
@@ -392,7 +397,7 @@ fn obey(picture: &mut Picture, step: &Step) {
             assert!(twins.clone().all(assigned), "started beside a stray");
             containers.get_mut(container).unwrap().state = ContainerState::Running;
         }
-        Step::Stop { container, .. } => {
+        Step::Stop { container, .. } | Step::Fence { container, .. } => {
             containers.get_mut(container).unwrap().state = ContainerState::Exited;
         }
         Step::Remove { container, .. } => {
@@ -456,9 +461,95 @@ fn an_attempt_that_is_over_is_at_rest_unless_it_must_stop() {
         status: model::TaskStatus { state: TaskState::Failed, ..Default::default() },
         ..Attempt::default()
     };
-    assert_eq!(wanted(Desired::Run, Some(&over)), Wanted::Rest);
-    assert_eq!(wanted(Desired::Prepare, Some(&over)), Wanted::Rest);
-    assert_eq!(wanted(Desired::Stop, Some(&over)), Wanted::Stop);
-    assert_eq!(wanted(Desired::Run, None), Wanted::Run);
-    assert_eq!(wanted(Desired::Rest, None), Wanted::Rest);
+    let check = |desired, attempt: Option<&Attempt>, expected| {
+        let found = wanted(&assignment(1, 1, 1, desired), attempt, &Leases::default());
+        assert_eq!(found, expected, "{desired:?}");
+    };
+    check(Desired::Run, Some(&over), Wanted::Rest);
+    check(Desired::Prepare, Some(&over), Wanted::Rest);
+    check(Desired::Stop, Some(&over), Wanted::Stop);
+    check(Desired::Run, None, Wanted::Run);
+    check(Desired::Rest, None, Wanted::Rest);
+}
+
+/// A strict singleton that is to run, of this epoch.
+fn strict(task: u64, epoch: u64, desired: Desired) -> Assignment {
+    let mut strict = assignment(task, 1, epoch, desired);
+    Arc::make_mut(&mut strict.spec).strict_singleton = true;
+    strict
+}
+
+/// Leases of these tasks, sent so many milliseconds ago.
+fn leases(tasks: &[u64], ago: u64) -> Leases {
+    let mut leases = Leases::default();
+    let tasks = tasks.iter().copied().map(TaskId::new).collect();
+    leases.take(&crate::lease::Granted { sent: Awake { boot: 0, hardware: None }, tasks });
+    leases.pass(Awake { boot: ago, hardware: None });
+    leases
+}
+
+/// The steps of one strict singleton that is to run, whose lease was sent so long ago.
+#[track_caller]
+fn check_strict(ago: Option<u64>, seen: Option<ContainerState>, expected: &[Step]) {
+    let found = seen.map(|state| container(1, 1, 1, state));
+    let mut picture = Picture::new(vec![strict(1, 1, Desired::Run)], found.into_iter().collect());
+    picture.leases = ago.map_or_else(Leases::default, |ago| leases(&[1], ago));
+    assert_eq!(picture.steps(), expected, "{ago:?} {seen:?}");
+}
+
+#[test]
+fn a_strict_singleton_runs_while_its_lease_is_good_and_is_stopped_when_it_ends() {
+    use ContainerState::{Created, Exited, Leaving, Running};
+    let good = Some(LEASE_MS - 1);
+    let fence = |grace_ms| Step::Fence { task: T1, container: c1(), grace_ms };
+    let start = Step::Start { task: T1, container: c1() };
+    check_strict(good, None, &[Step::Create { task: T1 }]);
+    check_strict(good, Some(Created), std::slice::from_ref(&start));
+    check_strict(good, Some(Exited), &[start]);
+    check_strict(good, Some(Running), &[]);
+    for ago in [None, Some(LEASE_MS), Some(10 * LEASE_MS)] {
+        check_strict(ago, None, &[]);
+        check_strict(ago, Some(Created), &[]);
+        check_strict(ago, Some(Exited), &[]);
+        check_strict(ago, Some(Leaving), &[]);
+    }
+    let grace = ServiceSpec::new("image").stop_grace_ms;
+    check_strict(Some(LEASE_MS), Some(Running), &[fence(grace)]);
+    check_strict(Some(LEASE_MS + grace - 5), Some(Running), &[fence(5)]);
+    check_strict(Some(10 * LEASE_MS), Some(Running), &[fence(0)]);
+    check_strict(None, Some(Running), &[fence(0)]);
+}
+
+#[test]
+fn without_a_lease_the_image_is_fetched_and_nothing_more() {
+    let mut picture = Picture::new(vec![strict(1, 1, Desired::Run)], Vec::new());
+    picture.images.clear();
+    assert_eq!(picture.steps(), [Step::Fetch { image: "image".to_owned() }]);
+}
+
+#[test]
+fn a_lower_epoch_of_a_strict_singleton_is_stopped_before_the_higher_one_starts() {
+    let both = vec![strict(1, 1, Desired::Run), strict(2, 2, Desired::Run)];
+    let mut picture = Picture::new(both, vec![container(1, 1, 1, ContainerState::Running)]);
+    picture.leases = leases(&[1, 2], 0);
+    let stop = Step::Fence { task: T1, container: c1(), grace_ms: 0 };
+    assert_eq!(picture.steps(), [stop]);
+    let id = c1();
+    picture.observed.containers.get_mut(&id).unwrap().state = ContainerState::Exited;
+    assert_eq!(picture.steps(), [Step::Create { task: TaskId::new(2) }]);
+    // A successor that is only prepared stops nobody.
+    picture.set.tasks.last_mut().unwrap().desired = Desired::Prepare;
+    picture.observed.containers.get_mut(&id).unwrap().state = ContainerState::Running;
+    assert_eq!(picture.steps(), []);
+}
+
+#[test]
+fn what_has_no_lease_still_stops_and_goes_as_anything_else() {
+    for (desired, state) in
+        [(Desired::Stop, ContainerState::Running), (Desired::Rest, ContainerState::Running)]
+    {
+        let task = strict(1, 1, desired);
+        let picture = Picture::new(vec![task], vec![container(1, 1, 1, state)]);
+        assert_eq!(picture.steps(), [Step::Stop { task: T1, container: c1() }]);
+    }
 }

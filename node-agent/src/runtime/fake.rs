@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::{
@@ -391,6 +391,7 @@ impl Runtime for FakeEngine {
             finished_at: None,
             exit_code: None,
             oom_killed: false,
+            leased: task.spec.strict_singleton.then_some(task.spec.stop_grace_ms),
             volumes,
             binds,
         };
@@ -447,6 +448,10 @@ impl Runtime for FakeEngine {
         drop(self.answering()?);
         self.end(id, TERMINATED, &[Happening::Killed, Happening::Died]);
         Ok(())
+    }
+
+    async fn stop_within(&self, id: &ContainerId, _: Duration) -> Result<(), RuntimeError> {
+        self.stop(id).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {

@@ -3,10 +3,13 @@
 //! **Invariant:** nothing outside [`docker`] names the engine's library. The contract tests in
 //! `tests/docker_runtime.rs` hold the real engine and [`fake`] to the same behaviour.
 
+pub mod clock;
 pub mod docker;
 pub mod fake;
 
-use std::{collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
+use std::{
+    collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration,
+};
 
 use futures::stream::BoxStream;
 use model::{Assignment, Bytes, Epoch, Health, MilliCpu, NodeId, TaskId, Timestamp};
@@ -89,6 +92,9 @@ pub struct Container {
     pub volumes: BTreeMap<String, bool>,
     /// The paths of this machine it mounts, and whether it may write to each.
     pub binds: BTreeMap<PathBuf, bool>,
+    /// That of a strict singleton may run only while its lease is good: its grace period, in
+    /// milliseconds. `None` for any other.
+    pub leased: Option<u64>,
 }
 
 /// One network of this cluster.
@@ -372,6 +378,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// Sends the container's stop signal, waits for its grace period, then kills it; returns when
     /// it has ended.
     fn stop(&self, id: &ContainerId) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// The same with another grace period than the container's own.
+    fn stop_within(
+        &self,
+        id: &ContainerId,
+        grace: Duration,
+    ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// Removes an ended container and its anonymous volumes; fine when it is gone.
     fn remove(&self, id: &ContainerId) -> impl Future<Output = Result<(), RuntimeError>> + Send;

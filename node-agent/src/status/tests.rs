@@ -22,6 +22,7 @@ fn container(state: ContainerState) -> Container {
         finished_at: Some(Timestamp(2)),
         exit_code: (state == ContainerState::Exited).then_some(143),
         oom_killed: false,
+        leased: None,
         volumes: std::collections::BTreeMap::new(),
         binds: std::collections::BTreeMap::new(),
     }

@@ -940,7 +940,7 @@ pub struct VolumesRemoved {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SchedulerMessage {
-    #[prost(oneof = "scheduler_message::Message", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "scheduler_message::Message", tags = "1, 2, 3, 4, 5, 6")]
     pub message: ::core::option::Option<scheduler_message::Message>,
 }
 /// Nested message and enum types in `SchedulerMessage`.
@@ -958,6 +958,8 @@ pub mod scheduler_message {
         Schedulers(super::Schedulers),
         #[prost(message, tag = "5")]
         CloseRelay(super::CloseRelay),
+        #[prost(message, tag = "6")]
+        Lease(super::Lease),
     }
 }
 /// Nobody needs this relay any more. Its own stream cannot say so while it is full of what nobody reads.
@@ -965,6 +967,17 @@ pub mod scheduler_message {
 pub struct CloseRelay {
     #[prost(uint64, tag = "1")]
     pub relay: u64,
+}
+/// Answers a heartbeat of a node with strict singletons, once a majority of the schedulers was found to
+/// follow this one in a round that began after the heartbeat arrived.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Lease {
+    /// Of the message that carried the heartbeat: the lease counts from when that was sent.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// All tasks that may run until then; those that are missing may not.
+    #[prost(uint64, repeated, tag = "2")]
+    pub tasks: ::prost::alloc::vec::Vec<u64>,
 }
 /// Where the cluster's schedulers are now.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5211,6 +5224,9 @@ pub mod change {
     pub struct MarkLost {
         #[prost(uint64, tag = "1")]
         pub task: u64,
+        /// Since when its node is down; named for a task that must never run twice.
+        #[prost(uint64, optional, tag = "2")]
+        pub down_since: ::core::option::Option<u64>,
     }
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Forget {
@@ -5374,6 +5390,8 @@ pub mod snapshot {
         pub failed: ::core::option::Option<FailedRollout>,
         #[prost(message, repeated, tag = "6")]
         pub slots: ::prost::alloc::vec::Vec<Slot>,
+        #[prost(uint64, optional, tag = "7")]
+        pub moved_at: ::core::option::Option<u64>,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct FailedRollout {
@@ -5461,6 +5479,8 @@ pub mod snapshot {
         pub generation: u64,
         #[prost(uint64, optional, tag = "11")]
         pub drain: ::core::option::Option<u64>,
+        #[prost(uint64, optional, tag = "12")]
+        pub returned_at: ::core::option::Option<u64>,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Volume {

@@ -17,6 +17,7 @@
 
 pub mod assign;
 pub mod cluster;
+pub mod lease;
 pub mod liveness;
 pub mod offline;
 pub mod orchestrate;
@@ -29,6 +30,7 @@ pub use cluster::{
     Applied, Change, Cluster, Command, Entry, Outcome, Rejection, RolloutOutcome,
     snapshot::{BadImage, ClusterImage},
 };
+pub use lease::Leases;
 pub use liveness::{Heartbeats, Thresholds};
 #[cfg(test)]
 mod simulation;

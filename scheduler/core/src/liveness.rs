@@ -3,9 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use model::{Liveness, NodeId, Timestamp};
+use model::{
+    Liveness, NodeId, Timestamp,
+    lease::Uptime,
+    planted::{Bug, is_planted},
+};
 
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, lease::Leases};
 
 /// After how long without a heartbeat a node counts as what, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,13 +40,26 @@ pub struct Heartbeats {
     /// Ages of nodes that were never heard of begin here.
     since: Timestamp,
     seen: BTreeMap<NodeId, Timestamp>,
+    /// The leases it has granted, which begin afresh with it as the ages do.
+    pub leases: Leases,
 }
 
 impl Heartbeats {
     /// A leader that begins now: every age begins with it, or it would declare healthy nodes dead
     /// for silence that was its own.
     pub const fn new(now: Timestamp) -> Self {
-        Self { thresholds: Thresholds::DEFAULT, since: now, seen: BTreeMap::new() }
+        Self {
+            thresholds: Thresholds::DEFAULT,
+            since: now,
+            seen: BTreeMap::new(),
+            leases: Leases::new(Uptime(0)),
+        }
+    }
+
+    /// The same that began to lead at this time of its clock for leases.
+    #[must_use]
+    pub fn leading_since(self, now: Uptime) -> Self {
+        Self { leases: Leases::new(now), ..self }
     }
 
     /// The same with other thresholds.
@@ -70,7 +87,8 @@ impl Heartbeats {
     /// was down stays so until it is heard.
     fn judge(&self, node: NodeId, held: Liveness, now: Timestamp) -> Liveness {
         let age = now.millis_since(self.last_seen(node).unwrap_or(self.since));
-        let by_age = if age >= self.thresholds.down {
+        let one_missed = is_planted(Bug::DownAtOneMiss) && age >= self.thresholds.unreachable;
+        let by_age = if age >= self.thresholds.down || one_missed {
             Liveness::Down
         } else if age >= self.thresholds.unreachable {
             Liveness::Unreachable

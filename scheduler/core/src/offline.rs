@@ -52,6 +52,7 @@ fn node(id: NodeId, imagined: &ImaginedNode) -> Node {
         schedulable: true,
         drain: None,
         joined_at: Timestamp(0),
+        returned_at: None,
         since: Timestamp(0),
     }
 }

@@ -53,7 +53,7 @@ pub fn plan(cluster: &Cluster, beats: &Heartbeats, now: Timestamp) -> Plan {
     let mut changes = Vec::new();
     let mut report = PlanReport::default();
     for _ in 0..MAX_ROUNDS {
-        let steps = orchestrate::orchestrate(&draft, now);
+        let steps = orchestrate::orchestrate(&draft, &beats.leases, now);
         let mut round = steps.changes;
         draft.take_changes(now, &round);
         let (placing, placed) = place(&draft, cluster.revision(), now);

@@ -116,7 +116,7 @@ fn any_step() -> impl Strategy<Value = Step> {
             };
             let changes = vec![
                 Change::Place { task, node, decision },
-                Change::MarkLost { task },
+                Change::MarkLost { task, down_since: None },
                 Change::Forget { task },
             ];
             Step::Stale(Box::new(Command::Plan { basis: model::Revision(u64::MAX), changes }))

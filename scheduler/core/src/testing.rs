@@ -7,6 +7,7 @@ use model::{
     AssignmentSet, Bytes, Desired, Generation, Health, Inventory, Liveness, MilliCpu, NodeId,
     NodeName, ServiceName, ServiceSpec, StackName, StackSpec, Task, TaskReport, TaskState,
     TaskStatus, Timestamp, VolumeName,
+    lease::Uptime,
     spec::{Condition, Dependency, MemoryBasis, MountSource, Port, Protocol, VolumeSpec},
     task::{Cause, Failure},
     token::Role,
@@ -16,6 +17,9 @@ use crate::{
     Applied, Change, Cluster, ClusterImage, Command, Entry, Heartbeats, Outcome, Plan, Rejection,
     assignments, cluster::invariants, plan,
 };
+
+/// The wall-clock time at which every world begins.
+const BEGINNING: u64 = 1_700_000_000_000;
 
 pub(crate) fn stack_name(text: &str) -> StackName {
     StackName::new(text).unwrap()
@@ -104,7 +108,7 @@ pub(crate) struct World {
 impl World {
     /// Nodes with so many MiB that can be reserved.
     pub(crate) fn new(nodes: &[(&str, u64)]) -> Self {
-        let now = Timestamp(1_700_000_000_000);
+        let now = Timestamp(BEGINNING);
         let mut world = Self {
             cluster: Cluster::new(),
             now,
@@ -200,6 +204,15 @@ impl World {
                 self.beats.beat(*node, self.now);
             }
         }
+        let uptime = self.uptime();
+        let beats = &mut self.beats;
+        beats.leases.pass(uptime);
+        for node in self.cluster.nodes().values() {
+            // A node that is there renews its leases as it beats.
+            if !self.dark.contains(&node.id) {
+                beats.leases.answer(node.id, uptime);
+            }
+        }
         let planned = plan(&self.cluster, &self.beats, self.now);
         for (node, liveness) in &planned.liveness {
             self.ok(Command::SetLiveness { node: *node, liveness: *liveness });
@@ -242,6 +255,11 @@ impl World {
             }
         }
         any
+    }
+
+    /// The leader's clock for leases, which is no wall clock.
+    pub(crate) fn uptime(&self) -> Uptime {
+        Uptime(self.now.0.saturating_sub(BEGINNING))
     }
 
     pub(crate) fn pass(&mut self, millis: u64) {

@@ -4,6 +4,7 @@
 //! says of its tasks is answered only after it is in the log.
 
 mod relay;
+mod rounds;
 mod sessions;
 mod streams;
 
@@ -13,6 +14,7 @@ use scheduler_core::Thresholds;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use relay::{RelayEnds, Relays};
+use rounds::Rounds;
 pub(crate) use sessions::Sessions;
 pub(crate) use streams::{Inbound, serve};
 
@@ -25,6 +27,8 @@ pub(crate) struct Dispatch {
     pub(crate) relays: Relays,
     /// What is said of nodes that speak of what is not theirs.
     pub(crate) refusals: Refusals,
+    /// What answers to renewals of leases wait for.
+    pub(crate) rounds: Rounds,
     /// Ends every stream when the scheduler stops.
     pub(crate) stop: CancellationToken,
 }
@@ -36,7 +40,13 @@ impl Dispatch {
         refusals: Refusals,
         stop: CancellationToken,
     ) -> Self {
-        let sessions = Sessions::new(thresholds);
-        Self { log, sessions, relays: Relays::default(), refusals, stop }
+        Self {
+            log,
+            sessions: Sessions::new(thresholds),
+            relays: Relays::default(),
+            refusals,
+            rounds: Rounds::default(),
+            stop,
+        }
     }
 }

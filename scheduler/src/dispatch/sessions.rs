@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{NodeId, TaskId, Timestamp, task::Telemetry};
+use model::{NodeId, TaskId, Timestamp, lease::Uptime, task::Telemetry};
 use parking_lot::Mutex;
 use proto::v1::SchedulerMessage;
-use scheduler_core::{Heartbeats, Thresholds};
+use scheduler_core::{Heartbeats, Leases, Thresholds};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -35,6 +35,7 @@ pub(super) struct Ticket {
 
 struct Present {
     ages: Ages,
+    leases: Leases,
     telemetry: BTreeMap<TaskId, Telemetry>,
     reported_by: BTreeMap<NodeId, Vec<TaskId>>,
 }
@@ -80,12 +81,12 @@ pub(crate) struct Sessions {
 impl Sessions {
     /// Nobody is connected; silence is judged by these thresholds.
     pub(super) fn new(thresholds: Thresholds) -> Self {
-        let ages = Ages::new(Instant::now());
+        let (ages, leases) = (Ages::new(Instant::now()), Leases::new(Uptime(0)));
         let (telemetry, reported_by) = (BTreeMap::new(), BTreeMap::new());
         Self {
             thresholds,
             open: Mutex::default(),
-            present: Mutex::new(Present { ages, telemetry, reported_by }),
+            present: Mutex::new(Present { ages, leases, telemetry, reported_by }),
             last: AtomicU64::default(),
             heard_again: Notify::default(),
         }
@@ -143,16 +144,34 @@ impl Sessions {
         present.telemetry.extend(telemetry);
     }
 
-    /// Forgets all ages: whoever becomes leader has heard nobody yet and must not declare them dead.
-    pub(crate) fn start_afresh(&self) {
-        self.present.lock().ages = Ages::new(Instant::now());
+    /// Forgets all ages: whoever becomes leader has heard nobody yet and must not declare them dead, and
+    /// knows of no lease that was granted before it.
+    pub(crate) fn start_afresh(&self, now: Uptime) {
+        let mut present = self.present.lock();
+        present.ages = Ages::new(Instant::now());
+        present.leases = Leases::new(now);
     }
 
-    /// When each node was last heard, by the clock that says `now`.
-    pub(crate) fn beats(&self, now: Timestamp) -> Heartbeats {
-        // A beat that comes between the two is not older than this.
-        let present = self.present.lock();
-        present.ages.told(self.thresholds, Instant::now(), now)
+    /// A renewal of the node's leases is about to be answered.
+    pub(super) fn renews(&self, node: NodeId, now: Uptime) {
+        self.present.lock().leases.answer(node, now);
+    }
+
+    /// When each node was last heard, by the clock that says `now`, and how its leases stand by that
+    /// of leases.
+    pub(crate) fn beats(&self, now: Timestamp, uptime: Uptime) -> Heartbeats {
+        let leases = self.leases(uptime);
+        // A beat that comes between the two clocks is not older than this.
+        let mut beats = self.present.lock().ages.told(self.thresholds, Instant::now(), now);
+        beats.leases = leases;
+        beats
+    }
+
+    /// How the leases of each node stand by the clock that says `now`.
+    pub(crate) fn leases(&self, now: Uptime) -> Leases {
+        let mut present = self.present.lock();
+        present.leases.pass(now);
+        present.leases.clone()
     }
 
     /// What each task uses.

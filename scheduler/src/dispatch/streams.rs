@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use model::{Generation, Inventory, Liveness, NodeId, TaskId, TaskReport, task::Telemetry};
 use prost::Message as _;
 use proto::v1::{
-    Acknowledge, AgentMessage, AssignmentSet, Heartbeat, Hello, SchedulerMessage, Schedulers,
-    VolumesRemoved, agent_message, scheduler_message,
+    Acknowledge, AgentMessage, AssignmentSet, Heartbeat, Hello, Lease, SchedulerMessage,
+    Schedulers, VolumesRemoved, agent_message, scheduler_message,
 };
-use scheduler_core::{Command, Rejection};
+use scheduler_core::{Command, Rejection, lease};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, timeout},
 };
 use tonic::{Status, Streaming};
@@ -78,8 +78,10 @@ async fn session(
     dispatch.sessions.heard_again.notify_one();
     tracing::info!(%node, version = hello.version, generation = hello.generation, "session began");
     let (waiting, queue) = mpsc::channel(WAITING_MAX);
+    let (beats, renewals) = watch::channel(0);
     let ended = tokio::select! {
-        ended = receive(dispatch, node, &mut inbound, waiting) => ended,
+        ended = receive(dispatch, node, &mut inbound, (waiting, beats)) => ended,
+        ended = renew(dispatch, node, renewals, outbox) => ended,
         ended = record(dispatch, node, &hello.address, queue, outbox) => ended,
         ended = push(dispatch, node, outbox) => ended,
         ended = point(dispatch, outbox) => ended,
@@ -125,7 +127,7 @@ async fn receive(
     dispatch: &Dispatch,
     node: NodeId,
     inbound: &mut Inbound,
-    waiting: mpsc::Sender<Waiting>,
+    (waiting, beats): (mpsc::Sender<Waiting>, watch::Sender<u64>),
 ) -> Status {
     let mut warned: Option<Instant> = None;
     loop {
@@ -140,6 +142,7 @@ async fn receive(
                 if let Err(refused) = beat(dispatch, node, heartbeat, &mut warned) {
                     return refused;
                 }
+                beats.send_replace(sequence);
                 continue;
             }
             Some(agent_message::Message::Hello(_)) => {
@@ -275,6 +278,33 @@ async fn report(dispatch: &Dispatch, node: NodeId, reports: Vec<TaskReport>) -> 
             Ok(())
         }
         Err(rejection) => Err(status::rejected(&rejection)),
+    }
+}
+
+/// Answers the newest heartbeat with leases for the strict singletons of the node, where it has any. What
+/// makes them safe stands in [`scheduler_core::lease`].
+async fn renew(
+    dispatch: &Dispatch,
+    node: NodeId,
+    mut renewals: watch::Receiver<u64>,
+    outbox: &Outbox,
+) -> Status {
+    loop {
+        if renewals.changed().await.is_err() {
+            return Status::ok("the agent ended it");
+        }
+        let sequence = *renewals.borrow_and_update();
+        let any = !lease::grant(&dispatch.log.cluster(), node).is_empty();
+        if !any || !dispatch.rounds.followed().await {
+            continue;
+        }
+        dispatch.sessions.renews(node, clock::uptime());
+        let tasks = lease::grant(&dispatch.log.cluster(), node);
+        let tasks = tasks.into_iter().map(TaskId::raw).collect();
+        let lease = scheduler_message::Message::Lease(Lease { sequence, tasks });
+        if outbox.send(Ok(SchedulerMessage { message: Some(lease) })).await.is_err() {
+            return Status::ok("the agent is gone");
+        }
     }
 }
 

@@ -206,9 +206,10 @@ fn singleton(service: &Context<'_>, report: &mut Report) -> bool {
         .note(
             service.place(&["x-siso", "singleton"]),
             format!(
-                "a task of `{}` is never moved by itself: while its node is down it is held, since \
-                 there are no leases yet",
-                service.name
+                "`{}` runs under a lease: it stops when its node hears no majority of the schedulers for \
+                 {} s, and moves after that",
+                service.name,
+                model::lease::LEASE_MS / 1_000
             ),
         )
         .path(service.path("x-siso.singleton"));

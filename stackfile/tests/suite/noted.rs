@@ -35,8 +35,12 @@ fn a_volume_without_a_name_is_said_to_lose_its_data() {
 }
 
 #[test]
-fn a_strict_singleton_is_held_while_its_node_is_down() {
-    noted("    x-siso:\n      singleton: strict\n", "held, since there are no leases yet", 6);
+fn a_strict_singleton_is_said_to_stop_without_schedulers() {
+    noted(
+        "    x-siso:\n      singleton: strict\n",
+        "runs under a lease: it stops when its node hears no majority",
+        6,
+    );
     silent("    x-siso: {priority: 80}\n");
 }
 

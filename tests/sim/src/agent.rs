@@ -9,7 +9,7 @@ use node_agent::{
     agent::{Mind, Wake},
     attempt::Moment,
     board::Board,
-    ledger,
+    lease_record, ledger,
 };
 
 use crate::{
@@ -72,7 +72,9 @@ impl World {
         let offered = held.as_ref().and_then(|held| held.inventory.clone()).unwrap_or_default();
         let board = Arc::new(Board::new(Inventory { engine_ready: false, ..offered }));
         let stamp = Arc::new(AtomicU64::new(0));
-        let mind = Mind::new((cluster, node), Arc::clone(&board), Arc::clone(&stamp), held);
+        let mut mind = Mind::new((cluster, node), Arc::clone(&board), Arc::clone(&stamp), held);
+        let leases = lease_record::decode(&machine.boot_id(), &machine.leases);
+        mind.restore_leases(leases.unwrap_or_default());
         let (boot, began) = (machine.boots, self.now - machine.slept.min(self.now));
         let process = Process {
             boot,
@@ -186,7 +188,9 @@ impl World {
         let (now, wall) = (self.moment(node), self.wall_of(node));
         let Some(machine) = self.machines.get_mut(&node) else { return };
         let (dies_at, full) = (machine.dies_at, machine.disk_full);
+        let (awake, boot) = (machine.awake(self.now), machine.boot_id());
         let Some(process) = machine.agent.as_mut() else { return };
+        process.mind.look_at_leases(awake);
         let look = process.mind.wants_a_look();
         let news = process.mind.notice(now, wall);
         if dies_at == Some(Point::Ledger) {
@@ -198,6 +202,14 @@ impl World {
                 machine.ledger_generation = process.mind.set().map(|set| set.generation);
             }
             process.mind.saved(!full, now);
+        }
+        // This one has its room from the beginning.
+        if let Some(sent) = process.mind.unsaved_leases() {
+            machine.leases = lease_record::encode(&boot, &sent);
+        }
+        let wants_lease = process.mind.wants_lease();
+        if wants_lease {
+            self.say_beat(node);
         }
         self.check_ledger(node);
         if dies_at == Some(Point::Report) {

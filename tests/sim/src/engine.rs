@@ -152,6 +152,7 @@ impl Engine {
             finished_at: None,
             exit_code: None,
             oom_killed: false,
+            leased: task.spec.strict_singleton.then_some(task.spec.stop_grace_ms),
             volumes,
             binds: BTreeMap::new(),
         };

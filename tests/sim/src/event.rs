@@ -1,8 +1,9 @@
 //! Everything that can happen in the world.
 
-use model::{AssignmentSet, Inventory, NodeId, TaskId, TaskReport, Timestamp};
+use model::{AssignmentSet, Inventory, NodeId, StackSpec, TaskId, TaskReport, Timestamp};
 use node_agent::{
     agent::Wake,
+    lease::{Awake, Granted},
     perform::Subject,
     reconcile::Step,
     runtime::{ContainerId, Happening, RuntimeError},
@@ -24,12 +25,18 @@ pub(crate) enum Event {
     Elect,
     /// The leader of this term plans.
     Lead { term: u64, serial: u64 },
+    /// A person asks for this stack.
+    PersonAsks(Box<StackSpec>),
     /// A person asks for something.
     PersonActs,
     /// A person has waited long enough for an answer.
     PersonLosesPatience { ask: usize, tries: u32 },
     /// Something goes wrong, or right again.
     Fault,
+    /// A majority has answered the leader of this term; a renewal of leases that had arrived before may be.
+    Round { term: u64, to: usize, node: NodeId, session: u64, sent: Awake },
+    /// A leader that was deposed finds out.
+    OldLeaderEnds { serial: u64 },
     /// A message of an agent reaches the scheduler.
     FromAgent { node: NodeId, session: u64, message: Up },
     /// Something happens on a machine.
@@ -40,7 +47,8 @@ pub(crate) enum Event {
 #[derive(Debug, Clone)]
 pub(crate) enum Up {
     Hello(Inventory),
-    Heartbeat,
+    /// With what its clocks showed when it was sent.
+    Heartbeat(Awake),
     Reports(u64, Vec<TaskReport>),
     Inventory(u64, Inventory),
     VolumesRemoved(u64, Vec<String>),
@@ -51,6 +59,7 @@ pub(crate) enum Up {
 pub(crate) enum Down {
     Assignments(AssignmentSet),
     Acknowledge(u64),
+    Lease(Granted),
     End,
 }
 
@@ -67,6 +76,12 @@ pub(crate) enum OnMachine {
     EngineAnswers,
     /// The agent's process starts.
     AgentStarts,
+    /// The guard looks at the leases.
+    GuardLooks,
+    /// It has been awake again for a while.
+    AwakeAgain,
+    /// The network goes, and comes back after as long, so many times.
+    Flaps { times: u32, millis: u64 },
     /// Something for the agent's process of that life.
     Agent { boot: Boot, what: ForAgent },
     /// A request reaches the engine; it is carried out although whoever sent it may be gone.

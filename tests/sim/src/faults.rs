@@ -29,9 +29,10 @@ enum Kind {
     DiskFull,
     Sleep,
     PowerCut,
+    Flapping,
 }
 
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 16] = [
     Kind::LeaderDeposed,
     Kind::PlanHeldUp,
     Kind::ReplicaRestarts,
@@ -47,6 +48,7 @@ const KINDS: [Kind; 15] = [
     Kind::DiskFull,
     Kind::Sleep,
     Kind::PowerCut,
+    Kind::Flapping,
 ];
 
 /// What may go wrong in a world. Every seed leaves out some kinds: worlds where everything fails all
@@ -73,6 +75,25 @@ impl Faults {
         Self { on: true, kinds, pause, loses: chance.one_in(2), repeats: chance.one_in(2) }
     }
 
+    /// What matters to leases, and nothing else.
+    pub(crate) fn of_leases() -> Self {
+        let kinds = vec![
+            Kind::LeaderDeposed,
+            Kind::LeaderDeposed,
+            Kind::PlanHeldUp,
+            Kind::ReplicaRestarts,
+            Kind::AgentKilled,
+            Kind::SessionLost,
+            Kind::NetworkCut,
+            Kind::NetworkCut,
+            Kind::Sleep,
+            Kind::Sleep,
+            Kind::PowerCut,
+            Kind::Flapping,
+        ];
+        Self { on: true, kinds, pause: 20_000, loses: true, repeats: true }
+    }
+
     /// Whether the log loses a proposal that nobody has heard of.
     pub(crate) fn loses_proposal(&self, chance: &mut Chance) -> bool {
         self.on && self.loses && chance.one_in(40)
@@ -83,6 +104,12 @@ impl Faults {
         let reports = matches!(command, Command::ReportTasks { .. });
         self.on && self.repeats && reports && chance.one_in(12)
     }
+}
+
+/// How long something is away: mostly shortly, and now and then for longer than a lease is good and
+/// waited for.
+fn long_now_and_then(chance: &mut Chance, (usual, worst): (u64, u64)) -> u64 {
+    if chance.one_in(4) { chance.between(20_000, 90_000) } else { chance.delay(usual, worst) }
 }
 
 impl World {
@@ -122,7 +149,7 @@ impl World {
             Kind::OlderSet => self.send_older_set(node),
             Kind::NetworkCut => {
                 machine.network = false;
-                let after = chance.delay(6_000, 25_000);
+                let after = long_now_and_then(chance, (6_000, 25_000));
                 self.trace(|| format!("{node} is cut off for {after} ms"));
                 self.break_session(node);
                 self.on_machine(node, after, OnMachine::NetworkReturns);
@@ -151,18 +178,29 @@ impl World {
                 self.trace(|| format!("{node} disk is full for {after} ms"));
                 self.on_machine(node, after, OnMachine::DiskReturns);
             }
-            Kind::Sleep => {
-                let millis = chance.delay(9_000, 40_000);
-                self.sleep(node, millis);
-            }
+            Kind::Sleep => self.fall_asleep(node),
             Kind::PowerCut => {
                 if machine.power {
-                    let after = chance.delay(6_000, 30_000);
+                    let after = long_now_and_then(chance, (6_000, 30_000));
                     self.power_off(node);
                     self.on_machine(node, after, OnMachine::PowerReturns);
                 }
             }
+            Kind::Flapping => {
+                let times = u32::try_from(chance.between(1, 12)).unwrap_or(1);
+                let millis = *chance.pick(&[9_000, 12_000, 20_000]);
+                self.on_machine(node, 1, OnMachine::Flaps { times, millis });
+            }
         }
+    }
+
+    fn fall_asleep(&mut self, node: NodeId) {
+        let millis = long_now_and_then(&mut self.chance, (9_000, 40_000));
+        let frozen = self.chance.one_in(2);
+        if self.chance.one_in(2) {
+            self.answer_is_under_way(node);
+        }
+        self.sleep(node, millis, frozen);
     }
 
     /// Lets every machine take work: what was asked before the calm may still have cordoned one.
@@ -178,6 +216,7 @@ impl World {
     pub(crate) fn stop_faults(&mut self) {
         self.trace(|| "the faults stop".to_owned());
         self.faults.on = false;
+        self.end_old_leader();
         self.log.hold_plan = false;
         let nodes: Vec<NodeId> = self.machines.keys().copied().collect();
         for node in nodes {

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use model::{Generation, Liveness, NodeId, Revision, Timestamp};
-use scheduler_core::{Applied, Command, Heartbeats, Outcome, Plan, assignments, plan};
+use model::{Generation, Liveness, NodeId, Revision, Timestamp, lease::Uptime};
+use node_agent::lease::{Awake, Granted};
+use scheduler_core::{Applied, Command, Heartbeats, Outcome, Plan, assignments, lease, plan};
 
 use crate::{
-    event::{Down, Event, Up},
+    event::{Down, Event, ForAgent, Up},
     log::Proposer,
     world::World,
 };
@@ -24,7 +25,7 @@ const PLAN_AT_MOST_EVERY: u64 = 20;
 /// The session of one agent, as the leader has it.
 #[derive(Debug)]
 pub(crate) struct Served {
-    session: u64,
+    pub(crate) session: u64,
     /// Whether its hello is in the log; until then what it says waits.
     greeted: bool,
     sent: Option<Generation>,
@@ -37,7 +38,10 @@ pub(crate) struct Served {
 pub(crate) struct Leading {
     pub(crate) term: u64,
     pub(crate) replica: usize,
-    beats: Heartbeats,
+    /// When it began to lead, and when it heard each node, by true time.
+    pub(crate) since: u64,
+    pub(crate) heard: BTreeMap<NodeId, u64>,
+    pub(crate) beats: Heartbeats,
     todo: VecDeque<Command>,
     busy: bool,
     refused: u32,
@@ -49,11 +53,13 @@ pub(crate) struct Leading {
 }
 
 impl Leading {
-    pub(crate) fn new(term: u64, replica: usize, now: Timestamp) -> Self {
+    pub(crate) fn new(term: u64, replica: usize, (now, uptime): (Timestamp, Uptime)) -> Self {
         Self {
             term,
             replica,
-            beats: Heartbeats::new(now),
+            since: uptime.0,
+            heard: BTreeMap::new(),
+            beats: Heartbeats::new(now).leading_since(uptime),
             todo: VecDeque::new(),
             busy: false,
             refused: 0,
@@ -83,7 +89,9 @@ impl World {
         if (leading.term, leading.serial) != (term, serial) || leading.busy {
             return;
         }
-        let planned = plan(cluster, &leading.beats, wall);
+        let mut beats = leading.beats.clone();
+        beats.leases.pass(Uptime(self.now));
+        let planned = plan(cluster, &beats, wall);
         self.check_plan(&planned);
         let Plan { basis, changes, liveness, wake_at, .. } = planned;
         let mut todo: VecDeque<Command> = liveness
@@ -188,11 +196,48 @@ impl World {
         self.send_down(node, session, Down::End);
     }
 
+    /// A majority still followed the leader after a renewal had arrived: it is answered.
+    pub(crate) fn round(&mut self, (term, to): (u64, usize), of: (NodeId, u64), sent: Awake) {
+        let (node, session) = of;
+        let Some(leading) = self.log.leading.as_ref().filter(|held| held.term == term) else {
+            return;
+        };
+        // It has read by then what was agreed on before.
+        self.apply(leading.replica, to);
+        let now = Uptime(self.now);
+        let Some(leading) = self.log.leading.as_mut().filter(|held| held.term == term) else {
+            return;
+        };
+        if leading.sessions.get(&node).is_none_or(|served| served.session != session) {
+            return;
+        }
+        leading.beats.leases.answer(node, now);
+        let tasks = self.log.led().map(|cluster| lease::grant(cluster, node)).unwrap_or_default();
+        if !tasks.is_empty() {
+            let granted = Granted { sent, tasks };
+            self.granted.insert(node, (session, granted.clone()));
+            self.send_down(node, session, Down::Lease(granted));
+        }
+    }
+
+    /// The last answer to a node's renewals is still on its way.
+    pub(crate) fn answer_is_under_way(&mut self, node: NodeId) {
+        if let Some((session, granted)) = self.granted.get(&node).cloned() {
+            let message = Down::Lease(granted);
+            self.for_agent(node, 1, ForAgent::Down { session, message });
+        }
+    }
+
     /// An agent's message arrives.
     pub(crate) fn hear_agent(&mut self, node: NodeId, session: u64, message: Up) {
+        if self.log.old_leader.as_ref().is_some_and(|old| old.serves(node, session)) {
+            return self.hear_at_old_leader(node, session, &message);
+        }
         let wall = self.wall();
         let ready = |held: &model::Node| held.liveness == Liveness::Ready;
         let away = self.log.led().and_then(|c| c.node(node)).is_some_and(|held| !ready(held));
+        // Who has no strict singleton needs no round.
+        let any = self.log.led().is_some_and(|cluster| !lease::grant(cluster, node).is_empty());
         let Some(leading) = self.log.leading.as_mut() else {
             return self.refuse_session(node, session);
         };
@@ -207,8 +252,15 @@ impl World {
         }
         let served = leading.sessions.get_mut(&node).filter(|served| served.session == session);
         let Some(served) = served else { return self.refuse_session(node, session) };
-        if matches!(message, Up::Heartbeat) {
+        if let Up::Heartbeat(sent) = message {
             leading.beats.beat(node, wall);
+            leading.heard.insert(node, self.now);
+            let (term, to) = (leading.term, self.log.entries.len());
+            if any {
+                let after = self.chance.delay(20, 600);
+                let round = Event::Round { term, to, node, session, sent };
+                self.queue.push(self.now + after, round);
+            }
             if away && !leading.busy {
                 self.plan_soon(1);
             }
@@ -240,7 +292,7 @@ impl World {
                 // A simulated engine has volumes of this cluster only.
                 (sequence, Command::ConfirmVolumesRemoved { node, volumes, left: Vec::new() })
             }
-            Up::Hello(_) | Up::Heartbeat => return,
+            Up::Hello(_) | Up::Heartbeat(_) => return,
         };
         self.propose(None, command, Proposer::Session { node, session, sequence });
     }
@@ -260,6 +312,7 @@ impl World {
                 };
                 served.greeted = true;
                 leading.beats.beat(node, wall);
+                leading.heard.insert(node, self.now);
                 if !leading.busy {
                     self.plan_soon(1);
                 }

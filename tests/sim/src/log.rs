@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use model::{
     NodeId, RequestId, Revision,
+    lease::Uptime,
     planted::{Bug, is_planted},
 };
-use scheduler_core::{Applied, Cluster, ClusterImage, Command, Entry, Outcome, Rejection};
+use scheduler_core::{Applied, Cluster, ClusterImage, Command, Entry, Leases, Outcome, Rejection};
 
-use crate::{event::Event, leader::Leading, world::World};
+use crate::{event::Event, leader::Leading, old_leader::OldLeader, world::World};
 
 /// Schedulers of a cluster.
 pub(crate) const REPLICAS: usize = 3;
@@ -59,6 +60,10 @@ pub(crate) struct Log {
     pub(crate) reference: Cluster,
     pub(crate) replicas: Vec<Replica>,
     pub(crate) leading: Option<Leading>,
+    /// One that was deposed and does not know it yet.
+    pub(crate) old_leader: Option<OldLeader>,
+    /// The leases each replica granted when it led last, for a bug that keeps them.
+    waits: BTreeMap<usize, Leases>,
     pub(crate) term: u64,
     proposals: BTreeMap<u64, Proposal>,
     waiting: BTreeMap<usize, Proposer>,
@@ -83,6 +88,8 @@ impl Log {
             reference: Cluster::new(),
             replicas: (0..REPLICAS).map(|_| replica()).collect(),
             leading: None,
+            old_leader: None,
+            waits: BTreeMap::new(),
             term: 0,
             proposals: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -90,6 +97,11 @@ impl Log {
             planned: Revision(0),
             hold_plan: false,
         }
+    }
+
+    /// After the last plan that was taken.
+    pub(crate) const fn planned(&self) -> Revision {
+        self.planned
     }
 
     /// The cluster as the leader knows it.
@@ -159,7 +171,9 @@ impl World {
             Command::RemoveNode { node, .. } => self.log.reference.node(*node).cloned(),
             _ => None,
         };
+        let moves = self.watch_moves(&entry);
         let answer = self.log.reference.apply(&entry);
+        self.check_moves(moves);
         self.check_entry(&entry, &answer);
         self.trace(|| {
             let said = match &answer.result {
@@ -255,7 +269,9 @@ impl World {
         let Some(leading) = self.log.leading.take() else { return };
         self.trace(|| format!("log: replica {} leads no longer", leading.replica));
         self.log.term += 1;
-        for node in leading.sessions.keys() {
+        self.log.waits.insert(leading.replica, leading.beats.leases.clone());
+        let kept = self.keeps_agents(&leading);
+        for node in leading.sessions.keys().filter(|node| !kept.contains_key(*node)) {
             self.end_session(*node);
         }
         let plan = |held: &Proposal| matches!(held.entry.command, Command::Plan { .. });
@@ -292,7 +308,13 @@ impl World {
         self.log.term += 1;
         let term = self.log.term;
         self.trace(|| format!("log: replica {replica} leads, term {term}"));
-        self.log.leading = Some(Leading::new(term, replica, self.wall()));
+        let mut leading = Leading::new(term, replica, (self.wall(), Uptime(self.now)));
+        if is_planted(Bug::WaitKeptByNewLeader)
+            && let Some(waits) = self.log.waits.get(&replica)
+        {
+            leading.beats.leases = waits.clone();
+        }
+        self.log.leading = Some(leading);
         let to = self.log.entries.len();
         // It leads before it has read all that it has.
         let at = self.now + self.chance.delay(300, 5_000);
@@ -394,7 +416,7 @@ fn brief(change: &scheduler_core::Change) -> String {
         }
         Change::Place { task, node, .. } => format!("{task} to {node}"),
         Change::SetDesired { task, desired } => format!("{task} {desired:?}"),
-        Change::MarkLost { task } => format!("{task} lost"),
+        Change::MarkLost { task, .. } => format!("{task} lost"),
         Change::Forget { task } => format!("forget {task}"),
         Change::RecordRollout { service, outcome, .. } => format!("{service} {outcome:?}"),
         Change::MarkReady { stack, .. } => format!("{stack} ready"),

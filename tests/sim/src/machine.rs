@@ -2,8 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use model::{Bytes, Generation, Inventory, MilliCpu, NodeId, Timestamp};
-use node_agent::runtime::{ContainerId, Happening};
+use model::{
+    Bytes, Generation, Inventory, MilliCpu, NodeId, Timestamp,
+    planted::{Bug, is_planted},
+};
+use node_agent::{
+    lease::{Awake, Leases},
+    lease_record,
+    runtime::{ContainerId, Happening},
+};
 
 use crate::{
     agent::Process,
@@ -12,6 +19,12 @@ use crate::{
     world::World,
 };
 
+/// How long after it woke a machine may take until what has no lease is stopped, in milliseconds.
+const NOTICES_WITHIN: u64 = 2_000;
+/// The same after its engine answers again.
+const STOPS_WITHIN: u64 = 5_000;
+/// Between two looks of the guard.
+const GUARD_LOOKS: u64 = 1_000;
 /// The exit code of a process that SIGKILL ended.
 const KILLED: i64 = 137;
 /// The exit code of a process that SIGTERM ended.
@@ -38,6 +51,17 @@ pub(crate) struct Machine {
     pub(crate) asleep_until: u64,
     /// How long it has slept in all: the agent's clock stood still.
     pub(crate) slept: u64,
+    /// How long it was frozen in all: of its clocks only the hardware's went on.
+    pub(crate) frozen: u64,
+    /// Whether the agent can read its hardware's clock.
+    pub(crate) hardware_clock: bool,
+    pub(crate) booted_at: u64,
+    /// When it last woke.
+    pub(crate) woke_at: u64,
+    /// When its engine last answered again.
+    pub(crate) engine_at: u64,
+    /// What the file of leases holds.
+    pub(crate) leases: Vec<u8>,
     /// What is on the disk.
     pub(crate) ledger: Option<Vec<u8>>,
     pub(crate) engine: Engine,
@@ -66,6 +90,12 @@ impl Machine {
             disk_full: false,
             asleep_until: 0,
             slept: 0,
+            frozen: 0,
+            hardware_clock: true,
+            booted_at: 0,
+            woke_at: 0,
+            engine_at: 0,
+            leases: Vec::new(),
             ledger: None,
             engine: Engine::new(),
             agent: None,
@@ -77,6 +107,33 @@ impl Machine {
             dies_at: None,
             lost_answers: 0,
         }
+    }
+
+    /// Names its boot.
+    pub(crate) fn boot_id(&self) -> String {
+        self.dark_boot.to_string()
+    }
+
+    /// What its clocks show that count sleep: one of them, or both.
+    pub(crate) fn awake(&self, now: u64) -> Awake {
+        let hardware = self.hardware_clock.then_some((now + self.skew) / 1_000);
+        Awake { boot: now - (self.booted_at + self.frozen).min(now), hardware }
+    }
+
+    /// The leases in its file that are good, as its guard and a new agent read them.
+    pub(crate) fn leases_on_disk(&self, now: u64) -> Leases {
+        let held = lease_record::decode(&self.boot_id(), &self.leases);
+        let mut leases = Leases::restored(held.unwrap_or_default());
+        leases.pass(self.awake(now));
+        leases
+    }
+
+    /// Whether what is said to run there really does: while a machine sleeps nothing on it moves. One
+    /// that woke may take two seconds to notice that a lease is over, and whoever has an engine that
+    /// does not answer cannot stop anything.
+    pub(crate) fn runs_for_sure(&self, now: u64) -> bool {
+        let awake = now >= self.asleep_until && now >= self.woke_at + NOTICES_WITHIN;
+        awake && self.engine.up && now >= self.engine_at + STOPS_WITHIN
     }
 
     /// What its engine says it has.
@@ -131,6 +188,9 @@ impl World {
             }
             OnMachine::EngineAnswers => self.engine_answers(node),
             OnMachine::AgentStarts => self.start_agent(node),
+            OnMachine::GuardLooks => self.guard_looks(node),
+            OnMachine::AwakeAgain => self.check_alone(node),
+            OnMachine::Flaps { times, millis } => self.flap(node, times, millis),
             OnMachine::Agent { boot, what } => {
                 if machine.agent.as_ref().is_some_and(|process| process.boot == boot) {
                     self.agent_event(node, what);
@@ -152,6 +212,43 @@ impl World {
             }
             OnMachine::Pulled { boot, step } => self.pulled(node, boot, step),
         }
+    }
+
+    /// The guard stops what has no lease; it is a process of its own and lives while the machine does.
+    fn guard_looks(&mut self, node: NodeId) {
+        self.on_machine(node, GUARD_LOOKS, OnMachine::GuardLooks);
+        let now = self.now;
+        let Some(machine) = self.machines.get(&node).filter(|machine| machine.power) else {
+            return;
+        };
+        if !machine.engine.up || is_planted(Bug::LeaseForgotten) {
+            return;
+        }
+        let found = machine.engine.containers.values().map(|held| &held.shown);
+        for (container, grace) in machine.leases_on_disk(now).overdue(found) {
+            let takes = self.chance.delay(500, 2_000).min(grace);
+            let Some(machine) = self.machines.get(&node) else { return };
+            let Some(run) = machine.engine.containers.get(&container).map(|held| held.run) else {
+                continue;
+            };
+            self.trace(|| format!("{node} guard stops {container}"));
+            let ends = OnMachine::Ends { container, run, how: End::Killed };
+            self.on_machine(node, takes, ends);
+        }
+    }
+
+    /// The network goes for so long, and comes back for as long.
+    fn flap(&mut self, node: NodeId, times: u32, millis: u64) {
+        if times == 0 || !self.faults.on {
+            return;
+        }
+        if let Some(machine) = self.machines.get_mut(&node) {
+            machine.network = false;
+        }
+        self.trace(|| format!("{node} flaps: away for {millis} ms"));
+        self.break_session(node);
+        self.on_machine(node, millis, OnMachine::NetworkReturns);
+        self.on_machine(node, 2 * millis, OnMachine::Flaps { times: times - 1, millis });
     }
 
     /// A container's process ends without the agent's doing.
@@ -224,6 +321,7 @@ impl World {
             return;
         };
         if !std::mem::replace(&mut machine.engine.up, true) {
+            machine.engine_at = self.now;
             self.trace(|| format!("{node} engine answers"));
             self.tell_again(node);
         }
@@ -245,14 +343,15 @@ impl World {
             return;
         };
         machine.power = true;
+        (machine.booted_at, machine.frozen) = (self.now, 0);
         self.trace(|| format!("{node} has power again"));
         let (engine, agent) = (self.chance.between(50, 8_000), self.chance.between(50, 4_000));
         self.on_machine(node, engine, OnMachine::EngineAnswers);
         self.on_machine(node, agent, OnMachine::AgentStarts);
     }
 
-    /// A machine sleeps: nothing on it moves.
-    pub(crate) fn sleep(&mut self, node: NodeId, millis: u64) {
+    /// A machine sleeps: nothing on it moves. When it is frozen from outside, its own clock stands still.
+    pub(crate) fn sleep(&mut self, node: NodeId, millis: u64, frozen: bool) {
         let now = self.now;
         let Some(machine) = self.machines.get_mut(&node) else { return };
         if machine.asleep_until > now {
@@ -260,9 +359,17 @@ impl World {
         }
         machine.asleep_until = now + millis;
         machine.slept += millis;
+        machine.woke_at = now + millis;
+        let frozen = frozen && machine.hardware_clock;
+        if frozen {
+            machine.frozen += millis;
+        }
+        self.on_machine(node, millis + NOTICES_WITHIN, OnMachine::AwakeAgain);
+        let Some(machine) = self.machines.get_mut(&node) else { return };
         // What the agent waits for comes that much later.
         machine.disk_freed_at = machine.disk_freed_at.max(now) + millis;
-        self.trace(|| format!("{node} sleeps for {millis} ms"));
+        let how = if frozen { "is frozen" } else { "sleeps" };
+        self.trace(|| format!("{node} {how} for {millis} ms"));
         if millis > 8_000 {
             self.break_session(node);
         }

@@ -141,6 +141,13 @@ fn any_service(chance: &mut Chance, name: &str) -> ServiceSpec {
             spec.strict_singleton = true;
             one(&mut spec);
         }
+        7 => {
+            spec.strict_singleton = true;
+            one(&mut spec);
+            if chance.one_in(3) {
+                mount(&mut spec, "data", false);
+            }
+        }
         5 if name == "web" => mount(&mut spec, "data", true),
         6 => {
             let text = format!("node.labels.role != {}", chance.pick(&ROLES));
@@ -149,6 +156,21 @@ fn any_service(chance: &mut Chance, name: &str) -> ServiceSpec {
         _ => {}
     }
     spec
+}
+
+/// Three strict singletons with different grace periods, and one service with data.
+pub(crate) fn singletons(chance: &mut Chance) -> StackSpec {
+    let mut services = BTreeMap::new();
+    for name in ["api", "job", "web"] {
+        let mut spec = service("web:1", 100);
+        spec.strict_singleton = true;
+        spec.stop_grace_ms = *chance.pick(&[500, 2_000, 10_000]);
+        services.insert(service_name(name), spec);
+    }
+    let mut data = service("web:1", 100);
+    mount(&mut data, "data", false);
+    services.insert(service_name("db"), data);
+    stack("one", services)
 }
 
 fn any_stack(chance: &mut Chance) -> StackSpec {

@@ -223,7 +223,7 @@ impl Story {
         match what {
             "kill" => self.world.power_off(node),
             "start" => self.world.on_machine(node, 1, OnMachine::PowerReturns),
-            "sleep" => self.world.sleep(node, 20_000),
+            "sleep" => self.world.sleep(node, 20_000, false),
             "cordon" | "uncordon" => {
                 let schedulable = what == "uncordon";
                 self.ask(Command::SetSchedulable { node, schedulable });

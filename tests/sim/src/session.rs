@@ -1,7 +1,10 @@
 //! The agent's sessions: it dials, says hello, beats, reports what is new, and finds out late that a
 //! connection is gone.
 
-use model::{Inventory, NodeId};
+use model::{
+    Inventory, NodeId,
+    planted::{Bug, is_planted},
+};
 use node_agent::{attempt::Moment, board::Link, inventory, outbox::Outbox};
 
 use crate::{
@@ -100,8 +103,15 @@ impl World {
             process.board.outbox(|outbox| outbox.resend(overdue));
             self.flush(node);
         }
-        self.send_up(node, Up::Heartbeat);
+        self.say_beat(node);
         self.for_agent(node, HEARTBEAT, ForAgent::Beat { session: id });
+    }
+
+    /// Sends a heartbeat, with what the clocks show now.
+    pub(crate) fn say_beat(&mut self, node: NodeId) {
+        let Some(machine) = self.machines.get(&node) else { return };
+        let sent = machine.awake(self.now);
+        self.send_up(node, Up::Heartbeat(sent));
     }
 
     /// The agent sees that its session is over.
@@ -116,6 +126,8 @@ impl World {
     }
 
     pub(crate) fn hear_scheduler(&mut self, node: NodeId, id: u64, message: Down) {
+        let awake = self.machines.get(&node).map(|machine| machine.awake(self.now));
+        let awake = awake.unwrap_or_default();
         let Some(process) = self.process(node) else { return };
         if process.session.as_ref().is_none_or(|session| session.id != id) {
             return;
@@ -123,6 +135,13 @@ impl World {
         match message {
             Down::Acknowledge(sequence) => {
                 process.board.outbox(|outbox| outbox.acknowledge(sequence));
+            }
+            Down::Lease(mut granted) => {
+                if is_planted(Bug::LeaseFromAnswer) {
+                    granted.sent = awake;
+                }
+                process.mind.hear_leases(&granted);
+                self.settle(node);
             }
             Down::End => self.hang_up(node),
             Down::Assignments(set) => {

@@ -6,10 +6,14 @@ use scheduler_core::view::{self, Soft};
 use crate::world::World;
 
 impl World {
+    fn soft(&self) -> Soft<'_> {
+        let leases = self.log.leading.as_ref().map(|leading| &leading.beats.leases);
+        Soft { leases, ..Soft::none(self.wall()) }
+    }
+
     /// Every task that is not history, as `ps` shows it.
     pub(crate) fn show_tasks(&self) -> Vec<String> {
-        let soft = Soft::none(self.wall());
-        view::tasks(&self.log.reference, &soft, None).iter().map(line).collect()
+        view::tasks(&self.log.reference, &self.soft(), None).iter().map(line).collect()
     }
 
     /// Every machine: its state and what is reserved on it.
@@ -42,7 +46,7 @@ impl World {
         slot: Option<u32>,
     ) -> Vec<String> {
         let cluster = &self.log.reference;
-        let views = match view::explain(cluster, stack, service, slot, self.wall()) {
+        let views = match view::explain(cluster, stack, service, slot, &self.soft()) {
             Ok(views) => views,
             Err(why) => return vec![why.to_string()],
         };

@@ -44,7 +44,11 @@ impl World {
             }
             Step::Stop { container, .. } => {
                 let container = container.clone();
-                self.stop(node, boot, step, container);
+                self.stop(node, boot, step, (container, None));
+            }
+            Step::Fence { container, grace_ms, .. } => {
+                let (container, grace) = (container.clone(), Some(*grace_ms));
+                self.stop(node, boot, step, (container, grace));
             }
             Step::Remove { container, .. } => {
                 let container = container.clone();
@@ -138,6 +142,9 @@ impl World {
     ) {
         let Some(subject) = subject else { return self.unassigned(node, boot, step) };
         let (now, wall) = (self.now, self.wall_of(node));
+        if !self.has_lease(node, boot, &subject) {
+            return self.work_done(node, boot, step, (Some(id), Err(unreachable())));
+        }
         let behaviour = Behaviour::of(&subject.assignment.spec.image);
         let Some(machine) = self.machines.get_mut(&node) else { return };
         let engine = &mut machine.engine;
@@ -171,7 +178,23 @@ impl World {
         self.work_done(node, boot, step, (Some(id), started.map(|_| ())));
     }
 
-    fn stop(&mut self, node: NodeId, boot: Boot, step: Step, id: ContainerId) {
+    /// Whether a start may be carried out: it is asked right before it is.
+    fn has_lease(&self, node: NodeId, boot: Boot, subject: &Subject) -> bool {
+        let Some(machine) = self.machines.get(&node) else { return true };
+        let lives = machine.agent.as_ref().filter(|process| process.boot == boot);
+        match lives {
+            Some(process) => process.board.has_lease(&subject.assignment, machine.awake(self.now)),
+            None => machine.leases_on_disk(self.now).allow(&subject.assignment),
+        }
+    }
+
+    fn stop(
+        &mut self,
+        node: NodeId,
+        boot: Boot,
+        step: Step,
+        (id, within): (ContainerId, Option<u64>),
+    ) {
         let takes = self.chance.delay(STOPS_WITHIN, 10_000);
         let Some(machine) = self.machines.get_mut(&node) else { return };
         let answers = machine.engine.answers();
@@ -185,7 +208,7 @@ impl World {
         }
         self.tell(node, &id, Happening::Killed);
         let stopped = OnMachine::Stopped { boot, step, container: id, run };
-        self.on_machine(node, takes.min(grace), stopped);
+        self.on_machine(node, takes.min(within.unwrap_or(grace)), stopped);
     }
 
     pub(crate) fn stopped(

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use model::{AssignmentSet, Bytes, Node, NodeId, NodeName, TaskId, Timestamp, token::Role};
+use node_agent::lease::Granted;
 use scheduler_core::{Command, Entry, Outcome};
 
 use crate::{
     chance::Chance,
-    check::Progress,
+    check::{Moves, Progress},
     event::{Event, OnMachine},
     faults::Faults,
     log::{Log, Proposer},
     machine::{Machine, Machines},
-    people::People,
+    people::{People, singletons},
     queue::Queue,
     trace::Trace,
 };
@@ -66,7 +67,12 @@ pub struct World {
     pub(crate) progress: BTreeMap<TaskId, Progress>,
     /// Ends of containers that were seen by machines that are gone.
     pub(crate) gone_ends: BTreeMap<TaskId, u32>,
+    pub(crate) moves: Moves,
+    /// The last leases each node was granted, and in which session.
+    pub(crate) granted: BTreeMap<NodeId, (u64, Granted)>,
     pub(crate) history: Trace,
+    /// How long things go wrong at least and at most; by chance where it is nothing.
+    lasts: (u64, u64),
     /// Whether a machine that was given up is replaced by another.
     replaces: bool,
     steps: u64,
@@ -92,6 +98,25 @@ impl World {
         world
     }
 
+    /// A world of strict singletons in which leases, leaders and machines come and go.
+    pub fn of_leases(seed: u64, keep: bool) -> Self {
+        let mut world = Self::empty(seed, keep);
+        world.faults = Faults::of_leases();
+        world.lasts = (150_000, 400_000);
+        for (number, name) in (0_u64..).zip(["mini-1", "mini-2", "mini-3"]) {
+            let node = world.join(name, 2_000, &BTreeMap::new());
+            let skew = world.chance.below(3_000);
+            if let Some(machine) = world.machines.get_mut(&node) {
+                machine.skew = skew;
+                machine.hardware_clock = number != 1;
+            }
+        }
+        let spec = singletons(&mut world.chance);
+        world.queue.push(1_500, Event::PersonAsks(Box::new(spec)));
+        world.queue.push(20_000, Event::Fault);
+        world
+    }
+
     /// A world without machines in which nothing goes wrong by itself.
     pub(crate) fn empty(seed: u64, keep: bool) -> Self {
         let mut world = Self {
@@ -106,7 +131,10 @@ impl World {
             sent: BTreeMap::new(),
             progress: BTreeMap::new(),
             gone_ends: BTreeMap::new(),
+            moves: Moves::default(),
+            granted: BTreeMap::new(),
             history: Trace::new(keep),
+            lasts: (0, 0),
             replaces: false,
             steps: 0,
             broken: None,
@@ -148,6 +176,7 @@ impl World {
         let Some(Outcome::Node(node)) = joined else { panic!("not joined: {joined:?}") };
         self.machines.insert(node, Machine::new(Bytes::mib(mib)));
         self.on_machine(node, 20, OnMachine::AgentStarts);
+        self.on_machine(node, 500, OnMachine::GuardLooks);
         node
     }
 
@@ -186,7 +215,12 @@ impl World {
 
     /// Runs the world: faults for a while, then calm; answers what became of it.
     pub fn run(&mut self) -> Ended {
-        let faulty = self.chance.between(20_000, 90_000);
+        // Leases and what is held down take their time.
+        let long = self.chance.one_in(3);
+        let faulty = match self.lasts {
+            (0, 0) => self.chance.between(20_000, if long { 400_000 } else { 90_000 }),
+            (least, most) => self.chance.between(least, most),
+        };
         self.run_until(faulty);
         if self.broken.is_none() {
             self.stop_faults();
@@ -254,6 +288,13 @@ impl World {
             Event::ReplicaStarts { replica } => self.start_replica(replica),
             Event::Elect => self.elect(),
             Event::Lead { term, serial } => self.lead(term, serial),
+            Event::Round { term, to, node, session, sent } => {
+                self.round((term, to), (node, session), sent);
+            }
+            Event::OldLeaderEnds { serial } => self.old_leader_ends(serial),
+            Event::PersonAsks(spec) => {
+                self.ask(Command::ApplyStack { spec: *spec, basis: None });
+            }
             Event::PersonActs => self.person_acts(),
             Event::PersonLosesPatience { ask, tries } => self.loses_patience(ask, tries),
             Event::Fault => self.fault(),

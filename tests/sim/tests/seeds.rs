@@ -15,6 +15,14 @@ fn whatever_fails_the_rules_hold_and_then_everything_wanted_runs() {
 }
 
 #[test]
+fn whatever_becomes_of_leases_no_strict_singleton_runs_twice() {
+    for seed in 1..=60 {
+        let ended = World::of_leases(seed, false).run();
+        assert_eq!(ended.broken, None, "cargo run -p siso-sim -- --leases --seed {seed} --trace");
+    }
+}
+
+#[test]
 fn a_seed_is_the_same_world_every_time() {
     for seed in [1, 7, 42] {
         let (mut one, mut other) = (World::new(seed, true), World::new(seed, true));

@@ -25,5 +25,6 @@ mod refusals;
 mod registries;
 mod relays;
 mod schedulers;
+mod singletons;
 mod stacks;
 mod updates;

@@ -50,6 +50,7 @@ fn container(state: ContainerState) -> Container {
         finished_at: (state == ContainerState::Exited).then_some(Timestamp(2)),
         exit_code: (state == ContainerState::Exited).then_some(0),
         oom_killed: false,
+        leased: None,
         volumes: BTreeMap::new(),
         binds: BTreeMap::new(),
     }
@@ -142,4 +143,87 @@ fn a_container_that_the_engine_can_never_start_is_made_anew_and_nothing_is_count
     let status = &mind.attempts()[&TaskId::new(1)].status;
     assert!(!status.state.is_over() && status.restarts == 0, "{status:?}");
     assert!(status.failure.is_none(), "{status:?}");
+}
+
+/// A set with one strict singleton that is to run.
+fn strict_mind() -> Mind {
+    let mut mind = mind();
+    let mut news = set();
+    news.generation = Generation(2);
+    let spec = Arc::make_mut(&mut news.tasks[0].spec);
+    (spec.strict_singleton, spec.restart) = (true, RestartPolicy::default());
+    mind.hear_link(Link { connected: true, set: Some(news) });
+    mind
+}
+
+fn at(boot: u64) -> Awake {
+    Awake { boot, hardware: None }
+}
+
+fn grant(mind: &mut Mind, sent: u64) {
+    mind.hear_leases(&Granted { sent: at(sent), tasks: vec![TaskId::new(1)] });
+}
+
+/// The names of the steps begun now.
+fn begun(mind: &mut Mind) -> Vec<&'static str> {
+    let mut steps = mind.steps(NOW);
+    steps.retain(|(step, _)| !matches!(step, Step::Fetch { .. }));
+    steps.iter().map(|(step, _)| step.as_str()).collect()
+}
+
+#[test]
+fn a_strict_singleton_waits_for_its_lease_and_asks_for_it() {
+    let mut mind = strict_mind();
+    look(&mut mind, ContainerState::Created);
+    mind.look_at_leases(at(1_000));
+    round(&mut mind, true, NOW);
+    assert!(mind.wants_lease());
+    assert_eq!(begun(&mut mind), [""; 0]);
+    grant(&mut mind, 900);
+    mind.look_at_leases(at(1_000));
+    assert!(!mind.wants_lease());
+    assert_eq!(begun(&mut mind), ["start"]);
+    assert_eq!(mind.due(NOW), NOW.plus(LOOK_EVERY), "it may sleep");
+}
+
+#[test]
+fn a_strict_singleton_whose_lease_ended_is_started_again_with_the_next_one_and_counted_once() {
+    let mut mind = strict_mind();
+    grant(&mut mind, 0);
+    mind.look_at_leases(at(100));
+    look(&mut mind, ContainerState::Running);
+    assert_eq!(round(&mut mind, true, NOW), [TaskState::Running]);
+    mind.look_at_leases(at(60_000));
+    assert_eq!(round(&mut mind, true, NOW), [TaskState::Stopping]);
+    let (step, _) = mind.steps(NOW).remove(0);
+    assert_eq!(step.as_str(), "fence");
+    let shown = Ok(Some(Box::new(container(ContainerState::Exited))));
+    mind.learn(Wake::Done { step, outcome: Outcome::Container { done: Ok(()), shown } }, NOW);
+    assert_eq!(round(&mut mind, true, NOW), [TaskState::Starting]);
+    assert_eq!(begun(&mut mind), [""; 0]);
+    let status = mind.attempts()[&TaskId::new(1)].status.clone();
+    assert_eq!(status.restarts, 1);
+    assert!(status.failure.unwrap().message.contains("its lease ended"));
+    grant(&mut mind, 60_500);
+    mind.look_at_leases(at(60_600));
+    round(&mut mind, true, NOW);
+    assert_eq!(begun(&mut mind), ["start"], "at once, for it did nothing wrong");
+    assert_eq!(mind.attempts()[&TaskId::new(1)].status.restarts, 1);
+}
+
+#[test]
+fn leases_of_an_earlier_life_keep_what_runs_until_they_end() {
+    let mut mind = strict_mind();
+    mind.restore_leases([(TaskId::new(1), at(1_000))].into());
+    mind.look_at_leases(at(2_000));
+    look(&mut mind, ContainerState::Running);
+    round(&mut mind, true, NOW);
+    assert_eq!(begun(&mut mind), [""; 0]);
+    assert_eq!(mind.unsaved_leases(), None);
+    mind.look_at_leases(at(30_000));
+    round(&mut mind, true, NOW);
+    assert_eq!(begun(&mut mind), ["fence"]);
+    assert_eq!(mind.unsaved_leases(), None, "the guard has to know when it was sent");
+    grant(&mut mind, 29_000);
+    assert_eq!(mind.unsaved_leases(), Some([(TaskId::new(1), at(29_000))].into()));
 }

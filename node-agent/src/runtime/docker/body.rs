@@ -14,7 +14,8 @@ use model::{
 };
 
 use super::{
-    LABEL_CLUSTER, LABEL_EPOCH, LABEL_NODE, LABEL_SERVICE, LABEL_SLOT, LABEL_STACK, LABEL_TASK,
+    LABEL_CLUSTER, LABEL_EPOCH, LABEL_LEASE, LABEL_NODE, LABEL_SERVICE, LABEL_SLOT, LABEL_STACK,
+    LABEL_TASK,
 };
 use crate::runtime::{Order, RuntimeError};
 
@@ -43,6 +44,10 @@ pub(super) fn labels(order: &Order) -> HashMap<String, String> {
     let mut labels: HashMap<String, String> =
         order.assignment.spec.labels.clone().into_iter().collect();
     labels.extend(ours.map(|(key, value)| (key.to_owned(), value)));
+    if order.assignment.spec.strict_singleton {
+        let grace = order.assignment.spec.stop_grace_ms;
+        labels.insert(LABEL_LEASE.to_owned(), grace.to_string());
+    }
     labels
 }
 

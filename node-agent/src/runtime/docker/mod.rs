@@ -53,6 +53,8 @@ const LABEL_STACK: &str = "siso.stack";
 const LABEL_SERVICE: &str = "siso.service";
 const LABEL_SLOT: &str = "siso.slot";
 const LABEL_EPOCH: &str = "siso.epoch";
+/// On containers of strict singletons: their grace period in milliseconds.
+const LABEL_LEASE: &str = "siso.lease";
 const LABEL_NETWORK: &str = "siso.network";
 
 /// The answer, unless it takes longer than `limit`.
@@ -103,6 +105,32 @@ fn jammed(id: &ContainerId, error: RuntimeError) -> RuntimeError {
             RuntimeError::Jammed { message }
         }
         other => other,
+    }
+}
+
+impl DockerEngine {
+    /// Stops a container with its own grace period or this one.
+    async fn end(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), RuntimeError> {
+        let docker = self.client().await?;
+        let request = docker.inspect_container(&id.0, None::<InspectContainerOptions>);
+        let shown = match within(QUICK, request).await {
+            Ok(shown) => shown,
+            Err(error) => return absent_is_fine(Err(error)),
+        };
+        let state = shown.state.as_ref().and_then(|state| state.status);
+        if state == Some(ContainerStateStatusEnum::PAUSED) {
+            within(QUICK, docker.unpause_container(&id.0)).await?;
+        }
+        // The container carries its own grace period, so that it is known without the task.
+        let own = shown.config.and_then(|config| config.stop_timeout).unwrap_or(ENGINE_GRACE);
+        let own = Duration::from_secs(u64::try_from(own).unwrap_or_default());
+        // Whole seconds, and never more than was asked for.
+        let seconds = |grace: Duration| i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        let options = grace
+            .map(|grace| StopContainerOptions { t: Some(seconds(grace)), ..Default::default() });
+        let limit = grace.unwrap_or(own) + SLOW;
+        let stop = docker.stop_container(&id.0, options);
+        absent_is_fine(within(limit, stop).await)
     }
 }
 
@@ -211,21 +239,11 @@ impl Runtime for DockerEngine {
     }
 
     async fn stop(&self, id: &ContainerId) -> Result<(), RuntimeError> {
-        let docker = self.client().await?;
-        let request = docker.inspect_container(&id.0, None::<InspectContainerOptions>);
-        let shown = match within(QUICK, request).await {
-            Ok(shown) => shown,
-            Err(error) => return absent_is_fine(Err(error)),
-        };
-        let state = shown.state.as_ref().and_then(|state| state.status);
-        if state == Some(ContainerStateStatusEnum::PAUSED) {
-            within(QUICK, docker.unpause_container(&id.0)).await?;
-        }
-        // The container carries its own grace period, so that it is known without the task.
-        let grace = shown.config.and_then(|config| config.stop_timeout).unwrap_or(ENGINE_GRACE);
-        let limit = Duration::from_secs(u64::try_from(grace).unwrap_or_default()) + SLOW;
-        let stop = docker.stop_container(&id.0, None::<StopContainerOptions>);
-        absent_is_fine(within(limit, stop).await)
+        self.end(id, None).await
+    }
+
+    async fn stop_within(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
+        self.end(id, Some(grace)).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {

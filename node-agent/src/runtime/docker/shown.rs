@@ -10,8 +10,8 @@ use bollard::models::{
 use model::{Bytes, Epoch, Health, TaskId, Timestamp};
 
 use super::{
-    LABEL_CLUSTER, LABEL_EPOCH, LABEL_NODE, LABEL_SERVICE, LABEL_SLOT, LABEL_STACK, LABEL_TASK,
-    text::time,
+    LABEL_CLUSTER, LABEL_EPOCH, LABEL_LEASE, LABEL_NODE, LABEL_SERVICE, LABEL_SLOT, LABEL_STACK,
+    LABEL_TASK, text::time,
 };
 use crate::runtime::{Container, ContainerId, ContainerState, EngineEvent, Happening, Place};
 
@@ -49,6 +49,8 @@ pub(super) fn container(cluster: &str, shown: ContainerInspectResponse) -> Optio
         finished_at: state.finished_at.as_deref().and_then(time),
         exit_code: exit_code(&state),
         oom_killed: state.oom_killed.unwrap_or_default(),
+        // One that cannot be read is no reason to let it run.
+        leased: label(LABEL_LEASE).map(|grace| grace.parse().unwrap_or_default()),
         volumes: mounted(&mounts, MountType::VOLUME).collect(),
         binds: mounted(&mounts, MountType::BIND).map(|(path, rw)| (path.into(), rw)).collect(),
     })

@@ -227,6 +227,9 @@ pub enum Change {
     MarkLost {
         /// Which task.
         task: TaskId,
+        /// Since when its node is down. Named for a task that must never run twice: its lease is over
+        /// only while that lasts.
+        down_since: Option<Timestamp>,
     },
     /// A task that is over or was never placed is no longer remembered.
     Forget {

@@ -112,6 +112,8 @@ pub struct ServiceImage {
     pub failed: Option<FailedRollout>,
     /// Its replicas: number, last epoch, least epoch.
     pub slots: Vec<(u32, Epoch, Epoch)>,
+    /// When a task of it was last replaced because its node was down.
+    pub moved_at: Option<Timestamp>,
 }
 
 /// A [`Task`].
@@ -260,6 +262,7 @@ fn stack_image(stack: &Stack, table: &mut SpecTable) -> StackImage {
         wanted: service.wanted,
         failed: service.failed.clone(),
         slots: service.slots.iter().map(|(&slot, held)| (slot, held.last, held.least)).collect(),
+        moved_at: service.moved_at,
     });
     StackImage {
         revision: stack.revision,
@@ -407,6 +410,7 @@ fn read_stack(
                 .into_iter()
                 .map(|(slot, last, least)| (slot, Slot { last, least }))
                 .collect(),
+            moved_at: service.moved_at,
         };
         let known = services.insert(service.name.clone(), read);
         once(known.as_ref(), || format!("service `{name}/{}`", service.name))?;

@@ -57,6 +57,8 @@ pub struct Service {
     pub failed: Option<FailedRollout>,
     /// What is remembered of each replica.
     pub slots: BTreeMap<u32, Slot>,
+    /// When a task of it was last replaced because its node was down.
+    pub moved_at: Option<Timestamp>,
 }
 
 /// A replacement that was given up.

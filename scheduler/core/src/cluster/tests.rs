@@ -286,7 +286,7 @@ fn desired_moves_only_forward_and_nothing_running_is_forgotten() {
         Change::SetDesired { task, desired: Desired::Prepare },
         Change::SetDesired { task, desired: Desired::Run },
         Change::Forget { task },
-        Change::MarkLost { task },
+        Change::MarkLost { task, down_since: None },
         Change::ForgetStack { stack: stack_name("s") },
     ] {
         let command = single(&world, change);

@@ -4,6 +4,7 @@
 //! two. Every other task stops.
 
 mod drain;
+mod fence;
 mod gate;
 mod replica;
 mod traits;
@@ -13,13 +14,17 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use model::{Desired, Epoch, Liveness, ServiceName, StackName, Task, TaskId, TaskState, Timestamp};
+use model::{Desired, Epoch, Liveness, ServiceName, StackName, Task, TaskId, Timestamp};
 
 pub use drain::{Tie, tie};
+pub use fence::{FlappingHold, HOLD_DOWN_MS, held_down};
 pub use gate::{Waits, may_start, waits_for};
 pub use traits::{in_the_way, is_current, is_movable, starts_first};
 
-use crate::cluster::{Change, Cluster, Service, Stack};
+use crate::{
+    cluster::{Change, Cluster, Service, Stack},
+    lease::Leases,
+};
 
 /// How long a new task without a health check must have run before the old one stops, in
 /// milliseconds: most programs that cannot start have ended by then.
@@ -65,6 +70,7 @@ struct Scene<'a> {
     stack: &'a StackName,
     name: &'a ServiceName,
     service: &'a Service,
+    leases: &'a Leases,
     now: Timestamp,
 }
 
@@ -80,14 +86,14 @@ impl Ids {
 }
 
 /// What should change of the tasks, given where they are and how they do.
-pub fn orchestrate(cluster: &Cluster, now: Timestamp) -> Steps {
+pub fn orchestrate(cluster: &Cluster, leases: &Leases, now: Timestamp) -> Steps {
     let mut steps = Steps::default();
     let mut ids = Ids(cluster.next_task());
     let mut by_service = group(cluster);
     for (name, stack) in cluster.stacks() {
         for (service_name, service) in stack.services() {
             let replicas = by_service.remove(&(name, service_name)).unwrap_or_default();
-            let scene = Scene { cluster, stack: name, name: service_name, service, now };
+            let scene = Scene { cluster, stack: name, name: service_name, service, leases, now };
             let wanted = service.wanted && stack.removal().is_none();
             scene.steps(wanted, &replicas, &mut ids, &mut steps);
         }
@@ -164,9 +170,7 @@ impl<'a> Scene<'a> {
         if task.node.is_none() || task.status.state.is_over() {
             steps.push(Change::Forget { task: task.id });
         } else if self.is_down(task) {
-            if task.status.state != TaskState::Lost {
-                steps.push(Change::MarkLost { task: task.id });
-            }
+            self.lose(task, steps);
         } else {
             steps.set(task, Desired::Stop);
         }

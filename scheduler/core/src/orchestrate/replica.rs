@@ -179,8 +179,10 @@ impl<'a> Scene<'a> {
     /// The one task of the replica, and it is what is wanted.
     fn alone(self, slot: u32, task: &Task, ids: &mut Ids, steps: &mut Steps) {
         if self.is_down(task) {
-            if is_movable(task) {
-                self.create(slot, ids, steps);
+            match self.held_down(task) {
+                _ if !is_movable(task) => {}
+                Some(held) => steps.wake(held.until),
+                None => self.create(slot, ids, steps),
             }
             return;
         }
@@ -205,7 +207,7 @@ impl<'a> Scene<'a> {
             if self.is_down(old) {
                 // It is given up only when its successor has a node: it may yet come back first.
                 if new.node.is_some() {
-                    steps.push(Change::MarkLost { task: old.id });
+                    self.lose(old, steps);
                 }
             } else if !self.current(old) {
                 goes_on &= self.hand_over(new, old, steps);

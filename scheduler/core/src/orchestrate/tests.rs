@@ -4,13 +4,16 @@ mod drain;
 mod node_loss;
 
 use model::{
-    StackSpec, TaskState,
+    Liveness, StackSpec, TaskState,
     spec::{Condition, HealthTest, Healthcheck, RestartPolicy},
 };
 
+use super::HOLD_DOWN_MS;
 use crate::{
-    Command, Outcome, Rejection,
-    testing::{With, World, depend, mount, publish, service, service_name, stack, stack_name},
+    Change, Command, Outcome, Rejection,
+    testing::{
+        With, World, depend, mount, publish, service, service_name, single, stack, stack_name,
+    },
     view,
 };
 

@@ -26,26 +26,31 @@ pub fn in_the_way<'a>(cluster: &'a Cluster, task: &Task) -> Option<&'a Task> {
         return None;
     }
     let alone = task.spec.strict_singleton;
-    let given_up = |other: &Task| other.status.state == TaskState::Lost && is_movable(other);
+    let lost = |other: &Task| other.status.state == TaskState::Lost;
+    // What is bound to its node may run there still, beside what would write to the same data.
+    let given_up = |other: &Task| lost(other) && is_movable(other);
+    // It was given up only when its lease was over.
+    let fenced = |other: &Task| given_up(other) && other.spec.strict_singleton;
     let others = cluster.tasks_of_service(&task.stack, &task.service).filter(|other| {
         (other.slot == task.slot || alone) && other.id != task.id && other.holds_resources()
     });
-    // Of one that was lost with its node and is not bound to it, the successor is to serve now, unless
-    // it must be alone.
-    let mut others = others.filter(|other| alone || !given_up(other));
+    // Of one that was lost with its node and is not bound to it, the successor is to serve now; one that
+    // must be alone only when what was lost has surely ended.
+    let mut others = others.filter(|other| if alone { !fenced(other) } else { !given_up(other) });
     others.next()
 }
 
 /// Whether the task may be made anew on another node when its own is down. Data stays where it is,
-/// in a named volume or a directory it may write to, and a strict singleton may still run where
-/// nobody can see it.
+/// in a named volume or a directory it may write to. One that must never run twice moves as well, once
+/// its lease is over.
 pub fn is_movable(task: &Task) -> bool {
     let writes_to_the_node = task
         .spec
         .mounts
         .iter()
         .any(|mount| matches!(mount.source, MountSource::Bind { .. }) && !mount.read_only);
-    task.volumes.is_empty() && !writes_to_the_node && !task.spec.strict_singleton
+    let without = task.volumes.is_empty() || is_planted(Bug::HomeLeftWhenDown);
+    without && !writes_to_the_node
 }
 
 /// Whether the task is what its service wants now, so that it need not be replaced.

@@ -167,6 +167,9 @@ fn value(wanted: &Constraint, node: &model::Node) -> Option<String> {
 fn is_home_of_volumes(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
     for (name, volume) in ask.volumes {
         let home = view.fleet.home(&volume.engine_name);
+        if is_planted(Bug::HomeLeftWhenDown) && home.is_some_and(|home| view.fleet.is_down(home)) {
+            continue;
+        }
         if let Some(node) = home.filter(|home| *home != view.room.node.id) {
             let (volume, home) = (name.clone(), view.fleet.name(node));
             return Err(Misfit::VolumeElsewhere { volume, home, node });

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Desired, Node, NodeId, Resources, ServiceName, ServiceSpec, StackName, Task, TaskId, TaskState,
-    VolumeName,
+    Desired, Liveness, Node, NodeId, Resources, ServiceName, ServiceSpec, StackName, Task, TaskId,
+    TaskState, VolumeName,
     planted::{Bug, is_planted},
     task::TaskVolume,
 };
@@ -206,6 +206,11 @@ impl<'a> Fleet<'a> {
     /// Where the volume of that engine name lives.
     pub fn home(&self, engine_name: &str) -> Option<NodeId> {
         self.homes.get(engine_name).copied()
+    }
+
+    /// Whether the node is down, or not among these.
+    pub(super) fn is_down(&self, node: NodeId) -> bool {
+        self.rooms.get(&node).is_none_or(|room| room.node.liveness == Liveness::Down)
     }
 
     /// The name of a node; its id when it is not among these.

@@ -149,7 +149,9 @@ fn cpu_counts_only_when_it_is_asked_for() {
 fn why(world: &World) -> (Vec<String>, Vec<String>) {
     let (stack, service) = (stack_name("s"), model::ServiceName::new("x").unwrap());
     let explained =
-        view::explain(&world.cluster, &stack, &service, Some(1), world.now).unwrap().remove(0);
+        view::explain(&world.cluster, &stack, &service, Some(1), &view::Soft::none(world.now))
+            .unwrap()
+            .remove(0);
     let verdicts = explained.placement.verdicts.iter();
     (
         verdicts.map(|held| format!("{}: {}", held.node, held.reason)).collect(),

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use model::{
-    ServiceName, StackName, Task, TaskId, TaskState, Timestamp,
+    ServiceName, StackName, Task, TaskId, TaskState,
     view::{ExplainView, ReplicaPlacement},
 };
 
@@ -11,7 +11,7 @@ use crate::{
     cluster::{Cluster, Rejection, Service},
     placement::{Ask, Fleet, fixes, judge},
     plan::labels,
-    view::{succession::succession, tasks::waiting_for},
+    view::{Soft, succession::succession, tasks::waiting_for},
 };
 
 /// Why the replicas of a service, or one of them, are where they are. A placed task answers with
@@ -21,7 +21,7 @@ pub fn explain(
     stack: &StackName,
     service: &ServiceName,
     slot: Option<u32>,
-    now: Timestamp,
+    soft: &Soft<'_>,
 ) -> Result<Vec<ExplainView>, Rejection> {
     let held = cluster.stack(stack).ok_or_else(|| Rejection::UnknownStack(stack.clone()))?;
     let unknown = || Rejection::UnknownService { stack: stack.clone(), service: service.clone() };
@@ -37,30 +37,28 @@ pub fn explain(
         let (stack, service) = (stack.clone(), service.clone());
         return Err(Rejection::UnknownReplica { stack, service, slot, replicas });
     }
-    Ok(tasks.into_iter().map(|task| view(cluster, known, task, now)).collect())
+    Ok(tasks.into_iter().map(|task| view(cluster, known, task, soft)).collect())
 }
 
 fn outside(slot: u32, service: &Service) -> bool {
     slot == 0 || slot > service.spec.replicas
 }
 
-fn view(cluster: &Cluster, service: &Service, task: &Task, now: Timestamp) -> ExplainView {
+fn view(cluster: &Cluster, service: &Service, task: &Task, soft: &Soft<'_>) -> ExplainView {
     let decided = task.decision.as_ref();
     let pending = task.node.is_none();
     let failure = task.status.failure.as_ref().map(|failure| failure.message.clone());
+    let waiting = waiting_for(cluster, soft, task);
     let gave_up = service.failed.as_ref().map(|failed| {
         format!("the change to revision {} was given up: {}", failed.revision, failed.reason)
     });
     ExplainView {
         placement: replica_placement(cluster, task),
         task: Some(task.id.to_string()),
-        decided_at: decided.map_or(now, |decision| decision.at).to_rfc3339().into(),
+        decided_at: decided.map_or(soft.now, |decision| decision.at).to_rfc3339().into(),
         revision: decided.map_or(cluster.revision(), |decision| decision.revision).0.into(),
         state: task.status.state.to_string(),
-        error: waiting_for(cluster, task)
-            .filter(|_| pending)
-            .or(failure)
-            .or_else(|| waiting_for(cluster, task).or(gave_up)),
+        error: waiting.clone().filter(|_| pending).or(failure).or(waiting).or(gave_up),
     }
 }
 

@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 
 use model::{Bytes, TaskId, Timestamp, task::Telemetry};
 
+use crate::lease::Leases;
+
 pub use drain::{drain_plan, drain_stays};
 pub use explain::explain;
 #[cfg(test)]
@@ -36,13 +38,15 @@ pub struct Soft<'a> {
     pub telemetry: &'a BTreeMap<TaskId, Telemetry>,
     /// The time of the question.
     pub now: Timestamp,
+    /// The leases the leader has granted, where it is the leader that is asked.
+    pub leases: Option<&'a Leases>,
 }
 
 impl Soft<'_> {
     /// Nothing is known besides the log.
     pub const fn none(now: Timestamp) -> Self {
         static NONE: BTreeMap<TaskId, Telemetry> = BTreeMap::new();
-        Soft { telemetry: &NONE, now }
+        Soft { telemetry: &NONE, now, leases: None }
     }
 
     fn memory_used(&self, task: TaskId) -> Option<Bytes> {

@@ -214,7 +214,7 @@ fn task_problem(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> Option<Probl
     if task.node.is_none() {
         let fixes = replica_placement(cluster, task).fixes;
         let fix = fixes.into_iter().next().unwrap_or_else(|| "wait: it is being placed".to_owned());
-        let cause = waiting_for(cluster, task).unwrap_or_default();
+        let cause = waiting_for(cluster, soft, task).unwrap_or_default();
         return problem(format!("{name} is pending"), cause, fix);
     }
     let node = task.node.and_then(|node| cluster.node(node));
@@ -222,7 +222,7 @@ fn task_problem(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> Option<Probl
     if let Some(down) = down.filter(|_| !task.status.state.is_over()) {
         return Some(Problem {
             what: format!("{name} is out of reach"),
-            cause: waiting_for(cluster, task).unwrap_or_default(),
+            cause: waiting_for(cluster, soft, task).unwrap_or_default(),
             since: Some(down.since.to_rfc3339()),
             fix: format!("bring {} back", down.name),
         });

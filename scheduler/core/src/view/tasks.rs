@@ -1,7 +1,7 @@
 //! `ps`.
 
 use model::{
-    Bytes, Desired, Liveness, StackName, Task, TaskState,
+    Bytes, Desired, Liveness, Node, StackName, Task, TaskState,
     view::{PullProgress, TaskRow},
 };
 
@@ -66,13 +66,13 @@ fn row(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> TaskRow {
         pull: pull
             .filter(|_| preparing)
             .map(|(done, total): (Bytes, Bytes)| PullProgress { done, total }),
-        waiting_for: waiting_for(cluster, task),
+        waiting_for: waiting_for(cluster, soft, task),
         succession: succession(cluster, task),
     }
 }
 
 /// Why the task does not run yet, when that is not for want of time.
-pub(super) fn waiting_for(cluster: &Cluster, task: &Task) -> Option<String> {
+pub(super) fn waiting_for(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> Option<String> {
     if task.desired.is_leaving() || task.status.state.is_over() {
         return None;
     }
@@ -81,29 +81,65 @@ pub(super) fn waiting_for(cluster: &Cluster, task: &Task) -> Option<String> {
     };
     let node = cluster.node(node);
     if let Some(down) = node.filter(|node| node.liveness == Liveness::Down) {
-        let held = !orchestrate::is_movable(task);
-        let why = match task.volumes.keys().next() {
-            Some(volume) if held => {
-                format!("held: its volume `{volume}` lives on {}, which is down", down.name)
-            }
-            None if held && task.spec.strict_singleton => {
-                format!("held: it must never run twice, and {} is down", down.name)
-            }
-            _ if held => format!("held: it writes to a directory of {}, which is down", down.name),
-            _ => format!("{} is down, no other node has room", down.name),
-        };
-        return Some(why);
+        return Some(why_not_moved(cluster, soft, task, down));
     }
     if task.desired == Desired::Prepare {
         let depends = orchestrate::waits_for(cluster, task).map(|waits| waits.to_string());
-        let mut others = cluster.tasks_of_replica(task);
-        let replaces = others.any(|other| other.epoch < task.epoch && other.holds_resources());
-        let otherwise =
-            if replaces { "waits for its predecessor to stop" } else { "is about to start" };
-        return Some(depends.unwrap_or_else(|| otherwise.to_owned()));
+        return Some(depends.unwrap_or_else(|| {
+            match orchestrate::in_the_way(cluster, task) {
+                Some(other) => lease_of(cluster, soft, other)
+                    .unwrap_or_else(|| "waits for its predecessor to stop".to_owned()),
+                None => "is about to start".to_owned(),
+            }
+        }));
     }
     let engine = node.is_some_and(|node| !node.inventory.engine_ready);
     engine.then(|| "waits for the container engine of its node".to_owned())
+}
+
+/// Why a task is still where it is though that node is down.
+fn why_not_moved(cluster: &Cluster, soft: &Soft<'_>, task: &Task, down: &Node) -> String {
+    let name = &down.name;
+    if !orchestrate::is_movable(task) {
+        return match task.volumes.keys().next() {
+            Some(volume) => format!("held: its volume `{volume}` lives on {name}, which is down"),
+            None => format!("held: it writes to a directory of {name}, which is down"),
+        };
+    }
+    let service = cluster.service(&task.stack, &task.service);
+    let hold = service.and_then(|held| orchestrate::held_down(cluster, held, task, soft.now));
+    if let Some(hold) = hold {
+        return format!(
+            "{name} is down; it comes and goes, and the service moved {} ago: it moves again in {}, \
+             unless {name} is back by then",
+            span(soft.now.millis_since(hold.moved_at)),
+            span(hold.until.millis_since(soft.now))
+        );
+    }
+    let lease = lease_of(cluster, soft, task).map(|lease| format!("{name} is down: {lease}"));
+    lease.unwrap_or_else(|| format!("{name} is down, no other node has room"))
+}
+
+/// What is waited for before another may run in the place of one that must never run twice and whose
+/// node is down; nothing once that is over.
+fn lease_of(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> Option<String> {
+    let node = task.node.and_then(|node| cluster.node(node))?;
+    let strict = task.spec.strict_singleton && node.liveness == Liveness::Down;
+    if !strict || task.status.state == TaskState::Lost {
+        return None;
+    }
+    let waits = format!("waits for the end of its lease on {}", node.name);
+    let Some(leases) = soft.leases else { return Some(waits) };
+    let left = leases.left(node.id, task.spec.stop_grace_ms)?;
+    Some(format!("{waits}, at most {} more", span(left)))
+}
+
+/// A length of time as a person says it.
+fn span(millis: u64) -> String {
+    match millis.div_ceil(1_000) {
+        seconds if seconds < 120 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds.div_ceil(60)),
+    }
 }
 
 /// Why a pending task has no node, in one sentence: the nearest miss.

@@ -171,7 +171,8 @@ fn explain_tells_what_was_decided_for_a_placed_task() {
     world.apply(&stack("t", &[("late", service("x", 400))]));
     world.settle();
     let web = ServiceName::new("web").unwrap();
-    let explain = |slot| view::explain(&world.cluster, &stack_name("s"), &web, slot, world.now);
+    let explain =
+        |slot| view::explain(&world.cluster, &stack_name("s"), &web, slot, &Soft::none(world.now));
     let told = explain(None).unwrap().remove(0);
     assert_eq!(told.placement.node.as_deref(), Some("b"));
     assert_eq!(told.decided_at, Some(decided.to_rfc3339()));
@@ -200,7 +201,7 @@ fn rows_carry_what_is_reserved_and_what_is_used() {
     let task = *world.cluster.tasks().keys().next().unwrap();
     let used = Telemetry { memory_used: Some(Bytes::mib(42)), pull: None };
     let telemetry = [(task, used)].into();
-    let soft = Soft { telemetry: &telemetry, now: world.now };
+    let soft = Soft { telemetry: &telemetry, ..Soft::none(world.now) };
     let row = view::tasks(&world.cluster, &soft, Some(&stack_name("s"))).remove(0);
     assert_eq!((row.state.as_str(), row.ready, row.epoch), ("running", true, 1));
     assert_eq!((row.memory_reservation, row.memory_used), (Bytes::mib(100), Some(Bytes::mib(42))));

@@ -13,7 +13,7 @@ use proto::v1::{
     ListTasksRequest, ListTokensReply, PlacementView, PlanRequest, PlanView, StackHistoryReply,
     StackHistoryRequest, StatusView, VersionReply,
 };
-use scheduler_core::{Cluster, view};
+use scheduler_core::{Cluster, Leases, view};
 use tonic::Status;
 
 use super::{
@@ -34,8 +34,16 @@ async fn read(office: &Office) -> Result<MappedRwLockReadGuard<'_, Cluster>, Sta
 }
 
 /// What is known of the present besides the log.
-pub(super) fn soft(telemetry: &BTreeMap<TaskId, Telemetry>) -> view::Soft<'_> {
-    view::Soft { telemetry, now: clock::now() }
+pub(super) fn soft<'a>(
+    telemetry: &'a BTreeMap<TaskId, Telemetry>,
+    leases: &'a Leases,
+) -> view::Soft<'a> {
+    view::Soft { telemetry, now: clock::now(), leases: Some(leases) }
+}
+
+/// The leases this scheduler has granted as the leader.
+pub(super) fn leases(office: &Office) -> Leases {
+    office.dispatch.sessions.leases(clock::uptime())
 }
 
 fn rows<T, R: From<T>>(rows: Vec<T>) -> Vec<R> {
@@ -81,13 +89,15 @@ pub(super) async fn tasks(
         return Err(Status::not_found(format!("there is no stack `{name}`")));
     }
     let list = if request.all { view::remembered_tasks } else { view::tasks };
-    Ok(ListTasksReply { tasks: rows(list(&cluster, &soft(&telemetry), stack.as_ref())) })
+    Ok(ListTasksReply {
+        tasks: rows(list(&cluster, &soft(&telemetry, &leases(office)), stack.as_ref())),
+    })
 }
 
 pub(super) async fn nodes(office: &Office) -> Result<ListNodesReply, Status> {
     let telemetry = office.dispatch.sessions.telemetry();
     let cluster = read(office).await?;
-    Ok(ListNodesReply { nodes: rows(view::nodes(&cluster, &soft(&telemetry))) })
+    Ok(ListNodesReply { nodes: rows(view::nodes(&cluster, &soft(&telemetry, &leases(office)))) })
 }
 
 pub(super) async fn placement(office: &Office) -> Result<PlacementView, Status> {
@@ -99,8 +109,11 @@ pub(super) async fn explain(
     request: ExplainRequest,
 ) -> Result<ExplainReply, Status> {
     let (stack, service) = (stack(&request.stack)?, service(&request.service)?);
-    let explained =
-        view::explain(&*read(office).await?, &stack, &service, request.replica, clock::now());
+    let explained = {
+        let (telemetry, leases) = (BTreeMap::new(), leases(office));
+        let soft = soft(&telemetry, &leases);
+        view::explain(&*read(office).await?, &stack, &service, request.replica, &soft)
+    };
     let mut explanations = explained.map_err(|rejection| statuses::rejected(&rejection))?;
     bound(&mut explanations, |view| &mut view.placement);
     Ok(ExplainReply { explanations: rows(explanations) })
@@ -126,7 +139,7 @@ pub(super) async fn tokens(office: &Office) -> Result<ListTokensReply, Status> {
 
 pub(super) async fn status(office: &Office) -> Result<StatusView, Status> {
     let telemetry = office.dispatch.sessions.telemetry();
-    let mut status = view::status(&*read(office).await?, &soft(&telemetry));
+    let mut status = view::status(&*read(office).await?, &soft(&telemetry, &leases(office)));
     let standing = office.log.standing().borrow().clone();
     status.schedulers = standing.voters.iter().map(|voter| scheduler(&standing, voter)).collect();
     let leader = standing.voters.iter().find(|(id, _)| Some(*id) == standing.leader);

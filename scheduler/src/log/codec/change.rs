@@ -33,7 +33,7 @@ choice!(ChangeForm: v1::Change, change::Change, change => Change {
         decision: Required<DecisionForm>,
     },
     set_desired: SetDesired { task: Number<TaskKind>, desired: DesiredWord },
-    mark_lost: MarkLost { task: Number<TaskKind> },
+    mark_lost: MarkLost { task: Number<TaskKind>, down_since: Maybe<Time> },
     forget: Forget { task: Number<TaskKind> },
     record_rollout: RecordRollout {
         stack: Parsed<StackName>,

@@ -82,6 +82,7 @@ record!(ServiceForm: wire::Service => ServiceImage {
     wanted: Same<bool>,
     failed: Maybe<FailedForm>,
     slots: Many<SlotForm>,
+    moved_at: Maybe<Time>,
 });
 
 record!(FailedForm: wire::FailedRollout => FailedRollout {
@@ -169,6 +170,7 @@ impl Field for NodeForm {
             drain: Maybe::<Time>::read(wire.drain).at("drain")?,
             joined_at: Time::read(wire.joined_at).at("joined_at")?,
             since: Time::read(wire.since).at("since")?,
+            returned_at: Maybe::<Time>::read(wire.returned_at).at("returned_at")?,
         };
         Ok((node, AtGeneration::read(wire.generation).at("generation")?))
     }
@@ -185,6 +187,7 @@ impl Field for NodeForm {
             drain: Maybe::<Time>::write(&node.drain),
             joined_at: node.joined_at.0,
             since: node.since.0,
+            returned_at: Maybe::<Time>::write(&node.returned_at),
             generation: generation.0,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{Bytes, NodeId, ServiceSpec, spec::MountSource};
 use node_agent::runtime::ContainerId;
 
-use crate::{engine::Held, world::World};
+use crate::{engine::Held, machine::Machine, world::World};
 
 /// Starts of one task within [`LOOP_WITHIN`] that make a hot loop: waits of 1, 2, 4 and 8 s leave room
 /// for five, interruptions and a restarted agent for some more.
@@ -24,11 +24,7 @@ impl World {
             let text = format!("{node} has {}, containers with {used} run there", machine.memory);
             return self.broken(text);
         }
-        let everywhere = self.machines.values().flat_map(|machine| machine.engine.running());
-        let rival =
-            everywhere.filter(|held| held.shown.id != *id).find(|held| clash(held, started));
-        if let Some(rival) = rival {
-            let text = format!("{} and {} run side by side", started.name(), rival.name());
+        if let Some(text) = self.rival(started) {
             return self.broken(text);
         }
         let starts = machine.engine.starts.get(&started.shown.task);
@@ -36,6 +32,35 @@ impl World {
             .map_or(0, |starts| starts.iter().filter(|at| **at + LOOP_WITHIN > self.now).count());
         if recent >= LOOP_STARTS {
             let text = format!("{} was started {recent} times within 10 s", started.name());
+            self.broken(text);
+        }
+    }
+
+    /// Whether something runs at this moment that must not run beside this container. What must never run
+    /// twice under a lease runs only while its machine is awake.
+    fn rival(&self, of: &Held) -> Option<String> {
+        let sure = |machine: &Machine, held: &Held| {
+            held.shown.leased.is_none() || machine.runs_for_sure(self.now)
+        };
+        let everywhere = self
+            .machines
+            .values()
+            .flat_map(|machine| machine.engine.running().filter(move |held| sure(machine, held)));
+        let mut others = everywhere.filter(|held| held.shown.id != of.shown.id);
+        let rival = others.find(|held| clash(held, of))?;
+        Some(format!("{} and {} run side by side", of.name(), rival.name()))
+    }
+
+    /// Some time after a machine woke: what lost its lease in its sleep is stopped by now.
+    pub(crate) fn check_alone(&mut self, node: NodeId) {
+        let Some(machine) = self.machines.get(&node) else { return };
+        if !machine.runs_for_sure(self.now) {
+            return;
+        }
+        let mut strict = machine.engine.running().filter(|held| held.shown.leased.is_some());
+        let text = strict.find_map(|held| self.rival(held));
+        drop(strict);
+        if let Some(text) = text {
             self.broken(text);
         }
     }

@@ -4,11 +4,13 @@
 mod agents;
 mod engines;
 mod given_up;
+mod moves;
 mod order;
 
 use std::collections::BTreeMap;
 
 use model::{Desired, RequestId, Task, TaskState, TaskStatus};
+pub(crate) use moves::Moves;
 use scheduler_core::{ClusterImage, Plan, cluster::invariants};
 
 use crate::world::World;
@@ -49,8 +51,9 @@ impl World {
         self.progress = now;
     }
 
-    /// Every decision tells of every node.
+    /// Every decision tells of every node, and nobody is down who was heard.
     pub(crate) fn check_plan(&mut self, plan: &Plan) {
+        self.check_downs(plan);
         let nodes = self.log.led().map_or(0, |cluster| cluster.nodes().len());
         let silent = plan.report.placed.iter().find(|placed| placed.verdicts.len() != nodes);
         if let Some(placed) = silent {

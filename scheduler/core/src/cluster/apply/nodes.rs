@@ -48,6 +48,7 @@ impl Cluster {
             schedulable: true,
             drain: None,
             joined_at: at,
+            returned_at: None,
             since: at,
         };
         self.note(Happened::new(at, "joined", format!("node {name} joined as {id}")).node(&node));
@@ -104,8 +105,11 @@ impl Cluster {
         if node.liveness == liveness {
             return Ok(Outcome::Unchanged);
         }
+        if node.liveness == Liveness::Down {
+            node.returned_at = Some(at);
+        }
         node.liveness = liveness;
-        node.since = at;
+        node.since = at.max(node.since.plus_millis(1));
         let node = node.clone();
         let message = format!("node {} is {}", node.name, liveness.as_str());
         let happened = Happened::new(at, liveness.as_str(), message).node(&node);

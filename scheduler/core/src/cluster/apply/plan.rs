@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{
-    Desired, NodeId, Revision, Task, TaskId, TaskState, TaskStatus, Timestamp,
+    Desired, Liveness, NodeId, Revision, Task, TaskId, TaskState, TaskStatus, Timestamp,
     event::Severity,
     planted::{Bug, is_planted},
     task::Decision,
@@ -54,7 +54,7 @@ impl Cluster {
             Change::CreateTask { .. } => self.create_task(at, change),
             Change::Place { task, node, decision } => self.place_task(at, *task, *node, decision),
             Change::SetDesired { task, desired } => self.set_desired(at, *task, *desired),
-            Change::MarkLost { task } => self.mark_lost(at, *task),
+            Change::MarkLost { task, down_since } => self.mark_lost(at, *task, *down_since),
             Change::Forget { task } => {
                 let held = self.tasks.get(*task).ok_or_else(|| unknown(*task))?;
                 let done = held.status.state.is_over() || held.node.is_none();
@@ -115,6 +115,24 @@ impl Cluster {
         if self.tasks().len() >= limits::MAX_TASKS.saturating_mul(2) {
             return Err("too many tasks are remembered".to_owned());
         }
+        let left_behind = self.tasks_of(name).find(|task| {
+            let down = task.node.and_then(|node| self.node(node));
+            (&task.service, task.slot) == (service, *slot)
+                && task.holds_resources()
+                && !task.desired.is_leaving()
+                && down.is_some_and(|node| node.liveness == Liveness::Down)
+        });
+        let moves = left_behind.is_some();
+        // Another leader may have moved it since this was planned.
+        if let (Some(task), Some(held)) = (left_behind, self.service(name, service))
+            && orchestrate::is_current(self, held, task)
+            && orchestrate::held_down(self, held, task, at).is_some()
+            && !is_planted(Bug::HoldDownForgotten)
+        {
+            return Err(format!(
+                "{name}/{service} moved a moment ago, and its node comes and goes"
+            ));
+        }
         let gone = || format!("{name}/{service} is no longer wanted");
         let stack = self.stacks.get_mut(name).filter(|held| held.removal.is_none());
         let stack = stack.ok_or_else(gone)?;
@@ -125,6 +143,9 @@ impl Cluster {
         }
         if *slot == 0 || *slot > held.spec.replicas {
             return Err(format!("{name}/{service} has no replica {slot}"));
+        }
+        if moves {
+            held.moved_at = Some(at);
         }
         let memory = held.slots.entry(*slot).or_default();
         if *epoch <= memory.last {
@@ -223,16 +244,23 @@ impl Cluster {
         Ok(())
     }
 
-    fn mark_lost(&mut self, at: Timestamp, id: TaskId) -> Checked {
+    /// Of a task that must never run twice this says that it has ended, by its lease. The leader knows
+    /// that of a node that was down when it planned; had the node come back since, it may have had
+    /// another lease.
+    fn mark_lost(&mut self, at: Timestamp, id: TaskId, down_since: Option<Timestamp>) -> Checked {
         let task = self.tasks.get_mut(id).ok_or_else(|| unknown(id))?;
         let node = task.node.filter(|_| !task.status.state.is_over());
         let node = node.ok_or_else(|| format!("{id} has nothing to lose"))?;
-        let down = self.nodes.get(&node).is_none_or(|n| n.liveness == model::Liveness::Down);
+        let down = self.nodes.get(&node).is_none_or(|n| n.liveness == Liveness::Down);
         if !down {
             return Err(format!("{id} is on {node}, which is there"));
         }
         if task.status.state == TaskState::Lost {
             return Err(format!("{id} is lost already"));
+        }
+        let since = self.nodes.get(&node).map(|node| node.since);
+        if task.spec.strict_singleton && down_since != since {
+            return Err(format!("{id} may have had a lease since {node} was down before"));
         }
         if task.desired == Desired::Prepare {
             return self.set_desired(at, id, Desired::Stop);

@@ -304,6 +304,7 @@ impl Service {
             spec_revision: revision,
             wanted: true,
             failed: None,
+            moved_at: None,
             slots: BTreeMap::<u32, Slot>::new(),
         }
     }

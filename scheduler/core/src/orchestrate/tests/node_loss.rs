@@ -153,3 +153,171 @@ fn a_strict_singleton_waits_for_what_was_lost_before_it() {
     world.settle();
     world.expect(&["s/web.1 e3 run running@b"]);
 }
+
+fn strict() -> StackSpec {
+    stack("s", &[("one", service("one:1", 100).with(|s| s.strict_singleton = true))])
+}
+
+/// How long a strict singleton with the usual grace is waited for, in seconds.
+const FENCE: u64 = model::lease::fence_ms(10_000) / 1_000;
+
+/// A strict singleton on `a`, whose node is lost at once; `b` has room.
+fn strict_lost() -> World {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    world.apply(&strict());
+    world.settle();
+    world.expect(&["s/one.1 e1 run running@a"]);
+    world.dark.insert(world.node("a"));
+    world
+}
+
+#[test]
+fn a_strict_singleton_moves_when_its_lease_is_surely_over_and_not_before() {
+    let mut world = strict_lost();
+    world.seconds(FENCE);
+    world.expect(&["s/one.1 e1 run running@a", "s/one.1 e2 prepare starting@b"]);
+    let soft = view::Soft { leases: Some(&world.beats.leases), ..view::Soft::none(world.now) };
+    let rows = view::tasks(&world.cluster, &soft, None);
+    let why = "waits for the end of its lease on a, at most 1 s more";
+    assert_eq!(rows[0].waiting_for.as_deref(), Some(why), "{rows:#?}");
+    let told = view::explain(&world.cluster, &stack_name("s"), &service_name("one"), None, &soft);
+    assert!(told.unwrap()[0].error.as_deref().unwrap().contains(why));
+    world.seconds(4);
+    world.expect(&["s/one.1 e1 stop lost@a", "s/one.1 e2 run running@b"]);
+    world.dark.clear();
+    world.settle();
+    world.expect(&["s/one.1 e2 run running@b"]);
+}
+
+#[test]
+fn a_new_leader_waits_anew_before_a_strict_singleton_moves() {
+    let mut world = strict_lost();
+    world.seconds(FENCE - 5);
+    world.beats = crate::Heartbeats::new(world.now).leading_since(world.uptime());
+    world.seconds(FENCE - 1);
+    world.expect(&["s/one.1 e1 run running@a", "s/one.1 e2 prepare starting@b"]);
+    world.seconds(4);
+    world.expect(&["s/one.1 e1 stop lost@a", "s/one.1 e2 run running@b"]);
+}
+
+#[test]
+fn a_strict_singleton_stays_when_its_node_returns_before_its_lease_is_over() {
+    let mut world = strict_lost();
+    world.seconds(FENCE - 5);
+    world.dark.clear();
+    world.settle();
+    world.expect(&["s/one.1 e1 run running@a"]);
+}
+
+#[test]
+fn a_strict_singleton_with_data_is_held_with_its_node() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    let spec = service("db:1", 100).with(|s| {
+        s.strict_singleton = true;
+        mount(s, "data");
+    });
+    world.apply(&stack("s", &[("db", spec)]));
+    world.settle();
+    world.dark.insert(world.node("a"));
+    world.seconds(3 * FENCE);
+    world.expect(&["s/db.1 e1 run running@a"]);
+    let rows = view::tasks(&world.cluster, &view::Soft::none(world.now), None);
+    let why = "held: its volume `data` lives on a, which is down";
+    assert_eq!(rows[0].waiting_for.as_deref(), Some(why));
+}
+
+#[test]
+fn what_is_given_up_for_a_spell_that_is_over_is_refused_when_it_runs_under_leases() {
+    let mut world = strict_lost();
+    world.seconds(10);
+    let (task, node) = (*world.cluster.tasks().keys().next().unwrap(), world.node("a"));
+    let down_since = Some(world.cluster.node(node).unwrap().since);
+    for liveness in [Liveness::Ready, Liveness::Down] {
+        world.ok(Command::SetLiveness { node, liveness });
+    }
+    let late = single(&world, Change::MarkLost { task, down_since });
+    let Outcome::Planned { refused } = world.ok(late) else { panic!() };
+    assert!(refused[0].contains("may have had a lease"), "{refused:?}");
+    let unnamed = single(&world, Change::MarkLost { task, down_since: None });
+    let Outcome::Planned { refused } = world.ok(unnamed) else { panic!() };
+    assert_eq!(refused.len(), 1);
+}
+
+#[test]
+fn a_lease_is_granted_to_what_is_to_run_on_a_node_that_is_not_down() {
+    let mut world = strict_lost();
+    let node = world.node("a");
+    let task = *world.cluster.tasks().keys().next().unwrap();
+    assert_eq!(crate::lease::grant(&world.cluster, node), [task]);
+    assert_eq!(crate::lease::grant(&world.cluster, world.node("b")), []);
+    world.seconds(10);
+    assert_eq!(crate::lease::grant(&world.cluster, node), [], "it is down");
+    world.seconds(FENCE);
+    world.ok(Command::SetLiveness { node, liveness: Liveness::Ready });
+    assert_eq!(crate::lease::grant(&world.cluster, node), [], "it was given up");
+    let next = world.cluster.tasks().keys().next_back().copied().unwrap();
+    assert_eq!(crate::lease::grant(&world.cluster, world.node("b")), [next]);
+}
+
+#[test]
+fn a_node_that_comes_and_goes_moves_a_service_at_most_once_in_five_minutes() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    world.apply(&web("web:1", 100));
+    world.settle();
+    let last_move = |world: &World| {
+        let last = world.cluster.tasks().values().map(|task| task.epoch.0).max().unwrap();
+        let stack = world.cluster.stack(&stack_name("s")).unwrap();
+        (last, stack.services()[&service_name("web")].moved_at)
+    };
+    let mut moves = Vec::new();
+    let mut since = last_move(&world);
+    // Both come and go in turn, so that there is always one to flee to.
+    for _ in 0..45 {
+        for down in ["a", "b"] {
+            world.dark = [world.node(down)].into();
+            for _ in 0..20 {
+                world.seconds(1);
+                let now = last_move(&world);
+                if now.1 != since.1 {
+                    moves.push(now.1.unwrap());
+                }
+                since = now;
+            }
+        }
+    }
+    let gaps: Vec<u64> = moves.windows(2).map(|pair| pair[1].millis_since(pair[0])).collect();
+    // The first two were nodes that had been well.
+    let flapping = gaps.iter().skip(1);
+    assert!(flapping.clone().count() >= 3, "{gaps:?}");
+    assert!(flapping.clone().all(|gap| *gap >= HOLD_DOWN_MS), "{gaps:?}");
+}
+
+#[test]
+fn a_service_that_is_held_down_says_so_and_a_node_that_was_well_is_left_at_once() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    let (a, b) = (world.node("a"), world.node("b"));
+    world.apply(&web("web:1", 100));
+    world.settle();
+    world.dark.insert(a);
+    world.seconds(15);
+    world.expect(&["s/web.1 e1 stop lost@a", "s/web.1 e2 run running@b"]);
+    world.dark.remove(&a);
+    world.seconds(5);
+    // This one had not been away before.
+    world.dark.insert(b);
+    world.seconds(15);
+    world.expect(&["s/web.1 e2 stop lost@b", "s/web.1 e3 run running@a"]);
+    world.dark = [a].into();
+    world.seconds(15);
+    world.expect(&["s/web.1 e3 run running@a"]);
+    let soft = view::Soft::none(world.now);
+    let rows = view::tasks(&world.cluster, &soft, None);
+    let why = rows[0].waiting_for.as_deref().unwrap();
+    assert_eq!(
+        why,
+        "a is down; it comes and goes, and the service moved 23 s ago: it moves again in 5 min, \
+         unless a is back by then"
+    );
+    let status = view::status(&world.cluster, &soft);
+    assert!(status.problems.iter().any(|problem| problem.cause == why), "{status:#?}");
+}

@@ -107,7 +107,7 @@ fn changes() -> Vec<Change> {
         },
         Change::Place { task, node: NodeId::new(2), decision: decision() },
         Change::SetDesired { task, desired: Desired::Run },
-        Change::MarkLost { task: TaskId::new(9) },
+        Change::MarkLost { task: TaskId::new(9), down_since: None },
         Change::Forget { task: TaskId::new(8) },
         Change::RecordRollout {
             stack: "shop".parse().unwrap(),
@@ -185,6 +185,8 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
     let entry = |command| Entry { at: AT, request: None, command };
     let changes = vec![Change::EndDrain { node: NodeId::new(2) }];
     let end_drain = Command::Plan { basis: Revision(41), changes };
+    let changes = vec![Change::MarkLost { task: TaskId::new(9), down_since: Some(AT) }];
+    let fenced = Command::Plan { basis: Revision(41), changes };
     let left = Command::ConfirmVolumesRemoved {
         node: NodeId::new(2),
         volumes: Vec::new(),
@@ -194,6 +196,7 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
         ("entry-1-plan-mark-ready.bin", entry(command)),
         ("entry-1-confirm-volumes-left.bin", entry(left)),
         ("entry-1-plan-end-drain.bin", entry(end_drain)),
+        ("entry-1-plan-fenced.bin", entry(fenced)),
     ]
 }
 
@@ -218,6 +221,7 @@ fn stack_image() -> StackImage {
                 reason: "a new task failed".to_owned(),
             }),
             slots: vec![(1, Epoch(3), Epoch(2)), (2, Epoch(1), Epoch(0))],
+            moved_at: None,
         }],
         removal: Some(Removal { volumes: true, since: AT }),
     }
@@ -257,6 +261,7 @@ fn node() -> Node {
         schedulable: true,
         drain: None,
         joined_at: AT,
+        returned_at: None,
         since: AT.plus_millis(3_000),
     }
 }
@@ -347,5 +352,16 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
         removed_schedulers: [1_000_004, 1_000_006].into(),
         ..image()
     };
-    vec![("snapshot-1-drain.bin", drained), ("snapshot-2-recovered.bin", recovered)]
+    let mut moved = image();
+    for (node, _) in &mut moved.nodes {
+        node.returned_at = Some(AT.plus_millis(1));
+    }
+    for service in moved.stacks.iter_mut().flat_map(|stack| &mut stack.services) {
+        service.moved_at = Some(AT.plus_millis(2));
+    }
+    vec![
+        ("snapshot-1-drain.bin", drained),
+        ("snapshot-2-recovered.bin", recovered),
+        ("snapshot-1-moved.bin", moved),
+    ]
 }

@@ -201,7 +201,7 @@ impl Varied {
             },
             1 => Change::Place { task: self.id(), node: self.id(), decision: self.decision() },
             2 => Change::SetDesired { task: self.id(), desired: self.desired() },
-            3 => Change::MarkLost { task: self.id() },
+            3 => Change::MarkLost { task: self.id(), down_since: self.maybe(Self::time) },
             4 => Change::Forget { task: self.id() },
             5 => Change::RecordRollout {
                 stack: self.name(),

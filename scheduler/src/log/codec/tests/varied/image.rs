@@ -65,6 +65,7 @@ impl Varied {
                 reason: v.text(),
             }),
             slots: self.list(|v| (v.u32(), Epoch(v.u64()), Epoch(v.u64()))),
+            moved_at: self.maybe(Self::time),
         }
     }
 
@@ -99,6 +100,7 @@ impl Varied {
             schedulable: self.yes(),
             drain: self.maybe(Self::time),
             joined_at: self.time(),
+            returned_at: self.maybe(Self::time),
             since: self.time(),
         }
     }

@@ -1,0 +1,163 @@
+//! The guard: a second process that stops strict singletons whose lease is over when the agent does not,
+//! because it hangs, was killed, or was told to stop. Containers outlive the agent; a lease must not.
+//!
+//! It reads the leases the agent writes ([`LeaseRecord`]) and finds the containers by their label. There is
+//! one guard per data directory, whichever agent started it, and it ends by itself when there is nothing
+//! left to guard. A machine that sleeps or is frozen freezes it as well, and what it guards.
+
+use std::{
+    collections::BTreeSet,
+    fs::{File, OpenOptions},
+    io,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use clap::Parser;
+use model::NodeId;
+use tokio::time::sleep;
+
+use crate::{
+    board::Board,
+    config::Config,
+    enrol::story,
+    lease::{LOOK_EVERY, Leases},
+    lease_record::LeaseRecord,
+    runtime::{Container, Runtime, clock},
+};
+
+/// The first word of a guard's command line.
+pub const WORD: &str = "guard";
+const LOCK: &str = "guard.lock";
+/// Looks at the leases between two looks at the engine while every lease is good.
+const QUIET_LOOKS: u32 = 10;
+/// Looks at the engine that find nothing to guard, in a row, after which the guard ends.
+const IDLE_LOOKS: u32 = 3;
+/// Between two looks whether there is a guard.
+const KEEP_EVERY: Duration = Duration::from_secs(2);
+
+/// The command line of a guard. The agent starts it; people do not.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "siso-agent guard", version)]
+pub struct GuardConfig {
+    /// The agent's directory
+    #[arg(long)]
+    pub data_dir: PathBuf,
+    /// The container engine's address
+    #[arg(long)]
+    pub docker_host: String,
+    /// The cluster the agent is a member of
+    #[arg(long)]
+    pub cluster: String,
+    /// The agent's node
+    #[arg(long)]
+    pub node: NodeId,
+}
+
+/// Takes the place of the one guard of a directory; `None` while another has it.
+fn place(directory: &Path) -> io::Result<Option<File>> {
+    let path = directory.join(LOCK);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(error) if error == rustix::io::Errno::WOULDBLOCK => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Keeps a guard beside this agent while it has strict singletons. Ends only with the agent.
+pub async fn keep(config: Config, cluster: String, node: NodeId, board: Arc<Board>) {
+    let mut told = false;
+    loop {
+        board.guarded().await;
+        match start(&config, &cluster, node) {
+            Ok(()) => told = false,
+            Err(error) if !told => {
+                tracing::error!(
+                    why = story(&error),
+                    "no guard: a strict singleton outlives this agent"
+                );
+                told = true;
+            }
+            Err(_) => {}
+        }
+        sleep(KEEP_EVERY).await;
+    }
+}
+
+/// Starts a guard where there is none.
+fn start(config: &Config, cluster: &str, node: NodeId) -> io::Result<()> {
+    let Some(free) = place(&config.data_dir)? else { return Ok(()) };
+    drop(free);
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(WORD).arg("--data-dir").arg(&config.data_dir);
+    command.arg("--docker-host").arg(&config.docker_host);
+    command.arg("--cluster").arg(cluster).arg("--node").arg(node.to_string());
+    // A signal for the agent is none for its guard.
+    let mut guard = command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0).spawn()?;
+    tracing::info!(process = guard.id(), "a guard watches over strict singletons");
+    // Whoever ends first, nothing is left of it.
+    std::thread::spawn(move || guard.wait());
+    Ok(())
+}
+
+/// Guards until there is nothing to guard, or the directory is gone.
+pub async fn run<R: Runtime>(config: GuardConfig, runtime: R) -> io::Result<()> {
+    let Some(_place) = place(&config.data_dir)? else { return Ok(()) };
+    let record = LeaseRecord::new(&config.data_dir, clock::boot_id());
+    let mut guard = Guard { config, runtime: Arc::new(runtime), ending: Arc::default() };
+    let (mut quiet, mut idle) = (QUIET_LOOKS, 0);
+    while idle < IDLE_LOOKS && guard.config.data_dir.exists() {
+        let mut leases = Leases::restored(record.read());
+        leases.pass(clock::awake());
+        quiet += 1;
+        if leases.first_end().is_none() || leases.any_ended() || quiet >= QUIET_LOOKS {
+            quiet = 0;
+            match guard.look(&leases).await {
+                Some(true) => idle = 0,
+                Some(false) => idle += 1,
+                None => {}
+            }
+        }
+        sleep(Duration::from_millis(LOOK_EVERY)).await;
+    }
+    Ok(())
+}
+
+struct Guard<R> {
+    config: GuardConfig,
+    runtime: Arc<R>,
+    /// Containers that are being stopped.
+    ending: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl<R: Runtime> Guard<R> {
+    /// Stops what has no lease; answers whether anything is there to guard, nothing where the engine does
+    /// not answer.
+    async fn look(&mut self, leases: &Leases) -> Option<bool> {
+        let look = self.runtime.look(&self.config.cluster).await.ok()?;
+        let node = self.config.node;
+        let ours = |found: &&Container| found.node.is_none_or(|of| of == node);
+        let guarded: Vec<&Container> =
+            look.containers.iter().filter(ours).filter(|found| found.leased.is_some()).collect();
+        for (id, grace_ms) in leases.overdue(guarded.iter().copied()) {
+            let ending = Arc::clone(&self.ending);
+            if !ending.lock().unwrap_or_else(PoisonError::into_inner).insert(id.0.clone()) {
+                continue;
+            }
+            tracing::warn!(container = %id, grace_ms, "its lease is over and the agent did not stop it");
+            let runtime = Arc::clone(&self.runtime);
+            tokio::spawn(async move {
+                let stopped = runtime.stop_within(&id, Duration::from_millis(grace_ms)).await;
+                if let Err(error) = stopped {
+                    tracing::error!(container = %id, why = story(&error), "not stopped");
+                }
+                ending.lock().unwrap_or_else(PoisonError::into_inner).remove(&id.0);
+            });
+        }
+        Some(!guarded.is_empty())
+    }
+}
