@@ -37,11 +37,12 @@ pub enum Bug {
     HoldDownForgotten,
     HomeLeftWhenDown,
     DownAtOneMiss,
+    InterruptionIsFailure,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::AcknowledgedBeforeDurable,
         Self::StalePlanAccepted,
         Self::EpochForgotten,
@@ -71,6 +72,7 @@ impl Bug {
         Self::HoldDownForgotten,
         Self::HomeLeftWhenDown,
         Self::DownAtOneMiss,
+        Self::InterruptionIsFailure,
     ];
 
     /// What the mistake is.
@@ -105,6 +107,9 @@ impl Bug {
             Self::HoldDownForgotten => "a service moves each time a flapping node goes",
             Self::HomeLeftWhenDown => "a task starts on an empty volume when its home is down",
             Self::DownAtOneMiss => "one heartbeat that is missed makes a node count as down",
+            Self::InterruptionIsFailure => {
+                "a replacement that was interrupted is given up as failed"
+            }
         }
     }
 }

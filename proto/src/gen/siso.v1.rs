@@ -5047,6 +5047,8 @@ pub mod command {
         pub tasks: bool,
         #[prost(bool, tag = "3")]
         pub volumes: bool,
+        #[prost(uint64, optional, tag = "4")]
+        pub down_since: ::core::option::Option<u64>,
     }
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct ReportTasks {

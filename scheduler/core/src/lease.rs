@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Desired, Liveness, NodeId, Task, TaskId, TaskState,
+    Desired, Liveness, NodeId, Task, TaskId, TaskState, Timestamp,
     lease::{Uptime, fence_ms},
 };
 
@@ -63,6 +63,15 @@ pub fn grant(cluster: &Cluster, node: NodeId) -> Vec<TaskId> {
         task.spec.strict_singleton && !lost && !task.status.state.is_over()
     };
     cluster.tasks_on(node).filter(|_| there).filter(may_run).map(|task| task.id).collect()
+}
+
+/// Since when the node is down in the log, when no strict singleton can run there any more: all their
+/// leases are over, and while it stays down none is granted.
+pub fn all_over(cluster: &Cluster, node: NodeId, leases: &Leases) -> Option<Timestamp> {
+    let node = cluster.node(node).filter(|node| node.liveness == Liveness::Down)?;
+    let mut strict = cluster.tasks_on(node.id).filter(|task| task.spec.strict_singleton);
+    let over = |task: &Task| leases.left(node.id, task.spec.stop_grace_ms).is_none();
+    strict.all(over).then_some(node.since)
 }
 
 #[cfg(test)]

@@ -162,7 +162,7 @@ fn take(world: &mut World, step: Step) {
         }
         Step::Rejoin(index, all) => {
             let gone = node(world, index);
-            let removed = world.run(Command::RemoveNode { node: gone, tasks: all, volumes: all });
+            let removed = world.remove(gone, all);
             if removed.result.is_ok() {
                 assert!(world.cluster.node(gone).is_none());
                 world.dark.remove(&gone);

@@ -15,7 +15,7 @@ use model::{
 
 use crate::{
     Applied, Change, Cluster, ClusterImage, Command, Entry, Heartbeats, Outcome, Plan, Rejection,
-    assignments, cluster::invariants, plan,
+    assignments, cluster::invariants, lease::all_over, plan,
 };
 
 /// The wall-clock time at which every world begins.
@@ -255,6 +255,12 @@ impl World {
             }
         }
         any
+    }
+
+    /// Gives a node up, with all that is there or with nothing, as the leader does.
+    pub(crate) fn remove(&mut self, node: NodeId, all: bool) -> Applied {
+        let down_since = all_over(&self.cluster, node, &self.beats.leases);
+        self.run(Command::RemoveNode { node, tasks: all, volumes: all, down_since })
     }
 
     /// The leader's clock for leases, which is no wall clock.

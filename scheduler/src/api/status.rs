@@ -35,6 +35,9 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
         Rejection::NodeHolds { node, down, tasks, volumes } => {
             way_out(node, *down, !tasks.is_empty(), !volumes.is_empty())
         }
+        Rejection::LeaseNotOver { node, .. } => {
+            format!("\nhint: ask again in half a minute, while {node} stays down")
+        }
         _ => replicas_there(rejection),
     };
     Status::new(code, format!("{rejection}{hint}"))

@@ -61,7 +61,7 @@ mod tests {
     fn what_takes_something_away_is_taken_on_a_nearly_full_disk() {
         let node = model::NodeId::new(1);
         for frees in [
-            Command::RemoveNode { node, tasks: true, volumes: true },
+            Command::RemoveNode { node, tasks: true, volumes: true, down_since: None },
             Command::RemoveScheduler { scheduler: 3 },
             Command::RemoveStack { stack: "s".parse().unwrap(), volumes: true },
             Command::RevokeToken { token: model::TokenId::new(1) },

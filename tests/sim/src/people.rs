@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{
     Bytes, RequestId, Revision, ServiceName, ServiceSpec, StackName, StackSpec, Timestamp,
     VolumeName,
+    lease::Uptime,
     spec::{
         Condition, Dependency, HealthTest, Healthcheck, MemoryBasis, Mount, MountSource, Port,
         Protocol, RestartPolicy, VolumeSpec,
     },
 };
-use scheduler_core::{Applied, Command, Outcome};
+use scheduler_core::{Applied, Command, Outcome, lease};
 
 use crate::{chance::Chance, event::Event, log::Proposer, world::World};
 
@@ -211,6 +212,7 @@ impl World {
                 node: *chance.pick(&nodes),
                 tasks: !chance.one_in(3),
                 volumes: !chance.one_in(3),
+                down_since: None,
             },
             13 => {
                 let until = Timestamp(wall + chance.between(500, 60_000));
@@ -261,8 +263,22 @@ impl World {
         let Some(Ask { request, command, .. }) = self.people.asks.get(ask) else { return };
         let (request, command) = (*request, command.clone());
         if self.log.leading.is_some() {
+            let command = self.with_leases(command);
             self.propose(Some(request), command, Proposer::Person { ask });
         }
+    }
+
+    /// What the leader adds to what a person asks of it.
+    fn with_leases(&self, mut command: Command) -> Command {
+        if let Command::RemoveNode { node, down_since, .. } = &mut command {
+            let (cluster, leading) = (self.log.led(), self.log.leading.as_ref());
+            *down_since = cluster.zip(leading).and_then(|(cluster, leading)| {
+                let mut leases = leading.beats.leases.clone();
+                leases.pass(Uptime(self.now));
+                lease::all_over(cluster, *node, &leases)
+            });
+        }
+        command
     }
 
     pub(crate) fn loses_patience(&mut self, ask: usize, tries: u32) {

@@ -125,7 +125,7 @@ impl Story {
             ["node", "rm", name, what @ ..] => {
                 let node = self.machine(name)?;
                 let (tasks, volumes) = (what.contains(&"force"), what.contains(&"volumes"));
-                self.ask(Command::RemoveNode { node, tasks, volumes });
+                self.ask(Command::RemoveNode { node, tasks, volumes, down_since: None });
                 Ok(())
             }
             ["node", what, name] => self.node(what, name),

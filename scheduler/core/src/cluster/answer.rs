@@ -189,6 +189,17 @@ pub enum Rejection {
         /// The engine's names of the volumes that live there, where they may not go.
         volumes: Vec<String>,
     },
+    /// What must never run twice may still run on a node that is down.
+    #[error(
+        "{} must never run twice and may still run on node `{node}`, until the lease is surely over",
+        tasks.join(", ")
+    )]
+    LeaseNotOver {
+        /// The node.
+        node: NodeName,
+        /// `STACK/SERVICE.N` of the strict singletons.
+        tasks: Vec<String>,
+    },
     /// The token is not valid for this; which reason is not told to whoever holds it.
     #[error("the join token is not valid: it is expired, used, revoked or for another role")]
     BadToken,
@@ -243,6 +254,7 @@ impl Rejection {
             | Self::VolumeRemoving { .. }
             | Self::NodeNameTaken(_)
             | Self::NodeHolds { .. }
+            | Self::LeaseNotOver { .. }
             | Self::BadToken
             | Self::NotItsTask { .. }
             | Self::StalePlan { .. } => false,

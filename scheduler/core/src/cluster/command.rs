@@ -128,6 +128,9 @@ pub enum Command {
         tasks: bool,
         /// Whether the volumes that live there are given up.
         volumes: bool,
+        /// Of a node that is down the time it has been so, when whoever leads knows that all leases of its
+        /// strict singletons are over ([`lease::all_over`](crate::lease::all_over)).
+        down_since: Option<Timestamp>,
     },
     /// What an agent observed; it may only speak of its own tasks.
     ReportTasks {

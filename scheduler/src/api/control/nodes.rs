@@ -7,11 +7,12 @@ use proto::v1::{
     DrainNodeRequest, DrainView, LabelNodeRequest, PlanDrainRequest, RemoveNodeRequest,
     SetSchedulableRequest, WriteReply,
 };
-use scheduler_core::{Command, view};
+use scheduler_core::{Command, lease::all_over, view};
 use tonic::Status;
 
 use super::{
     super::{Office, status},
+    reads::leases,
     writes::{request_id, write},
 };
 use crate::clock;
@@ -98,6 +99,8 @@ pub(super) async fn remove(
         return Ok(WriteReply { revision: revision.0, changed: true });
     }
     let node = named(office, &request.node).await?;
+    let down_since = all_over(&office.log.cluster(), node, &leases(office));
     let (tasks, volumes) = (request.tasks, request.volumes);
-    write(office, &request.request_id, Command::RemoveNode { node, tasks, volumes }).await
+    let command = Command::RemoveNode { node, tasks, volumes, down_since };
+    write(office, &request.request_id, command).await
 }

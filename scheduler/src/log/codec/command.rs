@@ -57,6 +57,7 @@ choice!(CommandForm: v1::Command, command::Command, command => Command {
         node: Number<NodeKind>,
         tasks: Same<bool>,
         volumes: Same<bool>,
+        down_since: Maybe<Time>,
     },
     report_tasks: ReportTasks {
         node: Number<NodeKind>,

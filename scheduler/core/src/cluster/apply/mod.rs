@@ -71,8 +71,8 @@ impl Cluster {
             }
             Command::DrainNode { node, until } => self.drain(at, *node, *until),
             Command::LabelNode { node, set, remove } => self.label(at, *node, set, remove),
-            Command::RemoveNode { node, tasks, volumes } => {
-                self.remove_node(at, *node, *tasks, *volumes)
+            Command::RemoveNode { node, tasks, volumes, down_since } => {
+                self.remove_node(at, *node, (*tasks, *volumes), *down_since)
             }
             Command::ReportTasks { node, reports } => self.report(at, *node, reports),
             Command::CreateToken { role, secret_hash, expires_at } => {

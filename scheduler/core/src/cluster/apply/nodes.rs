@@ -238,21 +238,28 @@ impl Cluster {
     }
 
     /// Takes the node out of the cluster with everything that is remembered of it. What would be lost
-    /// goes only where that was said, and tasks only where nobody can end them any more.
+    /// goes only where that was said, and tasks only where nobody can end them any more; one that must
+    /// never run twice only when its lease is over.
     pub(super) fn remove_node(
         &mut self,
         at: Timestamp,
         id: NodeId,
-        give_up_tasks: bool,
-        give_up_volumes: bool,
+        (give_up_tasks, give_up_volumes): (bool, bool),
+        down_since: Option<Timestamp>,
     ) -> Answered {
         let node = self.nodes.get(&id).ok_or(Rejection::UnknownNode(id))?.clone();
         let down = node.liveness == Liveness::Down;
         let replaced =
             |task: &&Task| task.status.state == TaskState::Lost && orchestrate::is_movable(task);
         let held = self.tasks_on(id).filter(|task| task.holds_resources() && !replaced(task));
-        let tasks: Vec<String> =
-            held.map(|task| format!("{}/{}.{}", task.stack, task.service, task.slot)).collect();
+        let (mut tasks, mut leased) = (Vec::new(), Vec::new());
+        for task in held {
+            let name = format!("{}/{}.{}", task.stack, task.service, task.slot);
+            if task.spec.strict_singleton && down_since != Some(node.since) {
+                leased.push(name.clone());
+            }
+            tasks.push(name);
+        }
         let lives_there = self.volumes.iter().filter(|(_, volume)| volume.home == id);
         let volumes: Vec<String> = lives_there.map(|(name, _)| name.clone()).collect();
         let refused = |held: &[String], may_go: bool| if may_go { vec![] } else { held.to_vec() };
@@ -260,6 +267,9 @@ impl Cluster {
         if !kept.0.is_empty() || !kept.1.is_empty() {
             let (tasks, volumes) = kept;
             return Err(Rejection::NodeHolds { node: node.name, down, tasks, volumes });
+        }
+        if !leased.is_empty() {
+            return Err(Rejection::LeaseNotOver { node: node.name, tasks: leased });
         }
         let gone: Vec<_> = self.tasks_on(id).map(|task| task.id).collect();
         for task in gone {

@@ -60,7 +60,7 @@ fn a_label_gives_a_waiting_task_its_place_and_one_taken_away_moves_nothing() {
 }
 
 fn rm(node: NodeId, tasks: bool, volumes: bool) -> Command {
-    Command::RemoveNode { node, tasks, volumes }
+    Command::RemoveNode { node, tasks, volumes, down_since: None }
 }
 
 /// Two machines; on `a` a task with data and one without.

@@ -190,6 +190,32 @@ fn a_strict_singleton_moves_when_its_lease_is_surely_over_and_not_before() {
 }
 
 #[test]
+fn a_node_is_not_given_up_while_a_strict_singleton_may_run_there() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    let spec = service("one:1", 100).with(|s| {
+        s.strict_singleton = true;
+        mount(s, "data");
+    });
+    world.apply(&stack("s", &[("one", spec)]));
+    world.settle();
+    let node = world.node("a");
+    world.dark.insert(node);
+    world.seconds(FENCE - 1);
+    let why = world.remove(node, true).result.unwrap_err().to_string();
+    let told = "s/one.1 must never run twice and may still run on node `a`, until the lease is surely over";
+    assert_eq!(why, told);
+    // What was known of another absence is worth nothing.
+    let known = Some(world.now);
+    let late = Command::RemoveNode { node, tasks: true, volumes: true, down_since: known };
+    assert_eq!(world.refused(late).to_string(), told);
+    world.expect(&["s/one.1 e1 run running@a"]);
+    world.seconds(3);
+    world.remove(node, true).result.unwrap();
+    world.settle();
+    world.expect(&["s/one.1 e2 run running@b"]);
+}
+
+#[test]
 fn a_new_leader_waits_anew_before_a_strict_singleton_moves() {
     let mut world = strict_lost();
     world.seconds(FENCE - 5);

@@ -166,7 +166,7 @@ pub(super) fn entries() -> Vec<Entry> {
             set: pairs("role", "testing"),
             remove: words("disk zone").into_iter().collect(),
         },
-        Command::RemoveNode { node, tasks: true, volumes: true },
+        Command::RemoveNode { node, tasks: true, volumes: true, down_since: None },
         Command::JoinScheduler { token: TokenId::new(3), secret_hash: [0xef; 32] },
         Command::RaiseForm { form: 2 },
         Command::RemoveScheduler { scheduler: 1_000_003 },
@@ -192,7 +192,14 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
         volumes: Vec::new(),
         left: words("old_data"),
     };
+    let removed = Command::RemoveNode {
+        node: NodeId::new(2),
+        tasks: true,
+        volumes: false,
+        down_since: Some(AT),
+    };
     vec![
+        ("entry-1-remove-node-fenced.bin", entry(removed)),
         ("entry-1-plan-mark-ready.bin", entry(command)),
         ("entry-1-confirm-volumes-left.bin", entry(left)),
         ("entry-1-plan-end-drain.bin", entry(end_drain)),

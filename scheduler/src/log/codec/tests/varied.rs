@@ -178,7 +178,12 @@ impl Varied {
                 set: self.labels(),
                 remove: self.list(Self::word),
             },
-            15 => Command::RemoveNode { node: self.id(), tasks: self.yes(), volumes: self.yes() },
+            15 => Command::RemoveNode {
+                node: self.id(),
+                tasks: self.yes(),
+                volumes: self.yes(),
+                down_since: self.maybe(Self::time),
+            },
             18 => Command::RaiseForm { form: 1 + self.u32() % 2 },
             19 => Command::RemoveScheduler { scheduler: self.u64() },
             17 => Command::JoinScheduler { token: self.id(), secret_hash: self.hash() },
