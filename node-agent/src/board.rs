@@ -75,6 +75,8 @@ pub struct Board {
     lease_wanted: Notify,
     /// Whether a strict singleton is assigned.
     any_strict: watch::Sender<bool>,
+    /// Something waits for its guard.
+    guard_wanted: Notify,
 }
 
 impl Board {
@@ -88,6 +90,7 @@ impl Board {
             granted: watch::Sender::default(),
             lease_wanted: Notify::new(),
             any_strict: watch::Sender::new(false),
+            guard_wanted: Notify::new(),
         }
     }
 
@@ -136,6 +139,16 @@ impl Board {
         let mut any = self.any_strict.subscribe();
         // The sender lives in here.
         let _ = any.wait_for(|any| *any).await;
+    }
+
+    /// Asks for a guard, where there is none.
+    pub fn want_guard(&self) {
+        self.guard_wanted.notify_one();
+    }
+
+    /// Waits until a guard is asked for.
+    pub async fn guard_wanted(&self) {
+        self.guard_wanted.notified().await;
     }
 
     /// The leases that are held now.

@@ -18,6 +18,11 @@ use std::{
 
 use clap::Parser;
 use model::NodeId;
+use rustix::{
+    fs::FlockOperation,
+    io::Errno,
+    process::{Flock, FlockType},
+};
 use tokio::time::sleep;
 
 use crate::{
@@ -57,15 +62,26 @@ pub struct GuardConfig {
     pub node: NodeId,
 }
 
+fn open(directory: &Path) -> io::Result<File> {
+    let path = directory.join(LOCK);
+    OpenOptions::new().create(true).truncate(false).write(true).open(path)
+}
+
 /// Takes the place of the one guard of a directory; `None` while another has it.
 fn place(directory: &Path) -> io::Result<Option<File>> {
-    let path = directory.join(LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+    let file = open(directory)?;
+    match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
-        Err(error) if error == rustix::io::Errno::WOULDBLOCK => Ok(None),
+        Err(Errno::AGAIN | Errno::ACCESS) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a guard watches over a directory. Asked after the leases were written there it may be relied on:
+/// a guard that ends reads them once more when it has given its place up.
+pub fn watches(directory: &Path) -> io::Result<bool> {
+    let whole = Flock::from(FlockType::WriteLock);
+    Ok(rustix::process::fcntl_getlk(open(directory)?, &whole)?.is_some())
 }
 
 /// Keeps a guard beside this agent while it has strict singletons. Ends only with the agent.
@@ -84,14 +100,18 @@ pub async fn keep(config: Config, cluster: String, node: NodeId, board: Arc<Boar
             }
             Err(_) => {}
         }
-        sleep(KEEP_EVERY).await;
+        tokio::select! {
+            () = sleep(KEEP_EVERY) => {}
+            () = board.guard_wanted() => {}
+        }
     }
 }
 
 /// Starts a guard where there is none.
 fn start(config: &Config, cluster: &str, node: NodeId) -> io::Result<()> {
-    let Some(free) = place(&config.data_dir)? else { return Ok(()) };
-    drop(free);
+    if watches(&config.data_dir)? {
+        return Ok(());
+    }
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(WORD).arg("--data-dir").arg(&config.data_dir);
     command.arg("--docker-host").arg(&config.docker_host);
@@ -106,35 +126,53 @@ fn start(config: &Config, cluster: &str, node: NodeId) -> io::Result<()> {
 
 /// Guards until there is nothing to guard, or the directory is gone.
 pub async fn run<R: Runtime>(config: GuardConfig, runtime: R) -> io::Result<()> {
-    let Some(_place) = place(&config.data_dir)? else { return Ok(()) };
     let record = LeaseRecord::new(&config.data_dir, clock::boot_id());
-    let mut guard = Guard { config, runtime: Arc::new(runtime), ending: Arc::default() };
-    let (mut quiet, mut idle) = (QUIET_LOOKS, 0);
-    while idle < IDLE_LOOKS && guard.config.data_dir.exists() {
-        let mut leases = Leases::restored(record.read());
-        leases.pass(clock::awake());
-        quiet += 1;
-        if leases.first_end().is_none() || leases.any_ended() || quiet >= QUIET_LOOKS {
-            quiet = 0;
-            match guard.look(&leases).await {
-                Some(true) => idle = 0,
-                Some(false) => idle += 1,
-                None => {}
-            }
+    let mut guard = Guard { config, runtime: Arc::new(runtime), record, ending: Arc::default() };
+    loop {
+        let Some(place) = place(&guard.config.data_dir)? else { return Ok(()) };
+        guard.watch().await;
+        drop(place);
+        // An agent that saw the place taken may have begun something since the last look.
+        if !guard.config.data_dir.exists() || guard.leases().first_end().is_none() {
+            return Ok(());
         }
-        sleep(Duration::from_millis(LOOK_EVERY)).await;
     }
-    Ok(())
 }
 
 struct Guard<R> {
     config: GuardConfig,
     runtime: Arc<R>,
+    record: LeaseRecord,
     /// Containers that are being stopped.
     ending: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl<R: Runtime> Guard<R> {
+    /// The leases that the agent wrote down last.
+    fn leases(&self) -> Leases {
+        let mut leases = Leases::restored(self.record.read());
+        leases.pass(clock::awake());
+        leases
+    }
+
+    /// Looks on until nothing is there to guard, and no lease to start anything with.
+    async fn watch(&mut self) {
+        let (mut quiet, mut idle) = (QUIET_LOOKS, 0);
+        while idle < IDLE_LOOKS && self.config.data_dir.exists() {
+            let leases = self.leases();
+            quiet += 1;
+            if leases.first_end().is_none() || leases.any_ended() || quiet >= QUIET_LOOKS {
+                quiet = 0;
+                match self.look(&leases).await {
+                    Some(false) if leases.first_end().is_none() => idle += 1,
+                    Some(_) => idle = 0,
+                    None => {}
+                }
+            }
+            sleep(Duration::from_millis(LOOK_EVERY)).await;
+        }
+    }
+
     /// Stops what has no lease; answers whether anything is there to guard, nothing where the engine does
     /// not answer.
     async fn look(&mut self, leases: &Leases) -> Option<bool> {

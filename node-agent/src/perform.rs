@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use model::{Assignment, AssignmentSet, NodeId, TaskId, spec::MountSource};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::sleep};
 
 use crate::{
     attempt::Attempt,
     board::Board,
+    guard,
     lease::Leases,
     policy::{Neighbour, Permit, Policy, Refusal},
     reconcile::{Observed, Step, Wanted, wanted},
@@ -20,6 +21,11 @@ const STARTS: usize = 4;
 const STOPS: usize = 32;
 /// Images fetched at once; the engine fetches the layers of each in parallel.
 const PULLS: usize = 2;
+
+/// Looks for a guard before a start waits for its next turn, and the time between two: one starts within
+/// some 20 ms.
+const GUARD_LOOKS: u32 = 50;
+const GUARD_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a step came to.
 #[derive(Debug)]
@@ -199,12 +205,28 @@ impl<R: Runtime> Tools<R> {
         if let Err(refusal) = permit.and_then(|permit| permit.still_holds(made.keys())) {
             return Outcome::Refused(refusal);
         }
+        if subject.assignment.spec.strict_singleton && !self.is_guarded().await {
+            return self.after(container, Err(no_guard())).await;
+        }
         // The machine may have slept since this step began.
         if !self.board.has_lease(&subject.assignment, clock::awake()) {
             return self.after(container, Err(no_lease())).await;
         }
         let done = self.runtime.start(container).await;
         self.after(container, done).await
+    }
+
+    /// Whether a guard watches, which would stop what is started now when this agent cannot. Where there is
+    /// none it is waited for.
+    async fn is_guarded(&self) -> bool {
+        for _ in 0..GUARD_LOOKS {
+            if guard::watches(&self.policy.data_dir).unwrap_or_default() {
+                return true;
+            }
+            self.board.want_guard();
+            sleep(GUARD_LOOK_EVERY).await;
+        }
+        false
     }
 
     fn order(&self, assignment: Arc<Assignment>, binds: BTreeMap<String, PathBuf>) -> Order {
@@ -221,6 +243,11 @@ impl<R: Runtime> Tools<R> {
 fn unassigned() -> Outcome {
     let message = "the task is not assigned any more".to_owned();
     Outcome::Container { done: Err(RuntimeError::Refused { message }), shown: Ok(None) }
+}
+
+/// Nothing that must never run twice is started where nobody would stop it.
+fn no_guard() -> RuntimeError {
+    RuntimeError::Unreachable { cause: "there is no guard that would stop it".into() }
 }
 
 /// The task's lease ended while the step waited for its turn.

@@ -6,11 +6,11 @@
 //! what was recorded and finds any two that ran at once, or one of a lower epoch after a higher one.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     io::{BufRead as _, BufReader, Write as _},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -35,6 +35,19 @@ pub struct Beat {
     pub epoch: u64,
     /// Its container.
     pub container: String,
+}
+
+/// How long each container beat, for people.
+pub fn told(beats: &[Beat]) -> String {
+    let mut spans: BTreeMap<(u64, &str), (u64, u64)> = BTreeMap::new();
+    for beat in beats {
+        let span = spans.entry((beat.epoch, &beat.container)).or_insert((beat.at, beat.at));
+        *span = (span.0.min(beat.at), span.1.max(beat.at));
+    }
+    let line = |((epoch, container), (first, last)): (&(u64, &str), &(u64, u64))| {
+        format!("epoch {epoch}, {container:.12}: from {first}0 to {last}0 ms\n")
+    };
+    spans.iter().map(line).collect()
 }
 
 /// Two that ran at once, or in the wrong order.
@@ -77,58 +90,79 @@ pub fn overlaps(beats: &[Beat]) -> Option<Overlap> {
     None
 }
 
-/// Reads the beats of one stack's containers from the engine while they run; see the module.
+/// Reads the beats of one stack's containers from their engines while they run; see the module.
 #[derive(Debug)]
 pub struct Recorder {
-    beats: Arc<Mutex<Vec<Beat>>>,
+    beats: Arc<Mutex<BTreeSet<Beat>>>,
     over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Where a recorder looks.
+#[derive(Debug, Clone)]
+struct Place {
+    engine: Engine,
+    cluster: String,
+    stack: String,
 }
 
 impl Recorder {
-    /// Records the containers of this stack of this cluster.
-    pub fn of(engine: &Engine, cluster: &str, stack: &str) -> Self {
-        let (beats, over) = (Arc::<Mutex<Vec<Beat>>>::default(), Arc::<AtomicBool>::default());
-        let thread = thread::spawn({
-            let (engine, beats, over) = (engine.clone(), Arc::clone(&beats), Arc::clone(&over));
+    /// Records the containers of this stack of this cluster, on all of these engines.
+    pub fn of(engines: impl IntoIterator<Item = Engine>, cluster: &str, stack: &str) -> Self {
+        let (beats, over) = (Arc::<Mutex<BTreeSet<Beat>>>::default(), Arc::<AtomicBool>::default());
+        let watch = |engine| {
             let (cluster, stack) = (cluster.to_owned(), stack.to_owned());
-            move || {
-                let mut known = BTreeSet::new();
-                while !over.load(Ordering::SeqCst) {
-                    for container in engine.listed(&cluster) {
-                        let labels = &container["Labels"];
-                        let epoch =
-                            labels["siso.epoch"].as_str().and_then(|text| text.parse().ok());
-                        let id = container["Id"].as_str().unwrap_or_default().to_owned();
-                        let (Some(epoch), true) = (epoch, labels["siso.stack"] == stack) else {
-                            continue;
-                        };
-                        if container["State"] == "running" && known.insert(id.clone()) {
-                            let (engine, beats) = (engine.clone(), Arc::clone(&beats));
-                            thread::spawn(move || {
-                                // A container that goes ends its log, and this.
-                                let _ = listen(&engine, &beats, (epoch, &id));
-                            });
-                        }
-                    }
-                    thread::sleep(GLANCE);
-                }
-            }
-        });
-        Self { beats, over, thread: Some(thread) }
+            let place = Place { engine, cluster, stack };
+            let (beats, over) = (Arc::clone(&beats), Arc::clone(&over));
+            thread::spawn(move || place.watch(&beats, &over))
+        };
+        let threads = engines.into_iter().map(watch).collect();
+        Self { beats, over, threads }
     }
 
-    /// What was recorded so far.
+    /// What was recorded so far, by its time.
     pub fn beats(&self) -> Vec<Beat> {
-        self.beats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.beats).iter().cloned().collect()
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.over.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
+            // One that panicked recorded less, which the test has seen.
             let _ = thread.join();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Place {
+    /// Listens to each container that runs, until it is over. An engine that was away is found again.
+    fn watch(&self, beats: &Arc<Mutex<BTreeSet<Beat>>>, over: &AtomicBool) {
+        let known = Arc::<Mutex<BTreeSet<String>>>::default();
+        while !over.load(Ordering::SeqCst) {
+            for container in self.engine.listed(&self.cluster) {
+                let labels = &container["Labels"];
+                let epoch = labels["siso.epoch"].as_str().and_then(|text| text.parse().ok());
+                let id = container["Id"].as_str().unwrap_or_default().to_owned();
+                let (Some(epoch), true) = (epoch, labels["siso.stack"] == self.stack) else {
+                    continue;
+                };
+                if container["State"] == "running" && lock(&known).insert(id.clone()) {
+                    let (engine, beats) = (self.engine.clone(), Arc::clone(beats));
+                    let known = Arc::clone(&known);
+                    thread::spawn(move || {
+                        // It ends when the container is removed or the engine is away.
+                        let _ = listen(&engine, &beats, (epoch, &id));
+                        lock(&known).remove(&id);
+                    });
+                }
+            }
+            thread::sleep(GLANCE);
         }
     }
 }
@@ -136,26 +170,19 @@ impl Drop for Recorder {
 /// Follows the log of a container, over its restarts, until it is removed.
 fn listen(
     engine: &Engine,
-    beats: &Mutex<Vec<Beat>>,
+    beats: &Mutex<BTreeSet<Beat>>,
     (epoch, container): (u64, &str),
 ) -> std::io::Result<()> {
-    let mut heard = 0;
     loop {
         let mut stream = engine.connect()?;
         let path = format!("GET /containers/{container}/logs?stdout=1&follow=1");
         stream.write_all([path.as_str(), REQUEST_END].concat().as_bytes())?;
         let mut lines = BufReader::new(stream);
         let mut line = Vec::new();
-        // From the beginning each time; what was heard before is passed over.
-        let mut place = 0;
+        // From the beginning each time; a beat is the same one whenever it is heard.
         while lines.read_until(b'\n', &mut line)? > 0 {
             if let Some(at) = beat(&line) {
-                place += 1;
-                if place > heard {
-                    heard = place;
-                    let beat = Beat { at, epoch, container: container.to_owned() };
-                    beats.lock().unwrap_or_else(PoisonError::into_inner).push(beat);
-                }
+                lock(beats).insert(Beat { at, epoch, container: container.to_owned() });
             }
             line.clear();
         }

@@ -27,6 +27,8 @@ pub struct Ctl {
     pub context: PathBuf,
     /// Set for every command besides what it is given anyway.
     pub environment: Vec<(String, String)>,
+    /// The most address space a command gets, in bytes.
+    room: Option<u64>,
     directory: PathBuf,
     runs: AtomicU32,
 }
@@ -83,7 +85,7 @@ impl Ctl {
         let program = crate::programs::program("sisoctl");
         fs::create_dir_all(directory).expect("a directory for its output");
         let (directory, runs) = (directory.to_owned(), AtomicU32::new(0));
-        Self { program, context, environment: Vec::new(), directory, runs }
+        Self { program, context, environment: Vec::new(), room: None, directory, runs }
     }
 
     /// `sisoctl` for what needs no cluster.
@@ -96,6 +98,13 @@ impl Ctl {
     #[must_use]
     pub fn with_context(&self, context: &str) -> Self {
         Self::new(PathBuf::from(context), &self.directory.join("as-another"))
+    }
+
+    /// The same whose commands get no more address space than this, in bytes.
+    #[must_use]
+    pub fn within(&self, bytes: u64) -> Self {
+        let bounded = Self::new(self.context.clone(), &self.directory.join("bounded"));
+        Self { room: Some(bytes), ..bounded }
     }
 
     /// Runs a command to its end.
@@ -160,7 +169,14 @@ impl Ctl {
     fn start_with(&self, arguments: &[&str], has_input: bool) -> Follower {
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         let file = |stream| self.directory.join(format!("sisoctl.{run}.{stream}"));
-        let mut command = Command::new(&self.program);
+        let mut command = match self.room {
+            None => Command::new(&self.program),
+            Some(bytes) => {
+                let mut bounded = Command::new("prlimit");
+                bounded.arg(format!("--as={bytes}")).arg(&self.program);
+                bounded
+            }
+        };
         command.arg("--context-file").arg(&self.context).args(arguments);
         command.current_dir(&self.directory).env("HOME", &self.directory).env("NO_COLOR", "1");
         for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("SISO_")) {

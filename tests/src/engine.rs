@@ -124,17 +124,16 @@ impl Engine {
     /// Every container of a cluster, running or not, as the engine lists it.
     #[track_caller]
     pub fn containers(&self, cluster: &str) -> Vec<Value> {
-        let path = format!("/containers/json?all=1&filters={}", by_cluster(cluster));
-        self.must("GET", &path).as_array().expect("a list of containers").clone()
+        self.must("GET", &all_of(cluster)).as_array().expect("a list of containers").clone()
     }
 
     /// The same for whoever cleans up: nothing when the engine does not answer.
     pub(crate) fn listed(&self, cluster: &str) -> Vec<Value> {
-        if cluster.is_empty() || self.answers().is_err() {
-            Vec::new()
-        } else {
-            self.containers(cluster)
-        }
+        let listed = || {
+            let reply = self.ask("GET", &all_of(cluster)).ok()?;
+            serde_json::from_str::<Value>(&reply.text()).ok()?.as_array().cloned()
+        };
+        if cluster.is_empty() { Vec::new() } else { listed().unwrap_or_default() }
     }
 
     /// The running containers of one stack: id and when each started.
@@ -281,6 +280,10 @@ impl Engine {
 fn names(list: &Value, key: &str) -> Vec<String> {
     let rows = list.as_array().map(Vec::as_slice).unwrap_or_default();
     rows.iter().filter_map(|row| row[key].as_str()).map(str::to_owned).collect()
+}
+
+fn all_of(cluster: &str) -> String {
+    format!("/containers/json?all=1&filters={}", by_cluster(cluster))
 }
 
 fn by_cluster(cluster: &str) -> String {

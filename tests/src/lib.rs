@@ -19,6 +19,7 @@ pub mod hosts;
 mod http;
 mod own_engine;
 mod programs;
+pub mod register;
 mod relay;
 mod sshd;
 mod wait;

@@ -108,6 +108,14 @@ impl Host {
         fs::read_to_string(self.seen_from_outside(name)?).ok()
     }
 
+    /// The size of its disk and what of it is free, in bytes, while it runs.
+    #[track_caller]
+    pub fn room(&self) -> (u64, u64) {
+        let disk = self.seen_from_outside("").expect("it runs");
+        let of = rustix::fs::statvfs(&disk).expect("its disk");
+        (of.f_blocks * of.f_frsize, of.f_bavail * of.f_frsize)
+    }
+
     /// Writes a file its processes find at the path this returns; a power cut does not touch it.
     #[track_caller]
     pub fn write(&self, name: &str, text: &str) -> String {
@@ -291,6 +299,20 @@ impl Host {
         fs::write(&new, text).expect("a unit");
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("a program");
         fs::rename(new, path).expect("a unit");
+    }
+
+    /// Puts another file in the place of a unit's program, with the same content: what runs from its
+    /// next start on. What runs now keeps the file it was started from.
+    #[track_caller]
+    pub fn replace(&self, unit: &str) {
+        let path = self.directory.join("units").join(unit);
+        let text = fs::read_to_string(&path).expect("a unit");
+        let (_, program) = text.rsplit_once("exec '").expect("it starts a program");
+        let (program, _) = program.split_once('\'').expect("its path ends");
+        let new = self.directory.join("files").join(format!("{unit}.next"));
+        fs::copy(program, &new).expect("a copy of the program");
+        let text = text.replace(&format!("exec '{program}'"), &format!("exec '{}'", new.display()));
+        fs::write(&path, text).expect("a unit");
     }
 
     /// Whether clocks can be shifted here.

@@ -11,6 +11,7 @@ mod cluster;
 mod host;
 mod net;
 mod process;
+mod readers;
 mod scribe;
 mod tool;
 
@@ -22,6 +23,7 @@ use std::{
 
 pub use cluster::{AGENT, Cluster, SCHEDULER, Shape};
 pub use host::{ENGINE, Host};
+pub use readers::Readers;
 use rustix::process::Signal;
 pub use scribe::Scribe;
 

@@ -64,7 +64,7 @@ fn an_agent_that_hangs_or_is_killed_never_makes_a_strict_singleton_run_twice() {
     let mut other = world.second_agent("mini-2");
     for (stack, hangs) in [("hanging", true), ("killed", false)] {
         world.apply(&singleton(stack)).expect(0);
-        let recorder = Recorder::of(&world.engine, world.cluster(), stack);
+        let recorder = Recorder::of([world.engine.clone()], world.cluster(), stack);
         let (epoch, node) = holder(&world, stack);
         wait_epoch(&recorder, epoch);
         let agent = if node == "mini-2" { &mut other } else { &mut world.agent };
@@ -99,7 +99,7 @@ fn an_agent_that_hangs_or_is_killed_never_makes_a_strict_singleton_run_twice() {
 fn without_a_scheduler_a_strict_singleton_stops_by_itself_and_comes_back_with_it() {
     let Some(world) = World::new("singleton-alone") else { return };
     world.apply(&singleton("lonely")).expect(0);
-    let recorder = Recorder::of(&world.engine, world.cluster(), "lonely");
+    let recorder = Recorder::of([world.engine.clone()], world.cluster(), "lonely");
     let (epoch, _) = holder(&world, "lonely");
     wait_epoch(&recorder, epoch);
     world.scheduler.pause();
@@ -120,7 +120,7 @@ fn without_a_scheduler_a_strict_singleton_stops_by_itself_and_comes_back_with_it
 fn an_agent_that_is_restarted_keeps_its_strict_singleton_running() {
     let Some(mut world) = World::new("singleton-restart") else { return };
     world.apply(&singleton("steady")).expect(0);
-    let recorder = Recorder::of(&world.engine, world.cluster(), "steady");
+    let recorder = Recorder::of([world.engine.clone()], world.cluster(), "steady");
     let (epoch, _) = holder(&world, "steady");
     let killed_at = wait_epoch(&recorder, epoch).at;
     let before = world.wait_running("steady", 1);

@@ -2,7 +2,7 @@
 
 use siso_tests::{
     PATIENT,
-    hosts::{Cluster, SCHEDULER, Scribe, Shape},
+    hosts::{Cluster, Readers, SCHEDULER, Scribe, Shape},
     wait_until,
 };
 
@@ -46,7 +46,7 @@ fn whatever_becomes_of_the_leader_writes_go_on_nothing_is_lost_and_nothing_resta
     let Some(cluster) = Cluster::up("leaders", shape) else { return };
     cluster.apply(CALM).expect(0);
     let running = cluster.wait_running("calm", 3);
-    let scribe = Scribe::of(&cluster);
+    let (scribe, readers) = (Scribe::of(&cluster), Readers::of(&cluster, 3));
     wait_acknowledged(&scribe, 0, 4);
     for (number, (what, fault, mend)) in FAULTS.iter().enumerate() {
         let leader = cluster.leader();
@@ -70,6 +70,8 @@ fn whatever_becomes_of_the_leader_writes_go_on_nothing_is_lost_and_nothing_resta
             Ok(())
         });
     }
+    let answered = readers.finish();
+    assert!(answered >= 100, "{answered} calls");
     let acknowledged = scribe.finish(&cluster);
     assert!(acknowledged >= 20, "{acknowledged} writes");
     assert_eq!(cluster.wait_running("calm", 3), running, "a container was touched");

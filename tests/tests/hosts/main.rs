@@ -6,11 +6,14 @@
 #![cfg(target_os = "linux")]
 
 mod clocks;
+mod disks;
 mod leaders;
 mod leftovers;
 mod links;
 mod nodes;
 mod power;
+mod singletons;
+mod upgrades;
 
 /// Services that can run anywhere, one on each of three hosts.
 const CALM: &str = "

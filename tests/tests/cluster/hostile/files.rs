@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use siso_tests::World;
 
-use super::unharmed;
+use super::{MEMORY_KIB_MAX, unharmed};
 
 const GIBIBYTE: usize = 1 << 30;
 
@@ -35,7 +35,6 @@ fn a_file_that_is_no_stack_is_refused_for_what_it_is() {
     let table: &[(&str, Vec<u8>, &str)] = &[
         ("an alias bomb", alias_bomb().into(), "expands to more than"),
         ("depth 10,000", "[".repeat(10_000).into(), "nested"),
-        ("1 GiB", vec![0; GIBIBYTE], "1 MiB"),
         ("10,000 services", services(10_000).into(), "at most 500 services"),
         ("a key twice", service("    image: b\n").into(), "twice"),
         (
@@ -85,6 +84,15 @@ fn a_file_that_is_no_stack_is_refused_for_what_it_is() {
         assert!(!escapes, "{what}: {answer}");
     }
     assert_eq!(world.ctl.json(&["stack", "ls"]).as_array().map(Vec::len), Some(0));
+    unharmed(&world);
+}
+
+#[test]
+fn a_gibibyte_on_standard_input_is_refused_and_not_read_into_memory() {
+    let world = World::scheduler_only("hostile-gibibyte");
+    let bounded = world.ctl.within(MEMORY_KIB_MAX << 10);
+    let arguments = ["apply", "--yes", "--detach", "-"];
+    bounded.run_with_input(&arguments, &vec![b'#'; GIBIBYTE]).expect(1).says(&["1 MiB"]);
     unharmed(&world);
 }
 

@@ -16,6 +16,11 @@ services:
     image: siso/test:1
     command: [sh, -c, 'for i in $$(seq 5000); do sleep 1000000 & done; exec sleep 1000000']
     mem_limit: 64m
+  bounded:
+    image: siso/test:1
+    command: [sh, -c, '(for i in $$(seq 5000); do sleep 1000000 & done); echo bound; exec sleep 1000000']
+    mem_limit: 64m
+    pids_limit: 200
   files:
     image: siso/test:1
     command: [sh, -c, 'cd /tmp && seq 15000 | xargs touch && echo begin && exec tail -f $$(seq 15000) > /dev/null']
@@ -52,6 +57,13 @@ services:
         let answer = world.ctl.run(&["logs", "vandals/flood", "--tail", "1"]);
         if answer.stdout.contains("end") { Ok(()) } else { Err(format!("code {}", answer.code)) }
     });
+    wait_until("no more processes can be had", PATIENT, || {
+        let answer = world.ctl.run(&["logs", "vandals/bounded", "--tail", "1"]);
+        if answer.stdout.contains("bound") { Ok(()) } else { Err(answer.to_string()) }
+    });
+    let bounded = world.container("vandals", "bounded");
+    let processes = world.engine.processes(&bounded).len();
+    assert!((150..=200).contains(&processes), "{processes} processes where 200 are allowed");
     // A line that a container wrote is told as a container's.
     let lines = world.ctl.run(&["logs", "vandals/liar"]).expect(0).stdout;
     assert!(lines.lines().all(|line| line.starts_with("liar.1 | ")), "{lines:?}");
