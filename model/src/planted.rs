@@ -38,11 +38,13 @@ pub enum Bug {
     HomeLeftWhenDown,
     DownAtOneMiss,
     InterruptionIsFailure,
+    TokenGoodTwice,
+    RemovedReturns,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::AcknowledgedBeforeDurable,
         Self::StalePlanAccepted,
         Self::EpochForgotten,
@@ -73,6 +75,8 @@ impl Bug {
         Self::HomeLeftWhenDown,
         Self::DownAtOneMiss,
         Self::InterruptionIsFailure,
+        Self::TokenGoodTwice,
+        Self::RemovedReturns,
     ];
 
     /// What the mistake is.
@@ -110,6 +114,8 @@ impl Bug {
             Self::InterruptionIsFailure => {
                 "a replacement that was interrupted is given up as failed"
             }
+            Self::TokenGoodTwice => "two schedulers join with one token",
+            Self::RemovedReturns => "a snapshot forgets which schedulers were removed",
         }
     }
 }

@@ -6,7 +6,6 @@ use scheduler_core::Command;
 use crate::{
     chance::Chance,
     event::{End, Event, OnMachine},
-    log::REPLICAS,
     machine::Point,
     world::World,
 };
@@ -133,7 +132,7 @@ impl World {
             Kind::LeaderDeposed => self.depose(),
             Kind::PlanHeldUp => self.log.hold_plan = true,
             Kind::ReplicaRestarts => {
-                let count = u64::try_from(REPLICAS).unwrap_or(u64::MAX);
+                let count = u64::try_from(self.log.replicas.len()).unwrap_or(u64::MAX);
                 let replica = usize::try_from(chance.below(count)).unwrap_or_default();
                 self.stop_replica(replica);
             }

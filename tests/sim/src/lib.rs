@@ -16,6 +16,7 @@ mod image;
 mod leader;
 mod log;
 mod machine;
+mod members;
 mod old_leader;
 mod people;
 mod queue;

@@ -12,8 +12,8 @@ use scheduler_core::{Applied, Cluster, ClusterImage, Command, Entry, Leases, Out
 
 use crate::{event::Event, leader::Leading, old_leader::OldLeader, world::World};
 
-/// Schedulers of a cluster.
-pub(crate) const REPLICAS: usize = 3;
+/// Schedulers of a cluster in the beginning.
+const REPLICAS: u64 = 3;
 /// Entries between two snapshots of a replica.
 const SNAPSHOT_EVERY: u64 = 60;
 /// Whole clusters are compared at every so many entries; their answers at each.
@@ -44,10 +44,19 @@ struct Proposal {
 /// One scheduler.
 #[derive(Debug)]
 pub(crate) struct Replica {
+    /// The scheduler's number.
+    pub(crate) number: u64,
     pub(crate) cluster: Cluster,
     pub(crate) applied: usize,
     pub(crate) up: bool,
-    snapshot: (ClusterImage, usize),
+    /// Whether it was not removed.
+    pub(crate) votes: bool,
+    pub(crate) snapshot: (ClusterImage, usize),
+}
+
+/// How many of so many voters have to agree.
+pub(crate) const fn majority(voters: usize) -> usize {
+    voters / 2 + 1
 }
 
 /// See the module.
@@ -76,17 +85,19 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new() -> Self {
-        let replica = || Replica {
+        let replica = |number| Replica {
+            number,
             cluster: Cluster::new(),
             applied: 0,
             up: true,
+            votes: true,
             snapshot: (ClusterImage::from(&Cluster::new()), 0),
         };
         Self {
             entries: Vec::new(),
             answers: Vec::new(),
             reference: Cluster::new(),
-            replicas: (0..REPLICAS).map(|_| replica()).collect(),
+            replicas: (1..=REPLICAS).map(replica).collect(),
             leading: None,
             old_leader: None,
             waits: BTreeMap::new(),
@@ -102,6 +113,12 @@ impl Log {
     /// After the last plan that was taken.
     pub(crate) const fn planned(&self) -> Revision {
         self.planned
+    }
+
+    /// Those that vote.
+    pub(crate) fn voters(&self) -> Vec<usize> {
+        let votes = |(at, held): (usize, &Replica)| held.votes.then_some(at);
+        self.replicas.iter().enumerate().filter_map(votes).collect()
     }
 
     /// The cluster as the leader knows it.
@@ -172,6 +189,7 @@ impl World {
             _ => None,
         };
         let moves = self.watch_moves(&entry);
+        let before = self.log.reference.revision();
         let answer = self.log.reference.apply(&entry);
         self.check_moves(moves);
         self.check_entry(&entry, &answer);
@@ -182,16 +200,21 @@ impl World {
             };
             format!("log: {} -> {said}", describe(&entry.command))
         });
+        let command = entry.command.clone();
         self.log.entries.push(entry);
         self.log.answers.push(answer.clone());
         let index = self.log.entries.len();
         self.log.waiting.insert(index, proposer);
         let leader = self.log.leading.as_ref().map(|leading| leading.replica);
-        for replica in 0..REPLICAS {
+        for replica in self.log.voters() {
             let lag = if leader == Some(replica) { 2 } else { self.chance.delay(30, 3_000) };
             self.queue.push(self.now + lag, Event::Apply { replica, to: index });
         }
         self.check_cluster();
+        // What was asked twice is answered as the first time, and happens once.
+        if answer.revision > before {
+            self.members_changed(&command, answer.result.as_ref().ok());
+        }
         if let Some(node) = removes.filter(|_| answer.result == Ok(Outcome::Done)) {
             self.goes_for_good(&node);
         }
@@ -256,7 +279,8 @@ impl World {
 
     /// Compares every replica with the one that never restarted, once all have caught up.
     pub(crate) fn compare_all(&mut self) {
-        for replica in 0..REPLICAS {
+        self.check_members();
+        for replica in self.log.voters() {
             let all = self.log.entries.len();
             self.apply(replica, all);
             self.compare(replica);
@@ -297,9 +321,10 @@ impl World {
         if self.log.leading.is_some() {
             return;
         }
-        let up: Vec<usize> =
-            (0..REPLICAS).filter(|at| self.log.replicas.get(*at).is_some_and(|r| r.up)).collect();
-        if up.len() <= REPLICAS / 2 {
+        let voters = self.log.voters();
+        let is_up = |at: &usize| self.log.replicas.get(*at).is_some_and(|held| held.up);
+        let up: Vec<usize> = voters.iter().copied().filter(is_up).collect();
+        if up.len() < majority(voters.len()) {
             let at = self.now + 200;
             self.queue.push(at, Event::Elect);
             return;
@@ -326,8 +351,9 @@ impl World {
     /// A scheduler's process ends; when it comes back, it begins from its snapshot.
     pub(crate) fn stop_replica(&mut self, replica: usize) {
         let up = self.log.replicas.iter().filter(|replica| replica.up).count();
+        let needed = majority(self.log.voters().len());
         let Some(held) = self.log.replicas.get_mut(replica).filter(|held| held.up) else { return };
-        if up <= REPLICAS / 2 + 1 {
+        if up <= needed {
             return;
         }
         held.up = false;
@@ -341,7 +367,8 @@ impl World {
 
     pub(crate) fn start_replica(&mut self, replica: usize) {
         let to = self.log.entries.len();
-        let Some(held) = self.log.replicas.get_mut(replica) else { return };
+        let held = self.log.replicas.get_mut(replica).filter(|held| held.votes);
+        let Some(held) = held else { return };
         let (image, applied) = held.snapshot.clone();
         match Cluster::try_from(image) {
             Ok(cluster) => (held.cluster, held.applied, held.up) = (cluster, applied, true),

@@ -316,6 +316,10 @@ impl World {
             (Command::RemoveStack { stack, .. }, _) => {
                 self.people.told.remove(stack);
             }
+            (command, Ok(outcome)) => {
+                let command = command.clone();
+                self.members_answered(&command, &outcome);
+            }
             _ => {}
         }
         self.check_told();

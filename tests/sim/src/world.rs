@@ -95,6 +95,7 @@ impl World {
         }
         world.queue.push(500, Event::PersonActs);
         world.queue.push(2_000, Event::Fault);
+        world.members_of(seed);
         world
     }
 
@@ -114,6 +115,7 @@ impl World {
         let spec = singletons(&mut world.chance);
         world.queue.push(1_500, Event::PersonAsks(Box::new(spec)));
         world.queue.push(20_000, Event::Fault);
+        world.members_of(seed);
         world
     }
 
@@ -292,6 +294,7 @@ impl World {
                 self.round((term, to), (node, session), sent);
             }
             Event::OldLeaderEnds { serial } => self.old_leader_ends(serial),
+            Event::MembersChange => self.change_members(),
             Event::PersonAsks(spec) => {
                 self.ask(Command::ApplyStack { spec: *spec, basis: None });
             }

@@ -242,7 +242,11 @@ impl From<&Cluster> for ClusterImage {
             events: cluster.events.iter().cloned().collect(),
             origin: cluster.origin.clone(),
             least_scheduler: cluster.least_scheduler,
-            removed_schedulers: cluster.removed_schedulers.clone(),
+            removed_schedulers: if is_planted(Bug::RemovedReturns) {
+                BTreeSet::new()
+            } else {
+                cluster.removed_schedulers.clone()
+            },
         }
     }
 }

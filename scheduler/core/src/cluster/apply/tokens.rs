@@ -2,6 +2,7 @@
 
 use model::{
     Timestamp, TokenId,
+    planted::{Bug, is_planted},
     token::{Role, Token},
 };
 
@@ -57,8 +58,9 @@ impl Cluster {
         secret_hash: &[u8; 32],
     ) -> Result<(), Rejection> {
         let token = self.tokens.get(&id).ok_or(Rejection::BadToken)?;
+        let unused = token.used_at.is_none() || is_planted(Bug::TokenGoodTwice);
         let valid = token.role == role
-            && token.used_at.is_none()
+            && unused
             && at < token.expires_at
             && token.secret_hash == *secret_hash;
         if valid { Ok(()) } else { Err(Rejection::BadToken) }
