@@ -16,7 +16,7 @@ use proto::transport::{self, Peer};
 use rustls::pki_types::CertificateDer;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Sleep, sleep, timeout},
@@ -38,6 +38,8 @@ use crate::{
 const CONNECTIONS_MAX: usize = 1024;
 /// From the first byte to the end of the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection that was refused is kept for its other side to hear why.
+const LINGER: Duration = Duration::from_secs(1);
 /// From the handshake to the first complete words of HTTP/2. Later silence is found by its pings.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections without a certificate at one time, and how long each may last: whoever has none can
@@ -213,12 +215,27 @@ async fn handshake(
     transport::tune(&tcp)?;
     let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE);
     SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
-    let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp))
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let handshake = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp).into_fallible());
+    let stream = match handshake.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))? {
+        Ok(stream) => stream,
+        Err((error, tcp)) => {
+            // Whether it was heard out or not, this is why.
+            let _ = timeout(LINGER, hear_out(tcp)).await;
+            return Err(error);
+        }
+    };
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let caller = caller(address, certificate, cluster)?;
     Ok((stream, caller))
+}
+
+/// Says nothing more and reads what still comes. Closed with something unread, the other side's system
+/// would throw away the alert that says why.
+async fn hear_out(mut tcp: TcpStream) {
+    let mut unheard = [0; 1024];
+    // An end of any kind is one.
+    let _ = tcp.shutdown().await;
+    while matches!(tcp.read(&mut unheard).await, Ok(1..)) {}
 }
 
 fn caller(

@@ -17,7 +17,9 @@ use std::{
 };
 
 use proto::{
-    transport::{ANSWER_BYTES_MAX, SCHEDULERS_HEADER, Tell, TransportError},
+    transport::{
+        ANSWER_BYTES_MAX, LastWords, SCHEDULERS_HEADER, Tell, TransportError, channel_telling,
+    },
     v1::control_client::ControlClient,
 };
 pub use streams::{
@@ -61,6 +63,7 @@ pub struct Client {
     /// Which of them is gone next.
     turn: Arc<AtomicUsize>,
     endpoints: Endpoints,
+    last_words: LastWords,
     file: PathBuf,
     answer_timeout: Duration,
 }
@@ -103,6 +106,7 @@ impl Client {
         let answer_timeout = global.timeout.map_or(ANSWER_TIMEOUT, |timeout| timeout.0);
         let connect_timeout = CONNECT_TIMEOUT.min(answer_timeout);
         let endpoints = Endpoints::load(&file, endpoints);
+        let last_words = LastWords::default();
         let tell: Tell = {
             let endpoints = endpoints.clone();
             Arc::new(move |answers: &str, failures: &[TransportError]| {
@@ -110,9 +114,8 @@ impl Client {
             })
         };
         let way = |endpoints: Vec<String>| {
-            let tell = Some(Arc::clone(&tell));
-            let channel =
-                proto::transport::channel_telling(&endpoints, &identity, connect_timeout, tell);
+            let (tell, words) = (Arc::clone(&tell), last_words.clone());
+            let channel = channel_telling(&endpoints, &identity, connect_timeout, tell, words);
             let client =
                 |channel| ControlClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
             channel.map(client)
@@ -123,7 +126,7 @@ impl Client {
         };
         let ways = turns(&endpoints.all()).into_iter().map(way).collect::<Result<_, _>>();
         let ways = ways.map_err(unusable)?;
-        Ok(Self { ways, turn: Arc::default(), endpoints, file, answer_timeout })
+        Ok(Self { ways, turn: Arc::default(), endpoints, last_words, file, answer_timeout })
     }
 
     /// A client of a cluster that is reached in another way.
@@ -132,7 +135,8 @@ impl Client {
         let file = PathBuf::from("/nonexistent/admin.yaml");
         let endpoints = Endpoints::load(&file, vec!["mini-1:7400".to_owned()]);
         let ways = vec![ControlClient::new(channel)];
-        Self { ways, turn: Arc::default(), endpoints, file, answer_timeout }
+        let last_words = LastWords::default();
+        Self { ways, turn: Arc::default(), endpoints, last_words, file, answer_timeout }
     }
 
     /// The way whose turn it is.
@@ -192,7 +196,7 @@ impl Client {
 
     fn failure(&self, status: Status) -> Error {
         if status.source().is_some() {
-            let why = cause(&status);
+            let why = self.last_words.take().unwrap_or_else(|| cause(&status));
             let mut unnamed = self.endpoints.all();
             unnamed.retain(|endpoint| !why.contains(endpoint.as_str()));
             let at = if unnamed.is_empty() {

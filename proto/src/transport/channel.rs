@@ -13,6 +13,7 @@ use tower::service_fn;
 use super::{
     Identity, TransportError,
     dial::{self, Dialer, Tell},
+    stream::LastWords,
 };
 
 /// The authority of every request. The connector does not look at it; `http`, because the connection
@@ -42,17 +43,21 @@ pub fn channel(
     identity: &Identity,
     connect_timeout: Duration,
 ) -> Result<Channel, TransportError> {
-    channel_telling(endpoints, identity, connect_timeout, None)
+    let dialer = Dialer::new(endpoints, dial::mutual(identity)?, connect_timeout)?;
+    Ok(dialled(dialer, PATIENT))
 }
 
-/// The same; `tell` hears of endpoints that had to be passed over for one that answers.
+/// The same; `tell` hears of endpoints that had to be passed over for one that answers, and `last_words`
+/// holds what one said that refused this machine's certificate.
 pub fn channel_telling(
     endpoints: &[String],
     identity: &Identity,
     connect_timeout: Duration,
-    tell: Option<Tell>,
+    tell: Tell,
+    last_words: LastWords,
 ) -> Result<Channel, TransportError> {
-    let dialer = Dialer::new(endpoints, dial::mutual(identity)?, connect_timeout)?.telling(tell);
+    let dialer = Dialer::new(endpoints, dial::mutual(identity)?, connect_timeout)?;
+    let dialer = dialer.telling(tell, last_words);
     Ok(dialled(dialer, PATIENT))
 }
 

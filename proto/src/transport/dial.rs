@@ -18,7 +18,10 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Identity, SERVER_NAME, TransportError, peer_of, pinned::Pinned, socket::tune, stream::Stream,
+    Identity, SERVER_NAME, TransportError, peer_of,
+    pinned::Pinned,
+    socket::tune,
+    stream::{LastWords, Stream},
 };
 
 /// The longest address: a DNS name has at most 253 characters, a port 5.
@@ -40,6 +43,7 @@ pub(super) struct Dialer {
     /// For each endpoint: name resolution, TCP and TLS together.
     limit: Duration,
     tell: Option<Tell>,
+    last_words: LastWords,
 }
 
 impl std::fmt::Debug for Dialer {
@@ -72,11 +76,12 @@ impl Dialer {
             connector: Connector(TlsConnector::from(Arc::new(config))),
             limit,
             tell: None,
+            last_words: LastWords::default(),
         })
     }
 
-    pub(super) fn telling(self, tell: Option<Tell>) -> Self {
-        Self { tell, ..self }
+    pub(super) fn telling(self, tell: Tell, last_words: LastWords) -> Self {
+        Self { tell: Some(tell), last_words, ..self }
     }
 
     /// Connects to the endpoint that is the first to answer as a scheduler, and remembers it. They are
@@ -144,7 +149,7 @@ impl Dialer {
             let why = format!("its certificate is that of the {} {}", peer.role.as_str(), peer.id);
             return Err(TransportError::Untrusted { endpoint: endpoint.to_owned(), why });
         }
-        Ok(Stream::new(tls, endpoint))
+        Ok(Stream::new(tls, endpoint, self.last_words.clone()))
     }
 }
 

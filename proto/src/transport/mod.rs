@@ -20,7 +20,7 @@ pub use dial::Tell;
 pub use error::TransportError;
 pub use identity::{Identity, Peer, identity_uri, peer_of};
 pub use socket::tune;
-pub use stream::reason;
+pub use stream::{LastWords, reason};
 
 /// The largest answer to a person, in bytes: 20,000 tasks with their states take about 8 MB.
 pub const ANSWER_BYTES_MAX: usize = 32 << 20;

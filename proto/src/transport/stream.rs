@@ -6,6 +6,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
@@ -22,6 +23,23 @@ use tonic::Status;
 pub(super) struct Stream {
     tls: TlsStream<TcpStream>,
     endpoint: String,
+    last_words: LastWords,
+}
+
+/// What was said last when this machine's certificate was refused. The error of a call need not tell: one
+/// that comes just after the refusal was read learns only that the connection is closed.
+#[derive(Debug, Clone, Default)]
+pub struct LastWords(Arc<Mutex<Option<String>>>);
+
+impl LastWords {
+    /// Takes them out; nothing when nobody refused anything since.
+    pub fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn note(&self, words: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(words.to_owned());
+    }
 }
 
 /// What went wrong with a call, in words. Of a broken connection tonic says only that the transport
@@ -37,8 +55,8 @@ pub fn reason(status: &Status) -> String {
 }
 
 impl Stream {
-    pub(super) fn new(tls: TlsStream<TcpStream>, endpoint: &str) -> Self {
-        Self { tls, endpoint: endpoint.to_owned() }
+    pub(super) fn new(tls: TlsStream<TcpStream>, endpoint: &str, last_words: LastWords) -> Self {
+        Self { tls, endpoint: endpoint.to_owned(), last_words }
     }
 
     fn meaning(&self, error: &io::Error) -> io::Error {
@@ -63,8 +81,14 @@ impl Stream {
                 | AlertDescription::AccessDenied
                 | AlertDescription::DecryptError),
             ) => format!("{endpoint} does not accept this machine's certificate ({alert:?})"),
-            _ => format!("the connection to {endpoint} was lost: {error}"),
+            _ => {
+                return io::Error::new(
+                    error.kind(),
+                    format!("the connection to {endpoint} was lost: {error}"),
+                );
+            }
         };
+        self.last_words.note(&text);
         // Text, because h2 keeps nothing else of an error.
         io::Error::new(error.kind(), text)
     }

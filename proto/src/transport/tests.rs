@@ -371,7 +371,15 @@ async fn a_scheduler_that_refuses_our_certificate_is_understood() {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
         };
-        let (_, text) = call(&[address.to_string()], &identity).await.unwrap_err();
+        let last_words = LastWords::default();
+        let tell: Tell = Arc::new(|_, _| ());
+        let endpoints = [address.to_string()];
+        let channel =
+            channel_telling(&endpoints, &identity, LIMIT, tell, last_words.clone()).unwrap();
+        // Its own error may say only that the connection is closed.
+        drop(EnrolClient::new(channel).join(JoinRequest::default()).await.unwrap_err());
+        let text = last_words.take().unwrap();
         assert!(text.contains(expected), "{text}");
+        assert_eq!(last_words.take(), None);
     }
 }
