@@ -4,8 +4,9 @@ mod drain;
 mod node_loss;
 
 use model::{
-    Liveness, StackSpec, TaskState,
+    Epoch, Liveness, StackSpec, TaskReport, TaskState, TaskStatus,
     spec::{Condition, HealthTest, Healthcheck, RestartPolicy},
+    task::{Cause, Failure},
 };
 
 use super::HOLD_DOWN_MS;
@@ -111,6 +112,51 @@ fn a_new_task_that_fails_leaves_the_old_one_serving_until_asked_again() {
         assert!(world.show().iter().any(|line| line.ends_with("run running@a")));
         assert!(view::rollout(&world.cluster, &stack_name("s")).failed.is_empty());
     }
+}
+
+#[test]
+fn what_has_failed_is_made_anew_when_the_same_file_is_asked_for_again() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let with = |image| stack("s", &[("web", service(image, 100).with(|s| s.replicas = 2))]);
+    world.apply(&with("web:1"));
+    world.settle();
+    world.apply(&with("web:2"));
+    // The first replica is new, the second is about to be.
+    let half = |world: &World| {
+        let shown = world.show();
+        let has = |text: &str| shown.iter().any(|line| line.starts_with(text));
+        let first = has("s/web.1 e2 run running@a") && !has("s/web.1 e1");
+        first && has("s/web.2 e1 run running@a") && has("s/web.2 e2 run starting@a")
+    };
+    let mut rounds = 0..60;
+    while !half(&world) {
+        rounds.next().unwrap_or_else(|| panic!("{:?}", world.show()));
+        world.lead();
+        world.agents();
+        world.pass(100);
+    }
+    for slot in [2, 1] {
+        let mut tasks = world.cluster.tasks().values();
+        let task = tasks.find(|task| task.slot == slot && task.epoch == Epoch(2)).unwrap();
+        let (task, node) = (task.id, task.node.unwrap());
+        let status = TaskStatus {
+            state: TaskState::Failed,
+            failure: Some(Failure { cause: Cause::Exited, message: "exited with code 1".into() }),
+            exit_code: Some(1),
+            sequence: 100,
+            ..TaskStatus::default()
+        };
+        world.ok(Command::ReportTasks { node, reports: vec![TaskReport { task, status }] });
+        world.lead();
+    }
+    world.settle();
+    assert_eq!(world.warned("rollout").len(), 1, "{:?}", world.show());
+    world.apply(&with("web:2"));
+    world.settle();
+    let runs = world.show().into_iter().filter(|line| line.contains(" run running@a"));
+    let runs: Vec<_> = runs.collect();
+    assert_eq!(runs, ["s/web.1 e3 run running@a", "s/web.2 e3 run running@a"]);
+    assert!(view::rollout(&world.cluster, &stack_name("s")).failed.is_empty());
 }
 
 #[test]

@@ -62,12 +62,15 @@ impl World {
     fn watch_move(&self, at: u64, change: &Change) -> Option<Move> {
         let Change::CreateTask { task, stack, service, slot, .. } = change else { return None };
         let cluster = &self.log.reference;
-        let lost = cluster.tasks_of(stack).find(|held| {
+        // What is made anew is the newest; one before it may still be waited for on a node of its own.
+        let newest = cluster
+            .tasks_of(stack)
+            .filter(|held| (&held.service, held.slot) == (service, *slot))
+            .filter(|held| !held.desired.is_leaving())
+            .max_by_key(|held| held.epoch);
+        let lost = newest.filter(|held| {
             let node = held.node.and_then(|node| cluster.node(node));
-            (&held.service, held.slot) == (service, *slot)
-                && held.holds_resources()
-                && !held.desired.is_leaving()
-                && node.is_some_and(|node| node.liveness == Liveness::Down)
+            held.holds_resources() && node.is_some_and(|node| node.liveness == Liveness::Down)
         });
         let (lost, node) = lost.and_then(|held| Some((held, held.node?)))?;
         // What a person changed, or wants away from there, is replaced wherever it was.

@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use model::{Revision, ServiceName, ServiceSpec, StackName, StackSpec, Timestamp};
+use model::{
+    Epoch, Revision, ServiceName, ServiceSpec, StackName, StackSpec, TaskState, Timestamp,
+};
 
 use super::{Answered, Happened, check};
 use crate::cluster::{
@@ -38,13 +40,28 @@ impl Cluster {
         Ok(self.revise(at, Arc::new(spec.clone()), "apply".to_owned()))
     }
 
-    /// The same file again: nothing to do, unless a replacement was given up.
+    /// The same file again: nothing to do, unless a replacement was given up. Of that what has failed is
+    /// made anew, or it would be given up for it at once.
     fn try_again(&mut self, at: Timestamp, name: &StackName, current: Revision) -> Outcome {
-        let stack = self.stacks.get_mut(name);
-        let Some(stack) = stack else { return Outcome::Unchanged };
+        let mut newest: BTreeMap<(ServiceName, u32), (Epoch, TaskState)> = BTreeMap::new();
+        for task in self.tasks_of(name).filter(|task| !task.desired.is_leaving()) {
+            let is = (task.epoch, task.status.state);
+            let held = newest.entry((task.service.clone(), task.slot)).or_insert(is);
+            *held = is.max(*held);
+        }
+        let Some(stack) = self.stacks.get_mut(name) else { return Outcome::Unchanged };
         let mut any = false;
-        for service in stack.services.values_mut() {
-            any |= service.failed.take().is_some();
+        for (service, held) in &mut stack.services {
+            if held.failed.take().is_none() {
+                continue;
+            }
+            any = true;
+            for (slot, memory) in &mut held.slots {
+                let state = newest.get(&(service.clone(), *slot)).map(|(_, state)| *state);
+                if state == Some(TaskState::Failed) {
+                    memory.least = memory.last.next();
+                }
+            }
         }
         if !any {
             return Outcome::Unchanged;

@@ -151,13 +151,13 @@ fn what_fails_elsewhere_serves_on_and_is_forgiven_when_the_node_is_opened() {
     // Its image behaves otherwise there.
     let new = world.cluster.tasks().values().find(|task| task.epoch.0 == 2).unwrap();
     let (node, task, held) = (new.node.unwrap(), new.id, new.status.clone());
-    let status = model::TaskStatus {
+    let status = TaskStatus {
         state: TaskState::Failed,
         sequence: held.sequence + 9,
         exit_code: Some(1),
         ..held
     };
-    world.ok(Command::ReportTasks { node, reports: vec![model::TaskReport { task, status }] });
+    world.ok(Command::ReportTasks { node, reports: vec![TaskReport { task, status }] });
     served(&mut world, 20, "web");
     let name = (stack_name("s"), service_name("web"));
     let failed = |world: &World| world.cluster.service(&name.0, &name.1).unwrap().failed.clone();

@@ -111,7 +111,7 @@ fn a_lost_task_that_was_restarted_meanwhile_is_heard_of_again_only_as_ended() {
     // A snapshot with two of them that may both run would be refused when it is read.
     let mut status = world.cluster.task(task).unwrap().status.clone();
     (status.restarts, status.state) = (status.restarts + 1, TaskState::Running);
-    let reports = vec![model::TaskReport { task, status }];
+    let reports = vec![TaskReport { task, status }];
     world.ok(Command::ReportTasks { node, reports });
     world.expect(&["s/web.1 e1 stop lost@a", "s/web.1 e2 run running@b"]);
     world.check_snapshot();
@@ -129,8 +129,8 @@ fn a_strict_singleton_waits_until_every_replica_of_before_has_stopped() {
     let node = world.node("a");
     let first = world.cluster.tasks().values().find(|task| task.slot == 1).unwrap();
     let (task, state) = (first.id, TaskState::Stopped);
-    let status = model::TaskStatus { state, ..first.status.clone() };
-    world.ok(Command::ReportTasks { node, reports: vec![model::TaskReport { task, status }] });
+    let status = TaskStatus { state, ..first.status.clone() };
+    world.ok(Command::ReportTasks { node, reports: vec![TaskReport { task, status }] });
     world.lead();
     world.expect(&["s/web.1 e2 prepare assigned@a", "s/web.2 e1 stop running@a"]);
     world.settle();
