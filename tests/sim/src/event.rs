@@ -80,8 +80,8 @@ pub(crate) enum OnMachine {
     AgentStarts,
     /// The guard looks at the leases.
     GuardLooks,
-    /// It has been awake again for a while.
-    AwakeAgain,
+    /// It has been awake, or its engine has answered, for long enough to have stopped what may not run.
+    StopsAgain,
     /// The network goes, and comes back after as long, so many times.
     Flaps { times: u32, millis: u64 },
     /// Something for the agent's process of that life.

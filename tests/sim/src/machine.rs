@@ -189,7 +189,7 @@ impl World {
             OnMachine::EngineAnswers => self.engine_answers(node),
             OnMachine::AgentStarts => self.start_agent(node),
             OnMachine::GuardLooks => self.guard_looks(node),
-            OnMachine::AwakeAgain => self.check_alone(node),
+            OnMachine::StopsAgain => self.check_alone(node),
             OnMachine::Flaps { times, millis } => self.flap(node, times, millis),
             OnMachine::Agent { boot, what } => {
                 if machine.agent.as_ref().is_some_and(|process| process.boot == boot) {
@@ -324,6 +324,7 @@ impl World {
             machine.engine_at = self.now;
             self.trace(|| format!("{node} engine answers"));
             self.tell_again(node);
+            self.on_machine(node, STOPS_WITHIN, OnMachine::StopsAgain);
         }
     }
 
@@ -364,7 +365,7 @@ impl World {
         if frozen {
             machine.frozen += millis;
         }
-        self.on_machine(node, millis + NOTICES_WITHIN, OnMachine::AwakeAgain);
+        self.on_machine(node, millis + NOTICES_WITHIN, OnMachine::StopsAgain);
         let Some(machine) = self.machines.get_mut(&node) else { return };
         // What the agent waits for comes that much later.
         machine.disk_freed_at = machine.disk_freed_at.max(now) + millis;

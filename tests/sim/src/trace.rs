@@ -1,5 +1,7 @@
 //! What happened, for a person and as one number.
 
+use std::fmt::{self, Debug, Write};
+
 /// Lines for a person, kept only on request; and a number that every event went into, always.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trace {
@@ -31,6 +33,12 @@ impl Trace {
         text.bytes().for_each(|byte| self.mix(u64::from(byte)));
     }
 
+    /// The same for what an event says of itself.
+    pub(crate) fn mix_event(&mut self, event: &impl Debug) {
+        // Writing into a number never fails.
+        let _ = write!(self, "{event:?}");
+    }
+
     /// The number of everything so far.
     pub(crate) const fn hash(&self) -> u64 {
         self.hash
@@ -39,5 +47,12 @@ impl Trace {
     /// The lines so far.
     pub(crate) fn lines(&self) -> &[String] {
         &self.lines
+    }
+}
+
+impl Write for Trace {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.mix_text(text);
+        Ok(())
     }
 }

@@ -284,6 +284,7 @@ impl World {
         self.now = at;
         self.steps += 1;
         self.history.mix(at);
+        self.history.mix_event(&event);
         match event {
             Event::Append { proposal } => self.append(proposal),
             Event::Apply { replica, to } => self.apply(replica, to),

@@ -51,7 +51,8 @@ impl World {
         Some(format!("{} and {} run side by side", of.name(), rival.name()))
     }
 
-    /// Some time after a machine woke: what lost its lease in its sleep is stopped by now.
+    /// Some time after a machine woke or its engine answered again: what lost its lease meanwhile is
+    /// stopped by now.
     pub(crate) fn check_alone(&mut self, node: NodeId) {
         let Some(machine) = self.machines.get(&node) else { return };
         if !machine.runs_for_sure(self.now) {
