@@ -34,7 +34,7 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a scheduler that announced itself may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a member may take to say how it is.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two looks at how far a new scheduler has come, or who leads.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a successor may take to lead: one election at the pace of `wan`.
@@ -149,6 +149,13 @@ impl Door {
 
     /// How each member is, asked all at once; this one without a question.
     async fn probe_members(&self) -> Vec<(u64, String, Result<ProbeReply, String>)> {
+        self.probe_members_within(PROBE_TIMEOUT).await
+    }
+
+    async fn probe_members_within(
+        &self,
+        limit: Duration,
+    ) -> Vec<(u64, String, Result<ProbeReply, String>)> {
         let members = self.members();
         let last = self.own.raft.metrics().borrow_watched().last_log_index.unwrap_or_default();
         let probes = members.nodes().map(|(id, node)| async {
@@ -160,17 +167,17 @@ impl Door {
                     trouble: self.trouble(room::LEAST_FOR_CHANGES),
                 })
             } else {
-                self.probe_at(*id, &node.addr, PROBE_TIMEOUT).await
+                self.probe_at(*id, &node.addr, limit).await
             };
             (*id, node.addr.clone(), probed)
         });
         join_all(probes).await
     }
 
-    /// Every member as it answers now, `leader` being who leads as far as this one knows.
-    pub(crate) async fn rows(&self, leader: Option<u64>) -> Vec<VoterRow> {
+    /// Every member as it answers within this time, `leader` being who leads as far as this one knows.
+    pub(crate) async fn rows(&self, leader: Option<u64>, limit: Duration) -> Vec<VoterRow> {
         let members = self.members();
-        let probed = self.probe_members().await;
+        let probed = self.probe_members_within(limit).await;
         // One that is gone may be taken for the leader for as long as nobody else is elected.
         let answers = |id: &u64| probed.iter().any(|(it, _, probed)| it == id && probed.is_ok());
         let leader = leader.filter(answers);
@@ -179,7 +186,8 @@ impl Door {
         let newest = of_leader.and_then(|(.., probed)| last_of(probed));
         let newest = newest.or_else(|| probed.iter().filter_map(|(.., it)| last_of(it)).max());
         let row = |(id, address, probed): (u64, String, Result<ProbeReply, String>)| {
-            let votes = members.voter_ids().any(|voter| voter == id);
+            // While voters change those of before decide as well, and one that comes does not vote yet.
+            let votes = members.get_joint_config().first().is_some_and(|old| old.contains(&id));
             let role = match (votes, Some(id) == leader) {
                 (_, true) => "leader",
                 (true, false) => "follower",

@@ -36,7 +36,7 @@ pub(crate) use codec::ENTRY_VERSION;
 #[doc(hidden)]
 pub use codec::fuzzing;
 pub(crate) use door::Door;
-pub(crate) use members::LEADER;
+pub(crate) use members::{LEADER, PROBE_TIMEOUT};
 pub(crate) use network::{OwnFace, Peers, SHUT_OUT, ShutOut, shut_out_by};
 pub use raft::{ELECTION_LAN, ELECTION_WAN, Election, LogSettings, RaftLog};
 pub(crate) use store::SEGMENT_BYTES;

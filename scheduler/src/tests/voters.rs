@@ -11,7 +11,7 @@ use std::{
 
 use proto::v1::{
     CreateTokenRequest, EventsRequest, ListSchedulersRequest, ListTokensRequest,
-    RemoveSchedulerRequest, VoterRow, control_client::ControlClient,
+    RemoveSchedulerRequest, StatusRequest, VoterRow, control_client::ControlClient,
 };
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Status, transport::Channel};
@@ -29,18 +29,21 @@ async fn rows(people: &mut ControlClient<Channel>) -> Vec<VoterRow> {
 /// Removes a scheduler, as `sisoctl` does: asked again while the leadership is handed over.
 async fn remove(people: &mut ControlClient<Channel>, scheduler: u64) -> Result<bool, Status> {
     let request = RemoveSchedulerRequest { request_id: request_id(), scheduler };
+    let mut last = None;
     let asked = async {
         loop {
             match people.remove_scheduler(request.clone()).await {
                 Ok(removed) => return Ok(removed.into_inner().changed),
                 Err(status) if status.code() == Code::Unavailable => {
+                    last = Some(status);
                     sleep(Duration::from_millis(50)).await;
                 }
                 Err(status) => return Err(status),
             }
         }
     };
-    timeout(PATIENCE, asked).await.expect("it is answered")
+    let answered = timeout(PATIENCE, asked).await;
+    answered.unwrap_or_else(|_| panic!("scheduler {scheduler} stays: {last:?}"))
 }
 
 /// Writes tokens until it is told to stop; answers the ids of those that were acknowledged.
@@ -162,6 +165,13 @@ async fn a_scheduler_is_removed_only_where_the_rest_can_agree_and_a_leader_hands
     let shown = rows(&mut founder.admin).await;
     let away = shown.iter().find(|row| row.address == third.address()).unwrap();
     assert!(!away.reachable && away.error.is_some() && away.behind.is_none(), "{away:?}");
+    let status = founder.admin.status(StatusRequest {}).await.unwrap().into_inner();
+    let told = format!("at {} does not answer", third.address());
+    assert!(status.problems.iter().any(|problem| problem.what.contains(&told)), "{status:?}");
+    assert!(!status.healthy);
+    let second_row = status.schedulers.iter().find(|row| row.id == two).unwrap();
+    assert_eq!(second_row.version, env!("CARGO_PKG_VERSION"));
+    assert!(second_row.applied > 0, "{status:?}");
     // Also one that follows says how the others are, and nobody leads who does not answer.
     let identity = admin_identity(&second.data());
     let mut there = people(&[second.address()], &identity);

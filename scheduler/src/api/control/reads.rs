@@ -1,11 +1,11 @@
 //! Reads: each first makes sure that it sees every write answered before.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use model::{
     StackSpec, TaskId,
     task::Telemetry,
-    view::{ReplicaPlacement, SchedulerRow},
+    view::{Problem, ReplicaPlacement, SchedulerRow, VoterRow},
 };
 use parking_lot::MappedRwLockReadGuard;
 use proto::v1::{
@@ -22,6 +22,8 @@ use super::{
 };
 use crate::{clock, log::Standing};
 
+/// How long a scheduler may take to say how it is before the status says that it does not answer.
+const GLANCE: Duration = Duration::from_secs(1);
 /// Verdicts in one answer: a hundred bytes each, so that they fill a third of it at most.
 const VERDICTS_ANSWERED: usize = 100_000;
 /// Fixes in one answer.
@@ -141,23 +143,37 @@ pub(super) async fn status(office: &Office) -> Result<StatusView, Status> {
     let telemetry = office.dispatch.sessions.telemetry();
     let mut status = view::status(&*read(office).await?, &soft(&telemetry, &leases(office)));
     let standing = office.log.standing().borrow().clone();
-    status.schedulers = standing.voters.iter().map(|voter| scheduler(&standing, voter)).collect();
+    let schedulers = office.door.rows(standing.leader, GLANCE).await;
+    status.problems.extend(schedulers.iter().filter_map(scheduler_problem));
+    status.healthy = status.problems.is_empty();
+    let voters = schedulers.into_iter().filter(|row| row.role != "joining");
+    status.schedulers = voters.map(|row| scheduler(&standing, row)).collect();
     let leader = standing.voters.iter().find(|(id, _)| Some(*id) == standing.leader);
     status.leader = leader.map(|(_, address)| address.clone());
     Ok(status.into())
 }
 
-/// A voting member, as far as this one knows.
-fn scheduler(standing: &Standing, (id, address): &(u64, String)) -> SchedulerRow {
-    let own = *id == standing.id;
-    let role = if Some(*id) == standing.leader { "leader" } else { "follower" };
-    SchedulerRow {
-        id: *id,
-        address: address.clone(),
-        role: role.to_owned(),
-        version: if own { env!("CARGO_PKG_VERSION").to_owned() } else { String::new() },
-        applied: if own { standing.applied } else { 0 },
-    }
+/// A voting member in short.
+fn scheduler(standing: &Standing, row: VoterRow) -> SchedulerRow {
+    let VoterRow { id, address, role, behind, version, .. } = row;
+    let applied = behind.map_or(0, |behind| standing.applied.saturating_sub(behind));
+    SchedulerRow { id, address, role, version: version.unwrap_or_default(), applied }
+}
+
+/// What is wrong with a member.
+fn scheduler_problem(row: &VoterRow) -> Option<Problem> {
+    let VoterRow { id, address, reachable, error, .. } = row;
+    let cause = error.clone()?;
+    let (what, fix) = if *reachable {
+        let what = format!("scheduler {id} at {address} cannot take changes");
+        (what, "make room on its disk".to_owned())
+    } else {
+        let fix = format!(
+            "start it; if it is gone for good, `sisoctl scheduler rm {id}`: a majority has to be left"
+        );
+        (format!("scheduler {id} at {address} does not answer"), fix)
+    };
+    Some(Problem { what, cause, since: None, fix })
 }
 
 pub(super) fn version(office: &Office) -> VersionReply {

@@ -8,7 +8,7 @@ use super::{
     super::{Office, status},
     writes::{request_id, write},
 };
-use crate::log::LogError;
+use crate::log::{LogError, PROBE_TIMEOUT};
 
 /// Since this form schedulers can be removed.
 const FORM: u32 = 2;
@@ -16,7 +16,7 @@ const FORM: u32 = 2;
 /// How every scheduler is. While nobody leads, as far as this one knows.
 pub(super) async fn list(office: &Office) -> ListSchedulersReply {
     let leader = office.log.standing().borrow().leader;
-    let rows = office.door.rows(leader).await;
+    let rows = office.door.rows(leader, PROBE_TIMEOUT).await;
     ListSchedulersReply { schedulers: rows.into_iter().map(Into::into).collect() }
 }
 
