@@ -22,11 +22,13 @@ daemon_pid() {
   printf '%s\n' "$pid"
 }
 
-# start_daemon PIDFILE LOG COMMAND...: starts the command detached from this terminal.
+# start_daemon PIDFILE LOG COMMAND...: starts the command detached from this terminal, with the memory settings of the
+# service units.
 start_daemon() {
   local pidfile=$1 log=$2
   shift 2
   if have setsid; then set -- setsid "$@"; fi
+  set -- env "MALLOC_ARENA_MAX=${MALLOC_ARENA_MAX:-1}" "$@"
   nohup "$@" >>"$log" 2>&1 </dev/null &
   printf '%s\n' "$!" >"$pidfile"
 }

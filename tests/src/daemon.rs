@@ -66,6 +66,8 @@ impl Daemon {
         // Cargo's, for tests; the loader would look for every library there first, and system calls are
         // counted.
         command.env_remove("LD_LIBRARY_PATH");
+        // As in the service units.
+        command.env("MALLOC_ARENA_MAX", "1");
         command.stdin(Stdio::null()).stdout(log("stdout")).stderr(log("stderr"));
         let child = command.spawn();
         self.child = Some(child.unwrap_or_else(|error| panic!("start {}: {error}", self.name)));
@@ -117,7 +119,12 @@ impl Daemon {
         self.child.as_ref().unwrap_or_else(|| panic!("{} does not run", self.name)).id()
     }
 
-    /// The same, when it is about to end: its last connections are gone before it is.
+    /// Its process, while it has one that nobody has waited for.
+    pub fn runs(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Its exit status, also when it is about to end: its last connections are gone before it is.
     pub fn ended_soon(&mut self) -> Option<ExitStatus> {
         poll_closely(SOON, || self.ended().ok_or_else(String::new)).ok()
     }

@@ -287,6 +287,7 @@ impl Host {
             "#!/bin/bash\n\
              read -r id _ <'{directory}/outside/self/stat'\n\
              echo \"$id\" >'{directory}/pids/{unit}'\n\
+             export MALLOC_ARENA_MAX=1\n\
              if [[ -e '{directory}/clock' ]]; then\n\
              export LD_PRELOAD='{library}' FAKETIME_TIMESTAMP_FILE='{directory}/clock'\n\
              export FAKETIME_NO_CACHE=1 DONT_FAKE_MONOTONIC=1\n\

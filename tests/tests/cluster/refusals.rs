@@ -42,6 +42,7 @@ services:
     check("no-apparmor", "security_opt: ['apparmor:unconfined']");
     check("device", "devices: ['/dev/mem:/dev/mem']");
     check("unconfined", "security_opt: ['seccomp:unconfined']");
+    world.expect_unharmed();
 }
 
 #[test]
@@ -75,4 +76,5 @@ fn labels_of_ours_cannot_be_claimed_by_a_file() {
     let world = World::scheduler_only("labels");
     let text = "name: thief\nservices:\n  web:\n    image: a\n    labels: { siso.task: '7' }\n";
     world.apply(text).expect(1).says(&["siso."]);
+    world.expect_unharmed();
 }

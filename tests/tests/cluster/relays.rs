@@ -67,6 +67,7 @@ services:
     let shown = world.ctl.run_on_a_terminal("logs painter/web");
     assert!(shown.contains("text"), "{shown:?}");
     assert!(!shown.contains("\u{1b}]0;") && !shown.contains('\u{7}'), "{shown:?}");
+    world.expect_unharmed();
 }
 
 #[test]

@@ -11,10 +11,7 @@ use siso_tests::{PATIENT, World, wait_until};
 use tokio::task::JoinSet;
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
-use super::{
-    caller::{Caller, admin},
-    unharmed,
-};
+use super::caller::{Caller, admin};
 
 const STACK: &str = "
 name: host
@@ -91,7 +88,7 @@ fn a_command_ends_with_whoever_asked_for_it_and_leaves_nothing() {
     let closed = world.ctl.run(&["exec", "host/web", "--", "sh", "-c", "cat; echo on"]).expect(0);
     assert_eq!(closed.stdout, "on\n");
     settled(&world, &container, before);
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 fn target(command: &[&str], tty: bool) -> ExecRequest {
@@ -147,7 +144,7 @@ fn a_terminal_that_changes_its_size_ten_thousand_times_still_answers() {
         assert!(shown.contains("here-42") && code == Some(3), "{code:?} {shown}");
     });
     settled(&world, &container, before);
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 #[test]
@@ -185,7 +182,7 @@ fn a_crowd_of_commands_gets_the_places_there_are_and_gives_them_back() {
     settled(&world, &container, before);
     world.ctl.run(&["exec", "host/web", "--", "true"]).expect(0);
     assert!(!world.agent.output("stderr").contains("panicked"));
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 /// People who stand still, with a container that never stops writing and commands that never read.
@@ -242,5 +239,5 @@ fn people_who_stand_still_hold_up_neither_a_machine_nor_each_other() {
     }
     drop((readers, pasters));
     settled(&world, &container, before);
-    unharmed(&world);
+    world.expect_unharmed();
 }

@@ -10,7 +10,7 @@ use std::{
 
 use siso_tests::{World, required};
 
-use super::{files::service, unharmed};
+use super::files::service;
 
 /// Connections of each kind that only stand there.
 const IDLERS: usize = 300;
@@ -48,7 +48,7 @@ fn ten_thousand_connections_at_once_leave_people_served() {
             .expect(0);
     }
     drop(streams);
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 /// How many files this process may have open.
@@ -101,5 +101,5 @@ fn connections_that_only_stand_there_are_closed_and_hold_up_nobody() {
         }
     }
     assert!(slow.join().expect("the slow one"), "it was let talk for ever");
-    unharmed(&world);
+    world.expect_unharmed();
 }

@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use siso_tests::World;
-
-use super::{MEMORY_KIB_MAX, unharmed};
+use siso_tests::{MEMORY_KIB_MAX, World};
 
 const GIBIBYTE: usize = 1 << 30;
 
@@ -84,7 +82,7 @@ fn a_file_that_is_no_stack_is_refused_for_what_it_is() {
         assert!(!escapes, "{what}: {answer}");
     }
     assert_eq!(world.ctl.json(&["stack", "ls"]).as_array().map(Vec::len), Some(0));
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 #[test]
@@ -93,7 +91,7 @@ fn a_gibibyte_on_standard_input_is_refused_and_not_read_into_memory() {
     let bounded = world.ctl.within(MEMORY_KIB_MAX << 10);
     let arguments = ["apply", "--yes", "--detach", "-"];
     bounded.run_with_input(&arguments, &vec![b'#'; GIBIBYTE]).expect(1).says(&["1 MiB"]);
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 #[test]
@@ -124,6 +122,7 @@ fn a_name_that_is_none_is_refused_and_never_shown_raw() {
         assert!(!answer.stderr.contains(raw), "{name}: {answer:?}");
     }
     assert_eq!(world.ctl.json(&["stack", "ls"]).as_array().map(Vec::len), Some(0));
+    world.expect_unharmed();
 }
 
 #[test]

@@ -11,10 +11,7 @@ use model::token::Role;
 use siso_tests::World;
 use tonic::{Code, Status};
 
-use super::{
-    caller::{Caller, DAY, Forger, admin, join, token},
-    unharmed,
-};
+use super::caller::{Caller, DAY, Forger, admin, join, token};
 
 /// Longer than a server may keep a stranger waiting.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -29,6 +26,7 @@ fn plain_text_gets_no_answer() {
     // A reset is as good an end as an orderly one.
     let _ = stream.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
+    world.expect_unharmed();
 }
 
 /// A greeting of TLS 1.2: a cipher suite of that version, and no word of a later one.
@@ -61,6 +59,7 @@ fn tls_below_1_3_is_refused() {
     // A fatal alert: protocol_version (RFC 8446, section 6.2).
     assert_eq!(answer.first(), Some(&0x15), "{answer:02x?}");
     assert_eq!(answer.get(5..7), Some(&[2, 70][..]), "{answer:02x?}");
+    world.expect_unharmed();
 }
 
 #[test]
@@ -88,6 +87,7 @@ fn a_certificate_of_another_cluster_opens_nothing() {
     let parts = [section(&their, "cluster"), section(&our, "endpoints")];
     let rest = ["authorities", "certificate", "key"].map(|key| section(&their, key));
     check(&ours.write("misled.yaml", &(parts.concat() + &rest.concat())));
+    ours.expect_unharmed();
 }
 
 /// One top-level key of a context file with everything below it.
@@ -249,7 +249,7 @@ fn a_certificate_opens_the_doors_of_its_role_and_no_other() {
         }
         let said = world.scheduler.output("stderr").split_off(before);
         assert!(said.contains(kept), "{whose}: the log does not say {kept:?}: {said}");
-        unharmed(&world);
+        world.expect_unharmed();
     }
     let metrics = siso_tests::get(&world.scheduler_metrics(), "/metrics").expect("metrics").text();
     for what in ["connection", "call"] {

@@ -12,10 +12,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use super::{
-    caller::{Caller, join, token},
-    unharmed,
-};
+use super::caller::{Caller, join, token};
 
 /// More reports than one message may have.
 const TOO_MANY: usize = 1001;
@@ -217,7 +214,7 @@ fn what_a_machine_says_of_others_or_of_the_past_changes_nothing() {
     let running: Vec<_> = rows.iter().filter(|row| row["state"] == "running").collect();
     assert_eq!(running.len(), 1, "{rows:#?}");
     assert_eq!(running[0]["epoch"], 2, "{rows:#?}");
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 #[test]
@@ -261,7 +258,7 @@ fn a_session_that_breaks_its_rules_ends_and_says_which() {
     }
     world.apply_with(&["--detach"], STACK).expect(0);
     calm.task();
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 #[test]
@@ -288,5 +285,5 @@ fn a_removed_machine_is_nobody_from_that_moment_on() {
     }
     world.apply_with(&["--detach"], STACK).expect(0);
     staying.task();
-    unharmed(&world);
+    world.expect_unharmed();
 }

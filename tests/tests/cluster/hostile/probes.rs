@@ -10,8 +10,6 @@ use std::{
 
 use siso_tests::{World, get};
 
-use super::unharmed;
-
 /// Longer than a server may keep anybody waiting.
 const SILENCE: Duration = Duration::from_mins(1);
 /// More than there are places.
@@ -119,7 +117,7 @@ fn only_metrics_and_health_are_read_and_only_by_a_name_of_the_machine() {
         }
     }
     assert!(world.agent.output("stderr").find("panicked").is_none());
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 #[test]
@@ -159,5 +157,5 @@ fn who_stalls_loses_its_place_and_the_next_one_is_served() {
         }
         assert_eq!(get(&address, "/metrics").expect("an answer").status, 200);
     }
-    unharmed(&world);
+    world.expect_unharmed();
 }

@@ -2,8 +2,6 @@
 
 use siso_tests::{Ctl, PATIENT, World, wait_until};
 
-use super::unharmed;
-
 /// Ports of an engine that listens to the network, which ours must not.
 const ENGINE_PORTS: [u16; 2] = [2375, 2376];
 
@@ -101,7 +99,7 @@ fn a_container_gets_no_answer_from_scheduler_agent_or_engine_without_a_certifica
         let said = world.scheduler.output("stderr");
         if said.contains("a connection was refused") { Ok(()) } else { Err(said) }
     });
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 /// Siso keeps no container from the network of its machine: it says so where a file asks for that.

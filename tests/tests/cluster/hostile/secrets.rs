@@ -12,8 +12,6 @@ use std::{
 
 use siso_tests::{PATIENT, World, get, wait_until};
 
-use super::unharmed;
-
 const ENVIRONMENT: &str = "canary-of-the-environment-7c1f";
 const VARIABLE: &str = "canary-of-a-variable-7c2f";
 const LABEL: &str = "canary-of-a-label-7c3f";
@@ -207,7 +205,7 @@ fn a_secret_in_a_stack_is_kept_where_it_must_be_and_shown_nowhere() {
     for directory in ["scheduler", "agent"] {
         assert_eq!(mode(&world.path(directory)) & 0o077, 0, "{directory} is open to others");
     }
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 #[test]
@@ -233,4 +231,5 @@ fn a_key_stands_in_its_own_file_only_and_is_its_owners() {
             assert!(!text.contains(key), "{place} shows the key of {}", path.display());
         }
     }
+    world.expect_unharmed();
 }

@@ -19,10 +19,7 @@ use rustls::{
 use sha2::{Digest as _, Sha256};
 use siso_tests::{Daemon, PATIENT, World, wait_until};
 
-use super::{
-    caller::{join, token},
-    unharmed,
-};
+use super::caller::{join, token};
 
 /// The one kind of text after which a joining program asks again instead of ending.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -120,7 +117,7 @@ fn a_token_is_good_whole_fresh_once_and_for_what_it_was_made() {
         assert!(log.contains(reason), "the log does not say {reason:?}: {log}");
     }
     join(&world, &fresh, "mini-2").expect("what others did with a token does not use it up");
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 /// A listener with the face of a scheduler, vouched for by an authority of its own, that writes down
@@ -215,5 +212,5 @@ fn an_impostor_between_a_joining_program_and_its_cluster_learns_nothing() {
         joiner.kill9();
         impostor.heard.lock().expect("bytes").clear();
     }
-    unharmed(&world);
+    world.expect_unharmed();
 }

@@ -2,8 +2,6 @@
 
 use siso_tests::{PATIENT, World, wait_until};
 
-use super::{MEMORY_KIB_MAX, peak_kib};
-
 /// A line of 100 MB, five thousand children, fifteen thousand open files, lines that look like ours.
 const VANDALS: &str = r#"
 name: vandals
@@ -69,10 +67,7 @@ services:
     assert!(lines.lines().all(|line| line.starts_with("liar.1 | ")), "{lines:?}");
     let said = world.agent.output("stderr") + &world.scheduler.output("stderr");
     assert!(!said.contains("forged") && !said.contains("panicked"), "{said}");
-    for (what, pid) in [("agent", world.agent.pid()), ("scheduler", world.scheduler.pid())] {
-        let peak = peak_kib(pid);
-        assert!(peak < MEMORY_KIB_MAX, "the {what} took {peak} KiB");
-    }
+    world.expect_unharmed();
     assert_eq!(world.running("calm"), before);
     world.ctl.run(&["stack", "rm", "vandals", "--yes"]).expect(0);
     assert_eq!(world.wait_running("calm", 1), before);

@@ -10,10 +10,7 @@ use siso_tests::{PATIENT, World, wait_until};
 use tokio::{task::JoinSet, time::timeout};
 use tonic::{Code, Status, codegen::Service as _, codegen::http};
 
-use super::{
-    caller::{Caller, admin, join, token},
-    unharmed,
-};
+use super::caller::{Caller, admin, join, token};
 
 /// What a scheduler takes in one message.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -95,7 +92,7 @@ fn bytes_that_are_no_message_are_answered_as_the_callers_mistake() {
         }
     }
     assert_eq!(world.ctl.json(&["stack", "ls"]).as_array().map(Vec::len), Some(0));
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 /// One frame of gRPC: whether it is compressed, the length it claims, and its bytes.
@@ -157,7 +154,7 @@ fn frames_that_are_too_large_compressed_or_cut_off_are_refused_unread() {
     let refused = people.ask("Control/ListTasks", &[("x-long", name)], Vec::new());
     assert!(refused.is_err(), "a header of 64 KiB was taken");
     assert_eq!(world.ctl.json(&["stack", "ls"]).as_array().map(Vec::len), Some(0));
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 #[test]
@@ -187,7 +184,7 @@ fn ten_thousand_calls_on_one_connection_get_the_streams_there_are_and_give_them_
         assert!((1..=STREAMS_MAX).contains(&open.len()), "{} are open", open.len());
         assert_eq!(open.len() + waited, CALLS, "none of them was answered with an error");
         // Other people have other connections.
-        unharmed(&world);
+        world.expect_unharmed();
     });
     // Streams that are gone give their places back, to others as well.
     let again = Caller::as_(&admin(&world), &world);
@@ -198,5 +195,5 @@ fn ten_thousand_calls_on_one_connection_get_the_streams_there_are_and_give_them_
             .block_on(client.events(EventsRequest { follow: true, ..EventsRequest::default() }));
         opened.map(drop).map_err(|refused| refused.to_string())
     });
-    unharmed(&world);
+    world.expect_unharmed();
 }

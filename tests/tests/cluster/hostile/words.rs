@@ -9,10 +9,7 @@ use siso_tests::{PATIENT, World, wait_until};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{
-    caller::{Caller, join, token},
-    unharmed,
-};
+use super::caller::{Caller, join, token};
 
 /// A line of ours, a title, the clipboard, a colour, a bell, and a line written over.
 const FORGED: &str = "x\n2026-01-01T00:00:00.000000Z  INFO forged: a line\r\u{1b}]0;owned\u{7}\u{1b}]52;c;cm0gLXJm\u{7}\u{1b}[31m\u{9b}31m\u{202e}";
@@ -53,7 +50,7 @@ fn what_is_refused_is_told_in_one_short_line_whatever_it_says() {
         said.len()
     );
     is_harmless("the log", &said);
-    unharmed(&world);
+    world.expect_unharmed();
 }
 
 /// Says all it can say of itself, and that its task failed, in those words.
@@ -135,5 +132,5 @@ fn what_a_machine_says_of_itself_and_its_tasks_steers_no_terminal() {
         is_harmless(command, &(answer.stdout + &answer.stderr));
     }
     is_harmless("the log", &world.scheduler.output("stderr"));
-    unharmed(&world);
+    world.expect_unharmed();
 }
