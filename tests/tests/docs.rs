@@ -4,10 +4,13 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// The documents with tables of faults and attacks.
 const DOCUMENTS: [&str; 2] = ["docs/reliability.md", "docs/security.md"];
+/// Where figures stand with the commits they were measured on.
+const MEASURED: [&str; 3] = ["docs/performance.md", "docs/reliability.md", "tests/fuzz/spent.tsv"];
 /// A table whose head has this column names a test in each of its rows.
 const COLUMN: &str = "held by";
 /// Names of tests are sentences: so many words at least, joined by underscores.
@@ -76,6 +79,39 @@ fn every_test_a_document_names_is_there() {
             text.lines().flat_map(named).filter(|name| !known.contains(*name)).collect();
         assert!(missing.is_empty(), "{document} names tests that are not there: {missing:#?}");
     }
+}
+
+/// What reads like the short name of a commit: seven to nine digits of 16, of both kinds.
+fn commits(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    words.filter(|word| {
+        (7..=9).contains(&word.len())
+            && word.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
+            && word.contains(|c: char| c.is_ascii_digit())
+            && word.contains(|c: char| c.is_ascii_alphabetic())
+    })
+}
+
+#[test]
+fn every_commit_a_figure_was_measured_on_is_one_of_this_history() {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").current_dir(root()).args(arguments).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    // An archive of the sources, or a clone without its past, has nothing to compare with.
+    if !git(&["rev-parse", "HEAD~20"]) {
+        return;
+    }
+    let mut count = 0;
+    for document in MEASURED {
+        let text = fs::read_to_string(root().join(document)).expect("a document");
+        for commit in commits(&text) {
+            count += 1;
+            let known = git(&["merge-base", "--is-ancestor", commit, "HEAD"]);
+            assert!(known, "{document} names {commit}, which is no commit of this history");
+        }
+    }
+    assert!(count >= 5, "only {count} commits were found");
 }
 
 #[test]
