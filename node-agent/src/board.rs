@@ -77,6 +77,8 @@ pub struct Board {
     any_strict: watch::Sender<bool>,
     /// Something waits for its guard.
     guard_wanted: Notify,
+    /// Drawn by chance, and not 0.
+    life: u64,
 }
 
 impl Board {
@@ -91,6 +93,7 @@ impl Board {
             lease_wanted: Notify::new(),
             any_strict: watch::Sender::new(false),
             guard_wanted: Notify::new(),
+            life: rand::random::<u64>().max(1),
         }
     }
 
@@ -139,6 +142,11 @@ impl Board {
         let mut any = self.any_strict.subscribe();
         // The sender lives in here.
         let _ = any.wait_for(|any| *any).await;
+    }
+
+    /// Which run of the agent's process this is: a scheduler tells it from a copy by that.
+    pub const fn life(&self) -> u64 {
+        self.life
     }
 
     /// Asks for a guard, where there is none.

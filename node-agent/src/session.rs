@@ -218,6 +218,7 @@ impl<R: Runtime> Session<R> {
             inventory: Some((&offered).into()),
             address: self.address.clone(),
             generation: self.board.generation().0,
+            life: self.board.life(),
         };
         outbound.say(Message::Hello(hello)).await?;
         let mut client = AgentClient::new(channel.clone());

@@ -900,6 +900,10 @@ pub struct Hello {
     /// The generation of the set on the agent's disk; 0 when there is none.
     #[prost(uint64, tag = "4")]
     pub generation: u64,
+    /// Drawn by chance when the agent's process started: tells one that dials again from a copy of it.
+    /// 0 from those that do not say.
+    #[prost(uint64, tag = "5")]
+    pub life: u64,
 }
 /// Every second. `at` is the agent's wall clock in milliseconds, for naming clock skew.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -15,12 +15,17 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+/// A node that was heard so recently is taken for running: three heartbeats.
+const COPY_HEARD_WITHIN: Duration = Duration::from_secs(3);
+
 /// The way to an agent.
 pub(super) type Outbox = mpsc::Sender<Result<SchedulerMessage, Status>>;
 
 /// An open session of a node.
 struct Session {
     serial: u64,
+    /// Which run of the agent's process it is; 0 when it does not say.
+    life: u64,
     outbox: Outbox,
     replaced: CancellationToken,
 }
@@ -92,12 +97,29 @@ impl Sessions {
         }
     }
 
+    /// Refuses another process that speaks as a node which was heard a moment ago: both have the same
+    /// certificate, so one is a copy. Who dials again is the same process, and knows better than we do
+    /// that the old connection is dead.
+    pub(super) fn check_single(&self, node: NodeId, life: u64) -> Result<(), Status> {
+        let held = self.open.lock().get(&node).map_or(0, |session| session.life);
+        if held == 0 || life == 0 || held == life {
+            return Ok(());
+        }
+        let heard = self.present.lock().ages.seen.get(&node).map(Instant::elapsed);
+        let Some(heard) = heard.filter(|heard| *heard < COPY_HEARD_WITHIN) else { return Ok(()) };
+        Err(Status::failed_precondition(format!(
+            "another process speaks as this node, and was heard {} ms ago\nhint: two machines have the \
+             same --data-dir: remove the copy's, and let it join with a new token",
+            heard.as_millis()
+        )))
+    }
+
     /// Takes the node's place; a session it has already is replaced, because an agent that dials again
     /// knows better than we do that the old connection is dead.
-    pub(super) fn enter(&self, node: NodeId, outbox: Outbox) -> Ticket {
+    pub(super) fn enter(&self, node: NodeId, life: u64, outbox: Outbox) -> Ticket {
         let serial = self.last.fetch_add(1, Ordering::Relaxed);
         let replaced = CancellationToken::new();
-        let session = Session { serial, outbox, replaced: replaced.clone() };
+        let session = Session { serial, life, outbox, replaced: replaced.clone() };
         if let Some(older) = self.open.lock().insert(node, session) {
             older.replaced.cancel();
         }

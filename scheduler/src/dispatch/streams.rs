@@ -73,7 +73,7 @@ async fn session(
         Ok(hello) => hello,
         Err(refused) => return refused,
     };
-    let ticket = dispatch.sessions.enter(node, outbox.clone());
+    let ticket = dispatch.sessions.enter(node, hello.life, outbox.clone());
     dispatch.sessions.heard(node);
     dispatch.sessions.heard_again.notify_one();
     tracing::info!(%node, version = hello.version, generation = hello.generation, "session began");
@@ -104,6 +104,7 @@ async fn greet(dispatch: &Dispatch, node: NodeId, inbound: &mut Inbound) -> Resu
     else {
         return Err(status::bad_input("the first message of a session must be a hello"));
     };
+    dispatch.sessions.check_single(node, hello.life)?;
     let inventory = hello.inventory.clone().ok_or_else(|| status::bad_input("hello.inventory"))?;
     let inventory = inventory.try_into().map_err(status::bad_input)?;
     update(dispatch, node, inventory, &hello.address).await?;

@@ -77,6 +77,8 @@ pub(super) struct Agent {
     pub(super) identity: Identity,
     pub(super) client: AgentClient<Channel>,
     pub(super) node: u64,
+    /// Which run of the process it is.
+    pub(super) life: u64,
 }
 
 impl Agent {
@@ -89,7 +91,7 @@ impl Agent {
             key: key.serialize_pem(),
         };
         let client = AgentClient::new(channel(&world.handle, &identity));
-        Self { identity, client, node: reply.node }
+        Self { identity, client, node: reply.node, life: 0 }
     }
 
     /// The same machine towards a scheduler that was started again.
@@ -108,6 +110,7 @@ impl Agent {
             inventory: Some((&inventory()).into()),
             address: "127.0.0.1:7401".to_owned(),
             generation: 0,
+            life: self.life,
         };
         let mut session = Session { outbox, inbox: None, sequence: 0, ran: BTreeMap::new() };
         session.say(agent_message::Message::Hello(hello)).await;

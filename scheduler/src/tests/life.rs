@@ -2,9 +2,10 @@
 
 use model::TaskState;
 use proto::v1::{
-    EventsRequest, ExecOptions, ExecRequest, ExecTarget, ListNodesRequest, LogsRequest,
+    EventsRequest, ExecOptions, ExecRequest, ExecTarget, Heartbeat, ListNodesRequest, LogsRequest,
     PlacementRequest, RelayFrame, RemoveStackRequest, ScaleRequest, SetSchedulableRequest,
-    StackHistoryRequest, StatusRequest, WatchRequest, open_relay, relay_frame::Frame,
+    StackHistoryRequest, StatusRequest, WatchRequest, agent_message, open_relay,
+    relay_frame::Frame,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -150,6 +151,37 @@ async fn a_newer_session_of_a_node_replaces_the_older() {
     assert_eq!(ended.code(), tonic::Code::Aborted, "{ended}");
     world.apply(&stack("shop", &[("web", 1)])).await.unwrap();
     second.run(1).await;
+    world.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_a_node_is_turned_away_while_the_node_is_heard_and_changes_nothing() {
+    let mut world = World::new().await;
+    let mut agent = Agent::join(&mut world, "mini-1").await;
+    agent.life = 1;
+    let mut first = agent.session().await;
+    first.assignments().await;
+    first.say(agent_message::Message::Heartbeat(Heartbeat::default())).await;
+    agent.life = 2;
+    let refused = agent.session().await.end().await;
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused}");
+    assert!(refused.message().contains("another process speaks as this node"), "{refused}");
+    // The first one goes on, and dials again whenever it likes.
+    world.apply(&stack("shop", &[("web", 1)])).await.unwrap();
+    first.run(1).await;
+    agent.life = 1;
+    let mut again = agent.session().await;
+    again.assignments().await;
+    let ended = first.end().await;
+    assert_eq!(ended.code(), tonic::Code::Aborted, "{ended}");
+    // Once that one is gone another process may take its place.
+    drop(again);
+    agent.life = 2;
+    let patience = std::time::Instant::now() + super::world::PATIENCE;
+    while agent.session().await.next().await.is_err() {
+        assert!(std::time::Instant::now() < patience, "it is still turned away");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     world.handle.stop().await;
 }
 

@@ -114,6 +114,7 @@ impl Joined {
             inventory: Some(inventory()),
             address: "127.0.0.1:7401".to_owned(),
             generation: 0,
+            life: 0,
         };
         session.say(agent_message::Message::Hello(hello)).await;
         let messages = tokio_stream::wrappers::ReceiverStream::new(messages);

@@ -1,13 +1,16 @@
 //! Machines that are members and lie: of others, of the past, or after they were removed.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    process::Command,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use proto::v1::{
     AgentMessage, AssignmentSet, Desired, Heartbeat, Hello, Inventory, RelayFrame, RenewRequest,
     Reports, SchedulerMessage, TaskReport, TaskState, TaskStatus, TaskTelemetry,
     agent_client::AgentClient, agent_message::Message, scheduler_message,
 };
-use siso_tests::{PATIENT, World, get, wait_until};
+use siso_tests::{Daemon, PATIENT, World, get, program, wait_until};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
@@ -47,6 +50,7 @@ fn hello() -> Message {
         inventory: Some(inventory),
         address: "127.0.0.1:7401".to_owned(),
         generation: 0,
+        life: 0,
     })
 }
 
@@ -285,5 +289,39 @@ fn a_removed_machine_is_nobody_from_that_moment_on() {
     }
     world.apply_with(&["--detach"], STACK).expect(0);
     staying.task();
+    world.expect_unharmed();
+}
+
+const CALM: &str = "
+name: copied
+services:
+  web:
+    image: siso/test:1
+    command: [sleep, '1000000']
+    mem_limit: 16m
+";
+
+#[test]
+fn a_copy_of_a_machine_is_turned_away_and_told_why() {
+    let Some(world) = World::new("copy") else { return };
+    world.apply(CALM).expect(0);
+    let running = world.wait_running("copied", 1);
+    let (from, to) = (world.path("agent"), world.path("copy"));
+    let copied = Command::new("cp").arg("-a").args([&from, &to]).status().expect("cp");
+    assert!(copied.success(), "{copied}");
+    let mut arguments = world.agent_arguments("copy", "/nonexistent/token");
+    let engine = arguments.iter().position(|argument| argument == "--docker-host");
+    arguments[engine.expect("--docker-host") + 1] = "unix:///nonexistent/docker.sock".to_owned();
+    let mut copy = Daemon::new("copy", program("siso-agent"), arguments, &world.path(""));
+    copy.start();
+    wait_until("the copy is told that it is one", PATIENT, || {
+        let said = copy.output("stderr");
+        if said.contains("another process speaks as this node") { Ok(()) } else { Err(said) }
+    });
+    let node = &world.ctl.json(&["node", "ls"])[0];
+    assert_eq!(node["state"], "ready", "{node}");
+    assert!(node["engine"].as_str().is_some_and(|engine| !engine.is_empty()), "{node}");
+    assert_eq!(world.running("copied"), running);
+    copy.kill9();
     world.expect_unharmed();
 }

@@ -70,6 +70,7 @@ fn slander(machine: &Caller) {
         inventory: Some(inventory),
         address: FORGED.to_owned(),
         generation: 0,
+        life: 0,
     };
     let failure = Failure { cause: Cause::Image.into(), message: FORGED.repeat(100) };
     machine.runtime.block_on(async {
