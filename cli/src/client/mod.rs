@@ -17,7 +17,7 @@ use std::{
 };
 
 use proto::{
-    transport::{ANSWER_BYTES_MAX, SCHEDULERS_HEADER, Tell, TransportError},
+    transport::{ANSWER_BYTES_MAX, AUTHORITIES_HEADER, SCHEDULERS_HEADER, Tell, TransportError},
     v1::control_client::ControlClient,
 };
 pub use streams::{
@@ -33,6 +33,7 @@ use crate::{
     endpoints::Endpoints,
     error::{Blame, Error},
     output::{Out, amount::nearest},
+    renewal::Renewal,
 };
 
 /// How long one answer may take unless `--timeout` says otherwise.
@@ -61,6 +62,7 @@ pub struct Client {
     /// Which of them is gone next.
     turn: Arc<AtomicUsize>,
     endpoints: Endpoints,
+    renewal: Renewal,
     file: PathBuf,
     answer_timeout: Duration,
 }
@@ -98,6 +100,7 @@ impl Client {
 
     /// The same with a context at hand.
     pub fn with_context(file: PathBuf, context: Context, global: &Global) -> Result<Self, Error> {
+        let renewal = Renewal::new(&file, Some(context.clone()));
         let Context { endpoints, authorities, certificate, key, .. } = context;
         let identity = proto::transport::Identity { authorities, certificate, key };
         let answer_timeout = global.timeout.map_or(ANSWER_TIMEOUT, |timeout| timeout.0);
@@ -123,7 +126,7 @@ impl Client {
         };
         let ways = turns(&endpoints.all()).into_iter().map(way).collect::<Result<_, _>>();
         let ways = ways.map_err(unusable)?;
-        Ok(Self { ways, turn: Arc::default(), endpoints, file, answer_timeout })
+        Ok(Self { ways, turn: Arc::default(), endpoints, renewal, file, answer_timeout })
     }
 
     /// A client of a cluster that is reached in another way.
@@ -132,7 +135,8 @@ impl Client {
         let file = PathBuf::from("/nonexistent/admin.yaml");
         let endpoints = Endpoints::load(&file, vec!["mini-1:7400".to_owned()]);
         let ways = vec![ControlClient::new(channel)];
-        Self { ways, turn: Arc::default(), endpoints, file, answer_timeout }
+        let renewal = Renewal::new(&file, None);
+        Self { ways, turn: Arc::default(), endpoints, renewal, file, answer_timeout }
     }
 
     /// The way whose turn it is.
@@ -164,6 +168,10 @@ impl Client {
                     let told = answer.metadata().get(SCHEDULERS_HEADER);
                     if let Some(told) = told.and_then(|told| told.to_str().ok()) {
                         self.endpoints.hear(told);
+                    }
+                    let told = answer.metadata().get(AUTHORITIES_HEADER);
+                    if let Some(told) = told.and_then(|told| told.to_str().ok()) {
+                        self.renewal.hear(told);
                     }
                     return Ok(answer.into_inner());
                 }

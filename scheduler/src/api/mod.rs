@@ -20,7 +20,7 @@ use proto::{
     transport::ANSWER_BYTES_MAX,
     v1::{agent_server::AgentServer, control_server::ControlServer, enrol_server::EnrolServer},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tonic::service::{Routes, interceptor::InterceptedService};
 
 pub(crate) use callers::scheduler;
@@ -31,7 +31,7 @@ use self::{agents::Agent, callers::Gate, control::Control, enrol::Enrol};
 use crate::{
     dispatch::Dispatch,
     log::{Door, ReplicatedLog},
-    pki::Authority,
+    pki::Keys,
     refusals::Refusals,
 };
 
@@ -44,7 +44,9 @@ pub(crate) const STREAMS_MAX: usize = 256;
 pub(crate) struct Office {
     pub(crate) log: Arc<dyn ReplicatedLog>,
     pub(crate) dispatch: Arc<Dispatch>,
-    pub(crate) authority: Authority,
+    pub(crate) keys: Arc<Keys>,
+    /// One authority is made at a time.
+    pub(crate) rotating: Mutex<()>,
     /// The cluster's id.
     pub(crate) cluster: String,
     /// What certificates call the cluster.

@@ -1,13 +1,15 @@
 //! The one place where errors become gRPC statuses. The code decides the exit code of `sisoctl`, the
 //! message is a sentence for a person, a line that begins with `hint: ` may follow.
 
+use std::sync::Arc;
+
 use model::{NodeName, Revision, token::Role};
 use scheduler_core::{Applied, Outcome, Rejection};
 use tonic::{Code, Status};
 
 use crate::{
     log::LogError,
-    pki::{PkiError, TokenRefusal},
+    pki::{Authority, Keys, PkiError, TokenRefusal},
 };
 
 /// The person's input is wrong; `what` says which part and why.
@@ -35,6 +37,7 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
         Rejection::NodeHolds { node, down, tasks, volumes } => {
             way_out(node, *down, !tasks.is_empty(), !volumes.is_empty())
         }
+        Rejection::AuthorityNeeded { .. } => STILL_NEEDED.to_owned(),
         Rejection::LeaseNotOver { node, .. } => {
             format!("\nhint: ask again in half a minute, while {node} stays down")
         }
@@ -42,6 +45,10 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
     };
     Status::new(code, format!("{rejection}{hint}"))
 }
+
+/// What to do with those who still need an authority that is to go.
+pub(crate) const STILL_NEEDED: &str = "\nhint: `sisoctl authority ls` says of each why; bring back who is away, or remove it (`sisoctl node \
+     rm`, `sisoctl scheduler rm`); with --force they are shut out and have to join anew";
 
 /// What to do with what a node holds before, or so that, it can be removed.
 fn way_out(node: &NodeName, down: bool, tasks: bool, volumes: bool) -> String {
@@ -120,6 +127,16 @@ pub(crate) fn pki_error(error: &PkiError) -> Status {
             Status::internal("the certificate could not be made; see the scheduler's log")
         }
     }
+}
+
+/// The authority that signs; it is fetched from another scheduler when it is not here.
+pub(crate) fn issuing(keys: &Keys) -> Result<Arc<Authority>, Status> {
+    keys.issuing().ok_or_else(no_key)
+}
+
+/// The authority's key is not here.
+pub(crate) fn no_key() -> Status {
+    Status::unavailable("this scheduler has not been given the authority's key yet: ask again")
 }
 
 /// A limit of this scheduler is reached; `what` names it.
