@@ -45,8 +45,9 @@ impl Context {
 
     /// Writes the file with these voters as its endpoints, this scheduler first.
     pub(crate) fn write(&self, keys: &Keys, voters: &[(u64, String)]) -> Result<(), StartError> {
-        let none = || PkiError::Issue("the authority's key is not here yet".to_owned());
-        let authority = keys.issuing().or_else(|| keys.presented()).ok_or_else(none)?;
+        let none = || PkiError::Issue("the authority's key is not here".to_owned());
+        // While another one takes its place, whoever uses the file has it renewed, as every copy of it.
+        let authority = keys.presented().ok_or_else(none)?;
         let (admin, _) = self.admin.current(&authority, ADMIN_LIFE)?;
         let mut endpoints = vec![self.own.clone()];
         // Before it votes it knows of no other.

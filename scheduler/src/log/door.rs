@@ -266,6 +266,10 @@ impl replica_server::Replica for Door {
         request: Request<AuthorityKeyRequest>,
     ) -> Result<Response<AuthorityKeyReply>, Status> {
         let scheduler = crate::api::scheduler(&request)?;
+        if self.members().get_node(&scheduler).is_none() {
+            let text = format!("scheduler {scheduler} is no member of the cluster");
+            return Err(Status::permission_denied(text));
+        }
         let key = self.own.keys.key_of(&request.get_ref().sha256);
         let key = key.ok_or_else(|| Status::not_found("this scheduler does not hold that key"))?;
         tracing::info!(scheduler, "was given the key of an authority");

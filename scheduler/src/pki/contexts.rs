@@ -20,13 +20,17 @@ pub(crate) struct SeenContext {
     pub(crate) address: IpAddr,
     /// Who signed its certificate.
     pub(crate) authority: Fingerprint,
-    /// When it was last used.
-    pub(crate) at: Timestamp,
+    /// When it was first used, and last.
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Contexts(Mutex<BTreeMap<(String, IpAddr, Fingerprint), Timestamp>>);
+pub(super) struct Contexts(Mutex<BTreeMap<(String, IpAddr, Fingerprint), Uses>>);
+
+/// When something was first used, and last.
+type Uses = (Timestamp, Timestamp);
 
 impl Contexts {
     /// A context of that name was used there, with a certificate of this authority.
@@ -37,9 +41,10 @@ impl Contexts {
         at: Timestamp,
     ) {
         let mut seen = self.0.lock();
-        seen.insert((name.to_owned(), address.to_canonical(), authority), at);
+        let key = (name.to_owned(), address.to_canonical(), authority);
+        seen.entry(key).or_insert((at, at)).1 = at;
         if seen.len() > SEEN_MAX {
-            let oldest = seen.iter().min_by_key(|(_, at)| **at).map(|(key, _)| key.clone());
+            let oldest = seen.iter().min_by_key(|(_, (_, last))| *last).map(|(key, _)| key.clone());
             oldest.and_then(|oldest| seen.remove(&oldest));
         }
     }
@@ -53,11 +58,12 @@ impl Contexts {
     /// All that were seen.
     pub(super) fn seen(&self) -> Vec<SeenContext> {
         let seen = self.0.lock();
-        let seen = seen.iter().map(|((name, address, authority), at)| SeenContext {
+        let seen = seen.iter().map(|((name, address, authority), (first, last))| SeenContext {
             name: name.clone(),
             address: *address,
             authority: *authority,
-            at: *at,
+            first: *first,
+            last: *last,
         });
         seen.collect()
     }
@@ -78,14 +84,15 @@ mod tests {
         assert!(!seen.iter().any(|context| context.name == "a0"));
         let of = |name: &str| {
             let seen = contexts.seen().into_iter().filter(|context| context.name == name);
-            seen.map(|context| (context.authority, context.at.0)).collect::<Vec<_>>()
+            seen.map(|context| (context.authority, context.first.0, context.last.0))
+                .collect::<Vec<_>>()
         };
         // Two copies of one context are used there; one of them was renewed.
         contexts.renewed(("a1", address), [1; 32]);
         contexts.used(("a1", address), [2; 32], Timestamp(98));
-        assert_eq!(of("a1"), [([2; 32], 98)]);
+        assert_eq!(of("a1"), [([2; 32], 98, 98)]);
         contexts.used(("a1", address), [1; 32], Timestamp(99));
         contexts.used(("a1", address), [2; 32], Timestamp(100));
-        assert_eq!(of("a1"), [([1; 32], 99), ([2; 32], 100)]);
+        assert_eq!(of("a1"), [([1; 32], 99, 99), ([2; 32], 98, 100)]);
     }
 }

@@ -154,9 +154,10 @@ async fn change(
     }
     // Everybody moves; each change has four steps, the second lets the other one sign.
     machine.obey(world, 4 * (number - 2) + 2, number).await;
-    let renewed_own = renewed(&mut admin, own).await;
     stop.store(true, Ordering::Relaxed);
     let acknowledged = load.await.unwrap();
+    // Whoever writes shows the older one to the end.
+    let renewed_own = renewed(&mut admin, own).await;
     assert!(acknowledged.len() > 5, "{} writes", acknowledged.len());
     let mut admin = people(everyone, &renewed_own);
     let held = admin.list_tokens(ListTokensRequest {}).await.unwrap().into_inner().tokens;
@@ -391,4 +392,24 @@ async fn a_machine_that_was_away_comes_back_until_the_older_authority_is_given_u
     late.session().await;
     drop(channel(&world.handle, &own));
     world.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_is_not_replaced_before_every_scheduler_understands_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let older = Config { form: 2, ..config(directory.path()) };
+    let handle = start(older.clone()).await.unwrap();
+    let listen = handle.address;
+    let own = admin_identity(directory.path());
+    let mut admin = people(&[handle.advertised.clone()], &own);
+    let refused = rotate(&mut admin).await.unwrap_err();
+    for told in ["needs form 3", "agreed on form 2", "update it"] {
+        assert!(refused.message().contains(told), "{refused}");
+    }
+    assert_eq!(view(&mut admin).await.phase, "settled");
+    handle.stop().await;
+    let handle = start(Config { listen, form: 3, ..older }).await.unwrap();
+    assert!(rotate(&mut admin).await.unwrap());
+    phase(&mut admin, "moving").await;
+    handle.stop().await;
 }

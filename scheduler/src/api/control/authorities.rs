@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     log::{LogError, Member},
-    pki::{Fingerprint, Holder, SigningRequest, View, fingerprint},
+    pki::{Fingerprint, Holder, SeenContext, SigningRequest, View, fingerprint},
 };
 
 /// Since this form an authority can be replaced.
@@ -137,9 +137,21 @@ fn contexts(office: &Office, held: &Authorities) -> Vec<HolderRow> {
     let leaving = held.trusted.iter().filter(|one| one.number < held.issuing());
     let leaving: Vec<(u64, Fingerprint)> =
         leaving.map(|one| (one.number, fingerprint(&one.certificate))).collect();
-    let row = |seen: crate::pki::SeenContext| {
+    let all = office.keys.contexts();
+    // What was used there with a certificate of another one since then is what it has become.
+    let became = |seen: &SeenContext| {
+        all.iter().any(|other| {
+            (&other.name, other.address) == (&seen.name, seen.address)
+                && other.authority != seen.authority
+                && other.first >= seen.last
+        })
+    };
+    let row = |seen: &SeenContext| {
         let (number, _) = leaving.iter().find(|(_, known)| *known == seen.authority)?;
-        let at = seen.at.to_rfc3339();
+        if became(seen) {
+            return None;
+        }
+        let at = seen.last.to_rfc3339();
         Some(HolderRow {
             kind: "context".to_owned(),
             name: format!("{} at {}", seen.name, seen.address),
@@ -148,7 +160,7 @@ fn contexts(office: &Office, held: &Authorities) -> Vec<HolderRow> {
             why: format!("was last used at {at}: it gets one when it is used again"),
         })
     };
-    office.keys.contexts().into_iter().filter_map(row).collect()
+    all.iter().filter_map(row).collect()
 }
 
 /// Makes another authority, which everybody trusts from then on.
