@@ -61,7 +61,7 @@ impl agent_server::Agent for Agent {
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewReply>, Status> {
         let node = self.member(callers::node(&request)?).await?;
         let holder = Holder { role: Role::Node, id: node.to_string() };
-        let authority = status::issuing(&self.0.keys)?;
+        let authority = self.0.issuing()?;
         let signed = SigningRequest::read(&request.get_ref().csr)
             .and_then(|signing| authority.sign_request(&signing, &holder));
         let certificate = signed.map_err(|error| status::pki_error(&error))?;

@@ -92,7 +92,7 @@ async fn join(office: &Office, request: JoinRequest) -> Result<JoinReply, Status
         return Err(Status::internal("the log gave a join another answer than a node"));
     };
     let holder = Holder { role: Role::Node, id: node.to_string() };
-    let signed = status::issuing(&office.keys)?.sign_request(&signing, &holder);
+    let signed = office.issuing()?.sign_request(&signing, &holder);
     Ok(JoinReply {
         cluster: office.cluster.clone(),
         node: node.raw(),
@@ -126,7 +126,7 @@ async fn join_scheduler(
     }
     let join = Command::JoinScheduler { token, secret_hash: hash_secret(&secret) };
     status::outcome(office.log.propose(repeat, join).await)?;
-    let presented = office.keys.presented().ok_or_else(status::no_key)?;
+    let presented = office.presented()?;
     Ok(JoinSchedulerReply {
         cluster: office.cluster.clone(),
         name: office.name.clone(),

@@ -1,15 +1,13 @@
 //! The one place where errors become gRPC statuses. The code decides the exit code of `sisoctl`, the
 //! message is a sentence for a person, a line that begins with `hint: ` may follow.
 
-use std::sync::Arc;
-
 use model::{NodeName, Revision, token::Role};
 use scheduler_core::{Applied, Outcome, Rejection};
 use tonic::{Code, Status};
 
 use crate::{
     log::LogError,
-    pki::{Authority, Keys, PkiError, TokenRefusal},
+    pki::{PkiError, TokenRefusal},
 };
 
 /// The person's input is wrong; `what` says which part and why.
@@ -127,11 +125,6 @@ pub(crate) fn pki_error(error: &PkiError) -> Status {
             Status::internal("the certificate could not be made; see the scheduler's log")
         }
     }
-}
-
-/// The authority that signs; it is fetched from another scheduler when it is not here.
-pub(crate) fn issuing(keys: &Keys) -> Result<Arc<Authority>, Status> {
-    keys.issuing().ok_or_else(no_key)
 }
 
 /// The authority's key is not here.

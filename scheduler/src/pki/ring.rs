@@ -153,14 +153,19 @@ impl Ring {
 
     /// The same once `view` is in force.
     pub(super) fn with(&self, view: View) -> Self {
-        let trusts = |certificate: &CertificateDer<'_>| {
+        let trusts = |view: &View, certificate: &CertificateDer<'_>| {
             view.trusted.iter().any(|(_, trusted)| trusted == certificate)
         };
-        let gone = self.view.trusted.iter().filter(|(_, certificate)| !trusts(certificate));
-        let gone = gone.map(|(_, certificate)| fingerprint(certificate));
+        let gone = self.view.trusted.iter().map(|(_, certificate)| certificate);
+        let gone = gone.filter(|certificate| !trusts(&view, certificate)).map(|it| fingerprint(it));
         let mut former: Vec<_> = self.former.iter().copied().chain(gone).collect();
         former.drain(..former.len().saturating_sub(FORMER_MAX));
-        let keys = self.keys.iter().filter(|key| trusts(key.certificate())).cloned().collect();
+        // One that waits was proposed, or is about to be: this view may be of before.
+        let stays = |key: &&Arc<Authority>| {
+            let certificate = key.certificate();
+            trusts(&view, certificate) || !trusts(&self.view, certificate)
+        };
+        let keys = self.keys.iter().filter(stays).cloned().collect();
         Self { view, keys, former }
     }
 }

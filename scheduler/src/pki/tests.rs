@@ -1,4 +1,4 @@
-use std::os::unix::fs::PermissionsExt as _;
+use std::{os::unix::fs::PermissionsExt as _, time::SystemTime};
 
 use model::{
     RequestId, Timestamp, TokenId,
@@ -296,13 +296,42 @@ fn keys_follow_the_log_from_one_authority_to_another_and_never_back() {
         );
         assert!(!end.is_cancelled());
     }
+    // One that is about to take its place is kept, whatever is put in force meanwhile.
+    let third = held.prepare().unwrap();
     held.take(view(4, &first, &next)).unwrap();
+    assert_eq!(held.prepare().unwrap().fingerprint(), third.fingerprint());
     assert!(end.is_cancelled() && held.signer(&signed_by(&first)).is_none());
     assert!(held.signer(&signed_by(&next)).is_some());
     let text = std::fs::read_to_string(dir.path().join("authorities")).unwrap();
     assert!(!text.contains(first.key_pem().trim()), "its key is gone");
     assert!(!dir.path().join("ca.key").exists());
     assert!(held.knows(&one) && held.knows(&two) && !held.knows(&[9; 32]));
+}
+
+#[test]
+fn a_certificate_that_ended_passes_to_be_renewed_while_one_authority_takes_the_place_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Authority::found(dir.path(), CLUSTER).unwrap();
+    let next = Authority::another(CLUSTER).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let trusted = [first.certificate().clone(), next.certificate().clone()];
+    let both = verifier::verifier(trusted.iter(), &provider).unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let day = Duration::from_hours(24);
+    for authority in [&first, &next] {
+        let signer = KeyPair::from_pem(&authority.key_pem()).unwrap();
+        let signer = rcgen::Issuer::from_ca_cert_pem(authority.pem(), signer).unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_before = (SystemTime::now() - day).into();
+        params.not_after = (SystemTime::now() + day).into();
+        let ended = params.signed_by(&KeyPair::generate().unwrap(), &signer).unwrap();
+        let passes = |days: u32| {
+            let at = rustls::pki_types::UnixTime::since_unix_epoch(now + day * days);
+            both.verify_client_cert(ended.der(), &[], at).is_ok()
+        };
+        assert_eq!([0, 100, 360, 400].map(passes), [true, true, true, false]);
+    }
 }
 
 #[test]

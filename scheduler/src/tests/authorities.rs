@@ -43,16 +43,15 @@ async fn view(people: &mut People) -> AuthoritiesView {
 
 /// Waits until it is so; answers how it is then.
 async fn until(people: &mut People, what: impl Fn(&AuthoritiesView) -> bool) -> AuthoritiesView {
-    let so = async {
-        loop {
-            let view = view(people).await;
-            if what(&view) {
-                return view;
-            }
-            sleep(Duration::from_millis(20)).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let view = timeout(PATIENCE, view(people)).await.expect("an answer");
+        if what(&view) {
+            return view;
         }
-    };
-    timeout(PATIENCE, so).await.expect("it comes to be so")
+        assert!(tokio::time::Instant::now() < deadline, "it stays like this: {view:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn phase(people: &mut People, phase: &str) -> AuthoritiesView {
@@ -401,7 +400,7 @@ async fn an_authority_is_not_replaced_before_every_scheduler_understands_it() {
     let handle = start(older.clone()).await.unwrap();
     let listen = handle.address;
     let own = admin_identity(directory.path());
-    let mut admin = people(&[handle.advertised.clone()], &own);
+    let mut admin = people(std::slice::from_ref(&handle.advertised), &own);
     let refused = rotate(&mut admin).await.unwrap_err();
     for told in ["needs form 3", "agreed on form 2", "update it"] {
         assert!(refused.message().contains(told), "{refused}");

@@ -72,22 +72,37 @@ fn written(world: &World) -> BTreeSet<u32> {
 
 /// The scheduler that leads, by the port it listens on.
 #[track_caller]
-fn leader<'a>(
-    world: &mut World,
-    further: &'a mut [Daemon; 2],
-    ctl: &Ctl,
-) -> Option<&'a mut Daemon> {
-    let rows = wait_until("somebody leads", PATIENT, || {
+fn leader<'a>(world: &'a mut World, further: &'a mut [Daemon; 2], ctl: &Ctl) -> &'a mut Daemon {
+    let address = wait_until("somebody leads", PATIENT, || {
         let rows = ctl.json(&["scheduler", "ls"]);
         let leads = rows.as_array().into_iter().flatten().find(|row| row["role"] == "leader");
-        leads.map(|row| row["address"].clone()).ok_or_else(|| rows.to_string())
+        let address = leads.and_then(|row| row["address"].as_str().map(str::to_owned));
+        address.ok_or_else(|| rows.to_string())
     });
-    let address = rows.as_str().expect("an address").to_owned();
-    let listens = |daemon: &Daemon| daemon.arguments.contains(&address);
-    if listens(&world.scheduler) {
-        return None;
-    }
-    further.iter_mut().find(|daemon| listens(daemon))
+    let mut all = std::iter::once(&mut world.scheduler).chain(further);
+    all.find(|daemon| daemon.arguments.contains(&address)).expect("one of them")
+}
+
+/// Who did not move is shut out, a person and a machine alike, and told so; what runs goes on.
+#[track_caller]
+fn check_shut_out(world: &mut World, laptop: &Ctl, identity: &str) {
+    let refused = laptop.run(&["status", "--timeout", "5s"]).expect(4);
+    refused.says(&["authority that is not trusted here", "admin.yaml"]);
+    let path = world.path("agent/identity.pem");
+    let running = world.running("calm");
+    world.agent.stop();
+    let renewed = fs::read_to_string(&path).expect("the identity");
+    assert_ne!(renewed, identity);
+    fs::write(&path, identity).expect("written");
+    world.agent.start();
+    world.agent.wait_ready();
+    wait_said(world, "has to join anew");
+    assert_eq!(world.running("calm"), running, "what runs goes on");
+    world.agent.stop();
+    fs::write(&path, &renewed).expect("written");
+    world.agent.start();
+    world.agent.wait_ready();
+    wait_said(world, "session with a scheduler began");
 }
 
 #[test]
@@ -119,18 +134,10 @@ fn the_authority_is_replaced_twice_under_load_with_the_leader_killed_and_no_cont
     let made = ctl.run(&["authority", "rotate"]).expect(0);
     assert!(made.stdout.contains("authority 2 was made"), "{made}");
     // In the middle of it.
-    match leader(&mut world, &mut further, &ctl) {
-        Some(leads) => {
-            leads.kill9();
-            leads.start();
-            leads.wait_ready();
-        }
-        None => {
-            world.scheduler.kill9();
-            world.scheduler.start();
-            world.scheduler.wait_ready();
-        }
-    }
+    let leads = leader(&mut world, &mut further, &ctl);
+    leads.kill9();
+    leads.start();
+    leads.wait_ready();
     wait_moved(&ctl);
     ctl.run(&["authority", "finish", "--yes"]).expect(0).says(&["join tokens"]);
     let now = authorities(&ctl);
@@ -160,22 +167,7 @@ fn the_authority_is_replaced_twice_under_load_with_the_leader_killed_and_no_cont
     let called_down = world.events().into_iter().filter(|event| event["kind"] == "down");
     assert_eq!(called_down.count(), 0, "no node was called down");
 
-    // Who was not there is shut out, and told so.
-    let refused = laptop.run(&["status", "--timeout", "5s"]).expect(4);
-    refused.says(&["authority that is not trusted here", "admin.yaml"]);
-    world.agent.stop();
-    let renewed = fs::read_to_string(world.path("agent/identity.pem")).expect("the identity");
-    assert_ne!(renewed, identity);
-    fs::write(world.path("agent/identity.pem"), &identity).expect("written");
-    world.agent.start();
-    world.agent.wait_ready();
-    wait_said(&world, "has to join anew");
-    assert_eq!(world.running("calm"), running, "what runs goes on");
-    world.agent.stop();
-    fs::write(world.path("agent/identity.pem"), &renewed).expect("written");
-    world.agent.start();
-    world.agent.wait_ready();
-    wait_said(&world, "session with a scheduler began");
+    check_shut_out(&mut world, &laptop, &identity);
     assert_eq!(world.wait_running("calm", 2), running);
 }
 

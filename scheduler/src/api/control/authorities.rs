@@ -194,7 +194,7 @@ pub(super) async fn rotate(
         let revision = office.log.cluster().revision().0;
         return Ok(WriteReply { revision, changed: false });
     }
-    let current = office.keys.presented().ok_or_else(status::no_key)?;
+    let current = office.presented()?;
     let next = office.keys.prepare().map_err(|error| status::pki_error(&error))?;
     let command = Command::IntroduceAuthority {
         current: current.certificate().to_vec(),
@@ -256,7 +256,7 @@ pub(super) fn renew(
     (peer, address, authority): (Arc<Peer>, SocketAddr, Option<Fingerprint>),
     csr: &[u8],
 ) -> Result<RenewReply, Status> {
-    let issuing = status::issuing(&office.keys)?;
+    let issuing = office.issuing()?;
     let authorities = office.keys.trusted_pem();
     if authority == Some(issuing.fingerprint()) {
         return Ok(RenewReply { certificate: String::new(), authorities });

@@ -141,8 +141,7 @@ pub(super) async fn create_token(
             "ttl: a token lasts more than 0 and at most {days} d"
         )));
     }
-    let presented = office.keys.presented().ok_or_else(status::no_key)?;
-    let secret = presented.token_secret(id);
+    let secret = office.presented()?.token_secret(id);
     let expires_at = clock::now().plus_millis(request.ttl_ms);
     let command = Command::CreateToken { role, secret_hash: hash_secret(&secret), expires_at };
     let (_, outcome) = status::outcome(office.log.propose(Some(id), command).await)?;
