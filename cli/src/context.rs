@@ -249,7 +249,7 @@ fn read(path: &Path) -> Result<String, Error> {
     }
 }
 
-fn parse(path: &Path, text: &str) -> Result<Context, Error> {
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Context, Error> {
     let wrong = |why: &dyn std::fmt::Display| {
         Error::input(format!("{} is not a context file: {why}", path.display()))
             .hint("a scheduler writes one as DATA_DIR/admin.yaml; copy it whole")

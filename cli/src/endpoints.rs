@@ -1,5 +1,5 @@
 //! Where schedulers are besides those a context file names: every answer tells, and what was told is kept
-//! in a file beside the context. The context itself is the person's and stays as it is.
+//! in a file beside the context. The endpoints in the context itself are the person's and stay as they are.
 
 use std::{
     fs,

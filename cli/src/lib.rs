@@ -14,6 +14,7 @@ pub mod context;
 pub mod endpoints;
 pub mod error;
 pub mod output;
+pub mod renewal;
 pub mod signals;
 pub mod stack_input;
 pub mod terminal;

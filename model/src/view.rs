@@ -364,6 +364,45 @@ pub struct VoterRow {
     pub error: Option<String>,
 }
 
+/// The certificate authorities of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
+pub struct AuthoritiesView {
+    /// The newest last: one, or two while one takes the place of the other.
+    pub authorities: Vec<AuthorityRow>,
+    /// `settled`, `introduced`, `moving` or `finishing`.
+    pub phase: String,
+    /// Who holds no certificate of the newest one that signs.
+    pub behind: Vec<HolderRow>,
+}
+
+/// A certificate authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
+pub struct AuthorityRow {
+    pub number: u64,
+    /// SHA-256 of its certificate, in hexadecimal.
+    pub fingerprint: String,
+    /// `current` signs, `coming` will, `leaving` did.
+    pub state: String,
+    pub since: String,
+    pub until: String,
+}
+
+/// Somebody who needs an older authority than the newest one that signs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
+pub struct HolderRow {
+    /// `node`, `scheduler` or `context`.
+    pub kind: String,
+    pub name: String,
+    /// Whose certificate is held; `None` when nobody knows.
+    pub authority: Option<u64>,
+    /// Whether it is shut out when the older one goes; `false` when it is so already.
+    pub needed: bool,
+    pub why: String,
+}
+
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the contract and say what they hold")]

@@ -20,6 +20,7 @@ use tokio::{sync::watch, time::sleep};
 use tonic::{Code, Status};
 
 use crate::{
+    authorities::{Told, Want},
     backoff::Backoff,
     file,
     identity::{Candidate, IdentityError, Member},
@@ -180,25 +181,51 @@ fn is_final(code: Code) -> bool {
     )
 }
 
-/// Renews the certificate from half of its life on, for as long as the agent runs.
+/// Renews the certificate from half of its life on, for as long as the agent runs; and trusts whom it is
+/// told to trust, once that is on the disk.
 pub(crate) async fn stay_member(
     directory: PathBuf,
     schedulers: Arc<Schedulers>,
     member: watch::Sender<Member>,
+    mut told: watch::Receiver<Option<Told>>,
 ) {
     let mut backoff = Backoff::default();
     loop {
         let held = member.borrow().clone();
-        if now() < held.renew_at() {
-            sleep(RENEWAL_LOOK).await;
+        let told_now = told.borrow_and_update().clone();
+        let want = told_now.as_ref().map_or(Want::Nothing, |told| told.want(&held));
+        if let (Want::Trust, Some(told_now)) = (want, &told_now) {
+            match held.trusting(told_now.pem()).store(&directory) {
+                Ok(()) => {
+                    tracing::info!("other authorities are trusted from now on");
+                    member.send_replace(held.trusting(told_now.pem()));
+                }
+                Err(error) => {
+                    tracing::error!(error = story(&error), "cannot keep whom to trust");
+                    sleep(backoff.next()).await;
+                }
+            }
+            continue;
+        }
+        if now() < held.renew_at() && want != Want::Renew {
+            tokio::select! {
+                () = sleep(RENEWAL_LOOK) => {}
+                Ok(()) = told.changed() => {}
+            }
             continue;
         }
         match renew(&schedulers.from(0), &held).await {
             Ok(renewed) => match renewed.store(&directory) {
                 Ok(()) => {
                     tracing::info!(until = renewed.valid_until.0, "the certificate was renewed");
-                    backoff = Backoff::default();
+                    let wants_more =
+                        told_now.is_some_and(|told| told.want(&renewed) == Want::Renew);
                     member.send_replace(renewed);
+                    if wants_more {
+                        sleep(backoff.next()).await;
+                    } else {
+                        backoff = Backoff::default();
+                    }
                 }
                 Err(error) => {
                     tracing::error!(error = story(&error), "cannot keep a certificate");

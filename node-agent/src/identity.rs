@@ -126,6 +126,12 @@ impl Member {
         Ok(())
     }
 
+    /// The same member, trusting these authorities (PEM).
+    pub(crate) fn trusting(&self, authorities: String) -> Self {
+        let identity = transport::Identity { authorities, ..self.identity.clone() };
+        Self { identity, ..self.clone() }
+    }
+
     /// When half of the certificate's life is over.
     pub fn renew_at(&self) -> Timestamp {
         let life = self.valid_until.millis_since(self.valid_from);

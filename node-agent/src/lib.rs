@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod attempt;
+mod authorities;
 mod backoff;
 pub mod board;
 pub mod config;
@@ -177,12 +178,15 @@ pub async fn start<R: Runtime>(config: Config, runtime: R) -> Result<Handle, Sta
     };
     rooms.keep(metrics::serve(listener, names, Arc::clone(&board), rooms.stop.clone()));
     let schedulers = Arc::new(Schedulers::load(&directory, joining.schedulers));
-    rooms.keep(enrol::stay_member(directory, Arc::clone(&schedulers), rooms.member.clone()));
+    let told = watched::Sender::new(None);
+    let stays = (Arc::clone(&schedulers), rooms.member.clone(), told.subscribe());
+    rooms.keep(enrol::stay_member(directory, stays.0, stays.1, stays.2));
     rooms.keep(session::run(session::Session {
         schedulers,
         turn: 0,
         address: joining.address,
         member: rooms.member.subscribe(),
+        told,
         board: Arc::clone(&board),
         relays: rooms.relays(),
     }));

@@ -7,7 +7,7 @@ use model::{AssignmentSet, Inventory};
 use proto::{
     transport,
     v1::{
-        self, AgentMessage, Heartbeat, Hello, Reports, SchedulerMessage, VolumesRemoved,
+        self, AgentMessage, Heartbeat, Hello, Holds, Reports, SchedulerMessage, VolumesRemoved,
         agent_client::AgentClient, agent_message::Message, scheduler_message,
     },
 };
@@ -20,6 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Channel};
 
 use crate::{
+    authorities::Told,
     backoff::Backoff,
     board::{Board, Link},
     enrol::{now, story},
@@ -55,6 +56,8 @@ pub(crate) struct Session<R> {
     pub(crate) turn: usize,
     pub(crate) address: String,
     pub(crate) member: watch::Receiver<Member>,
+    /// Whom to trust and who signs, once a scheduler has told.
+    pub(crate) told: watch::Sender<Option<Told>>,
     pub(crate) board: Arc<Board>,
     pub(crate) relays: Relays<R>,
 }
@@ -161,7 +164,7 @@ impl<R: Runtime> Session<R> {
         let identity = self.member.borrow_and_update().identity.clone();
         let schedulers = self.schedulers.from(self.turn);
         let channel = transport::watched_channel(&schedulers, &identity, CONNECT_LIMIT)?;
-        let way = Way { schedulers: schedulers.clone(), identity };
+        let mut way = Way { schedulers: schedulers.clone(), identity };
         let limit = CONNECT_LIMIT * u32::try_from(schedulers.len()).unwrap_or(1) + SEND_LIMIT;
         let (mut outbound, mut inbound) = self.begin(&channel, limit).await?;
         let mut inventory = self.board.inventory.subscribe();
@@ -176,7 +179,16 @@ impl<R: Runtime> Session<R> {
         loop {
             tokio::select! {
                 message = inbound.message() => match message? {
-                    Some(message) => self.receive(message, &outbound, &way),
+                    Some(message) => {
+                        let vouched = matches!(
+                            message.message,
+                            Some(scheduler_message::Message::Authorities(_))
+                        );
+                        self.receive(message, &outbound, &way);
+                        if vouched {
+                            self.hold_out(&mut outbound).await?;
+                        }
+                    }
                     None => return Err(Ended::Closed),
                 },
                 () = self.board.news() => self.report(&mut outbound).await?,
@@ -198,7 +210,13 @@ impl<R: Runtime> Session<R> {
                     }
                 }
                 changed = self.member.changed() => {
-                    return Err(if changed.is_ok() { Ended::Renewed } else { Ended::Stopping });
+                    changed.map_err(|_| Ended::Stopping)?;
+                    let now = self.member.borrow_and_update().identity.clone();
+                    if now.certificate != way.identity.certificate {
+                        return Err(Ended::Renewed);
+                    }
+                    way.identity = now;
+                    self.hold_out(&mut outbound).await?;
                 }
             }
         }
@@ -257,6 +275,15 @@ impl<R: Runtime> Session<R> {
         Ok(())
     }
 
+    /// Says whose certificate this agent holds, once it trusts all it was told of.
+    async fn hold_out(&self, outbound: &mut Outbound) -> Result<(), Ended> {
+        let held = self.told.borrow().as_ref().and_then(|told| told.held_by(&self.member.borrow()));
+        match held {
+            Some(authority) => outbound.say(Message::Holds(Holds { authority })).await,
+            None => Ok(()),
+        }
+    }
+
     fn receive(&self, message: SchedulerMessage, outbound: &Outbound, way: &Way) {
         match message.message {
             Some(scheduler_message::Message::Assignments(set)) => {
@@ -286,6 +313,10 @@ impl<R: Runtime> Session<R> {
             Some(scheduler_message::Message::Schedulers(told)) => {
                 self.schedulers.learn(told.addresses);
             }
+            Some(scheduler_message::Message::Authorities(told)) => match Told::read(told) {
+                Ok(told) => drop(self.told.send_replace(Some(told))),
+                Err(why) => tracing::error!(why, "authorities that cannot be used are ignored"),
+            },
             // A newer scheduler may say more than this agent knows.
             None => tracing::debug!("a message of an unknown kind is ignored"),
         }

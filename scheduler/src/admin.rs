@@ -14,7 +14,7 @@ use crate::{
     api::Office,
     data_dir::{DataDir, Identity},
     files,
-    pki::{ADMIN_LIFE, Authority, Holder, KeyAndCertificate, OwnIdentity},
+    pki::{ADMIN_LIFE, Holder, KeyAndCertificate, Keys, OwnIdentity, PkiError},
 };
 
 /// The name in the certificate of the first admin.
@@ -44,12 +44,11 @@ impl Context {
     }
 
     /// Writes the file with these voters as its endpoints, this scheduler first.
-    pub(crate) fn write(
-        &self,
-        authority: &Authority,
-        voters: &[(u64, String)],
-    ) -> Result<(), StartError> {
-        let (admin, _) = self.admin.current(authority, ADMIN_LIFE)?;
+    pub(crate) fn write(&self, keys: &Keys, voters: &[(u64, String)]) -> Result<(), StartError> {
+        let none = || PkiError::Issue("the authority's key is not here".to_owned());
+        // While another one takes its place, whoever uses the file has it renewed, as every copy of it.
+        let authority = keys.presented().ok_or_else(none)?;
+        let (admin, _) = self.admin.current(&authority, ADMIN_LIFE)?;
         let mut endpoints = vec![self.own.clone()];
         // Before it votes it knows of no other.
         let through = self.join.iter().filter(|_| voters.is_empty());
@@ -58,18 +57,24 @@ impl Context {
                 endpoints.push(other.clone());
             }
         }
-        write_context(&self.path, &self.cluster, &endpoints, authority.pem(), &admin)
+        write_context(&self.path, &self.cluster, &endpoints, &keys.trusted_pem(), &admin)
             .map_err(|cause| StartError::Context { path: self.path.clone(), cause })
     }
 
-    /// Writes it anew whenever the voters have changed.
+    /// Writes it anew whenever the voters or the authorities have changed.
     pub(crate) async fn keep(self, office: Arc<Office>) {
-        let mut standing = office.log.standing();
+        let (mut standing, mut changes) = (office.log.standing(), office.keys.changes());
         let mut written = standing.borrow().voters.clone();
-        while let Ok(news) = standing.wait_for(|standing| standing.voters != written).await {
-            let voters = news.voters.clone();
-            drop(news);
-            if let Err(error) = self.write(&office.authority, &voters) {
+        loop {
+            let goes_on = tokio::select! {
+                news = standing.wait_for(|standing| standing.voters != written) => news.is_ok(),
+                news = changes.changed() => news.is_ok(),
+            };
+            if !goes_on {
+                return;
+            }
+            let voters = standing.borrow().voters.clone();
+            if let Err(error) = self.write(&office.keys, &voters) {
                 tracing::warn!(%error, "the context file could not be written");
             }
             written = voters;

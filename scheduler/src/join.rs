@@ -19,7 +19,7 @@ use crate::{
     data_dir::{DataDir, DataDirError, FIRST_FORM, Identity},
     files,
     log::{LEADER, OwnFace, RaftLog, ReplicatedLog as _, ShutOut, shut_out_by},
-    pki::{Authority, PkiError},
+    pki::{Authority, Keys, PkiError},
 };
 
 /// To a finished handshake.
@@ -112,8 +112,12 @@ pub(crate) async fn join(
             }
         }
     };
-    let key = (reply.authority_key.as_str(), reply.authority.as_str());
-    Authority::adopt(&directory.pki(), origin_of(&reply), key)?;
+    if let Some(given) = &reply.authorities {
+        Keys::adopt(&directory.pki(), origin_of(&reply), given)?;
+    } else {
+        let key = (reply.authority_key.as_str(), reply.authority.as_str());
+        Authority::adopt(&directory.pki(), origin_of(&reply), key)?;
+    }
     let origin = origin_of(&reply).to_owned();
     let JoinSchedulerReply { cluster, name, scheduler, .. } = reply;
     let identity = Identity { cluster, name, scheduler, member: false, origin, form: FIRST_FORM };

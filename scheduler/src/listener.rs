@@ -23,13 +23,13 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{
     open_files,
-    pki::TlsSettings,
+    pki::{Fingerprint, Keys},
     refusals::{Refusals, Refused, words},
 };
 
@@ -64,6 +64,8 @@ pub(crate) struct Caller {
     pub(crate) peer: Option<Arc<Peer>>,
     /// Whether that certificate has ended: good for renewal only.
     pub(crate) expired: bool,
+    /// Who signed it; `None` when a scheduler that passes the call on does not say.
+    pub(crate) authority: Option<Fingerprint>,
 }
 
 /// One accepted connection.
@@ -73,6 +75,8 @@ pub(crate) struct Connection {
     /// When the connection ends: if the client has not said its first words by then, or in any case
     /// for a stranger.
     end: Option<Pin<Box<Sleep>>>,
+    /// The authority of the client's certificate is trusted no more.
+    distrusted: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     heard: usize,
     _places: [Option<OwnedSemaphorePermit>; 2],
 }
@@ -80,11 +84,12 @@ pub(crate) struct Connection {
 impl Connection {
     fn new(
         stream: TlsStream<TcpStream>,
-        caller: Caller,
+        (caller, trust): (Caller, Option<CancellationToken>),
         places: [Option<OwnedSemaphorePermit>; 2],
     ) -> Self {
         let end = Some(Box::pin(sleep(PREFACE_TIMEOUT)));
-        Self { stream, caller, end, heard: 0, _places: places }
+        let distrusted = trust.map(|trust| Box::pin(trust.cancelled_owned()));
+        Self { stream, caller, end, distrusted, heard: 0, _places: places }
     }
 }
 
@@ -106,6 +111,11 @@ impl AsyncRead for Connection {
             && end.as_mut().poll(context).is_ready()
         {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if let Some(distrusted) = &mut self.distrusted
+            && distrusted.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
@@ -153,7 +163,7 @@ impl AsyncWrite for Connection {
 /// cluster whose certificates count; why others are refused stands in the log, not in the answer.
 pub(crate) fn accept(
     listener: TcpListener,
-    tls: TlsSettings,
+    keys: Arc<Keys>,
     (cluster, refusals): (String, Refusals),
     stop: CancellationToken,
 ) -> ReceiverStream<io::Result<Connection>> {
@@ -161,7 +171,7 @@ pub(crate) fn accept(
     let accepting = async move {
         let places = Arc::new(Semaphore::new(open_files::connections(CONNECTIONS_MAX)));
         let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
-        let cluster: Arc<str> = cluster.into();
+        let (cluster, tls): (Arc<str>, _) = (cluster.into(), keys.tls());
         loop {
             // Without a place nobody is accepted: the rest waits in the system's backlog.
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -175,10 +185,11 @@ pub(crate) fn accept(
             };
             let acceptor = TlsAcceptor::from(tls.load_full());
             let (sender, cluster) = (sender.clone(), Arc::clone(&cluster));
+            let keys = Arc::clone(&keys);
             let (strangers, refusals) = (Arc::clone(&strangers), refusals.clone());
             tokio::spawn(async move {
-                match handshake(tcp, address, acceptor, &cluster).await {
-                    Ok((stream, caller)) => {
+                match handshake(tcp, address, acceptor, (&cluster, &keys)).await {
+                    Ok((stream, caller, trust)) => {
                         let stranger = caller.peer.is_none();
                         let second = stranger.then(|| strangers.try_acquire_owned()).transpose();
                         let Ok(second) = second else {
@@ -186,7 +197,7 @@ pub(crate) fn accept(
                             return tell(&refusals, address, &error);
                         };
                         let places = [Some(place), second];
-                        let connection = Connection::new(stream, caller, places);
+                        let connection = Connection::new(stream, (caller, trust), places);
                         // The server is gone when nobody receives.
                         drop(sender.send(Ok(connection)).await);
                     }
@@ -210,8 +221,8 @@ async fn handshake(
     tcp: TcpStream,
     address: SocketAddr,
     acceptor: TlsAcceptor,
-    cluster: &str,
-) -> io::Result<(TlsStream<TcpStream>, Caller)> {
+    (cluster, keys): (&str, &Keys),
+) -> io::Result<(TlsStream<TcpStream>, Caller, Option<CancellationToken>)> {
     transport::tune(&tcp)?;
     let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE);
     SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
@@ -225,8 +236,14 @@ async fn handshake(
         }
     };
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let caller = caller(address, certificate, cluster)?;
-    Ok((stream, caller))
+    let mut caller = caller(address, certificate, cluster)?;
+    let Some(certificate) = certificate else { return Ok((stream, caller, None)) };
+    // It may have been given up while this handshake was on its way.
+    let signer = keys.signer(certificate).ok_or_else(|| {
+        io::Error::other("its certificate is of an authority that is trusted no more")
+    })?;
+    caller.authority = Some(signer.0);
+    Ok((stream, caller, Some(signer.1)))
 }
 
 /// Says nothing more and reads what still comes. Closed with something unread, the other side's system
@@ -244,7 +261,7 @@ fn caller(
     cluster: &str,
 ) -> io::Result<Caller> {
     let Some(certificate) = certificate else {
-        return Ok(Caller { address, peer: None, expired: false });
+        return Ok(Caller { address, peer: None, expired: false, authority: None });
     };
     let peer = transport::peer_of(certificate).map_err(io::Error::other)?;
     if peer.cluster != cluster {
@@ -253,5 +270,6 @@ fn caller(
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(io::Error::other)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let end = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-    Ok(Caller { address, peer: Some(Arc::new(peer)), expired: now.as_secs() > end })
+    let expired = now.as_secs() > end;
+    Ok(Caller { address, peer: Some(Arc::new(peer)), expired, authority: None })
 }

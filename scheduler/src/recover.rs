@@ -30,7 +30,7 @@ use crate::{
     data_dir::{DataDir, DataDirError, Identity},
     files,
     log::{LogError, recovery},
-    pki::{Authority, OwnIdentity, PkiError},
+    pki::{Keys, PkiError},
 };
 
 /// How long another scheduler may take to show that it is not lost.
@@ -117,7 +117,6 @@ pub async fn recover(config: &Config) -> Result<Recovered, RecoverError> {
         return Err(none());
     }
     directory.check_identity(&identity, config.form)?;
-    let authority = Authority::open(&directory.pki(), &identity.origin)?;
     let (log, form) = (directory.log(), config.form);
     let read = tokio::task::spawn_blocking(move || recovery::read(&log, form)).await;
     let mut knowledge = read.map_err(broken)??;
@@ -131,7 +130,8 @@ pub async fn recover(config: &Config) -> Result<Recovered, RecoverError> {
         return Err(RecoverError::Alone { scheduler });
     }
     let host = config::host(&address);
-    let face = OwnIdentity::scheduler(&directory.pki(), scheduler, host).face(&authority)?;
+    let keys = Keys::open(&directory.pki(), &identity.origin, (scheduler, host))?;
+    let face = keys.face().load_full();
     for (scheduler, address) in &left_behind {
         if answers(*scheduler, address, &face).await {
             let (scheduler, address) = (*scheduler, address.clone());

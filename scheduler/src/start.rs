@@ -2,8 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future::BoxFuture};
 use model::token::Hex;
 use scheduler_core::{Command, Rejection, cluster::FOUNDER};
 use thiserror::Error;
@@ -25,9 +24,9 @@ use crate::{
     files,
     join::{self, DataDirIdentity, JoinError},
     leader, listener,
-    log::{LogError, LogSettings, OwnFace, Peers, RaftLog, ReplicatedLog, ShutOut, Standing},
+    log::{LogError, LogSettings, Peers, RaftLog, ReplicatedLog, ShutOut, Standing},
     metrics::Figures,
-    pki::{Authority, OwnIdentity, PkiError, TlsSettings},
+    pki::{Authority, Keys, PkiError},
     probes, recover,
     refusals::Refusals,
 };
@@ -189,18 +188,17 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     recover::finish(&directory)?;
     let identity = identity(&directory, &config).await?;
     directory.check_identity(&identity, config.form)?;
-    let authority = authority(&config, &directory, &identity)?;
     let (listener, address) = listen(config.listen).await?;
     let (metrics_listener, metrics_address) = listen(config.metrics_listen).await?;
     let advertised = config::advertised(address, config.advertise.as_deref());
-    let (own, tls, face) = faces(&directory, &identity, &advertised, &authority)?;
+    let keys = keys(&config, &directory, &identity, &advertised)?;
     let figures = Arc::new(Figures::default());
     let shut_out = ShutOut::default();
-    let peers = Peers::new(Arc::clone(&face), Arc::clone(&shut_out));
+    let peers = Peers::new(keys.face(), Arc::clone(&shut_out));
     let log = open_log(&config, &directory, &identity, (peers, &figures)).await?;
     let identity = take_part(&log, &directory, identity, &advertised).await?;
     let context = Context::new(&directory, &identity, &advertised, config.join.clone());
-    context.write(&authority, &log.standing().borrow().voters.clone())?;
+    context.write(&keys, &log.standing().borrow().voters.clone())?;
 
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -211,31 +209,32 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let office = Arc::new(api::Office {
         log: replicated,
         dispatch: Arc::clone(&dispatch),
-        authority,
+        keys: Arc::clone(&keys),
+        rotating: tokio::sync::Mutex::default(),
         cluster: identity.cluster.clone(),
         origin: identity.origin.clone(),
         name: identity.name.clone(),
-        door: log.door(),
+        door: log.door(Arc::clone(&keys)),
         streams: Arc::new(Semaphore::new(api::STREAMS_MAX)),
         refusals: refusals.clone(),
     });
     raise_own_form(&office, &identity).await;
     let (known, origin) = (Arc::clone(&office.log), identity.origin.clone());
-    let forward = Arc::new(api::Forward::new(known, origin, Arc::clone(&face), stop.clone()));
+    let forward = Arc::new(api::Forward::new(known, origin, Arc::clone(&keys), stop.clone()));
     let layers = (api::CountLayer(Arc::clone(&figures)), api::ForwardLayer(forward));
     let members = (identity.origin.clone(), refusals);
-    let connections = listener::accept(listener, Arc::clone(&tls), members, stop.clone());
+    let connections = listener::accept(listener, Arc::clone(&keys), members, stop.clone());
     let services = api::routes(&office);
     tasks.spawn(serve(services, layers, connections, stop.clone()));
     let noted = Arc::new(DataDirIdentity::new(&directory, &identity));
     let reached = (advertised.clone(), config.join.clone());
-    let ways = (Arc::clone(&face), Arc::clone(&shut_out));
+    let ways = (keys.face(), Arc::clone(&shut_out));
     let announced = join::announce(Arc::clone(&log), Arc::clone(&noted), reached, ways);
     tasks.spawn(quietly(&stop, announced));
     tasks.spawn(quietly(&stop, noted.keep(Arc::clone(&log), Arc::clone(&shut_out))));
-    tasks.spawn(quietly(&stop, office.door.clone().look_after(Arc::clone(&office.log))));
-    tasks.spawn(quietly(&stop, context.keep(Arc::clone(&office))));
-    tasks.spawn(renew(office, own, (tls, face), stop.clone()));
+    for chore in chores(&office, context, keys) {
+        tasks.spawn(quietly(&stop, chore));
+    }
     let (host, told) = (config::host(&advertised), (Arc::clone(&dispatch), Arc::clone(&figures)));
     tasks.spawn(probes::serve(metrics_listener, host.to_owned(), told, stop.clone()));
     tasks.spawn(leader::run(dispatch, figures));
@@ -254,6 +253,22 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     })
 }
 
+/// What goes on beside the calls, for as long as the scheduler runs.
+fn chores(
+    office: &Arc<api::Office>,
+    context: Context,
+    keys: Arc<Keys>,
+) -> [BoxFuture<'static, ()>; 5] {
+    let (door, log) = (&office.door, || Arc::clone(&office.log));
+    [
+        door.clone().look_after(log()).boxed(),
+        door.clone().follow_authorities(log()).boxed(),
+        door.clone().advance_authorities(log()).boxed(),
+        context.keep(Arc::clone(office)).boxed(),
+        renew(keys).boxed(),
+    ]
+}
+
 /// A lone scheduler asks nobody which entries may be written; with others it takes until they have
 /// answered.
 async fn raise_own_form(office: &api::Office, identity: &Identity) {
@@ -263,33 +278,20 @@ async fn raise_own_form(office: &api::Office, identity: &Identity) {
     }
 }
 
-fn authority(
+/// The keys in the directory; those of a cluster that is being founded are made.
+fn keys(
     config: &Config,
     directory: &DataDir,
     identity: &Identity,
-) -> Result<Authority, StartError> {
-    let authority = if identity.member || identity.scheduler != FOUNDER {
-        Authority::open(&directory.pki(), &identity.origin)?
-    } else {
-        Authority::found(&directory.pki(), &identity.origin)?
-    };
-    check_token(config, &authority)?;
-    Ok(authority)
-}
-
-/// What this scheduler keeps of its own certificate, the TLS it speaks with it, and what it shows to
-/// others when it calls them.
-fn faces(
-    directory: &DataDir,
-    identity: &Identity,
     advertised: &str,
-    authority: &Authority,
-) -> Result<(OwnIdentity, TlsSettings, OwnFace), PkiError> {
-    let host = config::host(advertised);
-    let own = OwnIdentity::scheduler(&directory.pki(), identity.scheduler, host);
-    let tls = Arc::new(ArcSwap::from_pointee(own.tls(authority)?));
-    let face = Arc::new(ArcSwap::from_pointee(own.face(authority)?));
-    Ok((own, tls, face))
+) -> Result<Arc<Keys>, StartError> {
+    let (pki, origin) = (directory.pki(), &identity.origin);
+    if !identity.member && identity.scheduler == FOUNDER {
+        Authority::found(&pki, origin)?;
+    }
+    let keys = Keys::open(&pki, origin, (identity.scheduler, config::host(advertised)))?;
+    check_token(config, &keys)?;
+    Ok(Arc::new(keys))
 }
 
 /// Runs until the scheduler stops.
@@ -320,10 +322,10 @@ fn check(config: &Config) -> Result<(), StartError> {
 
 /// Refuses a directory of another cluster than the one it is told to join, if the token is still there
 /// to tell.
-fn check_token(config: &Config, authority: &Authority) -> Result<(), StartError> {
+fn check_token(config: &Config, keys: &Keys) -> Result<(), StartError> {
     let (Some(_), Some(file)) = (&config.join, &config.token_file) else { return Ok(()) };
     let Ok(token) = join::read_token(file) else { return Ok(()) };
-    if token.authority == authority.fingerprint() {
+    if keys.knows(&token.authority) {
         return Ok(());
     }
     Err(StartError::Config(format!(
@@ -465,24 +467,11 @@ async fn serve(
 }
 
 /// Makes a new certificate when half of the life of the own one is over; new connections get it.
-async fn renew(
-    office: Arc<api::Office>,
-    own: OwnIdentity,
-    (tls, face): (TlsSettings, OwnFace),
-    stop: CancellationToken,
-) {
-    let renewing = async {
-        loop {
-            sleep(CERTIFICATE_CHECK).await;
-            let renewed = own.tls(&office.authority);
-            match renewed.and_then(|tls| Ok((tls, own.face(&office.authority)?))) {
-                Ok((settings, identity)) => {
-                    tls.store(Arc::new(settings));
-                    face.store(Arc::new(identity));
-                }
-                Err(error) => tracing::error!(%error, "the own certificate cannot be renewed"),
-            }
+async fn renew(keys: Arc<Keys>) {
+    loop {
+        sleep(CERTIFICATE_CHECK).await;
+        if let Err(error) = keys.refresh() {
+            tracing::error!(%error, "the own certificate cannot be renewed");
         }
-    };
-    stop.run_until_cancelled(renewing).await;
+    }
 }

@@ -237,6 +237,35 @@ pub enum Token {
     },
 }
 
+/// `authority`
+#[derive(Debug, Subcommand)]
+pub enum Authority {
+    /// List authorities, and who holds no certificate of the newest yet
+    Ls,
+    /// Make another authority, which takes the place of the one there is
+    ///
+    /// It is trusted at once, signs when every scheduler holds its key, and every machine and context that is
+    /// used gets a certificate of it by itself; nothing is restarted. The older one stays trusted until
+    /// `authority finish`.
+    Rotate,
+    /// Give the older authority up, when nobody needs it any more
+    ///
+    /// Refused while a node, a scheduler or a context that was seen still needs it, and says which: they would
+    /// have to join anew. Asks on a terminal. Join tokens that were not used are void.
+    Finish(AuthorityFinish),
+}
+
+/// `authority finish`
+#[derive(Debug, clap::Args)]
+pub struct AuthorityFinish {
+    /// Shut out whoever still needs it
+    #[arg(long)]
+    pub force: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
 /// `context`
 #[derive(Debug, Subcommand)]
 pub enum Context {

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 pub use cluster::{
-    Completion, Context, Doctor, JoinRole, Node, NodeAdd, NodeDrain, NodeRm, Scheduler,
-    SchedulerRecover, SchedulerRm, Token,
+    Authority, AuthorityFinish, Completion, Context, Doctor, JoinRole, Node, NodeAdd, NodeDrain,
+    NodeRm, Scheduler, SchedulerRecover, SchedulerRm, Token,
 };
 pub use habits::habit;
 pub use stacks::{
@@ -125,6 +125,9 @@ pub enum Command {
     /// Join tokens
     #[command(subcommand, arg_required_else_help = true)]
     Token(Token),
+    /// Who signs the cluster's certificates
+    #[command(subcommand, arg_required_else_help = true)]
+    Authority(Authority),
     /// Which cluster to talk to, and as whom
     #[command(subcommand, arg_required_else_help = true)]
     Context(Context),

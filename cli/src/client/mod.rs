@@ -18,7 +18,8 @@ use std::{
 
 use proto::{
     transport::{
-        ANSWER_BYTES_MAX, LastWords, SCHEDULERS_HEADER, Tell, TransportError, channel_telling,
+        ANSWER_BYTES_MAX, AUTHORITIES_HEADER, LastWords, SCHEDULERS_HEADER, Tell, TransportError,
+        channel_telling,
     },
     v1::control_client::ControlClient,
 };
@@ -35,6 +36,7 @@ use crate::{
     endpoints::Endpoints,
     error::{Blame, Error},
     output::{Out, amount::nearest},
+    renewal::Renewal,
 };
 
 /// How long one answer may take unless `--timeout` says otherwise.
@@ -64,6 +66,7 @@ pub struct Client {
     turn: Arc<AtomicUsize>,
     endpoints: Endpoints,
     last_words: LastWords,
+    renewal: Renewal,
     file: PathBuf,
     answer_timeout: Duration,
 }
@@ -101,6 +104,7 @@ impl Client {
 
     /// The same with a context at hand.
     pub fn with_context(file: PathBuf, context: Context, global: &Global) -> Result<Self, Error> {
+        let renewal = Renewal::new(&file, Some(context.clone()));
         let Context { endpoints, authorities, certificate, key, .. } = context;
         let identity = proto::transport::Identity { authorities, certificate, key };
         let answer_timeout = global.timeout.map_or(ANSWER_TIMEOUT, |timeout| timeout.0);
@@ -126,7 +130,15 @@ impl Client {
         };
         let ways = turns(&endpoints.all()).into_iter().map(way).collect::<Result<_, _>>();
         let ways = ways.map_err(unusable)?;
-        Ok(Self { ways, turn: Arc::default(), endpoints, last_words, file, answer_timeout })
+        Ok(Self {
+            ways,
+            turn: Arc::default(),
+            endpoints,
+            last_words,
+            renewal,
+            file,
+            answer_timeout,
+        })
     }
 
     /// A client of a cluster that is reached in another way.
@@ -135,8 +147,8 @@ impl Client {
         let file = PathBuf::from("/nonexistent/admin.yaml");
         let endpoints = Endpoints::load(&file, vec!["mini-1:7400".to_owned()]);
         let ways = vec![ControlClient::new(channel)];
-        let last_words = LastWords::default();
-        Self { ways, turn: Arc::default(), endpoints, last_words, file, answer_timeout }
+        let (last_words, renewal) = (LastWords::default(), Renewal::new(&file, None));
+        Self { ways, turn: Arc::default(), endpoints, last_words, renewal, file, answer_timeout }
     }
 
     /// The way whose turn it is.
@@ -168,6 +180,10 @@ impl Client {
                     let told = answer.metadata().get(SCHEDULERS_HEADER);
                     if let Some(told) = told.and_then(|told| told.to_str().ok()) {
                         self.endpoints.hear(told);
+                    }
+                    let told = answer.metadata().get(AUTHORITIES_HEADER);
+                    if let Some(told) = told.and_then(|told| told.to_str().ok()) {
+                        self.renewal.hear(told);
                     }
                     return Ok(answer.into_inner());
                 }

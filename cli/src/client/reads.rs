@@ -3,8 +3,8 @@
 use model::{
     StackSpec,
     view::{
-        DrainView, ExplainView, NodeRow, PlacementView, PlanView, RevisionRow, StackRow,
-        StatusView, TaskRow, TokenRow, VoterRow,
+        AuthoritiesView, DrainView, ExplainView, NodeRow, PlacementView, PlanView, RevisionRow,
+        StackRow, StatusView, TaskRow, TokenRow, VoterRow,
     },
 };
 use proto::v1 as pb;
@@ -42,6 +42,12 @@ impl Client {
         let answer =
             self.ask(question, async |mut control, q| control.list_schedulers(q).await).await?;
         believe_all(answer.schedulers)
+    }
+
+    /// The certificate authorities, and who needs an older one than the newest.
+    pub async fn authorities(&self) -> Result<AuthoritiesView, Error> {
+        let question = pb::ListAuthoritiesRequest {};
+        believe(self.ask(question, async |mut control, q| control.list_authorities(q).await).await?)
     }
 
     /// Who sits where.

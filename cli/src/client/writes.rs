@@ -14,6 +14,8 @@ use super::{Client, believe, missing, request_id};
 use crate::{
     args::{ScaleTo, Target},
     error::Error,
+    output::{Out, safe},
+    renewal::Renewal,
 };
 
 /// What a write did.
@@ -147,6 +149,54 @@ impl Client {
             .ask(question, async |mut control, q| control.remove_scheduler(q).await)
             .await?
             .into())
+    }
+
+    /// Makes another certificate authority.
+    pub async fn rotate_authority(&self) -> Result<Written, Error> {
+        let question = pb::RotateAuthorityRequest { request_id: request_id() };
+        Ok(self
+            .ask(question, async |mut control, q| control.rotate_authority(q).await)
+            .await?
+            .into())
+    }
+
+    /// Ends the trust in the older certificate authority.
+    pub async fn finish_authority(&self, force: bool) -> Result<Written, Error> {
+        let question = pb::FinishAuthorityRequest { request_id: request_id(), force };
+        Ok(self
+            .ask(question, async |mut control, q| control.finish_authority(q).await)
+            .await?
+            .into())
+    }
+
+    /// Writes the context anew when the cluster's authorities are others than it knows; whether it did.
+    pub async fn renew_context(&self, out: &mut Out) -> bool {
+        if !self.renewal.is_due() {
+            return false;
+        }
+        let renewed = async {
+            let candidate = Renewal::candidate()?;
+            let question = pb::RenewRequest { csr: candidate.request.clone() };
+            let answer =
+                self.ask(question, async |mut control, q| control.renew_admin(q).await).await?;
+            self.renewal.keep(candidate, answer.certificate, answer.authorities)
+        };
+        match renewed.await {
+            Ok(file) => {
+                out.note(&format!(
+                    "note: {} was written anew: the cluster's authority is being replaced",
+                    file.display()
+                ));
+                true
+            }
+            Err(error) => {
+                out.note(&format!(
+                    "warning: the cluster's authority is being replaced, and this context could not be                      written anew: {}",
+                    safe::line(&error.to_string())
+                ));
+                false
+            }
+        }
     }
 
     /// Makes a join token.

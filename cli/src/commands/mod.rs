@@ -2,6 +2,7 @@
 
 pub mod add;
 pub mod apply;
+pub mod authority;
 pub mod completion;
 pub mod config;
 pub mod context;
@@ -78,6 +79,7 @@ async fn ask(
     };
     let client = connect(out)?;
     let outcome = carry_out(command, prepared, &client, global, out).await;
+    client.renew_context(out).await;
     client.settle(out);
     outcome
 }
@@ -108,6 +110,7 @@ async fn carry_out(
         Command::Scheduler(args) => scheduler::run(&args, client, out).await?,
         Command::Stack(args) => stack::run(&args, client, global, out).await?,
         Command::Token(args) => token::run(&args, client, out).await?,
+        Command::Authority(args) => authority::run(&args, client, global, out).await?,
         Command::Config(_)
         | Command::Context(_)
         | Command::Completion(_)

@@ -77,7 +77,7 @@ pub fn table(tokens: &[TokenRow], now: Timestamp) -> Table {
     table
 }
 
-fn expiry(at: &str, now: Timestamp) -> String {
+pub(super) fn expiry(at: &str, now: Timestamp) -> String {
     match at.parse::<Timestamp>() {
         Ok(at) => match u64::try_from(at.as_second() - now.as_second()) {
             Ok(ahead) => format!("in {}", span(ahead)),

@@ -286,6 +286,30 @@ impl server::Control for FakeCluster {
     ) -> Result<Response<pb::WriteReply>, Status> {
         Err(unscripted())
     }
+    async fn list_authorities(
+        &self,
+        _: Request<pb::ListAuthoritiesRequest>,
+    ) -> Result<Response<pb::AuthoritiesView>, Status> {
+        Err(unscripted())
+    }
+    async fn rotate_authority(
+        &self,
+        _: Request<pb::RotateAuthorityRequest>,
+    ) -> Result<Response<pb::WriteReply>, Status> {
+        Err(unscripted())
+    }
+    async fn finish_authority(
+        &self,
+        _: Request<pb::FinishAuthorityRequest>,
+    ) -> Result<Response<pb::WriteReply>, Status> {
+        Err(unscripted())
+    }
+    async fn renew_admin(
+        &self,
+        _: Request<pb::RenewRequest>,
+    ) -> Result<Response<pb::RenewReply>, Status> {
+        Err(unscripted())
+    }
     async fn version(
         &self,
         _: Request<pb::VersionRequest>,

@@ -835,7 +835,7 @@ pub struct JoinSchedulerRequest {
     #[prost(uint32, tag = "4")]
     pub form: u32,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JoinSchedulerReply {
     #[prost(string, tag = "1")]
     pub cluster: ::prost::alloc::string::String,
@@ -851,6 +851,36 @@ pub struct JoinSchedulerReply {
     /// What certificates call the cluster, when that is not `cluster`.
     #[prost(string, tag = "6")]
     pub origin: ::prost::alloc::string::String,
+    /// What replaces `authority`, or has replaced one; missing while it was never replaced.
+    #[prost(message, optional, tag = "7")]
+    pub authorities: ::core::option::Option<Authorities>,
+}
+/// The cluster's authorities: one, or two while one replaces the other.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Authorities {
+    /// Counts the steps of replacing.
+    #[prost(uint64, tag = "1")]
+    pub step: u64,
+    /// The number of the one that signs.
+    #[prost(uint64, tag = "2")]
+    pub issuing: u64,
+    /// The number of the one whose certificates schedulers show.
+    #[prost(uint64, tag = "3")]
+    pub presented: u64,
+    /// The newest last.
+    #[prost(message, repeated, tag = "4")]
+    pub trusted: ::prost::alloc::vec::Vec<Authority>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Authority {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// PEM.
+    #[prost(string, tag = "2")]
+    pub certificate: ::prost::alloc::string::String,
+    /// PEM; for schedulers only.
+    #[prost(string, tag = "3")]
+    pub key: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RenewRequest {
@@ -869,7 +899,7 @@ pub struct AgentMessage {
     /// Counts up within a session; the scheduler acknowledges what is in the log.
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
-    #[prost(oneof = "agent_message::Message", tags = "2, 3, 4, 5, 6")]
+    #[prost(oneof = "agent_message::Message", tags = "2, 3, 4, 5, 6, 7")]
     pub message: ::core::option::Option<agent_message::Message>,
 }
 /// Nested message and enum types in `AgentMessage`.
@@ -886,7 +916,16 @@ pub mod agent_message {
         Inventory(super::Inventory),
         #[prost(message, tag = "6")]
         VolumesRemoved(super::VolumesRemoved),
+        #[prost(message, tag = "7")]
+        Holds(super::Holds),
     }
+}
+/// Answers Authorities, once they are on the agent's disk: it trusts all of them, and this is the number
+/// of the one that signed its certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Holds {
+    #[prost(uint64, tag = "1")]
+    pub authority: u64,
 }
 /// The first message of a session.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -944,7 +983,7 @@ pub struct VolumesRemoved {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SchedulerMessage {
-    #[prost(oneof = "scheduler_message::Message", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "scheduler_message::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub message: ::core::option::Option<scheduler_message::Message>,
 }
 /// Nested message and enum types in `SchedulerMessage`.
@@ -964,6 +1003,8 @@ pub mod scheduler_message {
         CloseRelay(super::CloseRelay),
         #[prost(message, tag = "6")]
         Lease(super::Lease),
+        #[prost(message, tag = "7")]
+        Authorities(super::Authorities),
     }
 }
 /// Nobody needs this relay any more. Its own stream cannot say so while it is full of what nobody reads.
@@ -1906,6 +1947,63 @@ pub mod agent_server {
     impl<T> tonic::server::NamedService for AgentServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAuthoritiesRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AuthoritiesView {
+    #[prost(message, repeated, tag = "1")]
+    pub authorities: ::prost::alloc::vec::Vec<AuthorityRow>,
+    /// `settled`, `introduced`, `moving` or `finishing`.
+    #[prost(string, tag = "2")]
+    pub phase: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub behind: ::prost::alloc::vec::Vec<HolderRow>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthorityRow {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// SHA-256 of its certificate.
+    #[prost(string, tag = "2")]
+    pub fingerprint: ::prost::alloc::string::String,
+    /// `current`, `coming` or `leaving`.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub since: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub until: ::prost::alloc::string::String,
+}
+/// Somebody who does not hold a certificate of the newest authority.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HolderRow {
+    /// `node`, `scheduler` or `context`.
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// The number of the authority whose certificate is held.
+    #[prost(uint64, optional, tag = "3")]
+    pub authority: ::core::option::Option<u64>,
+    /// It is shut out when the older one goes.
+    #[prost(bool, tag = "4")]
+    pub needed: bool,
+    #[prost(string, tag = "5")]
+    pub why: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateAuthorityRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub request_id: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FinishAuthorityRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub request_id: ::prost::alloc::vec::Vec<u8>,
+    /// Whoever still needs the older one is shut out.
+    #[prost(bool, tag = "2")]
+    pub force: bool,
 }
 /// 16 bytes chosen by the caller: the same write asked again with the same id is done once.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3397,6 +3495,97 @@ pub mod control_client {
                 .insert(GrpcMethod::new("siso.v1.Control", "RemoveScheduler"));
             self.inner.unary(req, path, codec).await
         }
+        /// The cluster's authorities, and who still needs an older one than the newest.
+        pub async fn list_authorities(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAuthoritiesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AuthoritiesView>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Control/ListAuthorities",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("siso.v1.Control", "ListAuthorities"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes another authority; the rest of what it takes goes on by itself, up to FinishAuthority.
+        pub async fn rotate_authority(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateAuthorityRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Control/RotateAuthority",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("siso.v1.Control", "RotateAuthority"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends the trust in the older authority.
+        pub async fn finish_authority(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FinishAuthorityRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Control/FinishAuthority",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("siso.v1.Control", "FinishAuthority"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// A new certificate for the same person.
+        pub async fn renew_admin(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RenewRequest>,
+        ) -> std::result::Result<tonic::Response<super::RenewReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Control/RenewAdmin",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("siso.v1.Control", "RenewAdmin"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3562,6 +3751,26 @@ pub mod control_server {
             &self,
             request: tonic::Request<super::RemoveSchedulerRequest>,
         ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
+        /// The cluster's authorities, and who still needs an older one than the newest.
+        async fn list_authorities(
+            &self,
+            request: tonic::Request<super::ListAuthoritiesRequest>,
+        ) -> std::result::Result<tonic::Response<super::AuthoritiesView>, tonic::Status>;
+        /// Makes another authority; the rest of what it takes goes on by itself, up to FinishAuthority.
+        async fn rotate_authority(
+            &self,
+            request: tonic::Request<super::RotateAuthorityRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
+        /// Ends the trust in the older authority.
+        async fn finish_authority(
+            &self,
+            request: tonic::Request<super::FinishAuthorityRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
+        /// A new certificate for the same person.
+        async fn renew_admin(
+            &self,
+            request: tonic::Request<super::RenewRequest>,
+        ) -> std::result::Result<tonic::Response<super::RenewReply>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct ControlServer<T> {
@@ -4875,6 +5084,184 @@ pub mod control_server {
                     };
                     Box::pin(fut)
                 }
+                "/siso.v1.Control/ListAuthorities" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAuthoritiesSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::ListAuthoritiesRequest>
+                    for ListAuthoritiesSvc<T> {
+                        type Response = super::AuthoritiesView;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAuthoritiesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::list_authorities(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAuthoritiesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Control/RotateAuthority" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateAuthoritySvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::RotateAuthorityRequest>
+                    for RotateAuthoritySvc<T> {
+                        type Response = super::WriteReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateAuthorityRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::rotate_authority(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateAuthoritySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Control/FinishAuthority" => {
+                    #[allow(non_camel_case_types)]
+                    struct FinishAuthoritySvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::FinishAuthorityRequest>
+                    for FinishAuthoritySvc<T> {
+                        type Response = super::WriteReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FinishAuthorityRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::finish_authority(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FinishAuthoritySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Control/RenewAdmin" => {
+                    #[allow(non_camel_case_types)]
+                    struct RenewAdminSvc<T: Control>(pub Arc<T>);
+                    impl<T: Control> tonic::server::UnaryService<super::RenewRequest>
+                    for RenewAdminSvc<T> {
+                        type Response = super::RenewReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RenewRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::renew_admin(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RenewAdminSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -4932,7 +5319,7 @@ pub struct Entry {
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 18, 21, 22"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 18, 21, 22, 23, 24, 25"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -5112,6 +5499,32 @@ pub mod command {
         #[prost(uint64, tag = "1")]
         pub scheduler: u64,
     }
+    /// From version 3 on. Certificates are DER.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct IntroduceAuthority {
+        #[prost(bytes = "vec", tag = "1")]
+        pub current: ::prost::alloc::vec::Vec<u8>,
+        #[prost(bytes = "vec", tag = "2")]
+        pub next: ::prost::alloc::vec::Vec<u8>,
+    }
+    /// From version 3 on.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct AdvanceAuthority {
+        #[prost(uint64, tag = "1")]
+        pub authority: u64,
+        #[prost(enumeration = "super::AuthorityPhase", tag = "2")]
+        pub to: i32,
+        #[prost(bool, tag = "3")]
+        pub force: bool,
+    }
+    /// From version 3 on.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct HoldAuthority {
+        #[prost(uint64, tag = "1")]
+        pub node: u64,
+        #[prost(uint64, tag = "2")]
+        pub authority: u64,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Command {
         #[prost(message, tag = "1")]
@@ -5156,6 +5569,12 @@ pub mod command {
         RaiseForm(RaiseForm),
         #[prost(message, tag = "22")]
         RemoveScheduler(RemoveScheduler),
+        #[prost(message, tag = "23")]
+        IntroduceAuthority(IntroduceAuthority),
+        #[prost(message, tag = "24")]
+        AdvanceAuthority(AdvanceAuthority),
+        #[prost(message, tag = "25")]
+        HoldAuthority(HoldAuthority),
     }
 }
 /// Why a task sits where it does.
@@ -5347,9 +5766,39 @@ pub struct Snapshot {
     pub least_scheduler: u64,
     #[prost(uint64, repeated, tag = "19")]
     pub removed_schedulers: ::prost::alloc::vec::Vec<u64>,
+    /// From version 3 on; missing while the authority was never replaced.
+    #[prost(message, optional, tag = "20")]
+    pub authorities: ::core::option::Option<snapshot::Authorities>,
 }
 /// Nested message and enum types in `Snapshot`.
 pub mod snapshot {
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Authorities {
+        #[prost(uint64, tag = "1")]
+        pub step: u64,
+        #[prost(uint64, tag = "2")]
+        pub last: u64,
+        #[prost(enumeration = "super::AuthorityPhase", tag = "3")]
+        pub phase: i32,
+        #[prost(bool, tag = "4")]
+        pub forced: bool,
+        /// The newest last.
+        #[prost(message, repeated, tag = "5")]
+        pub trusted: ::prost::alloc::vec::Vec<Authority>,
+        /// Of the newest authority whose certificate a node holds.
+        #[prost(btree_map = "uint64, uint64", tag = "6")]
+        pub nodes: ::prost::alloc::collections::BTreeMap<u64, u64>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Authority {
+        #[prost(uint64, tag = "1")]
+        pub number: u64,
+        /// DER.
+        #[prost(bytes = "vec", tag = "2")]
+        pub certificate: ::prost::alloc::vec::Vec<u8>,
+        #[prost(uint64, tag = "3")]
+        pub since: u64,
+    }
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct Stack {
         #[prost(uint64, tag = "1")]
@@ -5592,6 +6041,42 @@ pub mod snapshot {
         pub message: ::prost::alloc::string::String,
     }
 }
+/// How far one authority has taken the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AuthorityPhase {
+    Unspecified = 0,
+    Settled = 1,
+    Introduced = 2,
+    Issuing = 3,
+    Presented = 4,
+}
+impl AuthorityPhase {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "AUTHORITY_PHASE_UNSPECIFIED",
+            Self::Settled => "AUTHORITY_PHASE_SETTLED",
+            Self::Introduced => "AUTHORITY_PHASE_INTRODUCED",
+            Self::Issuing => "AUTHORITY_PHASE_ISSUING",
+            Self::Presented => "AUTHORITY_PHASE_PRESENTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AUTHORITY_PHASE_UNSPECIFIED" => Some(Self::Unspecified),
+            "AUTHORITY_PHASE_SETTLED" => Some(Self::Settled),
+            "AUTHORITY_PHASE_INTRODUCED" => Some(Self::Introduced),
+            "AUTHORITY_PHASE_ISSUING" => Some(Self::Issuing),
+            "AUTHORITY_PHASE_PRESENTED" => Some(Self::Presented),
+            _ => None,
+        }
+    }
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Severity {
@@ -5760,6 +6245,24 @@ pub struct ProbeReply {
     /// Why it should not lead at the moment: its disk is nearly full.
     #[prost(string, optional, tag = "4")]
     pub trouble: ::core::option::Option<::prost::alloc::string::String>,
+    /// The last step of replacing the authority that is in force there.
+    #[prost(uint64, tag = "5")]
+    pub authority_step: u64,
+    /// It holds the keys of all authorities that are trusted, and its own certificates are as they should be.
+    #[prost(bool, tag = "6")]
+    pub authority_ready: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthorityKeyRequest {
+    /// Of the authority's certificate.
+    #[prost(bytes = "vec", tag = "1")]
+    pub sha256: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthorityKeyReply {
+    /// PEM.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod replica_client {
@@ -5984,6 +6487,31 @@ pub mod replica_client {
             req.extensions_mut().insert(GrpcMethod::new("siso.v1.Replica", "Probe"));
             self.inner.unary(req, path, codec).await
         }
+        /// The key of an authority, which every scheduler holds. NOT_FOUND when the receiver does not.
+        pub async fn authority_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AuthorityKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AuthorityKeyReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Replica/AuthorityKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("siso.v1.Replica", "AuthorityKey"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -6033,6 +6561,14 @@ pub mod replica_server {
             &self,
             request: tonic::Request<super::ProbeRequest>,
         ) -> std::result::Result<tonic::Response<super::ProbeReply>, tonic::Status>;
+        /// The key of an authority, which every scheduler holds. NOT_FOUND when the receiver does not.
+        async fn authority_key(
+            &self,
+            request: tonic::Request<super::AuthorityKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AuthorityKeyReply>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct ReplicaServer<T> {
@@ -6400,6 +6936,51 @@ pub mod replica_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ProbeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Replica/AuthorityKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct AuthorityKeySvc<T: Replica>(pub Arc<T>);
+                    impl<
+                        T: Replica,
+                    > tonic::server::UnaryService<super::AuthorityKeyRequest>
+                    for AuthorityKeySvc<T> {
+                        type Response = super::AuthorityKeyReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AuthorityKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Replica>::authority_key(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AuthorityKeySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

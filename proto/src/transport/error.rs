@@ -8,6 +8,11 @@ use thiserror::Error;
 
 use super::pinned::WrongAuthority;
 
+/// What else may be the reason when one side does not know the other's authority.
+pub(super) const REPLACED: &str = "if the cluster's authority was replaced while this machine was away, it \
+                                   has to join anew with an empty data directory (a person: take a new \
+                                   DIR/admin.yaml of a scheduler)";
+
 /// Why a scheduler could not be reached, or a certificate not be read.
 #[derive(Debug, Error)]
 pub enum TransportError {
@@ -125,6 +130,12 @@ impl TransportError {
                 };
                 Self::Untrusted { endpoint, why }
             }
+            CertificateError::UnknownIssuer => Self::Untrusted {
+                endpoint,
+                why: format!(
+                    "its certificate is of an authority that is not trusted here; {REPLACED}"
+                ),
+            },
             other => Self::Untrusted { endpoint, why: other.to_string() },
         }
     }

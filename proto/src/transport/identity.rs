@@ -4,6 +4,7 @@ use std::fmt;
 
 use model::token::Role;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use sha2::{Digest as _, Sha256};
 use x509_parser::{
     extensions::GeneralName,
     prelude::{FromDer as _, X509Certificate},
@@ -71,6 +72,27 @@ fn certificates(
         .collect::<Result<_, _>>()
         .map_err(|error| bad(error.to_string()))?;
     if found.is_empty() { Err(bad("there is no certificate in it".to_owned())) } else { Ok(found) }
+}
+
+/// SHA-256 of each authority's certificate, in their order.
+pub fn fingerprints(authorities: &str) -> Result<Vec<[u8; 32]>, TransportError> {
+    let certificates = certificates("cluster's authority", authorities)?;
+    Ok(certificates.iter().map(|certificate| Sha256::digest(certificate).into()).collect())
+}
+
+/// Which of the authorities signed the certificate, as a position among them: the one whose name it
+/// gives. Whether it did is for TLS to check.
+pub fn issuer_of(certificate: &str, authorities: &str) -> Result<Option<usize>, TransportError> {
+    let what = "certificate";
+    let bad = |why: String| TransportError::Identity { what, why };
+    let own = certificates(what, certificate)?;
+    let own = own.first().map_or(&[][..], |own| own);
+    let (_, own) = X509Certificate::from_der(own).map_err(|error| bad(error.to_string()))?;
+    let authorities = certificates("cluster's authority", authorities)?;
+    Ok(authorities.iter().position(|authority| {
+        X509Certificate::from_der(authority)
+            .is_ok_and(|(_, authority)| authority.subject() == own.issuer())
+    }))
 }
 
 /// Who a certificate says its holder is.

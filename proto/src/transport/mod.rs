@@ -18,7 +18,7 @@ mod tests;
 pub use channel::{channel, channel_telling, enrol_channel, watched_channel};
 pub use dial::Tell;
 pub use error::TransportError;
-pub use identity::{Identity, Peer, identity_uri, peer_of};
+pub use identity::{Identity, Peer, fingerprints, identity_uri, issuer_of, peer_of};
 pub use socket::tune;
 pub use stream::{LastWords, reason};
 
@@ -27,6 +27,10 @@ pub const ANSWER_BYTES_MAX: usize = 32 << 20;
 
 /// The header in which schedulers tell people where all of them are: `HOST:PORT`, with commas between.
 pub const SCHEDULERS_HEADER: &str = "siso-schedulers";
+
+/// The header in which schedulers tell people the SHA-256 of the authorities' certificates, in hexadecimal
+/// with commas between, the one that signs first. Missing while the first was never replaced.
+pub const AUTHORITIES_HEADER: &str = "siso-authorities";
 
 /// The DNS name in every scheduler's certificate. Clients check for it whatever the address they
 /// dial, so that an address may change without a new certificate.

@@ -19,7 +19,8 @@ use thiserror::Error as ThisError;
 #[derive(Debug, ThisError)]
 #[error(
     "it does not present the certificate authority named by the join token; the token is of \
-     another cluster, damaged, or somebody stands between"
+     another cluster, damaged, or made before the cluster's authority was replaced, or somebody stands \
+     between"
 )]
 pub(super) struct WrongAuthority;
 

@@ -18,6 +18,8 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use tonic::Status;
 
+use super::error::REPLACED;
+
 /// A TLS connection to `endpoint`.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -71,9 +73,11 @@ impl Stream {
                 "{endpoint} takes this machine's certificate for ended or not yet valid: check the \
                  clocks of both machines"
             ),
+            Some(AlertDescription::UnknownCA) => format!(
+                "{endpoint} does not know the authority of this machine's certificate; {REPLACED}"
+            ),
             Some(
-                alert @ (AlertDescription::UnknownCA
-                | AlertDescription::BadCertificate
+                alert @ (AlertDescription::BadCertificate
                 | AlertDescription::CertificateUnknown
                 | AlertDescription::CertificateRevoked
                 | AlertDescription::CertificateRequired

@@ -61,11 +61,12 @@ impl agent_server::Agent for Agent {
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewReply>, Status> {
         let node = self.member(callers::node(&request)?).await?;
         let holder = Holder { role: Role::Node, id: node.to_string() };
+        let authority = self.0.issuing()?;
         let signed = SigningRequest::read(&request.get_ref().csr)
-            .and_then(|signing| self.0.authority.sign_request(&signing, &holder));
+            .and_then(|signing| authority.sign_request(&signing, &holder));
         let certificate = signed.map_err(|error| status::pki_error(&error))?;
         tracing::info!(%node, "a certificate was renewed");
-        let authorities = self.0.authority.pem().to_owned();
+        let authorities = self.0.keys.trusted_pem();
         Ok(Response::new(RenewReply { certificate, authorities }))
     }
 }

@@ -92,12 +92,12 @@ async fn join(office: &Office, request: JoinRequest) -> Result<JoinReply, Status
         return Err(Status::internal("the log gave a join another answer than a node"));
     };
     let holder = Holder { role: Role::Node, id: node.to_string() };
-    let signed = office.authority.sign_request(&signing, &holder);
+    let signed = office.issuing()?.sign_request(&signing, &holder);
     Ok(JoinReply {
         cluster: office.cluster.clone(),
         node: node.raw(),
         certificate: signed.map_err(|error| status::pki_error(&error))?,
-        authorities: office.authority.pem().to_owned(),
+        authorities: office.keys.trusted_pem(),
     })
 }
 
@@ -126,13 +126,15 @@ async fn join_scheduler(
     }
     let join = Command::JoinScheduler { token, secret_hash: hash_secret(&secret) };
     status::outcome(office.log.propose(repeat, join).await)?;
+    let presented = office.presented()?;
     Ok(JoinSchedulerReply {
         cluster: office.cluster.clone(),
         name: office.name.clone(),
         scheduler: scheduler_number(token),
-        authority: office.authority.pem().to_owned(),
-        authority_key: office.authority.key_pem(),
+        authority: presented.pem().to_owned(),
+        authority_key: presented.key_pem(),
         origin: office.origin.clone(),
+        authorities: office.keys.for_another(),
     })
 }
 

@@ -20,7 +20,7 @@ use hyper::{
     header::HeaderName,
     http::HeaderValue,
 };
-use model::token::Role;
+use model::token::{Hex, Role, unhex};
 use parking_lot::Mutex;
 use proto::transport::{self, Identity, Peer};
 use tokio::time::timeout;
@@ -29,8 +29,10 @@ use tonic::{Code, Status, body::Body, metadata::MetadataValue, transport::Channe
 use tower::{Layer, Service};
 
 use crate::{
+    clock,
     listener::Caller,
-    log::{OwnFace, ReplicatedLog, SHUT_OUT, Standing},
+    log::{ReplicatedLog, SHUT_OUT, Standing},
+    pki::{Fingerprint, Keys, View, fingerprint},
 };
 
 /// Calls between schedulers are for the one they are made to.
@@ -40,10 +42,14 @@ const SCHEDULERS_CALL: &str = "/siso.v1.Control/ListSchedulers";
 /// Who called the scheduler that passes a call on: `ROLE ID`, behind a `-` when the certificate has
 /// ended, or nothing for a caller without one.
 const CALLER: HeaderName = HeaderName::from_static("siso-caller");
+/// The fingerprint of the authority of its certificate, in hexadecimal.
+const CALLER_AUTHORITY: HeaderName = HeaderName::from_static("siso-caller-authority");
 /// The address of whoever that was.
 const CALLER_ADDRESS: HeaderName = HeaderName::from_static("siso-caller-address");
 /// Tells people where the schedulers are, with commas between.
 const SCHEDULERS: HeaderName = HeaderName::from_static(transport::SCHEDULERS_HEADER);
+/// Tells people the fingerprints of the authorities, the one that signs first.
+const AUTHORITIES: HeaderName = HeaderName::from_static(transport::AUTHORITIES_HEADER);
 /// To a finished handshake with the leader.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a call waits while nobody leads: longer than an election takes.
@@ -55,7 +61,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Forward {
     log: Arc<dyn ReplicatedLog>,
     cluster: String,
-    face: OwnFace,
+    keys: Arc<Keys>,
     /// Ends what is passed on when the scheduler stops.
     stop: CancellationToken,
     /// The connections to the leader, where it is, and the face shown there.
@@ -88,19 +94,28 @@ impl Forward {
     pub(crate) fn new(
         log: Arc<dyn ReplicatedLog>,
         cluster: String,
-        face: OwnFace,
+        keys: Arc<Keys>,
         stop: CancellationToken,
     ) -> Self {
-        Self { log, cluster, face, stop, open: Mutex::new(vec![None; LANES]) }
+        Self { log, cluster, keys, stop, open: Mutex::new(vec![None; LANES]) }
     }
 
     /// Where the schedulers are, for people: theirs may be gone the next time.
-    fn whereabouts(&self, caller: &Caller) -> Option<HeaderValue> {
+    fn whereabouts(&self, caller: &Caller) -> Option<Told> {
         caller.peer.as_ref().filter(|peer| peer.role == Role::Admin)?;
         let standing = self.log.standing();
         let voters = standing.borrow().voters.clone();
         let addresses: Vec<_> = voters.into_iter().map(|(_, address)| address).collect();
-        HeaderValue::try_from(addresses.join(",")).ok()
+        let schedulers = HeaderValue::try_from(addresses.join(",")).ok()?;
+        Some(Told { schedulers, authorities: authorities(&self.keys.view()) })
+    }
+
+    /// Notes whose context was used, with a certificate of which authority.
+    fn note(&self, caller: &Caller) {
+        let admin = caller.peer.as_ref().filter(|peer| peer.role == Role::Admin && !caller.expired);
+        if let (Some(peer), Some(authority)) = (admin, caller.authority) {
+            self.keys.context_used((&peer.id, caller.address.ip()), authority, clock::now());
+        }
     }
 
     /// Refuses a scheduler that may take part no longer, whatever its certificate says.
@@ -142,7 +157,7 @@ impl Forward {
     }
 
     fn channel(&self, address: String, lane: usize) -> Result<Channel, Status> {
-        let face = self.face.load_full();
+        let face = self.keys.face().load_full();
         let mut open = self.open.lock();
         let Some(open) = open.get_mut(lane) else { return Err(Status::internal("no such lane")) };
         if let Some((held, shown, channel)) = &*open
@@ -166,6 +181,15 @@ fn shut_out(why: &str) -> Status {
     status
 }
 
+/// The fingerprints of the authorities, the one that signs first; `None` while none was replaced.
+fn authorities(view: &View) -> Option<HeaderValue> {
+    let signs = view.certificate(view.issuing).filter(|_| view.step > 0)?;
+    let others = view.trusted.iter().map(|(_, certificate)| certificate);
+    let all = std::iter::once(signs).chain(others.filter(|other| *other != signs));
+    let all: Vec<_> = all.map(|one| Hex(&fingerprint(one)).to_string()).collect();
+    HeaderValue::try_from(all.join(",")).ok()
+}
+
 fn write_caller(caller: &Caller) -> HeaderValue {
     let words = caller.peer.as_ref().map_or_else(String::new, |peer| {
         let ended = if caller.expired { "-" } else { "" };
@@ -175,21 +199,26 @@ fn write_caller(caller: &Caller) -> HeaderValue {
     HeaderValue::try_from(words).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-fn read_caller(words: &str, cluster: &str, address: SocketAddr) -> Option<Caller> {
+fn read_caller(
+    words: &str,
+    cluster: &str,
+    (address, authority): (SocketAddr, Option<Fingerprint>),
+) -> Option<Caller> {
     if words.is_empty() {
-        return Some(Caller { address, peer: None, expired: false });
+        return Some(Caller { address, peer: None, expired: false, authority: None });
     }
     let live = words.strip_prefix('-');
     let (role, id) = live.unwrap_or(words).split_once(' ')?;
     let role = [Role::Node, Role::Admin].into_iter().find(|known| known.as_str() == role)?;
     let peer = Peer { cluster: cluster.to_owned(), role, id: id.to_owned() };
-    Some(Caller { address, peer: Some(Arc::new(peer)), expired: live.is_some() })
+    Some(Caller { address, peer: Some(Arc::new(peer)), expired: live.is_some(), authority })
 }
 
 /// Who calls, by whom the call was passed on if it was. Afterwards the header is gone.
 fn caller_of(headers: &mut HeaderMap, caller: &Caller, cluster: &str) -> (Option<Caller>, bool) {
     let said = headers.remove(CALLER);
     let address = headers.remove(CALLER_ADDRESS);
+    let authority = headers.remove(CALLER_AUTHORITY);
     let by_scheduler = caller.peer.as_ref().is_some_and(|peer| peer.role == Role::Scheduler);
     match said {
         Some(words) if by_scheduler && !caller.expired => {
@@ -197,7 +226,8 @@ fn caller_of(headers: &mut HeaderMap, caller: &Caller, cluster: &str) -> (Option
             // A scheduler of the version before does not say.
             let address = address.and_then(|said| said.to_str().ok()?.parse().ok());
             let address = address.unwrap_or(caller.address);
-            (words.and_then(|words| read_caller(words, cluster, address)), true)
+            let authority = authority.and_then(|said| unhex(said.to_str().ok()?));
+            (words.and_then(|words| read_caller(words, cluster, (address, authority))), true)
         }
         _ => (Some(caller.clone()), false),
     }
@@ -250,12 +280,22 @@ where
             let refused = Status::unauthenticated("the call was passed on for nobody known");
             return Box::pin(async move { Ok(refused.into_http()) });
         };
+        if let Some(authority) =
+            caller.authority.filter(|authority| !forward.keys.trusts(authority))
+        {
+            let authority = Hex(&authority).to_string();
+            tracing::warn!(address = %caller.address, authority, "a call was refused");
+            let refused =
+                Status::unauthenticated("the authority of the certificate is trusted no more");
+            return Box::pin(async move { Ok(refused.into_http()) });
+        }
         request.extensions_mut().insert(caller.clone());
         let path = request.uri().path();
         let here = path.starts_with(REPLICA) || forward.log.standing().borrow().leads();
         let instead = (path == SCHEDULERS_CALL && !passed_on).then(|| same_without_words(&request));
         let told = if passed_on { None } else { forward.whereabouts(&caller) };
         if here {
+            forward.note(&caller);
             let answer = self.inner.call(request);
             return Box::pin(async move { Ok(tell(answer.await?, told)) });
         }
@@ -274,6 +314,11 @@ where
             request.headers_mut().insert(CALLER, write_caller(&caller));
             if let Ok(address) = HeaderValue::try_from(caller.address.to_string()) {
                 request.headers_mut().insert(CALLER_ADDRESS, address);
+            }
+            if let Some(authority) = caller.authority
+                && let Ok(authority) = HeaderValue::try_from(Hex(&authority).to_string())
+            {
+                request.headers_mut().insert(CALLER_AUTHORITY, authority);
             }
             let lane = lane(&caller, request.uri().path());
             Ok(match forward.channel(leader.clone(), lane) {
@@ -314,9 +359,16 @@ fn is_unavailable(answer: &Response<Body>) -> bool {
     code.is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unavailable)
 }
 
-fn tell(mut answer: Response<Body>, schedulers: Option<HeaderValue>) -> Response<Body> {
-    if let Some(schedulers) = schedulers {
+/// What people are told besides the answer.
+struct Told {
+    schedulers: HeaderValue,
+    authorities: Option<HeaderValue>,
+}
+
+fn tell(mut answer: Response<Body>, told: Option<Told>) -> Response<Body> {
+    if let Some(Told { schedulers, authorities }) = told {
         answer.headers_mut().insert(SCHEDULERS, schedulers);
+        authorities.and_then(|told| answer.headers_mut().insert(AUTHORITIES, told));
     }
     answer
 }
@@ -410,7 +462,8 @@ mod tests {
     fn caller(role: Option<Role>, expired: bool) -> Caller {
         let peer =
             role.map(|role| Arc::new(Peer { cluster: "c".to_owned(), role, id: "n3".to_owned() }));
-        Caller { address: "10.0.0.1:1".parse().unwrap(), peer, expired }
+        let authority = Some([7; 32]);
+        Caller { address: "10.0.0.1:1".parse().unwrap(), peer, expired, authority }
     }
 
     #[test]
@@ -423,12 +476,17 @@ mod tests {
         ] {
             let (first, by) = (caller(role, expired), caller(Some(Role::Scheduler), false));
             let address = HeaderValue::from_static("10.9.9.9:9");
-            let mut headers =
-                HeaderMap::from_iter([(CALLER, write_caller(&first)), (CALLER_ADDRESS, address)]);
+            let authority = HeaderValue::try_from("07".repeat(32)).unwrap();
+            let mut headers = HeaderMap::from_iter([
+                (CALLER, write_caller(&first)),
+                (CALLER_ADDRESS, address),
+                (CALLER_AUTHORITY, authority),
+            ]);
             let (read, passed_on) = caller_of(&mut headers, &by, "c");
             let read = read.unwrap();
             assert!(passed_on && headers.is_empty());
-            assert_eq!((read.peer, read.expired), (first.peer, first.expired));
+            assert_eq!((&read.peer, read.expired), (&first.peer, first.expired));
+            assert_eq!(read.authority, first.peer.and(first.authority));
             assert_eq!(read.address, "10.9.9.9:9".parse().unwrap());
         }
     }
@@ -462,9 +520,11 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(CALLER, HeaderValue::from_static("admin root"));
             headers.insert(CALLER_ADDRESS, HeaderValue::from_static("10.9.9.9:9"));
+            headers.insert(CALLER_AUTHORITY, HeaderValue::from_static("ff"));
             let (read, passed_on) = caller_of(&mut headers, &liar, "c");
             let read = read.unwrap();
             assert_eq!((read.peer, read.address), (liar.peer, liar.address));
+            assert_eq!(read.authority, liar.authority);
             assert!(!passed_on && headers.is_empty());
         }
         let ended = caller(Some(Role::Scheduler), true);

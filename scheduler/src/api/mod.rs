@@ -20,8 +20,11 @@ use proto::{
     transport::ANSWER_BYTES_MAX,
     v1::{agent_server::AgentServer, control_server::ControlServer, enrol_server::EnrolServer},
 };
-use tokio::sync::Semaphore;
-use tonic::service::{Routes, interceptor::InterceptedService};
+use tokio::sync::{Mutex, Semaphore};
+use tonic::{
+    Status,
+    service::{Routes, interceptor::InterceptedService},
+};
 
 pub(crate) use callers::scheduler;
 pub(crate) use count::CountLayer;
@@ -31,7 +34,7 @@ use self::{agents::Agent, callers::Gate, control::Control, enrol::Enrol};
 use crate::{
     dispatch::Dispatch,
     log::{Door, ReplicatedLog},
-    pki::Authority,
+    pki::{Authority, Keys, View},
     refusals::Refusals,
 };
 
@@ -44,7 +47,9 @@ pub(crate) const STREAMS_MAX: usize = 256;
 pub(crate) struct Office {
     pub(crate) log: Arc<dyn ReplicatedLog>,
     pub(crate) dispatch: Arc<Dispatch>,
-    pub(crate) authority: Authority,
+    pub(crate) keys: Arc<Keys>,
+    /// One authority is made at a time.
+    pub(crate) rotating: Mutex<()>,
     /// The cluster's id.
     pub(crate) cluster: String,
     /// What certificates call the cluster.
@@ -57,6 +62,32 @@ pub(crate) struct Office {
     pub(crate) streams: Arc<Semaphore>,
     /// What is said of those who were turned away.
     pub(crate) refusals: Refusals,
+}
+
+impl Office {
+    /// The keys, once what the log says of authorities is in force: whoever is answered now must not be
+    /// given what was so a moment ago.
+    pub(crate) fn keys_of_now(&self) -> Result<&Keys, Status> {
+        let (own, _) = self.keys.stand();
+        let newer = {
+            let cluster = self.log.cluster();
+            cluster.authorities().filter(|held| held.step > own).map(View::from)
+        };
+        if let Some(newer) = newer {
+            self.keys.take(newer).map_err(|error| status::pki_error(&error))?;
+        }
+        Ok(&self.keys)
+    }
+
+    /// The authority that signs; it is fetched from another scheduler when its key is not here.
+    pub(crate) fn issuing(&self) -> Result<Arc<Authority>, Status> {
+        self.keys_of_now()?.issuing().ok_or_else(status::no_key)
+    }
+
+    /// The authority whose certificates are shown, which join tokens name.
+    pub(crate) fn presented(&self) -> Result<Arc<Authority>, Status> {
+        self.keys_of_now()?.presented().ok_or_else(status::no_key)
+    }
 }
 
 /// All services, each behind its gate.

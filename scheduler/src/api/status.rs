@@ -35,6 +35,7 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
         Rejection::NodeHolds { node, down, tasks, volumes } => {
             way_out(node, *down, !tasks.is_empty(), !volumes.is_empty())
         }
+        Rejection::AuthorityNeeded { .. } => STILL_NEEDED.to_owned(),
         Rejection::LeaseNotOver { node, .. } => {
             format!("\nhint: ask again in half a minute, while {node} stays down")
         }
@@ -42,6 +43,10 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
     };
     Status::new(code, format!("{rejection}{hint}"))
 }
+
+/// What to do with those who still need an authority that is to go.
+pub(crate) const STILL_NEEDED: &str = "\nhint: `sisoctl authority ls` says of each why; bring back who is away, or remove it (`sisoctl node \
+     rm`, `sisoctl scheduler rm`); with --force they are shut out and have to join anew";
 
 /// What to do with what a node holds before, or so that, it can be removed.
 fn way_out(node: &NodeName, down: bool, tasks: bool, volumes: bool) -> String {
@@ -120,6 +125,11 @@ pub(crate) fn pki_error(error: &PkiError) -> Status {
             Status::internal("the certificate could not be made; see the scheduler's log")
         }
     }
+}
+
+/// The authority's key is not here.
+pub(crate) fn no_key() -> Status {
+    Status::unavailable("this scheduler has not been given the authority's key yet: ask again")
 }
 
 /// A limit of this scheduler is reached; `what` names it.

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use model::{Generation, Inventory, Liveness, NodeId, TaskId, TaskReport, task::Telemetry};
 use prost::Message as _;
 use proto::v1::{
-    Acknowledge, AgentMessage, AssignmentSet, Heartbeat, Hello, Lease, SchedulerMessage,
-    Schedulers, VolumesRemoved, agent_message, scheduler_message,
+    Acknowledge, AgentMessage, AssignmentSet, Authorities, Authority, Heartbeat, Hello, Lease,
+    SchedulerMessage, Schedulers, VolumesRemoved, agent_message, scheduler_message,
 };
 use scheduler_core::{Command, Rejection, lease};
 use tokio::{
@@ -16,7 +16,7 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use super::{Dispatch, sessions::Outbox};
-use crate::{api::status, clock, refusals::Refused};
+use crate::{api::status, clock, pki, refusals::Refused};
 
 pub(crate) type Inbound = Streaming<AgentMessage>;
 pub(crate) type Outbound = mpsc::Receiver<Result<SchedulerMessage, Status>>;
@@ -43,6 +43,8 @@ enum Lasting {
     Reports(Vec<TaskReport>),
     Inventory(Inventory),
     VolumesRemoved(VolumesRemoved),
+    /// The number of the authority of its certificate; it trusts all it was told of.
+    Holds(u64),
 }
 
 struct Waiting {
@@ -85,6 +87,7 @@ async fn session(
         ended = record(dispatch, node, &hello.address, queue, outbox) => ended,
         ended = push(dispatch, node, outbox) => ended,
         ended = point(dispatch, outbox) => ended,
+        ended = vouch(dispatch, outbox) => ended,
         () = deposed(dispatch) => Status::unavailable("this scheduler does not lead any more"),
         () = ticket.replaced.cancelled() => {
             Status::aborted("the same node opened a newer session")
@@ -175,6 +178,7 @@ fn lasting(message: agent_message::Message) -> Result<Lasting, Status> {
             inventory.try_into().map(Lasting::Inventory).map_err(status::bad_input)
         }
         agent_message::Message::VolumesRemoved(removed) => Ok(Lasting::VolumesRemoved(removed)),
+        agent_message::Message::Holds(holds) => Ok(Lasting::Holds(holds.authority)),
         agent_message::Message::Hello(_) | agent_message::Message::Heartbeat(_) => {
             Err(status::bad_input("not a message for the log"))
         }
@@ -254,6 +258,14 @@ async fn write(
                 reports.extend(more);
             }
             Lasting::Inventory(inventory) => update(dispatch, node, inventory, address).await?,
+            Lasting::Holds(authority) => {
+                let known = dispatch.log.cluster().authorities().map(|held| held.held_by(node));
+                if known == Some(authority) {
+                    continue;
+                }
+                let holds = Command::HoldAuthority { node, authority };
+                status::outcome(dispatch.log.propose(None, holds).await)?;
+            }
             Lasting::VolumesRemoved(VolumesRemoved { volumes, left }) => {
                 let removed = Command::ConfirmVolumesRemoved { node, volumes, left };
                 status::outcome(dispatch.log.propose(None, removed).await)?;
@@ -331,6 +343,42 @@ async fn point(dispatch: &Dispatch, outbox: &Outbox) -> Status {
             return Status::ok("the agent is gone");
         }
     }
+}
+
+/// Tells the agent whom to trust and who signs, now and whenever that has changed; nothing while the first
+/// authority was never replaced.
+async fn vouch(dispatch: &Dispatch, outbox: &Outbox) -> Status {
+    let mut revision = dispatch.log.revision();
+    let mut told = None;
+    loop {
+        revision.mark_unchanged();
+        let news = {
+            let cluster = dispatch.log.cluster();
+            let held = cluster.authorities().filter(|held| told != Some(held.step));
+            held.map(|held| Authorities {
+                step: held.step,
+                issuing: held.issuing(),
+                presented: held.presented(),
+                trusted: held.trusted.iter().map(public).collect(),
+            })
+        };
+        if let Some(authorities) = news {
+            told = Some(authorities.step);
+            let message = scheduler_message::Message::Authorities(authorities);
+            if outbox.send(Ok(SchedulerMessage { message: Some(message) })).await.is_err() {
+                return Status::ok("the agent is gone");
+            }
+        }
+        if revision.changed().await.is_err() {
+            return Status::unavailable("the scheduler stops");
+        }
+    }
+}
+
+/// An authority without its key.
+fn public(authority: &scheduler_core::cluster::Authority) -> Authority {
+    let certificate = pki::pem(&authority.certificate.clone().into());
+    Authority { number: authority.number, certificate, key: String::new() }
 }
 
 /// Sends the node its complete set, now and whenever it has changed.

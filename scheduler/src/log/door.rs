@@ -17,8 +17,9 @@ use openraft::{
 };
 use parking_lot::RwLock;
 use proto::v1::{
-    AnnounceReply, AnnounceRequest, AppendReply, AppendRequest, BallotReply, BallotRequest,
-    HandOverReply, HandOverRequest, InstallReply, ProbeReply, ProbeRequest, SnapshotPart,
+    AnnounceReply, AnnounceRequest, AppendReply, AppendRequest, AuthorityKeyReply,
+    AuthorityKeyRequest, BallotReply, BallotRequest, HandOverReply, HandOverRequest, InstallReply,
+    ProbeReply, ProbeRequest, SnapshotPart,
     append_reply::{Conflict, Outcome},
     replica_server::{self, ReplicaServer},
 };
@@ -32,6 +33,7 @@ use super::{
     state_machine::State,
     types::Types,
 };
+use crate::pki::Keys;
 
 /// The largest snapshot that is taken: of a cluster at all its limits it is far smaller.
 const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
@@ -48,6 +50,7 @@ pub(super) struct Own {
     /// The highest form of entries it reads.
     pub(super) form: u32,
     pub(super) peers: Ways,
+    pub(super) keys: Arc<Keys>,
 }
 
 /// Serves peers.
@@ -105,6 +108,19 @@ impl Door {
             _ => {}
         }
         trouble.map_or(Ok(()), |why| Err(Status::resource_exhausted(why)))
+    }
+
+    /// How this replica is, `last` being the last entry in its log.
+    pub(super) fn own_probe(&self, last: u64) -> ProbeReply {
+        let (authority_step, authority_ready) = self.own.keys.stand();
+        ProbeReply {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            form: self.own.form,
+            last,
+            trouble: self.trouble(room::LEAST_FOR_CHANGES),
+            authority_step,
+            authority_ready,
+        }
     }
 
     fn vote_request(&self, request: BallotRequest) -> Result<VoteRequest<Types>, Status> {
@@ -242,11 +258,21 @@ impl replica_server::Replica for Door {
     async fn probe(&self, request: Request<ProbeRequest>) -> Result<Response<ProbeReply>, Status> {
         self.check_for(request.into_inner().to)?;
         let last = self.own.raft.metrics().borrow_watched().last_log_index.unwrap_or_default();
-        Ok(Response::new(ProbeReply {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            form: self.own.form,
-            last,
-            trouble: self.trouble(room::LEAST_FOR_CHANGES),
-        }))
+        Ok(Response::new(self.own_probe(last)))
+    }
+
+    async fn authority_key(
+        &self,
+        request: Request<AuthorityKeyRequest>,
+    ) -> Result<Response<AuthorityKeyReply>, Status> {
+        let scheduler = crate::api::scheduler(&request)?;
+        if self.members().get_node(&scheduler).is_none() {
+            let text = format!("scheduler {scheduler} is no member of the cluster");
+            return Err(Status::permission_denied(text));
+        }
+        let key = self.own.keys.key_of(&request.get_ref().sha256);
+        let key = key.ok_or_else(|| Status::not_found("this scheduler does not hold that key"))?;
+        tracing::info!(scheduler, "was given the key of an authority");
+        Ok(Response::new(AuthorityKeyReply { key }))
     }
 }

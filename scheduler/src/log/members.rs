@@ -37,6 +37,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two looks at how far a new scheduler has come, or who leads.
 const LOOK: Duration = Duration::from_millis(20);
+/// The same for the keys it is to hold.
+const KEYS_LOOK: Duration = Duration::from_millis(200);
 /// How long a successor may take to lead: one election at the pace of `wan`.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(4);
 /// Between two rounds of what a leader looks after.
@@ -78,6 +80,9 @@ impl Door {
         }
         let caught_up = timeout(ADMIT_TIMEOUT, self.caught_up(id)).await;
         caught_up.map_err(|_| Status::deadline_exceeded("it has not got the whole log yet"))??;
+        let complete = timeout(ADMIT_TIMEOUT, self.has_keys(id, &address)).await;
+        complete
+            .map_err(|_| Status::deadline_exceeded("it does not hold the authorities' keys"))?;
         self.change(ChangeMembers::AddVoterIds([id].into())).await?;
         tracing::info!(scheduler = id, address, "a scheduler votes");
         Ok(())
@@ -107,6 +112,21 @@ impl Door {
                 }
             }
             sleep(LOOK).await;
+        }
+    }
+
+    /// Returns once a learner holds the keys it would need to lead, where an authority was ever replaced.
+    async fn has_keys(&self, id: u64, address: &str) {
+        loop {
+            let step = self.own.state.read().cluster.authorities().map(|held| held.step);
+            let Some(step) = step else { return };
+            if let Ok(probed) = self.probe_at(id, address, ANSWER_TIMEOUT).await
+                && probed.authority_ready
+                && probed.authority_step >= step
+            {
+                return;
+            }
+            sleep(KEYS_LOOK).await;
         }
     }
 
@@ -143,12 +163,12 @@ impl Door {
         }
     }
 
-    fn members(&self) -> Membership {
+    pub(super) fn members(&self) -> Membership {
         self.own.raft.metrics().borrow_watched().membership_config.membership().clone()
     }
 
     /// How each member is, asked all at once; this one without a question.
-    async fn probe_members(&self) -> Vec<(u64, String, Result<ProbeReply, String>)> {
+    pub(super) async fn probe_members(&self) -> Vec<(u64, String, Result<ProbeReply, String>)> {
         self.probe_members_within(PROBE_TIMEOUT).await
     }
 
@@ -160,12 +180,7 @@ impl Door {
         let last = self.own.raft.metrics().borrow_watched().last_log_index.unwrap_or_default();
         let probes = members.nodes().map(|(id, node)| async {
             let probed = if *id == self.own.number {
-                Ok(ProbeReply {
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
-                    form: self.own.form,
-                    last,
-                    trouble: self.trouble(room::LEAST_FOR_CHANGES),
-                })
+                Ok(self.own_probe(last))
             } else {
                 self.probe_at(*id, &node.addr, limit).await
             };
@@ -355,7 +370,7 @@ fn too_old(form: u32, agreed: u32) -> String {
     )
 }
 
-fn changing() -> Status {
+pub(super) fn changing() -> Status {
     Status::unavailable("the schedulers are changing already; it is tried again")
 }
 

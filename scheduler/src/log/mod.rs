@@ -4,6 +4,7 @@
 //! [`ReplicatedLog`]. Read `store` for durability, `state_machine` for how the log becomes a
 //! [`Cluster`], `snapshots` for what replaces its old part.
 
+mod authorities;
 mod codec;
 mod door;
 mod mark;
@@ -31,6 +32,7 @@ use scheduler_core::{Applied, Cluster, Command};
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub(crate) use authorities::Member;
 pub(crate) use codec::ENTRY_VERSION;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

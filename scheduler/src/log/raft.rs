@@ -28,6 +28,7 @@ use super::{
     store::Store,
     types::{Payload, Types},
 };
+use crate::pki::Keys;
 
 /// Proposals in flight; more wait their turn. Bounds the memory they take together.
 const PROPOSALS_MAX: usize = 512;
@@ -170,7 +171,7 @@ impl RaftLog {
     }
 
     /// What peers ask of this replica.
-    pub(crate) fn door(&self) -> Door {
+    pub(crate) fn door(&self, keys: Arc<Keys>) -> Door {
         Door::new(door::Own {
             number: *self.raft.node_id(),
             raft: self.raft.clone(),
@@ -178,6 +179,7 @@ impl RaftLog {
             directory: self.directory.clone(),
             form: self.form,
             peers: self.ways.clone(),
+            keys,
         })
     }
 

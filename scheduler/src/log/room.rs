@@ -27,6 +27,8 @@ pub(super) fn least_for(command: &Command) -> u64 {
         | Command::RemoveStack { .. }
         | Command::RemoveNode { .. }
         | Command::RemoveScheduler { .. }
+        | Command::AdvanceAuthority { .. }
+        | Command::HoldAuthority { .. }
         | Command::RevokeToken { .. } => LEAST_FOR_REPORTS,
         _ => LEAST_FOR_CHANGES,
     }

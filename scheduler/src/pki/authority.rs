@@ -6,7 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use model::{RequestId, token::Role};
+use model::{
+    RequestId,
+    token::{Hex, Role},
+};
 use proto::transport;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
@@ -19,7 +22,9 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::files;
 
-use super::{ADMIN_LIFE, AUTHORITY_LIFE, BACKDATED, MACHINE_LIFE, PkiError};
+use super::{
+    ADMIN_LIFE, AUTHORITY_LIFE, BACKDATED, Fingerprint, MACHINE_LIFE, PkiError, fingerprint,
+};
 
 /// Largest request to be signed: a P-256 one has about 300 bytes, an RSA one about 1,500.
 const REQUEST_BYTES_MAX: usize = 16 << 10;
@@ -94,6 +99,21 @@ impl Authority {
         Self::make(directory, cluster)
     }
 
+    /// Another authority for a cluster, which lies nowhere yet. Its name is no other's: who signed a
+    /// certificate is told from the name in it.
+    pub(crate) fn another(cluster: &str) -> Result<Self, PkiError> {
+        let key = KeyPair::generate().map_err(issue_error)?;
+        let name = format!("siso cluster {cluster} {}", Hex(&rand::random::<[u8; 8]>()));
+        let pem = authority_params(&name)?.self_signed(&key).map_err(issue_error)?.pem();
+        Self::of(cluster, key, pem).map_err(PkiError::Issue)
+    }
+
+    /// The authority with this key and certificate; in words what is wrong with them.
+    pub(crate) fn read(cluster: &str, key: &str, pem: &str) -> Result<Self, String> {
+        let key = KeyPair::from_pem(key).map_err(|_| "its key is damaged".to_owned())?;
+        Self::of(cluster, key, pem.to_owned())
+    }
+
     /// The authority of a cluster that was founded: its key and certificate lie in `directory`.
     pub(crate) fn open(directory: &Path, cluster: &str) -> Result<Self, PkiError> {
         for path in [directory.join("ca.key"), directory.join("ca.crt")] {
@@ -131,21 +151,27 @@ impl Authority {
         let pem = if let Some(text) = super::read(&path)? {
             unseal(&text).ok_or_else(|| damaged("its checksum is wrong".to_owned()))?
         } else {
-            let pem = authority_params(cluster)?.self_signed(&key).map_err(issue_error)?.pem();
+            let name = format!("siso cluster {cluster}");
+            let pem = authority_params(&name)?.self_signed(&key).map_err(issue_error)?.pem();
             super::write(&path, &seal(&pem))?;
             pem
         };
-        let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
-            .map_err(|error| damaged(error.to_string()))?;
+        Self::of(cluster, key, pem).map_err(damaged)
+    }
+
+    fn of(cluster: &str, key: KeyPair, pem: String) -> Result<Self, String> {
+        let certificate =
+            CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())?;
         let (_, parsed) =
-            X509Certificate::from_der(&certificate).map_err(|error| damaged(error.to_string()))?;
+            X509Certificate::from_der(&certificate).map_err(|error| error.to_string())?;
         if parsed.public_key().subject_public_key.data != key.der_bytes() {
-            return Err(damaged("it belongs to another key than ca.key".to_owned()));
+            return Err("it belongs to another key than that beside it".to_owned());
         }
         if parsed.verify_signature(None).is_err() {
-            return Err(damaged("its signature is wrong".to_owned()));
+            return Err("its signature is wrong".to_owned());
         }
-        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(issue_error)?;
+        let issuer =
+            Issuer::from_ca_cert_der(&certificate, key).map_err(|error| error.to_string())?;
         Ok(Self { cluster: cluster.to_owned(), pem, certificate, issuer })
     }
 
@@ -170,8 +196,8 @@ impl Authority {
     }
 
     /// SHA-256 of the authority's certificate, as join tokens carry it.
-    pub(crate) fn fingerprint(&self) -> [u8; 32] {
-        Sha256::digest(&self.certificate).into()
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        fingerprint(&self.certificate)
     }
 
     /// The secret of the token that `request` asks for. The same request asked again must answer the
@@ -242,7 +268,7 @@ impl Authority {
 
 /// The certificate with a line behind it that tells whether it was changed: its signature does not
 /// cover every byte of it, and tokens name its hash.
-fn seal(pem: &str) -> String {
+pub(super) fn seal(pem: &str) -> String {
     format!("{pem}{CHECKSUM}{:08x}\n", crc32c::crc32c(pem.as_bytes()))
 }
 
@@ -254,9 +280,9 @@ fn unseal(text: &str) -> Option<String> {
     (ends && (text == pem || text == seal(pem))).then(|| pem.to_owned())
 }
 
-fn authority_params(cluster: &str) -> Result<CertificateParams, PkiError> {
+fn authority_params(common: &str) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::new(Vec::new()).map_err(issue_error)?;
-    params.distinguished_name = name(&format!("siso cluster {cluster}"));
+    params.distinguished_name = name(common);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     limit(&mut params, AUTHORITY_LIFE);

@@ -4,7 +4,10 @@
 //! never from the request that asks to be signed.
 
 mod authority;
+mod contexts;
+mod keys;
 mod own;
+mod ring;
 mod tokens;
 mod verifier;
 
@@ -17,12 +20,16 @@ use std::{
     time::Duration,
 };
 
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::files;
 
 pub(crate) use authority::{Authority, Holder, KeyAndCertificate, SigningRequest};
+pub(crate) use contexts::SeenContext;
+pub(crate) use keys::{Keys, View};
 pub(crate) use own::{OwnIdentity, TlsSettings};
+pub(crate) use ring::pem;
 pub(crate) use tokens::{TokenRefusal, check_token, hash_secret};
 
 /// How long a machine's certificate lasts. It is renewed from half of that.
@@ -73,6 +80,14 @@ pub enum PkiError {
     /// TLS refuses what was made.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
+}
+
+/// SHA-256 of an authority's certificate (DER).
+pub(crate) type Fingerprint = [u8; 32];
+
+/// The fingerprint of this certificate.
+pub(crate) fn fingerprint(certificate: &[u8]) -> Fingerprint {
+    Sha256::digest(certificate).into()
 }
 
 fn read(path: &Path) -> Result<Option<String>, PkiError> {

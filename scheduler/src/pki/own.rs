@@ -40,14 +40,14 @@ impl OwnIdentity {
         Self { holder, names, key: path("key"), certificate: path("crt") }
     }
 
-    /// The identity of scheduler `id`, reached by the host `advertised`.
-    pub(crate) fn scheduler(directory: &Path, id: u64, advertised: &str) -> Self {
+    /// The identity of scheduler `id`, reached by the host `advertised`, kept as `STEM.key` and `STEM.crt`.
+    pub(crate) fn scheduler(directory: &Path, stem: &str, id: u64, advertised: &str) -> Self {
         let holder = Holder { role: Role::Scheduler, id: id.to_string() };
         let mut names = vec![transport::SERVER_NAME.to_owned()];
         if advertised != transport::SERVER_NAME {
             names.push(advertised.to_owned());
         }
-        Self::new(directory, "scheduler", holder, names)
+        Self::new(directory, stem, holder, names)
     }
 
     /// What the files hold if that is good for half of `life` yet, else something new. The second
@@ -109,17 +109,9 @@ impl OwnIdentity {
         })
     }
 
-    /// What it shows to others when it calls them.
-    pub(crate) fn face(&self, authority: &Authority) -> Result<transport::Identity, PkiError> {
-        let (held, _) = self.current(authority, MACHINE_LIFE)?;
-        let authorities = authority.pem().to_owned();
-        Ok(transport::Identity { authorities, certificate: held.certificate, key: held.key })
-    }
-
-    /// The TLS this scheduler speaks with the identity it has now.
-    pub(crate) fn tls(&self, authority: &Authority) -> Result<ServerConfig, PkiError> {
-        let (identity, _) = self.current(authority, MACHINE_LIFE)?;
-        tls(&identity, authority)
+    /// The same for a machine's life.
+    pub(super) fn of_now(&self, authority: &Authority) -> Result<KeyAndCertificate, PkiError> {
+        self.current(authority, MACHINE_LIFE).map(|(held, _)| held)
     }
 }
 
@@ -130,10 +122,15 @@ fn is_address(bytes: &[u8], name: &str) -> bool {
     })
 }
 
-fn tls(identity: &KeyAndCertificate, authority: &Authority) -> Result<ServerConfig, PkiError> {
+/// The TLS a scheduler speaks who shows `identity`, which `authority` signed, and believes the `trusted`.
+pub(super) fn tls<'a>(
+    identity: &KeyAndCertificate,
+    authority: &Authority,
+    trusted: impl Iterator<Item = &'a CertificateDer<'static>>,
+) -> Result<ServerConfig, PkiError> {
     let failed = |error: &dyn std::fmt::Display| PkiError::Tls(error.to_string());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let clients = verifier::verifier(authority.certificate(), &provider)?;
+    let clients = verifier::verifier(trusted, &provider)?;
     let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())
         .map_err(|error| failed(&error))?;
     // What is wrong with a key is told without the parser's words: they quote it.

@@ -1,4 +1,4 @@
-use std::os::unix::fs::PermissionsExt as _;
+use std::{os::unix::fs::PermissionsExt as _, time::SystemTime};
 
 use model::{
     RequestId, Timestamp, TokenId,
@@ -103,7 +103,7 @@ fn the_own_certificate_is_kept_until_it_is_old_or_names_the_wrong_address() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::found(dir.path(), CLUSTER).unwrap();
     let check = |host: &str, life, is_new: bool| {
-        let identity = OwnIdentity::scheduler(dir.path(), 1, host);
+        let identity = OwnIdentity::scheduler(dir.path(), "scheduler", 1, host);
         assert_eq!(identity.current(&authority, life).unwrap().1, is_new, "{host}");
     };
     check("10.0.0.1", MACHINE_LIFE, true);
@@ -118,7 +118,7 @@ fn the_own_certificate_is_kept_until_it_is_old_or_names_the_wrong_address() {
     check("::1", MACHINE_LIFE, true);
     let other = tempfile::tempdir().unwrap();
     let stranger = Authority::found(other.path(), "another").unwrap();
-    let identity = OwnIdentity::scheduler(dir.path(), 1, "::1");
+    let identity = OwnIdentity::scheduler(dir.path(), "scheduler", 1, "::1");
     assert!(identity.current(&stranger, MACHINE_LIFE).unwrap().1, "of another authority");
 }
 
@@ -216,7 +216,11 @@ fn the_certificate_of_an_authority_of_an_earlier_version_is_read() {
 fn an_own_certificate_or_key_with_any_bit_flipped_is_made_anew_or_means_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::found(dir.path(), CLUSTER).unwrap();
-    let own = OwnIdentity::scheduler(dir.path(), 1, "mini-1");
+    let own = OwnIdentity::scheduler(dir.path(), "scheduler", 1, "mini-1");
+    let shown = |own: &OwnIdentity| {
+        let identity = own.of_now(&authority)?;
+        own::tls(&identity, &authority, std::iter::once(authority.certificate()))
+    };
     let (first, _) = own.current(&authority, MACHINE_LIFE).unwrap();
     for (file, whole) in [("scheduler.key", &first.key), ("scheduler.crt", &first.certificate)] {
         for position in (0..whole.len()).step_by(3) {
@@ -226,11 +230,164 @@ fn an_own_certificate_or_key_with_any_bit_flipped_is_made_anew_or_means_the_same
             std::fs::write(dir.path().join("scheduler.crt"), &first.certificate).unwrap();
             std::fs::write(dir.path().join(file), flipped).unwrap();
             let Ok((now, _)) = own.current(&authority, MACHINE_LIFE) else { continue };
-            own.tls(&authority).unwrap_or_else(|error| panic!("{file}, byte {position}: {error}"));
+            shown(&own).unwrap_or_else(|error| panic!("{file}, byte {position}: {error}"));
             let certificate = der(&now.certificate);
             let (_, certificate) = X509Certificate::from_der(&certificate).unwrap();
             let key = KeyPair::from_pem(&now.key).unwrap();
             assert_eq!(certificate.public_key().subject_public_key.data, key.public_key_raw());
         }
+    }
+}
+
+fn keys(directory: &Path) -> Keys {
+    Keys::open(directory, CLUSTER, (1, "10.0.0.1")).unwrap()
+}
+
+/// What the log says when `step` steps were made from the authority of `first` to that of `next`.
+fn view(step: u64, first: &Authority, next: &Authority) -> View {
+    let both = vec![(1, first.certificate().clone()), (2, next.certificate().clone())];
+    let (issuing, presented) = match step {
+        0 | 1 => (1, 1),
+        2 => (2, 1),
+        _ => (2, 2),
+    };
+    let trusted = if step == 4 { both[1..].to_vec() } else { both };
+    View { step, issuing, presented, trusted }
+}
+
+#[test]
+fn keys_follow_the_log_from_one_authority_to_another_and_never_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Authority::found(dir.path(), CLUSTER).unwrap();
+    let held = keys(dir.path());
+    assert_eq!(held.stand(), (0, true));
+    let next = held.prepare().unwrap();
+    assert_eq!(held.prepare().unwrap().fingerprint(), next.fingerprint(), "asked again");
+    // Nobody is told of it yet; it lies on the disk, for its owner only.
+    assert!(!held.trusted_pem().contains(next.pem()) && !held.trusts(&next.fingerprint()));
+    let mode = std::fs::metadata(dir.path().join("authorities")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let held = keys(dir.path());
+    let signed_by = |authority: &Authority| {
+        let holder = Holder { role: Role::Node, id: "n1".to_owned() };
+        der(&authority.issue(&holder, &[]).unwrap().certificate)
+    };
+    let end = held.signer(&signed_by(&first)).unwrap().1;
+    assert!(held.signer(&signed_by(&next)).is_none());
+    let shown = |held: &Keys| {
+        let face = held.face().load_full();
+        let signer = held.view().signer(&der(&face.certificate)).cloned().unwrap();
+        (held.issuing().unwrap().fingerprint(), held.presented().unwrap().fingerprint(), signer)
+    };
+    let [one, two] = [&first, &*next].map(Authority::fingerprint);
+    for (step, issuing, presented) in [(1, one, one), (2, two, one), (3, two, two)] {
+        let newer = view(step, &first, &next);
+        held.take(newer.clone()).unwrap();
+        assert_eq!(held.stand(), (step, true));
+        let signs = if issuing == one { &first } else { &*next };
+        let expected = (issuing, presented, signs.certificate().clone());
+        assert_eq!(shown(&held), expected, "step {step}");
+        // A scheduler that starts knows an older log; it goes on from its disk.
+        let again = keys(dir.path());
+        again.take(view(step - 1, &first, &next)).unwrap();
+        assert_eq!((again.view(), shown(&again)), (newer, expected));
+        assert!(
+            held.signer(&signed_by(&first)).is_some() && held.signer(&signed_by(&next)).is_some()
+        );
+        assert!(!end.is_cancelled());
+    }
+    // One that is about to take its place is kept, whatever is put in force meanwhile.
+    let third = held.prepare().unwrap();
+    held.take(view(4, &first, &next)).unwrap();
+    assert_eq!(held.prepare().unwrap().fingerprint(), third.fingerprint());
+    assert!(end.is_cancelled() && held.signer(&signed_by(&first)).is_none());
+    assert!(held.signer(&signed_by(&next)).is_some());
+    let text = std::fs::read_to_string(dir.path().join("authorities")).unwrap();
+    assert!(!text.contains(first.key_pem().trim()), "its key is gone");
+    assert!(!dir.path().join("ca.key").exists());
+    assert!(held.knows(&one) && held.knows(&two) && !held.knows(&[9; 32]));
+}
+
+#[test]
+fn a_certificate_that_ended_passes_to_be_renewed_while_one_authority_takes_the_place_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Authority::found(dir.path(), CLUSTER).unwrap();
+    let next = Authority::another(CLUSTER).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let trusted = [first.certificate().clone(), next.certificate().clone()];
+    let both = verifier::verifier(trusted.iter(), &provider).unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let day = Duration::from_hours(24);
+    for authority in [&first, &next] {
+        let signer = KeyPair::from_pem(&authority.key_pem()).unwrap();
+        let signer = rcgen::Issuer::from_ca_cert_pem(authority.pem(), signer).unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_before = (SystemTime::now() - day).into();
+        params.not_after = (SystemTime::now() + day).into();
+        let ended = params.signed_by(&KeyPair::generate().unwrap(), &signer).unwrap();
+        let passes = |days: u32| {
+            let at = rustls::pki_types::UnixTime::since_unix_epoch(now + day * days);
+            both.verify_client_cert(ended.der(), &[], at).is_ok()
+        };
+        assert_eq!([0, 100, 360, 400].map(passes), [true, true, true, false]);
+    }
+}
+
+#[test]
+fn a_scheduler_without_a_key_trusts_and_says_that_it_is_not_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Authority::found(dir.path(), CLUSTER).unwrap();
+    let next = Authority::another(CLUSTER).unwrap();
+    let held = keys(dir.path());
+    held.take(view(1, &first, &next)).unwrap();
+    assert_eq!(held.stand(), (1, false));
+    let missing = held.missing();
+    assert_eq!(missing, [next.certificate().clone()]);
+    assert!(held.for_another().is_none() && held.key_of(&next.fingerprint()).is_none());
+    let other = Authority::another(CLUSTER).unwrap();
+    let refused = held.add(&missing[0], &other.key_pem()).unwrap_err();
+    assert!(matches!(refused, PkiError::Damaged { .. }), "{refused}");
+    held.add(&missing[0], &next.key_pem()).unwrap();
+    assert_eq!(held.stand(), (1, true));
+    // Another one that joins is given both.
+    let given = held.for_another().unwrap();
+    let joined = tempfile::tempdir().unwrap();
+    Keys::adopt(joined.path(), CLUSTER, &given).unwrap();
+    let joined = Keys::open(joined.path(), CLUSTER, (2, "10.0.0.2")).unwrap();
+    assert_eq!((joined.view(), joined.stand()), (held.view(), (1, true)));
+}
+
+#[test]
+fn a_disk_that_takes_nothing_leaves_what_is_in_force_and_it_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Authority::found(dir.path(), CLUSTER).unwrap();
+    let held = keys(dir.path());
+    let next = Authority::another(CLUSTER).unwrap();
+    // Where the file is written beside its place lies something that cannot be replaced.
+    let beside = dir.path().join("authorities.tmp");
+    std::fs::create_dir(&beside).unwrap();
+    assert!(held.prepare().is_err() && held.take(view(1, &first, &next)).is_err());
+    assert_eq!(held.stand(), (0, true));
+    assert!(!held.trusts(&next.fingerprint()));
+    std::fs::remove_dir(&beside).unwrap();
+    held.take(view(1, &first, &next)).unwrap();
+    assert_eq!(held.stand(), (1, false));
+}
+
+#[test]
+fn a_damaged_ring_is_refused_and_not_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    Authority::found(dir.path(), CLUSTER).unwrap();
+    keys(dir.path()).prepare().unwrap();
+    let path = dir.path().join("authorities");
+    let text = std::fs::read_to_string(&path).unwrap();
+    for at in [0, 8, text.len() / 2, text.len() - 2] {
+        let mut damaged = text.clone().into_bytes();
+        damaged[at] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        let refused = Keys::open(dir.path(), CLUSTER, (1, "a")).unwrap_err();
+        assert!(matches!(refused, PkiError::Damaged { .. }), "{refused}");
+        assert_eq!(std::fs::read(&path).unwrap(), damaged);
     }
 }

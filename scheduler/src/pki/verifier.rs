@@ -28,13 +28,15 @@ struct Verifier {
     usual: Arc<dyn ClientCertVerifier>,
 }
 
-/// Passes clients with a certificate of `authority`, and clients without any.
-pub(super) fn verifier(
-    authority: &CertificateDer<'static>,
+/// Passes clients with a certificate of one of the `authorities`, and clients without any.
+pub(super) fn verifier<'a>(
+    authorities: impl Iterator<Item = &'a CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
     let mut roots = RootCertStore::empty();
-    roots.add(authority.clone()).map_err(|error| PkiError::Tls(error.to_string()))?;
+    for authority in authorities {
+        roots.add(authority.clone()).map_err(|error| PkiError::Tls(error.to_string()))?;
+    }
     let usual = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider))
         .allow_unauthenticated()
         .build()

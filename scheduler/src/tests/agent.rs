@@ -94,6 +94,12 @@ impl Agent {
         Self { identity, client, node: reply.node, life: 0 }
     }
 
+    /// A machine that joined before.
+    pub(super) fn of(world: &World, identity: Identity, node: u64) -> Self {
+        let client = AgentClient::new(channel(&world.handle, &identity));
+        Self { identity, client, node, life: 0 }
+    }
+
     /// The same machine towards a scheduler that was started again.
     pub(super) fn redial(&mut self, world: &World) {
         self.client = AgentClient::new(channel(&world.handle, &self.identity));

@@ -1,6 +1,7 @@
 //! The scheduler as others meet it: over TLS, with certificates, through its API.
 
 mod agent;
+mod authorities;
 mod doors;
 mod hostile;
 mod life;

@@ -47,7 +47,10 @@ async fn remove(people: &mut ControlClient<Channel>, scheduler: u64) -> Result<b
 }
 
 /// Writes tokens until it is told to stop; answers the ids of those that were acknowledged.
-async fn write(mut people: ControlClient<Channel>, stop: Arc<AtomicBool>) -> BTreeSet<String> {
+pub(super) async fn write(
+    mut people: ControlClient<Channel>,
+    stop: Arc<AtomicBool>,
+) -> BTreeSet<String> {
     let mut acknowledged = BTreeSet::new();
     while !stop.load(Ordering::Relaxed) && acknowledged.len() < 600 {
         let role = proto::v1::Role::Node.into();

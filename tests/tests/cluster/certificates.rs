@@ -49,7 +49,7 @@ fn start(world: &mut World) {
 }
 
 #[track_caller]
-fn wait_said(world: &World, words: &str) {
+pub(crate) fn wait_said(world: &World, words: &str) {
     wait_until(&format!("the agent says `{words}`"), PATIENT, || {
         let said = world.agent.output("stderr");
         if said.contains(words) { Ok(()) } else { Err(said) }

@@ -6,6 +6,7 @@
 //! (`SISO_REQUIRE_FILES=1`). Those with a machine behind `sshd` need root and OpenSSH's server
 //! (`SISO_REQUIRE_SSHD=1`), those that move the clock `libfaketime` (`SISO_REQUIRE_FAKETIME=1`).
 
+mod authorities;
 mod certificates;
 mod chaos;
 mod containers;

@@ -450,6 +450,7 @@ fn hear(shared: &Shared, message: AgentMessage) -> Option<scheduler_message::Mes
             }
         }
         agent_message::Message::VolumesRemoved(removed) => told.removed.extend(removed.volumes),
+        agent_message::Message::Holds(_) => {}
     }
     let sequence = message.sequence;
     let acknowledges = *shared.acknowledges.borrow();

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::view::{
-    Problem, RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, TokenRow, VoterRow,
+    AuthoritiesView, AuthorityRow, HolderRow, Problem, RevisionRow, SchedulerRow, ServiceChange,
+    StackRow, StatusView, TokenRow, VoterRow,
 };
 
 use super::{Rows, Shown};
@@ -41,6 +42,28 @@ mirror!(v1::VoterRow => VoterRow {
     behind: Maybe<Same<u64>>,
     version: Maybe<Shown>,
     error: Maybe<Shown>,
+});
+
+mirror!(v1::AuthoritiesView => AuthoritiesView {
+    authorities: Rows<Message<v1::AuthorityRow, AuthorityRow>>,
+    phase: Shown,
+    behind: Rows<Message<v1::HolderRow, HolderRow>>,
+});
+
+mirror!(v1::AuthorityRow => AuthorityRow {
+    number: Same<u64>,
+    fingerprint: Shown,
+    state: Shown,
+    since: Shown,
+    until: Shown,
+});
+
+mirror!(v1::HolderRow => HolderRow {
+    kind: Shown,
+    name: Shown,
+    authority: Maybe<Same<u64>>,
+    needed: Same<bool>,
+    why: Shown,
 });
 
 mirror!(v1::Problem => Problem {

@@ -200,6 +200,17 @@ pub enum Rejection {
         /// `STACK/SERVICE.N` of the strict singletons.
         tasks: Vec<String>,
     },
+    /// A step of replacing the certificate authority that cannot be taken.
+    #[error("{0}")]
+    Authority(String),
+    /// Nodes would be shut out with an authority.
+    #[error("with authority {authority} these nodes would be shut out: {}", some(nodes))]
+    AuthorityNeeded {
+        /// The older one.
+        authority: u64,
+        /// The names of those that hold no certificate of the newer one.
+        nodes: Vec<String>,
+    },
     /// The token is not valid for this; which reason is not told to whoever holds it.
     #[error("the join token is not valid: it is expired, used, revoked or for another role")]
     BadToken,
@@ -255,6 +266,8 @@ impl Rejection {
             | Self::NodeNameTaken(_)
             | Self::NodeHolds { .. }
             | Self::LeaseNotOver { .. }
+            | Self::Authority(_)
+            | Self::AuthorityNeeded { .. }
             | Self::BadToken
             | Self::NotItsTask { .. }
             | Self::StalePlan { .. } => false,

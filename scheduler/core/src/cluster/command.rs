@@ -8,6 +8,8 @@ use model::{
     token::Role,
 };
 
+use super::AuthorityPhase;
+
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -172,6 +174,30 @@ pub enum Command {
     RemoveScheduler {
         /// Which.
         scheduler: u64,
+    },
+    /// Another authority is trusted beside the one there is, whose place it is to take. Its key lies on the
+    /// disk of whoever proposes this.
+    IntroduceAuthority {
+        /// The certificate of the one there is, DER.
+        current: Vec<u8>,
+        /// That of the other.
+        next: Vec<u8>,
+    },
+    /// The newest authority takes the next step; everybody who has to be is ready for it.
+    AdvanceAuthority {
+        /// Its number.
+        authority: u64,
+        /// The step.
+        to: AuthorityPhase,
+        /// Whoever still needs the older one is given up.
+        force: bool,
+    },
+    /// A node trusts all authorities, and holds a certificate of this one.
+    HoldAuthority {
+        /// Which node, from its certificate.
+        node: NodeId,
+        /// The authority's number.
+        authority: u64,
     },
     /// An agent removed the data of volumes it was asked to remove.
     ConfirmVolumesRemoved {

@@ -107,6 +107,9 @@ pub enum Violation {
         /// Its node.
         node: Option<NodeId>,
     },
+    /// The authorities contradict each other.
+    #[error("the authorities are not such as can be")]
+    Authorities,
     /// A table is larger than its limit.
     #[error("there are {count} {what}, the limit is {limit}")]
     OverLimit {
@@ -129,6 +132,7 @@ pub fn check(cluster: &Cluster) -> Vec<Violation> {
     check_replicas(cluster, &mut found);
     check_volumes(cluster, &mut found);
     check_ids(cluster, &mut found);
+    check_authorities(cluster, &mut found);
     check_limits(cluster, &mut found);
     found
 }
@@ -250,6 +254,16 @@ fn check_ids(cluster: &Cluster, found: &mut Vec<Violation>) {
         token.map(ToString::to_string),
     ];
     found.extend(ahead.into_iter().flatten().map(|what| Violation::IdAhead { what }));
+}
+
+fn check_authorities(cluster: &Cluster, found: &mut Vec<Violation>) {
+    let Some(held) = cluster.authorities() else { return };
+    let members = held.nodes.keys().all(|node| cluster.node(*node).is_some());
+    let small = |certificate: &[u8]| certificate.len() <= limits::MAX_CERTIFICATE_BYTES;
+    let bounded = held.trusted.iter().all(|authority| small(&authority.certificate));
+    if !(held.are_whole() && members && bounded) {
+        found.push(Violation::Authorities);
+    }
 }
 
 fn check_limits(cluster: &Cluster, found: &mut Vec<Violation>) {

@@ -23,6 +23,8 @@ pub const TOKEN_MEMORY_MS: u64 = 7 * 24 * 3_600_000;
 pub const MAX_HISTORY: usize = 20;
 /// Schedulers that were removed: their numbers are remembered for ever.
 pub const MAX_REMOVED_SCHEDULERS: usize = 1_000;
+/// Bytes of an authority's certificate: one with a P-256 key has about 400.
+pub const MAX_CERTIFICATE_BYTES: usize = 8 << 10;
 /// Events kept; at a dozen per apply this is some hundred applies.
 pub const MAX_EVENTS: usize = 2_000;
 /// Answers kept for repeated requests.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod apply;
+mod authority;
 mod command;
 mod equality;
 pub mod invariants;
@@ -24,6 +25,9 @@ use model::{
 };
 
 pub use answer::{Applied, Outcome, Rejection};
+pub use authority::{
+    Authorities, Authority, AuthorityPhase, FIRST_AUTHORITY, SchedulerStand, next_step,
+};
 pub use command::{Change, Command, Entry, RolloutOutcome};
 pub use equality::{changed_fields, same_container};
 use request::Requests;
@@ -71,6 +75,8 @@ pub struct Cluster {
     /// Schedulers with a lower number are shut out.
     least_scheduler: u64,
     removed_schedulers: BTreeSet<u64>,
+    /// `None` while the authority was never replaced.
+    authorities: Option<Authorities>,
 }
 
 impl Default for Cluster {
@@ -102,6 +108,7 @@ impl Cluster {
             origin: String::new(),
             least_scheduler: 0,
             removed_schedulers: BTreeSet::new(),
+            authorities: None,
         }
     }
 
@@ -151,6 +158,11 @@ impl Cluster {
             "{what}\nhint: to make a scheduler of this machine again, move its data directory away and start \
              it with --join and a new token (`sisoctl token create --role scheduler`)"
         ))
+    }
+
+    /// The certificate authorities; `None` while the one it was founded with was never replaced.
+    pub const fn authorities(&self) -> Option<&Authorities> {
+        self.authorities.as_ref()
     }
 
     /// Counts the entries that changed something.
@@ -289,6 +301,7 @@ impl Cluster {
             events: VecDeque::new(),
             origin: self.origin.clone(),
             removed_schedulers: BTreeSet::new(),
+            authorities: None,
             ..*self
         }
     }

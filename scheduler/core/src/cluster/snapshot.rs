@@ -18,13 +18,13 @@ use model::{
 use thiserror::Error;
 
 use crate::cluster::{
-    Cluster, FailedRollout, PastRevision, Remembered, Removal, Service, Slot, Stack, Volume,
-    invariants, limits,
+    Authorities, Cluster, FailedRollout, PastRevision, Remembered, Removal, Service, Slot, Stack,
+    Volume, invariants, limits,
 };
 
 /// The highest form this version writes and reads; a higher one is refused. What is written has the
 /// form that every scheduler of the cluster reads ([`Cluster::form`]).
-pub const IMAGE_VERSION: u32 = 2;
+pub const IMAGE_VERSION: u32 = 3;
 
 /// A whole [`Cluster`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct ClusterImage {
     pub least_scheduler: u64,
     /// Those that were removed.
     pub removed_schedulers: BTreeSet<u64>,
+    /// The authorities; `None` while the first was never replaced.
+    pub authorities: Option<Authorities>,
 }
 
 /// A [`Stack`].
@@ -247,6 +249,7 @@ impl From<&Cluster> for ClusterImage {
             } else {
                 cluster.removed_schedulers.clone()
             },
+            authorities: cluster.authorities.clone(),
         }
     }
 }
@@ -327,6 +330,7 @@ impl TryFrom<ClusterImage> for Cluster {
             origin: image.origin,
             least_scheduler: image.least_scheduler,
             removed_schedulers: image.removed_schedulers,
+            authorities: image.authorities,
             ..Self::new()
         };
         for (index, stack) in image.stacks.into_iter().enumerate() {

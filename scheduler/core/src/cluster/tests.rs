@@ -1,5 +1,6 @@
 //! The fold: what is refused, what is answered twice, what is remembered.
 
+mod authorities;
 mod members;
 mod schedulers;
 
@@ -304,7 +305,7 @@ fn a_snapshot_that_cannot_be_is_refused() {
     world.check_snapshot();
     let image = || ClusterImage::from(&world.cluster);
     let refused = |image: ClusterImage| Cluster::try_from(image).unwrap_err();
-    assert_eq!(refused(ClusterImage { version: 3, ..image() }), BadImage::Version { found: 3 });
+    assert_eq!(refused(ClusterImage { version: 4, ..image() }), BadImage::Version { found: 4 });
     assert!(matches!(refused(ClusterImage { specs: vec![], ..image() }), BadImage::NoSpec { .. }));
     assert!(matches!(refused(ClusterImage { nodes: vec![], ..image() }), BadImage::Invalid(_)));
     let twice = [image().tasks, image().tasks].concat();

@@ -1,5 +1,6 @@
 //! What people ask. One line per call here; the answers are in the rooms below.
 
+mod authorities;
 mod live;
 mod nodes;
 mod reads;
@@ -10,20 +11,23 @@ mod writes;
 use std::sync::Arc;
 
 use proto::v1::{
-    ApplyReply, ApplyRequest, CreateTokenReply, CreateTokenRequest, DrainNodeRequest, DrainView,
-    EventRow, EventsRequest, ExecRequest, ExplainReply, ExplainRequest, LabelNodeRequest,
+    ApplyReply, ApplyRequest, AuthoritiesView, CreateTokenReply, CreateTokenRequest,
+    DrainNodeRequest, DrainView, EventRow, EventsRequest, ExecRequest, ExplainReply,
+    ExplainRequest, FinishAuthorityRequest, LabelNodeRequest, ListAuthoritiesRequest,
     ListNodesReply, ListNodesRequest, ListSchedulersReply, ListSchedulersRequest, ListStacksReply,
     ListStacksRequest, ListTasksReply, ListTasksRequest, ListTokensReply, ListTokensRequest,
     LogEntry, LogsRequest, PlacementRequest, PlacementView, PlanDrainRequest, PlanRequest,
     PlanView, RelayFrame, RemoveNodeRequest, RemoveSchedulerRequest, RemoveStackRequest,
-    RestartRequest, RevokeTokenRequest, RollbackStackRequest, ScaleRequest, SetSchedulableRequest,
-    StackHistoryReply, StackHistoryRequest, StatusRequest, StatusView, VersionReply,
-    VersionRequest, WatchReply, WatchRequest, WriteReply, control_server,
+    RenewReply, RenewRequest, RestartRequest, RevokeTokenRequest, RollbackStackRequest,
+    RotateAuthorityRequest, ScaleRequest, SetSchedulableRequest, StackHistoryReply,
+    StackHistoryRequest, StatusRequest, StatusView, VersionReply, VersionRequest, WatchReply,
+    WatchRequest, WriteReply, control_server,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Office, callers};
+use crate::listener::Caller;
 
 /// The service `Control`.
 pub(crate) struct Control(pub(crate) Arc<Office>);
@@ -177,6 +181,43 @@ impl control_server::Control for Control {
             tokio::spawn(async move { schedulers::remove(&office, request.into_inner()).await });
         let removed = removed.await.map_err(|error| Status::internal(error.to_string()))?;
         removed.map(Response::new)
+    }
+
+    async fn list_authorities(
+        &self,
+        _: Request<ListAuthoritiesRequest>,
+    ) -> Answer<AuthoritiesView> {
+        authorities::list(&self.0).await.map(Response::new)
+    }
+
+    async fn rotate_authority(
+        &self,
+        request: Request<RotateAuthorityRequest>,
+    ) -> Answer<WriteReply> {
+        audit(&request, "make another authority");
+        // In a task of its own: a key that was made is used, whoever waits for it.
+        let office = Arc::clone(&self.0);
+        let made =
+            tokio::spawn(async move { authorities::rotate(&office, request.into_inner()).await });
+        let made = made.await.map_err(|error| Status::internal(error.to_string()))?;
+        made.map(Response::new)
+    }
+
+    async fn finish_authority(
+        &self,
+        request: Request<FinishAuthorityRequest>,
+    ) -> Answer<WriteReply> {
+        audit(&request, "give the older authority up");
+        authorities::finish(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn renew_admin(&self, request: Request<RenewRequest>) -> Answer<RenewReply> {
+        audit(&request, "renew a context");
+        let peer = callers::peer(&request)?;
+        let caller = request.extensions().get::<Caller>();
+        let caller = caller.ok_or_else(|| Status::unauthenticated("nobody calls"))?;
+        let who = (peer, caller.address, caller.authority);
+        authorities::renew(&self.0, who, &request.get_ref().csr).map(Response::new)
     }
 
     async fn version(&self, _: Request<VersionRequest>) -> Answer<VersionReply> {

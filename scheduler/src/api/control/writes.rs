@@ -141,7 +141,7 @@ pub(super) async fn create_token(
             "ttl: a token lasts more than 0 and at most {days} d"
         )));
     }
-    let secret = office.authority.token_secret(id);
+    let secret = office.presented()?.token_secret(id);
     let expires_at = clock::now().plus_millis(request.ttl_ms);
     let command = Command::CreateToken { role, secret_hash: hash_secret(&secret), expires_at };
     let (_, outcome) = status::outcome(office.log.propose(Some(id), command).await)?;
@@ -151,13 +151,14 @@ pub(super) async fn create_token(
     // Asked for again, it is the token of the first time, with the end it got then.
     let made = office.log.cluster().tokens().get(&token).cloned();
     let made = made.ok_or_else(|| status::rejected(&Rejection::UnknownToken(token)))?;
-    let handed = JoinToken {
-        role: made.role,
-        id: token,
-        expires_at: made.expires_at,
-        authority: office.authority.fingerprint(),
-        secret,
-    };
+    let held = office.keys.token_secret(id, &made.secret_hash);
+    let (secret, authority) = held.ok_or_else(|| {
+        Status::failed_precondition(
+            "the token was made with an authority that is trusted no more: make another",
+        )
+    })?;
+    let handed =
+        JoinToken { role: made.role, id: token, expires_at: made.expires_at, authority, secret };
     Ok(CreateTokenReply {
         id: token.to_string(),
         token: handed.to_string(),

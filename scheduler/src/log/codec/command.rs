@@ -16,7 +16,7 @@ use scheduler_core::Command;
 
 use super::{
     change::ChangeForm,
-    form::{Hash, Labels, Many, Number, Text, Words, choice},
+    form::{Hash, Labels, Many, Number, PhaseWord, Text, Words, choice},
 };
 
 choice!(CommandForm: v1::Command, command::Command, command => Command {
@@ -68,6 +68,13 @@ choice!(CommandForm: v1::Command, command::Command, command => Command {
     join_scheduler: JoinScheduler { token: Number<TokenKind>, secret_hash: Hash },
     raise_form: RaiseForm { form: Same<u32> },
     remove_scheduler: RemoveScheduler { scheduler: Same<u64> },
+    introduce_authority: IntroduceAuthority { current: Same<Vec<u8>>, next: Same<Vec<u8>> },
+    advance_authority: AdvanceAuthority {
+        authority: Same<u64>,
+        to: PhaseWord,
+        force: Same<bool>,
+    },
+    hold_authority: HoldAuthority { node: Number<NodeKind>, authority: Same<u64> },
     confirm_volumes_removed: ConfirmVolumesRemoved {
         node: Number<NodeKind>,
         volumes: Many<Text>,

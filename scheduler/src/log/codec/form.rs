@@ -10,6 +10,7 @@ use proto::{
     },
     v1,
 };
+use scheduler_core::cluster::AuthorityPhase;
 
 /// Any text.
 pub(super) type Text = Same<String>;
@@ -140,6 +141,36 @@ impl Field for SeverityWord {
         let word = match model {
             Severity::Normal => v1::Severity::Normal,
             Severity::Warning => v1::Severity::Warning,
+        };
+        word.into()
+    }
+}
+
+/// [`AuthorityPhase`]
+#[derive(Debug)]
+pub(super) enum PhaseWord {}
+
+impl Field for PhaseWord {
+    type Wire = i32;
+    type Model = AuthorityPhase;
+
+    fn read(wire: i32) -> Result<AuthorityPhase, BadField> {
+        match v1::AuthorityPhase::try_from(wire) {
+            Ok(v1::AuthorityPhase::Settled) => Ok(AuthorityPhase::Settled),
+            Ok(v1::AuthorityPhase::Introduced) => Ok(AuthorityPhase::Introduced),
+            Ok(v1::AuthorityPhase::Issuing) => Ok(AuthorityPhase::Issuing),
+            Ok(v1::AuthorityPhase::Presented) => Ok(AuthorityPhase::Presented),
+            Ok(v1::AuthorityPhase::Unspecified) => Err(BadField::missing()),
+            Err(_) => Err(BadField::new(format!("this program does not know {wire}"))),
+        }
+    }
+
+    fn write(model: &AuthorityPhase) -> i32 {
+        let word = match model {
+            AuthorityPhase::Settled => v1::AuthorityPhase::Settled,
+            AuthorityPhase::Introduced => v1::AuthorityPhase::Introduced,
+            AuthorityPhase::Issuing => v1::AuthorityPhase::Issuing,
+            AuthorityPhase::Presented => v1::AuthorityPhase::Presented,
         };
         word.into()
     }

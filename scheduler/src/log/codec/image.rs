@@ -1,8 +1,10 @@
 //! The whole cluster.
 
+use std::collections::BTreeMap;
+
 use model::{
-    Epoch, Event, Generation, Inventory, Node, ServiceName, ServiceSpec, StackName, StackSpec,
-    TaskStatus, VolumeName,
+    Epoch, Event, Generation, Inventory, Node, NodeId, ServiceName, ServiceSpec, StackName,
+    StackSpec, TaskStatus, VolumeName,
     id::{NodeKind, TaskKind, TokenKind},
     name::NodeName,
     task::TaskVolume,
@@ -21,7 +23,7 @@ use proto::{
 use scheduler_core::{
     ClusterImage,
     cluster::{
-        Answer, FailedRollout, Remembered, Removal, Volume,
+        Answer, Authorities, Authority, FailedRollout, Remembered, Removal, Volume,
         snapshot::{RequestImage, RevisionImage, ServiceImage, StackImage, TaskImage},
     },
 };
@@ -29,7 +31,8 @@ use scheduler_core::{
 use super::{
     change::DecisionForm,
     form::{
-        Hash, Labels, Many, Number, Numbers, RequestKey, SeverityWord, Text, no_choice, record,
+        Hash, Labels, Many, Number, Numbers, PhaseWord, RequestKey, SeverityWord, Text, no_choice,
+        record,
     },
 };
 
@@ -53,7 +56,40 @@ record!(ImageForm: v1::Snapshot => ClusterImage {
     origin: Text,
     least_scheduler: Same<u64>,
     removed_schedulers: Numbers,
+    authorities: Maybe<AuthoritiesForm>,
 });
+
+record!(AuthoritiesForm: wire::Authorities => Authorities {
+    step: Same<u64>,
+    last: Same<u64>,
+    phase: PhaseWord,
+    forced: Same<bool>,
+    trusted: Many<AuthorityForm>,
+    nodes: HeldForm,
+});
+
+record!(AuthorityForm: wire::Authority => Authority {
+    number: Same<u64>,
+    certificate: Same<Vec<u8>>,
+    since: Time,
+});
+
+/// The newest authority each node holds a certificate of.
+#[derive(Debug)]
+pub(super) enum HeldForm {}
+
+impl Field for HeldForm {
+    type Wire = BTreeMap<u64, u64>;
+    type Model = BTreeMap<NodeId, u64>;
+
+    fn read(wire: Self::Wire) -> Result<Self::Model, BadField> {
+        Ok(wire.into_iter().map(|(node, held)| (NodeId::new(node), held)).collect())
+    }
+
+    fn write(model: &Self::Model) -> Self::Wire {
+        model.iter().map(|(node, held)| (node.raw(), *held)).collect()
+    }
+}
 
 record!(StackForm: wire::Stack => StackImage {
     revision: AtRevision,

@@ -57,6 +57,9 @@ fn kind(command: &Command) -> &'static str {
         Command::JoinScheduler { .. } => "join-scheduler",
         Command::RaiseForm { .. } => "raise-form",
         Command::RemoveScheduler { .. } => "remove-scheduler",
+        Command::IntroduceAuthority { .. } => "introduce-authority",
+        Command::AdvanceAuthority { .. } => "advance-authority",
+        Command::HoldAuthority { .. } => "hold-authority",
     }
 }
 
@@ -220,7 +223,7 @@ fn another_version_stops_the_reader_before_anything_else() {
     };
     assert_eq!(ENTRY_VERSION, IMAGE_VERSION, "or both need a table of their own");
     check(0, ENTRY_VERSION);
-    check(3, ENTRY_VERSION);
+    check(4, ENTRY_VERSION);
     check(100, ENTRY_VERSION);
 }
 

@@ -1,6 +1,7 @@
 //! The one way the cluster changes. No clock, no randomness, no error: every entry has an answer,
 //! and a refused entry changes nothing.
 
+mod authorities;
 mod check;
 mod nodes;
 mod plan;
@@ -57,8 +58,9 @@ impl Cluster {
             Command::JoinNode { name, labels, address, token, secret_hash } => {
                 self.use_token(at, (*token, Role::Node), secret_hash)?;
                 let joined = self.join(at, name, labels, address);
-                if joined.is_ok() {
+                if let Ok(Outcome::Node(node)) = joined {
                     self.spend_token(at, *token);
+                    self.joins_with_authority(node);
                 }
                 joined
             }
@@ -83,6 +85,13 @@ impl Cluster {
             }
             Command::RaiseForm { form } => Ok(self.raise_form(*form)),
             Command::RemoveScheduler { scheduler } => self.remove_scheduler(at, *scheduler),
+            Command::IntroduceAuthority { current, next } => {
+                self.introduce_authority(at, current, next)
+            }
+            Command::AdvanceAuthority { authority, to, force } => {
+                self.advance_authority(at, (*authority, *to), *force)
+            }
+            Command::HoldAuthority { node, authority } => self.hold_authority(*node, *authority),
             Command::RevokeToken { token } => self.revoke_token(at, *token),
             Command::ConfirmVolumesRemoved { node, volumes, left } => {
                 self.confirm_removed(at, *node, (volumes, left))

@@ -278,6 +278,9 @@ impl Cluster {
         self.volumes.retain(|_, volume| volume.home != id);
         self.nodes.remove(&id);
         self.generations.remove(&id);
+        if let Some(held) = &mut self.authorities {
+            held.nodes.remove(&id);
+        }
         let name = &node.name;
         for (what, names) in [("task", tasks), ("volume", volumes)] {
             for lost in names {

@@ -17,7 +17,7 @@ use model::{
 use scheduler_core::{
     Change, ClusterImage, Command, Entry, RolloutOutcome,
     cluster::{
-        Answer, FailedRollout, Remembered, Removal, Volume,
+        Answer, Authorities, Authority, AuthorityPhase, FailedRollout, Remembered, Removal, Volume,
         snapshot::{RequestImage, RevisionImage, ServiceImage, StackImage, TaskImage},
     },
 };
@@ -170,6 +170,9 @@ pub(super) fn entries() -> Vec<Entry> {
         Command::JoinScheduler { token: TokenId::new(3), secret_hash: [0xef; 32] },
         Command::RaiseForm { form: 2 },
         Command::RemoveScheduler { scheduler: 1_000_003 },
+        Command::IntroduceAuthority { current: vec![0x30, 0x82, 1], next: vec![0x30, 0x82, 2] },
+        Command::AdvanceAuthority { authority: 2, to: AuthorityPhase::Presented, force: true },
+        Command::HoldAuthority { node, authority: 2 },
         Command::DrainNode { node, until: AT.plus_millis(600_000) },
     ];
     commands.into_iter().map(|command| Entry { at: AT, request: Some(REQUEST), command }).collect()
@@ -342,6 +345,7 @@ pub(super) fn image() -> ClusterImage {
         origin: String::new(),
         least_scheduler: 0,
         removed_schedulers: std::collections::BTreeSet::new(),
+        authorities: None,
     }
 }
 
@@ -359,6 +363,20 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
         removed_schedulers: [1_000_004, 1_000_006].into(),
         ..image()
     };
+    let authority =
+        |number, byte, since| Authority { number, certificate: vec![0x30, byte], since };
+    let rotating = ClusterImage {
+        version: 3,
+        authorities: Some(Authorities {
+            step: 5,
+            last: 4,
+            phase: AuthorityPhase::Issuing,
+            forced: true,
+            trusted: vec![authority(2, 1, Timestamp(0)), authority(4, 2, AT)],
+            nodes: [(NodeId::new(2), 4)].into(),
+        }),
+        ..image()
+    };
     let mut moved = image();
     for (node, _) in &mut moved.nodes {
         node.returned_at = Some(AT.plus_millis(1));
@@ -370,5 +388,6 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
         ("snapshot-1-drain.bin", drained),
         ("snapshot-2-recovered.bin", recovered),
         ("snapshot-1-moved.bin", moved),
+        ("snapshot-3-authorities.bin", rotating),
     ]
 }

@@ -13,10 +13,10 @@ use model::{
     token::Role,
     view::Verdict,
 };
-use scheduler_core::{Change, Command, Entry, RolloutOutcome};
+use scheduler_core::{Change, Command, Entry, RolloutOutcome, cluster::AuthorityPhase};
 
 /// How many kinds of commands there are.
-pub(super) const KINDS: u64 = 21;
+pub(super) const KINDS: u64 = 24;
 const CHANGES: u64 = 10;
 
 /// A seed that moves on with every draw (splitmix64).
@@ -123,6 +123,11 @@ impl Varied {
         self.of(&[Desired::Prepare, Desired::Run, Desired::Rest, Desired::Stop])
     }
 
+    fn phase(&mut self) -> AuthorityPhase {
+        use AuthorityPhase::{Introduced, Issuing, Presented, Settled};
+        self.of(&[Settled, Introduced, Issuing, Presented])
+    }
+
     fn severity(&mut self) -> Severity {
         self.of(&[Severity::Normal, Severity::Warning])
     }
@@ -184,7 +189,17 @@ impl Varied {
                 volumes: self.yes(),
                 down_since: self.maybe(Self::time),
             },
-            18 => Command::RaiseForm { form: 1 + self.u32() % 2 },
+            18 => Command::RaiseForm { form: 1 + self.u32() % 3 },
+            20 => Command::IntroduceAuthority {
+                current: self.hash().to_vec(),
+                next: self.list(Self::byte),
+            },
+            21 => Command::AdvanceAuthority {
+                authority: self.u64(),
+                to: self.phase(),
+                force: self.yes(),
+            },
+            22 => Command::HoldAuthority { node: self.id(), authority: self.u64() },
             19 => Command::RemoveScheduler { scheduler: self.u64() },
             17 => Command::JoinScheduler { token: self.id(), secret_hash: self.hash() },
             _ => Command::Plan {

@@ -4,7 +4,7 @@ use model::{Epoch, Event, Generation, Node, RequestId, task::TaskVolume, token::
 use scheduler_core::{
     ClusterImage,
     cluster::{
-        Answer, FailedRollout, Remembered, Removal, Volume,
+        Answer, Authorities, Authority, FailedRollout, Remembered, Removal, Volume,
         snapshot::{
             IMAGE_VERSION, RequestImage, RevisionImage, ServiceImage, StackImage, TaskImage,
         },
@@ -35,6 +35,22 @@ impl Varied {
             origin: self.text(),
             least_scheduler: self.u64(),
             removed_schedulers: self.list(Self::u64),
+            authorities: self.maybe(Self::authorities),
+        }
+    }
+
+    fn authorities(&mut self) -> Authorities {
+        Authorities {
+            step: self.u64(),
+            last: self.u64(),
+            phase: self.phase(),
+            forced: self.yes(),
+            trusted: self.list(|v| Authority {
+                number: v.u64(),
+                certificate: v.hash().to_vec(),
+                since: v.time(),
+            }),
+            nodes: self.list(|v| (v.id(), v.u64())),
         }
     }
 
