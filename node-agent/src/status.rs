@@ -48,7 +48,13 @@ pub fn status(
         {
             TaskStatus { health: Health::Starting, ..held }
         }
-        (Wanted::Fence | Wanted::Rest | Wanted::Stop, Seen::Running(container)) => {
+        // It is being stopped for want of a lease, and may run on in this attempt when that cannot be done
+        // before the next lease: stopping would be the last that is heard of the attempt.
+        (Wanted::Fence, Seen::Running(container)) => {
+            let status = running(held, TaskState::Running, container, limit);
+            TaskStatus { health: Health::Starting, ..status }
+        }
+        (Wanted::Rest | Wanted::Stop, Seen::Running(container)) => {
             running(held, TaskState::Stopping, container, limit)
         }
         (Wanted::Rest, Seen::Created(container) | Seen::Exited(container)) => {

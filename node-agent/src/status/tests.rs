@@ -98,6 +98,20 @@ fn without_a_check_of_its_own_a_container_is_well_only_once_it_has_lasted() {
 }
 
 #[test]
+fn what_is_stopped_for_want_of_a_lease_may_run_on_in_the_same_attempt() {
+    let runs = container(ContainerState::Running);
+    let held = Attempt { proven: true, ..attempt(TaskState::Running) };
+    let told = |wanted, sequence| {
+        let status = status(wanted, Seen::Running(&runs), &held, None, LIMIT);
+        TaskStatus { sequence, ..status }
+    };
+    let (fenced, again) = (told(Wanted::Fence, 8), told(Wanted::Run, 9));
+    assert_eq!((fenced.state, fenced.health), (TaskState::Running, Health::Starting));
+    // As the log takes it.
+    assert_eq!(fenced.merge(again.clone()), again);
+}
+
+#[test]
 fn what_is_over_stays_as_it_ended() {
     let runs = container(ContainerState::Running);
     for state in [TaskState::Stopped, TaskState::Failed] {

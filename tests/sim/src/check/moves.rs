@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Liveness, NodeId, ServiceName, StackName, TaskId};
+use model::{Liveness, NodeId, ServiceName, StackName, Task, TaskId};
 use scheduler_core::{Change, Command, Entry, Plan};
 
 use crate::world::World;
@@ -62,16 +62,20 @@ impl World {
     fn watch_move(&self, at: u64, change: &Change) -> Option<Move> {
         let Change::CreateTask { task, stack, service, slot, .. } = change else { return None };
         let cluster = &self.log.reference;
-        // What is made anew is the newest; one before it may still be waited for on a node of its own.
-        let newest = cluster
+        let is_down = |held: &Task| {
+            let node = held.node.and_then(|node| cluster.node(node));
+            node.is_some_and(|node| node.liveness == Liveness::Down)
+        };
+        let of_slot: Vec<&Task> = cluster
             .tasks_of(stack)
             .filter(|held| (&held.service, held.slot) == (service, *slot))
-            .filter(|held| !held.desired.is_leaving())
-            .max_by_key(|held| held.epoch);
-        let lost = newest.filter(|held| {
-            let node = held.node.and_then(|node| cluster.node(node));
-            held.holds_resources() && node.is_some_and(|node| node.liveness == Liveness::Down)
-        });
+            .filter(|held| !held.desired.is_leaving() && held.holds_resources())
+            .collect();
+        // What is made anew is the newest; one before it may still be waited for on a node of its own.
+        let newest = of_slot.iter().copied().max_by_key(|held| held.epoch);
+        // Where an older one is well, the newest was only to take its place, and leaves nothing.
+        let well = of_slot.iter().any(|held| !is_down(held));
+        let lost = newest.filter(|held| is_down(held) && !well);
         let (lost, node) = lost.and_then(|held| Some((held, held.node?)))?;
         // What a person changed, or wants away from there, is replaced wherever it was.
         let drained = cluster.node(node).is_some_and(|node| node.drain.is_some());
