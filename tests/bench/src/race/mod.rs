@@ -113,8 +113,12 @@ pub(crate) fn measure(report: &mut Report, rounds: usize, compose: Option<&Path>
     let mut times: Vec<Times> = contestants.iter().map(|_| Times::default()).collect();
     for round in 1..=rounds {
         say(&format!("round {round} of {rounds}"));
-        for (contestant, times) in contestants.iter().zip(&mut times) {
-            turn(contestant.as_ref(), &ground, times);
+        // Another begins in each round: whoever comes first finds the engine as the last one left it.
+        for index in (0..contestants.len()).map(|index| (index + round) % contestants.len()) {
+            if let (Some(contestant), Some(times)) = (contestants.get(index), times.get_mut(index))
+            {
+                turn(contestant.as_ref(), &ground, times);
+            }
         }
     }
     tell(report, &contestants, &times);
