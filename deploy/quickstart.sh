@@ -218,7 +218,17 @@ down() {
   sweep
   rm -rf "$SISO_HOME"
   rm -f "$CONTEXT_COPY"
+  forget_current_context
   say "Removed. The Docker Engine and the images stay."
+}
+
+# What named the context that is gone, and the directories when nothing else is in them.
+forget_current_context() {
+  local contexts=${CONTEXT_COPY%/*} current
+  current=${contexts%/*}/current
+  if [[ -f $current && $(cat "$current") == "$CONTEXT" ]]; then rm -f "$current"; fi
+  rm -f "${CONTEXT_COPY%.yaml}.schedulers"
+  rmdir "$contexts" "${contexts%/*}" 2>/dev/null || true
 }
 
 main() {
