@@ -194,7 +194,9 @@ fn a_strict_singleton_whose_lease_ended_is_started_again_with_the_next_one_and_c
     look(&mut mind, ContainerState::Running);
     assert_eq!(round(&mut mind, true, NOW), [TaskState::Running]);
     mind.look_at_leases(at(60_000));
-    assert_eq!(round(&mut mind, true, NOW), [TaskState::Stopping]);
+    round(&mut mind, true, NOW);
+    let status = &mind.attempts()[&TaskId::new(1)].status;
+    assert_eq!((status.state, status.health), (TaskState::Running, Health::Starting));
     let (step, _) = mind.steps(NOW).remove(0);
     assert_eq!(step.as_str(), "fence");
     let shown = Ok(Some(Box::new(container(ContainerState::Exited))));
