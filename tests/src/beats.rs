@@ -20,8 +20,25 @@ use std::{
 use crate::engine::Engine;
 
 /// The shell command that beats, every 50 ms; it ends at once when it is asked to.
-pub const BEATING: &str = "trap 'exit 0' TERM; while :; do echo beat $(cut -d' ' -f1 /proc/uptime); \
+const BEATING: &str = "trap 'exit 0' TERM; while :; do echo beat $(cut -d' ' -f1 /proc/uptime); \
                            usleep 50000; done";
+/// A stack of this name with one strict singleton, `one`, that beats.
+pub fn singleton(stack: &str) -> String {
+    let command = BEATING.replace('$', "$$");
+    format!(
+        "
+name: {stack}
+services:
+  one:
+    image: siso/test:1
+    command: [sh, -c, \"{command}\"]
+    mem_limit: 16m
+    stop_grace_period: 1s
+    x-siso: {{ singleton: strict }}
+"
+    )
+}
+
 /// How often containers are looked for.
 const GLANCE: Duration = Duration::from_millis(100);
 const REQUEST_END: &str = " HTTP/1.0\r\nHost: localhost\r\n\r\n";

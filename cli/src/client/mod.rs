@@ -177,6 +177,8 @@ impl Client {
             let attempt = timeout(limit, call(self.control(), Request::new(question.clone())));
             let status = match attempt.await {
                 Ok(Ok(answer)) => {
+                    // Whoever refused before is not what goes wrong later.
+                    drop(self.last_words.take());
                     let told = answer.metadata().get(SCHEDULERS_HEADER);
                     if let Some(told) = told.and_then(|told| told.to_str().ok()) {
                         self.endpoints.hear(told);

@@ -15,7 +15,7 @@ use siso_tests::{Ctl, Daemon, PATIENT, World, wait_until};
 
 use crate::{
     certificates::wait_said,
-    schedulers::{STACK, pin_port, wait_voters},
+    schedulers::{STACK, two_more},
 };
 
 /// Writes of one writer: far more than there is time for.
@@ -110,13 +110,7 @@ fn the_authority_is_replaced_twice_under_load_with_the_leader_killed_and_no_cont
     let Some(mut world) = World::new("authority") else { return };
     world.apply(STACK).expect(0);
     let running = world.wait_running("calm", 2);
-    let mut further = ["second", "third"].map(|name| world.further_scheduler(name));
-    for (number, scheduler) in further.iter_mut().enumerate() {
-        scheduler.start();
-        let ready = scheduler.wait_ready();
-        pin_port(scheduler, &ready);
-        wait_voters(&world.ctl, number + 2);
-    }
+    let mut further = two_more(&world);
     let copy = |name: &str| {
         fs::create_dir(world.path(name)).expect("a directory");
         let path = world.path(&format!("{name}/admin.yaml"));

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use siso_tests::{Answer, Ctl, Daemon, PATIENT, World, program, wait_until};
+use siso_tests::{Answer, Ctl, PATIENT, World, program, wait_until};
 
-use crate::schedulers::{STACK, pin_port, wait_voters};
+use crate::schedulers::{STACK, add, wait_voters};
 
 #[track_caller]
 fn shows(answer: &Answer, words: &[&str]) {
@@ -20,16 +20,6 @@ fn recover(ctl: &Ctl, data: &str, sure: bool) -> Answer {
         line.push("--i-know-others-are-dead");
     }
     ctl.run(&line)
-}
-
-#[track_caller]
-fn add(world: &World, name: &str, voters: usize) -> Daemon {
-    let mut scheduler = world.further_scheduler(name);
-    scheduler.start();
-    let ready = scheduler.wait_ready();
-    pin_port(&mut scheduler, &ready);
-    wait_voters(&world.ctl, voters);
-    scheduler
 }
 
 #[test]

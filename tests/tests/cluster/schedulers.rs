@@ -30,10 +30,27 @@ pub(crate) fn wait_voters(ctl: &Ctl, count: usize) {
 
 /// From here on it is started with the port it got.
 #[track_caller]
-pub(crate) fn pin_port(scheduler: &mut Daemon, ready: &str) {
+fn pin_port(scheduler: &mut Daemon, ready: &str) {
     let address = ready.split(" on ").nth(1).and_then(|rest| rest.split(',').next());
     let at = scheduler.arguments.iter().position(|argument| argument == "--listen");
     address.expect("an address").clone_into(&mut scheduler.arguments[at.expect("--listen") + 1]);
+}
+
+/// A second and a third scheduler, which vote.
+#[track_caller]
+pub(crate) fn two_more(world: &World) -> [Daemon; 2] {
+    [add(world, "second", 2), add(world, "third", 3)]
+}
+
+/// A further scheduler, with which so many vote.
+#[track_caller]
+pub(crate) fn add(world: &World, name: &str, voters: usize) -> Daemon {
+    let mut scheduler = world.further_scheduler(name);
+    scheduler.start();
+    let ready = scheduler.wait_ready();
+    pin_port(&mut scheduler, &ready);
+    wait_voters(&world.ctl, voters);
+    scheduler
 }
 
 #[test]
@@ -41,13 +58,7 @@ fn whichever_of_three_schedulers_dies_the_others_go_on_and_nothing_restarts() {
     let Some(mut world) = World::new("three") else { return };
     world.apply(STACK).expect(0);
     let running = world.wait_running("calm", 2);
-    let mut further = ["second", "third"].map(|name| world.further_scheduler(name));
-    for (number, scheduler) in further.iter_mut().enumerate() {
-        scheduler.start();
-        let ready = scheduler.wait_ready();
-        pin_port(scheduler, &ready);
-        wait_voters(&world.ctl, number + 2);
-    }
+    let further = two_more(&world);
     let said = world.ctl.run(&["status"]).expect(0).stdout;
     assert!(said.contains("schedulers   3"), "{said}");
     let [mut second, mut third] = further;
@@ -94,13 +105,7 @@ fn whichever_of_three_schedulers_dies_the_others_go_on_and_nothing_restarts() {
 #[test]
 fn a_lone_survivor_of_three_answers_nothing_it_cannot_know() {
     let world = World::scheduler_only("survivor");
-    let mut further = ["second", "third"].map(|name| world.further_scheduler(name));
-    for (number, scheduler) in further.iter_mut().enumerate() {
-        scheduler.start();
-        let ready = scheduler.wait_ready();
-        pin_port(scheduler, &ready);
-        wait_voters(&world.ctl, number + 2);
-    }
+    let mut further = two_more(&world);
     for scheduler in &mut further {
         scheduler.kill9();
     }
@@ -122,13 +127,7 @@ fn a_context_of_before_finds_schedulers_that_joined_since_and_says_whom_it_asked
     let copied = world.path("laptop.yaml");
     std::fs::copy(&world.ctl.context, &copied).expect("a copy of the context");
     let laptop = world.ctl.with_context(&copied.display().to_string());
-    let mut further = ["second", "third"].map(|name| world.further_scheduler(name));
-    for (number, scheduler) in further.iter_mut().enumerate() {
-        scheduler.start();
-        let ready = scheduler.wait_ready();
-        pin_port(scheduler, &ready);
-        wait_voters(&world.ctl, number + 2);
-    }
+    let _others = two_more(&world);
     // The first leads, and is the only one the copy names. It hands over, is removed and ends.
     let rows = laptop.json(&["scheduler", "ls"]);
     let first = rows.as_array().expect("a list").iter().find(|row| row["role"] == "leader");

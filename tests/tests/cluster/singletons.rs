@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use siso_tests::{
     World,
-    beats::{BEATING, Beat, Recorder, overlaps},
+    beats::{Beat, Recorder, overlaps, singleton},
     wait_until,
 };
 
@@ -14,22 +14,6 @@ const LEASE_WAIT: Duration = Duration::from_mins(2);
 
 /// Longer than a lease is good with its grace, in hundredths of a second.
 const LEASE_AND_MORE: u64 = 2_500;
-
-fn singleton(stack: &str) -> String {
-    format!(
-        "
-name: {stack}
-services:
-  one:
-    image: siso/test:1
-    command: [sh, -c, \"{command}\"]
-    mem_limit: 16m
-    stop_grace_period: 1s
-    x-siso: {{ singleton: strict }}
-",
-        command = BEATING.replace('$', "$$")
-    )
-}
 
 /// The newest epoch of the one service of a stack that runs, and the name of its node.
 fn holder(world: &World, stack: &str) -> (u64, String) {

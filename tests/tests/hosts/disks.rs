@@ -27,6 +27,7 @@ fn a_container_that_fills_its_hosts_disk_disturbs_nobody_and_all_is_well_when_it
     cluster.apply(CALM).expect(0);
     let before = cluster.wait_running("calm", 3);
     let scribe = Scribe::of(&cluster);
+    // Whether it is told of as ready is a race with the disk; what it does is looked at below.
     let _ = cluster.apply(FILLER);
     let complains = |cluster: &Cluster| {
         let said = cluster.ctl.run(&["status"]).stdout;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use siso_tests::{
     PATIENT,
-    beats::{BEATING, Beat, Recorder, overlaps, told},
+    beats::{Beat, Recorder, overlaps, singleton, told},
     hosts::{AGENT, Cluster, SCHEDULER, Shape},
     wait_until,
 };
@@ -116,22 +116,6 @@ fn lead_from(cluster: &Cluster, wanted: u32) {
         });
     }
     panic!("host-{wanted} never came to lead");
-}
-
-fn singleton(stack: &str) -> String {
-    format!(
-        "
-name: {stack}
-services:
-  one:
-    image: siso/test:1
-    command: [sh, -c, \"{command}\"]
-    mem_limit: 16m
-    stop_grace_period: 1s
-    x-siso: {{ singleton: strict }}
-",
-        command = BEATING.replace('$', "$$")
-    )
 }
 
 /// Waits until a beat was heard for which this holds; answers the last one.
