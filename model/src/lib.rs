@@ -24,7 +24,7 @@ pub use assignment::{Assignment, AssignmentSet};
 pub use event::Event;
 pub use id::{Id, NodeId, RequestId, TaskId, TokenId};
 pub use name::{NameError, NodeName, ServiceName, StackName, VolumeName};
-pub use node::{Inventory, Liveness, Node};
+pub use node::{ImaginedNode, Inventory, Liveness, Node};
 pub use spec::{ServiceSpec, StackSpec};
 pub use task::{Desired, Health, Task, TaskReport, TaskState, TaskStatus};
 pub use time::{Epoch, Generation, Revision, Timestamp};

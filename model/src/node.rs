@@ -44,6 +44,21 @@ impl Inventory {
     }
 }
 
+/// A machine that is only imagined, to plan on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImaginedNode {
+    /// Its name.
+    pub name: NodeName,
+    /// What can be reserved on it; no reserve is taken off.
+    pub memory: Bytes,
+    /// Its cores.
+    pub cpus: MilliCpu,
+    /// Labels for constraints.
+    pub labels: BTreeMap<String, String>,
+    /// Architecture as Docker names it; any when absent.
+    pub arch: Option<String>,
+}
+
 /// Whether a machine is there. Written by liveness, from heartbeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Liveness {

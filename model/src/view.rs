@@ -228,9 +228,13 @@ pub struct Verdict {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the contract and say what they hold")]
 pub struct ReplicaPlacement {
+    pub stack: String,
     pub service: String,
     pub replica: u32,
     pub node: Option<String>,
+    /// The node it would leave, where something is imagined.
+    #[serde(rename = "from")]
+    pub origin: Option<String>,
     pub memory: Bytes,
     #[serde(with = "decimal_cpu")]
     pub cpus: MilliCpu,
@@ -262,6 +266,22 @@ pub struct PlanView {
     /// The stack revision applying this would make (or the current one when nothing changes).
     pub revision: u64,
     pub changes: Vec<ServiceChange>,
+    pub placements: Vec<ReplicaPlacement>,
+    pub nodes: Vec<PlanNode>,
+    pub unplaced: u32,
+    pub warnings: Vec<String>,
+}
+
+/// `whatif`: what the cluster would come to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
+pub struct WhatIfView {
+    /// The stack that would be applied, when it is one.
+    pub stack: Option<String>,
+    /// The revision that would make.
+    pub revision: Option<u64>,
+    pub changes: Vec<ServiceChange>,
+    /// What would move, what would be nowhere, and all of a stack that would be applied.
     pub placements: Vec<ReplicaPlacement>,
     pub nodes: Vec<PlanNode>,
     pub unplaced: u32,
@@ -335,6 +355,23 @@ pub struct StatusView {
     /// How many tasks are in each state.
     pub tasks: BTreeMap<String, u32>,
     pub problems: Vec<Problem>,
+    /// What the loss of one node would leave without a place; nodes that can be spared are not named.
+    pub losses: Vec<LossRow>,
+}
+
+/// A node whose loss would leave something without a place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
+pub struct LossRow {
+    pub node: String,
+    /// `STACK/SERVICE.N` of what no other node has room for.
+    pub homeless: Vec<String>,
+    /// What that reserves.
+    pub memory: Bytes,
+    /// `STACK/SERVICE.N` of what its data binds to the node.
+    pub bound: Vec<String>,
+    /// The least memory of a further machine with which nothing would be homeless; null when none would do.
+    pub cure: Option<Bytes>,
 }
 
 /// One voting member.

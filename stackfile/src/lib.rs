@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 
 use diagnostic::Report;
 pub use diagnostic::{Diagnostic, Diagnostics, Location, MAX_SHOWN, Severity};
-use model::{Bytes, MilliCpu, NodeName, StackSpec};
+use model::{ImaginedNode, StackSpec};
 use source::Texts;
 pub use source::{MAX_FILE_BYTES, SourceFile};
 
@@ -144,22 +144,13 @@ pub fn config(request: &Request<'_>) -> Result<Config, Diagnostics> {
     }
 }
 
-/// A machine of `NODES.yaml`, for planning without a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImaginedNode {
-    /// Its name; `NAME-1 … NAME-n` when the file gives a `count`.
-    pub name: NodeName,
-    /// What can be reserved on it.
-    pub memory: Bytes,
-    /// Its cores.
-    pub cpus: MilliCpu,
-    /// Labels for constraints.
-    pub labels: BTreeMap<String, String>,
-    /// Architecture as Docker names it; any when absent.
-    pub arch: Option<String>,
+/// Reads one imagined machine from a word: `NAME=SIZE[,cpus=N][,label=NAME=VALUE][,arch=ARCH]`. The error
+/// says what is wrong and how it is written.
+pub fn node(text: &str) -> Result<ImaginedNode, String> {
+    nodes::one(text)
 }
 
-/// Reads `NODES.yaml`.
+/// Reads `NODES.yaml`. A node with a `count` is called `NAME-1 … NAME-n`.
 pub fn nodes(file: &SourceFile) -> Result<Vec<ImaginedNode>, Diagnostics> {
     let mut texts = Texts::default();
     let mut report = Report::default();

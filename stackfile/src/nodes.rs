@@ -1,16 +1,16 @@
 //! `NODES.yaml`: imagined machines for planning without a cluster.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Bytes, MilliCpu, NodeName};
+use model::{Bytes, ImaginedNode, MilliCpu, NodeName, node::check_label};
 
 use crate::{
-    ImaginedNode, SourceFile,
+    SourceFile,
     diagnostic::Report,
     grammar::{NODES_FILE, Walk},
     source::Texts,
     tree::{Map, Node, Value},
-    values::cpus,
+    values::{cpus, size},
     yaml,
 };
 
@@ -77,7 +77,7 @@ fn machines(map: &Map, node: &Node, nodes: &mut Vec<ImaginedNode>, report: &mut 
     }
     let cpus = map.text("cpus").and_then(|text| cpus(text).ok());
     let labels = map.entries("labels").iter();
-    let labels: std::collections::BTreeMap<String, String> = labels
+    let labels: BTreeMap<String, String> = labels
         .filter_map(|entry| Some((entry.key.clone(), entry.value.as_text()?.to_owned())))
         .collect();
     for name in names {
@@ -97,11 +97,41 @@ fn machines(map: &Map, node: &Node, nodes: &mut Vec<ImaginedNode>, report: &mut 
     }
 }
 
+/// One machine in a word: `NAME=SIZE[,cpus=N][,label=NAME=VALUE][,arch=ARCH]`.
+pub(crate) fn one(text: &str) -> Result<ImaginedNode, String> {
+    const FORM: &str = "write NAME=SIZE[,cpus=N][,label=NAME=VALUE][,arch=ARCH]";
+    let mut parts = text.split(',');
+    let head = parts.next().and_then(|head| head.split_once('='));
+    let (name, memory) = head.ok_or_else(|| FORM.to_owned())?;
+    let name = NodeName::new(name).map_err(|error| error.to_string())?;
+    let memory = size(memory)?;
+    let mut node = ImaginedNode {
+        name,
+        memory,
+        cpus: MilliCpu::cores(USUAL_CORES),
+        labels: BTreeMap::new(),
+        arch: None,
+    };
+    for part in parts {
+        match part.split_once('=') {
+            Some(("cpus", value)) => node.cpus = cpus(value)?,
+            Some(("arch", value)) => node.arch = Some(value.to_owned()),
+            Some(("label", value)) => {
+                let (name, value) = value.split_once('=').ok_or_else(|| FORM.to_owned())?;
+                check_label(name, value).map_err(|error| error.to_string())?;
+                node.labels.insert(name.to_owned(), value.to_owned());
+            }
+            _ => return Err(format!("`{part}` is not understood: {FORM}")),
+        }
+    }
+    Ok(node)
+}
+
 #[cfg(test)]
 mod tests {
     use model::{Bytes, MilliCpu};
 
-    use crate::{SourceFile, nodes};
+    use crate::{SourceFile, node, nodes};
 
     #[test]
     fn a_count_makes_numbered_machines() {
@@ -112,6 +142,26 @@ mod tests {
         assert_eq!((found[0].memory, found[0].cpus), (Bytes::gib(14), MilliCpu::cores(8)));
         assert_eq!(found[1].labels["role"], "db");
         assert_eq!(found[2].arch.as_deref(), Some("arm64"));
+    }
+
+    #[test]
+    fn a_machine_is_named_in_a_word() {
+        let found = node("mini-4=14GiB,label=role=database,cpus=4,arch=arm64").unwrap();
+        assert_eq!((found.name.as_str(), found.memory), ("mini-4", Bytes::gib(14)));
+        assert_eq!((found.cpus, found.labels["role"].as_str()), (MilliCpu::cores(4), "database"));
+        assert_eq!(found.arch.as_deref(), Some("arm64"));
+        assert_eq!(node("a=1g").unwrap().cpus, MilliCpu::cores(8));
+        for (wrong, said) in [
+            ("mini-4", "write NAME=SIZE"),
+            ("mini-4=lots", "`lots` is not a size"),
+            ("Mini_4=1g", "is not a node name"),
+            ("a=1g,role=database", "`role=database` is not understood"),
+            ("a=1g,label=role", "write NAME=SIZE"),
+            ("a=1g,cpus=many", "many"),
+        ] {
+            let error = node(wrong).unwrap_err();
+            assert!(error.contains(said), "{wrong}: {error}");
+        }
     }
 
     #[test]

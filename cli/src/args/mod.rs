@@ -15,7 +15,7 @@ pub use cluster::{
 pub use habits::habit;
 pub use stacks::{
     Apply, Config, ConfigFormat, Events, Exec, Explain, Logs, Plan, Ps, Restart, Scale, Stack,
-    StackFiles, StackRm, StackRollback,
+    StackFiles, StackRm, StackRollback, WhatIf,
 };
 pub use values::{JoinLabel, LabelChange, ScaleTo, ServiceTarget, Since, Span, SshTarget, Target};
 
@@ -103,6 +103,13 @@ pub enum Command {
     Placement,
     /// Why a task is, or is not, where it is: a verdict per node and the cheapest fix
     Explain(Explain),
+    /// What would move and what would fit nowhere, were a machine gone, drained or added, or a stack applied
+    ///
+    /// Suppositions may be combined and are so all at once; nothing is changed:
+    ///   whatif lose mini-2
+    ///   whatif add mini-4=14GiB,label=role=database apply stack.yaml
+    #[command(verbatim_doc_comment, name = "whatif")]
+    WhatIf(WhatIf),
     /// Print what tasks write
     Logs(Logs),
     /// Run a command in a running task; its exit code becomes that of sisoctl

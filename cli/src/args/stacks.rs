@@ -59,6 +59,20 @@ pub struct Plan {
     pub nodes: Option<PathBuf>,
 }
 
+/// `whatif`
+#[derive(Debug, clap::Args)]
+pub struct WhatIf {
+    /// `lose NODE`, `drain NODE`, `add NAME=SIZE[,cpus=N][,label=K=V][,arch=A]`, `apply FILE`; repeatable
+    #[arg(required = true, num_args = 2.., value_names = ["SUPPOSITION", "OF"])]
+    pub suppositions: Vec<String>,
+    /// Imagine it without a cluster, on the machines this file describes
+    #[arg(long, value_name = "NODES.yaml")]
+    pub nodes: Option<PathBuf>,
+    /// With --nodes: a stack that runs on them; repeatable
+    #[arg(short, long, value_name = "FILE", requires = "nodes")]
+    pub file: Vec<PathBuf>,
+}
+
 /// How `config` prints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum ConfigFormat {

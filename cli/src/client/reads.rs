@@ -4,7 +4,7 @@ use model::{
     StackSpec,
     view::{
         AuthoritiesView, DrainView, ExplainView, NodeRow, PlacementView, PlanView, RevisionRow,
-        StackRow, StatusView, TaskRow, TokenRow, VoterRow,
+        StackRow, StatusView, TaskRow, TokenRow, VoterRow, WhatIfView,
     },
 };
 use proto::v1 as pb;
@@ -60,6 +60,12 @@ impl Client {
     pub async fn plan(&self, spec: &StackSpec) -> Result<PlanView, Error> {
         let question = pb::PlanRequest { spec: Some(spec.into()) };
         believe(self.ask(question, async |mut control, q| control.plan(q).await).await?)
+    }
+
+    /// What the cluster would come to.
+    pub async fn what_if(&self, suppositions: Vec<pb::Supposition>) -> Result<WhatIfView, Error> {
+        let question = pb::WhatIfRequest { suppositions };
+        believe(self.ask(question, async |mut control, q| control.what_if(q).await).await?)
     }
 
     /// What draining a machine would do.

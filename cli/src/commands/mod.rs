@@ -24,6 +24,7 @@ pub mod stack;
 pub mod status;
 pub mod token;
 pub mod version;
+pub mod what_if;
 
 use std::io::{self, BufRead as _, Write as _};
 
@@ -53,6 +54,7 @@ pub async fn run(command: Command, global: &Global, out: &mut Out) -> Result<Out
         Command::Context(args) => context::run(&args, out)?,
         Command::Completion(args) => completion::run(&args, out)?,
         Command::Plan(args) => plan::run(&args, global, out).await?,
+        Command::WhatIf(args) => what_if::run(&args, global, out).await?,
         Command::Version => version::run(global, out).await?,
         Command::Scheduler(Scheduler::Recover(args)) => scheduler::recover(&args, out).await?,
         Command::Doctor(args) => return doctor::run(&args, global, out).await,
@@ -115,6 +117,7 @@ async fn carry_out(
         | Command::Context(_)
         | Command::Completion(_)
         | Command::Plan(_)
+        | Command::WhatIf(_)
         | Command::Version
         | Command::Doctor(_) => {}
     }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use model::{Resources, StackSpec, view::PlanView};
-use scheduler_core::offline::{ImaginedNode, plan_offline};
+use model::{StackSpec, view::PlanView};
+use scheduler_core::plan_offline;
 
 use crate::{
     args::{Global, Plan},
@@ -33,15 +33,6 @@ pub async fn run(args: &Plan, global: &Global, out: &mut Out) -> Result<(), Erro
 
 fn offline(file: &Path, spec: &StackSpec) -> Result<PlanView, Error> {
     let nodes = stackfile::nodes(&read_file(file)?).map_err(Error::Stack)?;
-    let nodes: Vec<ImaginedNode> = nodes
-        .into_iter()
-        .map(|node| ImaginedNode {
-            name: node.name,
-            resources: Resources { memory: node.memory, cpu: node.cpus },
-            labels: node.labels,
-            arch: node.arch.unwrap_or_default(),
-        })
-        .collect();
     plan_offline(spec, &nodes).map_err(|rejection| {
         let blame = if rejection.is_input_error() { Error::input } else { Error::cluster };
         blame(&rejection)

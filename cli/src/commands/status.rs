@@ -3,18 +3,23 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use model::view::StatusView;
+use model::view::{LossRow, StatusView};
 
 use crate::{
     client::Client,
     error::Error,
     output::{
         Out, Tone,
-        amount::age,
+        amount::{age, count},
         json, safe,
         table::{Cell, Table},
     },
 };
+
+/// Machines whose loss is told; a screen holds no more.
+const MAX_LOSSES: usize = 4;
+/// Tasks named for each.
+const MAX_NAMES: usize = 3;
 
 /// Carries out `status`.
 pub async fn run(client: &Client, out: &mut Out) -> Result<(), Error> {
@@ -37,6 +42,7 @@ pub fn render(status: &StatusView, now: Timestamp, out: &Out) -> String {
     parts.push(format!("schedulers   {}\n", voters(status.schedulers.len())));
     parts.push(format!("nodes        {}\n", counts(&status.nodes)));
     parts.push(format!("tasks        {}\n", counts(&status.tasks)));
+    parts.extend(losses(&status.losses, &status.nodes, out));
     if !status.schedulers.is_empty() {
         parts.push("\n".to_owned());
         parts.push(schedulers(status).render(out));
@@ -71,6 +77,54 @@ fn counts(counts: &BTreeMap<String, u32>) -> String {
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
 }
 
+/// What the loss of one machine would cost.
+fn losses(losses: &[LossRow], nodes: &BTreeMap<String, u32>, out: &Out) -> Vec<String> {
+    let Some(ready) = nodes.get("ready").filter(|count| **count > 0) else { return Vec::new() };
+    if losses.is_empty() {
+        let what = if *ready > 1 {
+            "any one machine may be lost"
+        } else {
+            "nothing runs that would be missed"
+        };
+        return vec![format!("spare        {what}\n")];
+    }
+    let mut lines = Vec::new();
+    for loss in losses.iter().take(MAX_LOSSES) {
+        let mut costs = Vec::new();
+        if !loss.homeless.is_empty() {
+            let cure = match loss.cure {
+                Some(memory) => format!("a further machine of {memory} would do"),
+                None => "no further machine would do".to_owned(),
+            };
+            let (tasks, memory) = (count(loss.homeless.len() as u64, "task"), loss.memory);
+            let which = some(&loss.homeless);
+            costs.push(format!("{tasks} ({memory}) would be nowhere: {which}; {cure}"));
+        }
+        if !loss.bound.is_empty() {
+            costs.push(format!("{} would wait for it, whose data is there", some(&loss.bound)));
+        }
+        let head = if lines.is_empty() { "spare        " } else { "             " };
+        let costs = costs.join("\n             and ");
+        let text = format!("{head}without {} {costs}", loss.node);
+        let text: Vec<_> = text.lines().map(safe::line).collect();
+        lines.push(format!("{}\n", text.join("\n")));
+    }
+    if let Some(more) = losses.len().checked_sub(MAX_LOSSES).filter(|more| *more > 0) {
+        lines.push(format!("             and {} more machines\n", more));
+    }
+    let tone = Tone::Careful;
+    lines.into_iter().map(|line| out.paint(tone, &line)).collect()
+}
+
+/// A few names, and how many more there are.
+fn some(names: &[String]) -> String {
+    let shown = names.iter().take(MAX_NAMES).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 fn schedulers(status: &StatusView) -> Table {
     let mut table = Table::new(&["SCHEDULER", "ADDRESS", "ROLE", "VERSION", "APPLIED"]);
     for row in &status.schedulers {
@@ -87,10 +141,46 @@ fn schedulers(status: &StatusView) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use model::view::{Problem, SchedulerRow};
+    use model::{
+        Bytes,
+        view::{LossRow, Problem, SchedulerRow},
+    };
 
     use super::*;
     use crate::{output::Look, testing::streams};
+
+    fn loss() -> LossRow {
+        LossRow {
+            node: "mini-1".to_owned(),
+            homeless: vec!["shop/api.1".to_owned(), "shop/web.1".to_owned()],
+            memory: Bytes::mib(1_536),
+            bound: vec!["shop/db.1".to_owned()],
+            cure: Some(Bytes::gib(1)),
+        }
+    }
+
+    #[test]
+    fn what_a_loss_would_cost_is_told_with_its_cure() {
+        let out = &streams(Look::plain()).0;
+        let told = |losses: Vec<LossRow>, ready| {
+            let nodes = BTreeMap::from([("ready".to_owned(), ready)]);
+            self::losses(&losses, &nodes, out).join("")
+        };
+        assert_eq!(told(Vec::new(), 0), "");
+        assert_eq!(told(Vec::new(), 2), "spare        any one machine may be lost\n");
+        let without = "spare        without mini-1 ";
+        let two = "2 tasks (1.5 GiB) would be nowhere: shop/api.1, shop/web.1; ";
+        let cure = "a further machine of 1.0 GiB would do\n";
+        let bound = "shop/db.1 would wait for it, whose data is there\n";
+        let text = told(vec![loss()], 2);
+        assert_eq!(text, format!("{without}{two}{cure}             and {bound}"));
+        let alone = LossRow { homeless: Vec::new(), ..loss() };
+        assert_eq!(told(vec![alone], 2), format!("{without}{bound}"));
+        let hopeless = LossRow { cure: None, bound: Vec::new(), ..loss() };
+        assert!(told(vec![hopeless], 2).ends_with("; no further machine would do\n"));
+        let many = LossRow { homeless: vec!["s/x.1".to_owned(); 9], ..loss() };
+        assert!(told(vec![many; 5], 9).contains("s/x.1 and 6 more; "));
+    }
 
     #[test]
     fn a_problem_comes_with_its_cause_and_its_fix() {
@@ -118,6 +208,7 @@ mod tests {
             nodes: counts(&[("ready", 2), ("down", 0)]),
             tasks: counts(&[("running", 5), ("pending", 1)]),
             problems: vec![problem],
+            losses: vec![loss()],
         };
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
         insta::assert_snapshot!(render(&status, now, &streams(Look::plain()).0));

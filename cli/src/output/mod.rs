@@ -10,6 +10,7 @@ pub mod progress;
 pub mod safe;
 pub mod succession;
 pub mod table;
+pub mod what_if;
 pub mod wrap;
 
 use std::io::{self, IsTerminal as _, Write};

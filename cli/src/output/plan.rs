@@ -140,7 +140,8 @@ pub fn cpus(cpus: MilliCpu) -> Cell {
     Cell::amount((cpus > MilliCpu::ZERO).then(|| cpus.to_string()))
 }
 
-fn why(placement: &ReplicaPlacement) -> &str {
+/// Why it goes where it goes.
+pub fn why(placement: &ReplicaPlacement) -> &str {
     let chosen = |node: &String| placement.verdicts.iter().find(|verdict| verdict.node == *node);
     let verdict = placement.node.as_ref().and_then(chosen);
     verdict.map_or("", |verdict| verdict.reason.as_str())

@@ -226,6 +226,12 @@ impl server::Control for FakeCluster {
     ) -> Result<Response<pb::WriteReply>, Status> {
         Err(unscripted())
     }
+    async fn what_if(
+        &self,
+        _: Request<pb::WhatIfRequest>,
+    ) -> Result<Response<pb::WhatIfView>, Status> {
+        Err(unscripted())
+    }
     async fn plan_drain(
         &self,
         _: Request<pb::PlanDrainRequest>,

@@ -124,6 +124,8 @@ pub(crate) fn short(node: &str) -> Verdict {
 /// A replica that has its place.
 pub(crate) fn placed(service: &str, replica: u32) -> ReplicaPlacement {
     ReplicaPlacement {
+        stack: "shop".to_owned(),
+        origin: None,
         service: service.to_owned(),
         replica,
         node: Some("mini-1".to_owned()),

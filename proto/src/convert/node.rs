@@ -1,10 +1,10 @@
 //! What a machine offers.
 
-use model::Inventory;
+use model::{ImaginedNode, Inventory, NodeName};
 
 use super::{
     field::mirror,
-    kinds::{Amount, Cpu, Maybe, Remark, Same},
+    kinds::{Amount, Cpu, Labels, Maybe, Parsed, Remark, Same},
 };
 use crate::v1;
 
@@ -21,4 +21,12 @@ mirror!(v1::Inventory => Inventory {
     disk_free: Amount,
     engine_ready: Same<bool>,
     ledger_error: Maybe<Remark>,
+});
+
+mirror!(v1::ImaginedNode => ImaginedNode {
+    name: Parsed<NodeName>,
+    memory: Amount,
+    cpus: Cpu,
+    labels: Labels,
+    arch: Maybe<Remark>,
 });

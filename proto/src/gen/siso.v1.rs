@@ -2512,6 +2512,10 @@ pub struct ReplicaPlacement {
     pub fixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(enumeration = "Succession", optional, tag = "8")]
     pub succession: ::core::option::Option<i32>,
+    #[prost(string, tag = "9")]
+    pub stack: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "10")]
+    pub origin: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlanNode {
@@ -2534,6 +2538,67 @@ pub struct PlanView {
     pub stack: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
     pub revision: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub changes: ::prost::alloc::vec::Vec<ServiceChange>,
+    #[prost(message, repeated, tag = "4")]
+    pub placements: ::prost::alloc::vec::Vec<ReplicaPlacement>,
+    #[prost(message, repeated, tag = "5")]
+    pub nodes: ::prost::alloc::vec::Vec<PlanNode>,
+    #[prost(uint32, tag = "6")]
+    pub unplaced: u32,
+    #[prost(string, repeated, tag = "7")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Something that is not so.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Supposition {
+    #[prost(oneof = "supposition::Kind", tags = "1, 2, 3, 4")]
+    pub kind: ::core::option::Option<supposition::Kind>,
+}
+/// Nested message and enum types in `Supposition`.
+pub mod supposition {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        /// A node that is gone.
+        #[prost(string, tag = "1")]
+        Lose(::prost::alloc::string::String),
+        #[prost(string, tag = "2")]
+        Drain(::prost::alloc::string::String),
+        #[prost(message, tag = "3")]
+        Add(super::ImaginedNode),
+        #[prost(message, tag = "4")]
+        Apply(super::StackSpec),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ImaginedNode {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What can be reserved on it, in bytes and thousandths of a CPU.
+    #[prost(uint64, tag = "2")]
+    pub memory: u64,
+    #[prost(uint64, tag = "3")]
+    pub cpus: u64,
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// As Docker names it; any when absent.
+    #[prost(string, optional, tag = "5")]
+    pub arch: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WhatIfRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub suppositions: ::prost::alloc::vec::Vec<Supposition>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WhatIfView {
+    #[prost(string, optional, tag = "1")]
+    pub stack: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, optional, tag = "2")]
+    pub revision: ::core::option::Option<u64>,
     #[prost(message, repeated, tag = "3")]
     pub changes: ::prost::alloc::vec::Vec<ServiceChange>,
     #[prost(message, repeated, tag = "4")]
@@ -2627,6 +2692,26 @@ pub struct StatusView {
     >,
     #[prost(message, repeated, tag = "7")]
     pub problems: ::prost::alloc::vec::Vec<Problem>,
+    #[prost(message, repeated, tag = "8")]
+    pub losses: ::prost::alloc::vec::Vec<LossRow>,
+}
+/// A node whose loss would leave something without a place.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LossRow {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// `STACK/SERVICE.N` of what no other node has room for.
+    #[prost(string, repeated, tag = "2")]
+    pub homeless: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What that reserves, in bytes.
+    #[prost(uint64, tag = "3")]
+    pub memory: u64,
+    /// `STACK/SERVICE.N` of what its data binds to the node.
+    #[prost(string, repeated, tag = "4")]
+    pub bound: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The least memory of a further machine that would do.
+    #[prost(uint64, optional, tag = "5")]
+    pub cure: ::core::option::Option<u64>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListSchedulersRequest {}
@@ -2948,6 +3033,25 @@ pub mod control_client {
             let path = http::uri::PathAndQuery::from_static("/siso.v1.Control/Plan");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("siso.v1.Control", "Plan"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What the cluster would come to, were all of that so at once.
+        pub async fn what_if(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WhatIfRequest>,
+        ) -> std::result::Result<tonic::Response<super::WhatIfView>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/siso.v1.Control/WhatIf");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("siso.v1.Control", "WhatIf"));
             self.inner.unary(req, path, codec).await
         }
         /// Complete rows of a stack (or all) now and after each change, with how its rollout stands.
@@ -3609,6 +3713,11 @@ pub mod control_server {
             &self,
             request: tonic::Request<super::PlanRequest>,
         ) -> std::result::Result<tonic::Response<super::PlanView>, tonic::Status>;
+        /// What the cluster would come to, were all of that so at once.
+        async fn what_if(
+            &self,
+            request: tonic::Request<super::WhatIfRequest>,
+        ) -> std::result::Result<tonic::Response<super::WhatIfView>, tonic::Status>;
         /// Server streaming response type for the Watch method.
         type WatchStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::WatchReply, tonic::Status>,
@@ -3919,6 +4028,49 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PlanSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Control/WhatIf" => {
+                    #[allow(non_camel_case_types)]
+                    struct WhatIfSvc<T: Control>(pub Arc<T>);
+                    impl<T: Control> tonic::server::UnaryService<super::WhatIfRequest>
+                    for WhatIfSvc<T> {
+                        type Response = super::WhatIfView;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WhatIfRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::what_if(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WhatIfSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

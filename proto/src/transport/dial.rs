@@ -31,6 +31,14 @@ const ENDPOINT_MAX: usize = 260;
 /// takes between countries.
 const HEAD_START: Duration = Duration::from_millis(300);
 
+/// How long a connection may take before another one to the same endpoint is begun beside it: a first
+/// packet that is lost costs TCP a second, the second one two more (RFC 6298), and whoever has eight
+/// seconds until it counts as gone cannot wait for the third.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often that is done: none is left to chance where a fifth of all packets is lost, and an endpoint
+/// that is not there hardly notices.
+const AGAIN_MAX: u32 = 3;
+
 /// Told which endpoint answers and why those before it did not, when there are some.
 pub type Tell = Arc<dyn Fn(&str, &[TransportError]) + Send + Sync>;
 
@@ -128,7 +136,28 @@ impl Dialer {
     async fn dial_within(&self, endpoint: &str) -> Result<Stream, TransportError> {
         let late =
             |_| TransportError::TimedOut { endpoint: endpoint.to_owned(), limit: self.limit };
-        timeout(self.limit, self.dial_one(endpoint)).await.map_err(late)?
+        timeout(self.limit, self.dial_again(endpoint)).await.map_err(late)?
+    }
+
+    /// The first of several attempts that succeeds, each begun beside those before it.
+    async fn dial_again(&self, endpoint: &str) -> Result<Stream, TransportError> {
+        let mut racing = FuturesUnordered::new();
+        racing.push(self.dial_one(endpoint));
+        let mut more = AGAIN_MAX;
+        loop {
+            let answer = tokio::select! {
+                Some(answer) = racing.next() => answer,
+                () = sleep(AGAIN), if more > 0 => {
+                    more = more.saturating_sub(1);
+                    racing.push(self.dial_one(endpoint));
+                    continue;
+                }
+            };
+            // What refuses one refuses all; only when others are under way they may still tell otherwise.
+            if answer.is_ok() || racing.is_empty() {
+                return answer;
+            }
+        }
     }
 
     async fn dial_one(&self, endpoint: &str) -> Result<Stream, TransportError> {

@@ -16,7 +16,7 @@ use rustls::{
 use sha2::{Digest as _, Sha256};
 use tokio::{
     io::{DuplexStream, copy_bidirectional, duplex},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::mpsc,
 };
 use tokio_rustls::TlsAcceptor;
@@ -197,6 +197,26 @@ async fn an_address_that_never_answers_holds_up_nobody() {
     // Connections to it stand in the system's queue; nobody takes them.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoints = [silent.local_addr().unwrap().to_string(), address.to_string()];
+    let day = Duration::from_hours(24);
+    let channel = watched_channel(&endpoints, &identity, day).unwrap();
+    let reply = EnrolClient::new(channel).join(JoinRequest::default()).await.unwrap();
+    assert_eq!(reply.into_inner().cluster, CLUSTER);
+}
+
+/// The way to it loses what the first connection says.
+#[tokio::test]
+async fn a_connection_that_gets_nowhere_does_not_keep_another_from_being_tried() {
+    let authority = Authority::new();
+    let address = scheduler(&authority).await;
+    let identity = authority.identity(Role::Node, "n3");
+    let way = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoints = [way.local_addr().unwrap().to_string()];
+    tokio::spawn(async move {
+        let (_kept, _) = way.accept().await.unwrap();
+        let (mut second, _) = way.accept().await.unwrap();
+        let mut there = TcpStream::connect(address).await.unwrap();
+        let _ended = copy_bidirectional(&mut second, &mut there).await;
+    });
     let day = Duration::from_hours(24);
     let channel = watched_channel(&endpoints, &identity, day).unwrap();
     let reply = EnrolClient::new(channel).join(JoinRequest::default()).await.unwrap();

@@ -37,5 +37,5 @@ mod simulation;
 #[cfg(test)]
 mod testing;
 
-pub use offline::{ImaginedNode, plan_offline};
+pub use offline::plan_offline;
 pub use plan::{Plan, PlanReport, plan};

@@ -1,9 +1,7 @@
 //! Planning on imagined machines, without a cluster.
 
-use std::collections::BTreeMap;
-
 use model::{
-    Inventory, Liveness, Node, NodeId, NodeName, Resources, StackSpec, Timestamp, view::PlanView,
+    ImaginedNode, Inventory, Liveness, Node, NodeId, StackSpec, Timestamp, view::PlanView,
 };
 
 use crate::{
@@ -11,39 +9,26 @@ use crate::{
     view,
 };
 
-/// A machine that is only imagined.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImaginedNode {
-    /// Its name.
-    pub name: NodeName,
-    /// What can be reserved on it; no reserve is taken off.
-    pub resources: Resources,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Its architecture as Docker names it.
-    pub arch: String,
-}
-
 /// What applying the stack would do on these machines, were they all there is.
 pub fn plan_offline(spec: &StackSpec, nodes: &[ImaginedNode]) -> Result<PlanView, Rejection> {
     let mut cluster = Cluster::new();
-    for (index, imagined) in nodes.iter().enumerate() {
-        let number = u64::try_from(index).unwrap_or(u64::MAX).saturating_add(1);
-        cluster.imagine(node(NodeId::new(number), imagined));
+    for imagined in nodes {
+        cluster.imagine(node(imagined));
     }
     view::plan_view(&cluster, spec, Timestamp(0))
 }
 
-fn node(id: NodeId, imagined: &ImaginedNode) -> Node {
+/// As if it had joined; its id is for the cluster to give.
+pub(crate) fn node(imagined: &ImaginedNode) -> Node {
     Node {
-        id,
+        id: NodeId::new(1),
         name: imagined.name.clone(),
         labels: imagined.labels.clone(),
         address: String::new(),
         inventory: Inventory {
-            memory: imagined.resources.memory,
-            cpu: imagined.resources.cpu,
-            arch: imagined.arch.clone(),
+            memory: imagined.memory,
+            cpu: imagined.cpus,
+            arch: imagined.arch.clone().unwrap_or_default(),
             os: "linux".to_owned(),
             engine_ready: true,
             ..Inventory::default()

@@ -34,6 +34,7 @@ const CONTROL: &[&str] = &[
     "Scale",
     "Restart",
     "SetSchedulable",
+    "WhatIf",
     "PlanDrain",
     "DrainNode",
     "LabelNode",

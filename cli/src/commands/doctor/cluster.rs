@@ -206,6 +206,7 @@ mod tests {
             nodes: BTreeMap::from([("ready".to_owned(), 2)]),
             tasks: BTreeMap::new(),
             problems: Vec::new(),
+            losses: Vec::new(),
         };
         assert_eq!(judge_status(&status).detail, "home is healthy, 2 nodes");
         status.healthy = false;

@@ -47,6 +47,8 @@ fn take_all(bytes: &[u8]) -> usize {
         take::<v1::TaskRow, view::TaskRow>(bytes),
         take::<v1::NodeRow, view::NodeRow>(bytes),
         take::<v1::PlanView, view::PlanView>(bytes),
+        take::<v1::WhatIfView, view::WhatIfView>(bytes),
+        take::<v1::ImaginedNode, model::ImaginedNode>(bytes),
         take::<v1::DrainView, view::DrainView>(bytes),
         take::<v1::ExplainView, view::ExplainView>(bytes),
         take::<v1::StatusView, view::StatusView>(bytes),
@@ -110,6 +112,8 @@ proptest! {
         crosses::<v1::NodeRow, view::NodeRow>(&shown.node)?;
         crosses::<v1::PlacementView, view::PlacementView>(&shown.placement)?;
         crosses::<v1::PlanView, view::PlanView>(&shown.plan)?;
+        crosses::<v1::WhatIfView, view::WhatIfView>(&shown.what_if)?;
+        crosses::<v1::ImaginedNode, model::ImaginedNode>(&shown.imagined)?;
         crosses::<v1::DrainView, view::DrainView>(&shown.drain)?;
         crosses::<v1::ExplainView, view::ExplainView>(&shown.explain)?;
         crosses::<v1::StatusView, view::StatusView>(&shown.status)?;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Bytes, MilliCpu,
+    Bytes, ImaginedNode, MilliCpu, NodeName,
     view::{
-        ChangeAction, DrainMove, DrainStay, DrainView, EventRow, ExplainView, FieldChange,
+        ChangeAction, DrainMove, DrainStay, DrainView, EventRow, ExplainView, FieldChange, LossRow,
         NodeCpus, NodeDisk, NodeMemory, NodeRow, PlacedTask, PlacementNode, PlacementView,
         PlanNode, PlanView, Problem, PullProgress, ReplicaPlacement, RevisionRow, SchedulerRow,
-        ServiceChange, StackRow, StatusView, Succession, TaskRow, TokenRow, Verdict,
+        ServiceChange, StackRow, StatusView, Succession, TaskRow, TokenRow, Verdict, WhatIfView,
     },
 };
 use proptest::prelude::*;
@@ -21,6 +21,8 @@ pub(super) struct Shown {
     pub(super) node: NodeRow,
     pub(super) placement: PlacementView,
     pub(super) plan: PlanView,
+    pub(super) what_if: WhatIfView,
+    pub(super) imagined: ImaginedNode,
     pub(super) drain: DrainView,
     pub(super) explain: ExplainView,
     pub(super) status: StatusView,
@@ -83,6 +85,8 @@ impl Draw {
             node: self.node(),
             placement: self.placement(),
             plan: self.plan(),
+            what_if: self.what_if(),
+            imagined: self.imagined(),
             drain: self.drain(),
             explain: ExplainView {
                 placement: self.replica(),
@@ -232,9 +236,11 @@ impl Draw {
 
     fn replica(&mut self) -> ReplicaPlacement {
         ReplicaPlacement {
+            stack: self.text(),
             service: self.text(),
             replica: self.small(),
             node: self.maybe(Self::text),
+            origin: self.maybe(Self::text),
             memory: self.bytes(),
             cpus: self.cpu(),
             verdicts: self.some(|draw| Verdict {
@@ -249,6 +255,29 @@ impl Draw {
             }),
             fixes: self.some(Self::text),
             succession: self.maybe(Self::succession),
+        }
+    }
+
+    fn what_if(&mut self) -> WhatIfView {
+        let plan = self.plan();
+        WhatIfView {
+            stack: self.maybe(Self::text),
+            revision: self.maybe(Self::number),
+            changes: plan.changes,
+            placements: plan.placements,
+            nodes: plan.nodes,
+            unplaced: plan.unplaced,
+            warnings: plan.warnings,
+        }
+    }
+
+    fn imagined(&mut self) -> ImaginedNode {
+        ImaginedNode {
+            name: NodeName::new("mini-1").expect("a name"),
+            memory: Bytes(self.number() >> 2),
+            cpus: MilliCpu(self.number() >> 40),
+            labels: BTreeMap::from([("role".to_owned(), "database".to_owned())]),
+            arch: self.maybe(Self::text),
         }
     }
 
@@ -316,6 +345,13 @@ impl Draw {
                 cause: draw.text(),
                 since: draw.maybe(Self::text),
                 fix: draw.text(),
+            }),
+            losses: self.some(|draw| LossRow {
+                node: draw.text(),
+                homeless: draw.some(Self::text),
+                memory: draw.bytes(),
+                bound: draw.some(Self::text),
+                cure: draw.maybe(Self::bytes),
             }),
         }
     }

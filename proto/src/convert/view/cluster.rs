@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::view::{
-    AuthoritiesView, AuthorityRow, HolderRow, Problem, RevisionRow, SchedulerRow, ServiceChange,
-    StackRow, StatusView, TokenRow, VoterRow,
+    AuthoritiesView, AuthorityRow, HolderRow, LossRow, Problem, RevisionRow, SchedulerRow,
+    ServiceChange, StackRow, StatusView, TokenRow, VoterRow,
 };
 
 use super::{Rows, Shown};
@@ -24,6 +24,15 @@ mirror!(v1::StatusView => StatusView {
     nodes: Same<BTreeMap<String, u32>>,
     tasks: Same<BTreeMap<String, u32>>,
     problems: Rows<Message<v1::Problem, Problem>>,
+    losses: Rows<Message<v1::LossRow, LossRow>>,
+});
+
+mirror!(v1::LossRow => LossRow {
+    node: Shown,
+    homeless: Rows<Shown>,
+    memory: Total,
+    bound: Rows<Shown>,
+    cure: Maybe<Total>,
 });
 
 mirror!(v1::SchedulerRow => SchedulerRow {

@@ -2,7 +2,7 @@
 
 use model::view::{
     DrainMove, DrainStay, DrainView, ExplainView, FieldChange, PlanNode, PlanView,
-    ReplicaPlacement, ServiceChange, Verdict,
+    ReplicaPlacement, ServiceChange, Verdict, WhatIfView,
 };
 
 use super::{Rows, Shown};
@@ -26,6 +26,16 @@ mirror!(v1::PlanView => PlanView {
     warnings: Rows<Shown>,
 });
 
+mirror!(v1::WhatIfView => WhatIfView {
+    stack: Maybe<Shown>,
+    revision: Maybe<Same<u64>>,
+    changes: Rows<Message<v1::ServiceChange, ServiceChange>>,
+    placements: Rows<Message<v1::ReplicaPlacement, ReplicaPlacement>>,
+    nodes: Rows<Message<v1::PlanNode, PlanNode>>,
+    unplaced: Same<u32>,
+    warnings: Rows<Shown>,
+});
+
 mirror!(v1::ServiceChange => ServiceChange {
     action: ChangeActionWord,
     service: Shown,
@@ -41,9 +51,11 @@ mirror!(v1::FieldChange => FieldChange {
 });
 
 mirror!(v1::ReplicaPlacement => ReplicaPlacement {
+    stack: Shown,
     service: Shown,
     replica: Same<u32>,
     node: Maybe<Shown>,
+    origin: Maybe<Shown>,
     memory: Total,
     cpus: TotalCpu,
     verdicts: Rows<Message<v1::Verdict, Verdict>>,

@@ -323,9 +323,18 @@ impl Cluster {
         }
     }
 
-    /// Adds a machine that never joined, to plan on.
+    /// Adds a machine that never joined, to plan on; it gets the next id.
     pub(crate) fn imagine(&mut self, node: Node) {
-        self.next_node = node.id.next().unwrap_or(node.id).max(self.next_node);
-        self.nodes.insert(node.id, node);
+        let id = self.next_node;
+        self.next_node = id.next().unwrap_or(id);
+        self.nodes.insert(id, Node { id, ..node });
+    }
+
+    /// Imagines that the node went down then, after a long time without a fault.
+    pub(crate) fn assume_lost(&mut self, node: NodeId, since: Timestamp) {
+        self.assume_liveness(since, &[(node, Liveness::Down)]);
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.returned_at = None;
+        }
     }
 }

@@ -232,6 +232,17 @@ impl<'a> Fleet<'a> {
         }
     }
 
+    /// An id that no node here has.
+    pub fn spare_id(&self) -> NodeId {
+        let last = self.rooms.keys().next_back();
+        last.map_or(NodeId::new(1), |last| last.next().unwrap_or(*last))
+    }
+
+    /// Adds a machine with nothing on it.
+    pub fn imagine(&mut self, node: &'a Node) {
+        self.rooms.insert(node.id, Room::of(node));
+    }
+
     /// Puts the task on that node; its volumes live there from then on.
     pub fn put(&mut self, ask: Ask<'a>, node: NodeId) {
         let Some(room) = self.rooms.get_mut(&node) else { return };

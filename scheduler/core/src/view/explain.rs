@@ -74,9 +74,11 @@ pub(super) fn replica_placement(cluster: &Cluster, task: &Task) -> ReplicaPlacem
         (judge(&fleet, &ask, &labels(cluster)), fixes(&fleet, &ask))
     };
     ReplicaPlacement {
+        stack: task.stack.to_string(),
         service: task.service.to_string(),
         replica: task.slot,
         node: task.node.map(|node| cluster.node_name(node)),
+        origin: None,
         memory: resources.memory,
         cpus: resources.cpu,
         verdicts,

@@ -2,6 +2,7 @@
 
 mod drain;
 mod explain;
+mod losses;
 mod nodes;
 mod preview;
 mod rollout;
@@ -10,6 +11,7 @@ mod status;
 mod succession;
 mod tasks;
 mod values;
+mod what_if;
 
 #[cfg(test)]
 mod tests;
@@ -24,12 +26,14 @@ pub use drain::{drain_plan, drain_stays};
 pub use explain::explain;
 #[cfg(test)]
 pub(crate) use explain::fleet_for;
+pub use losses::losses;
 pub use nodes::{nodes, placement};
 pub use preview::plan_view;
 pub use rollout::{RolloutView, rollout};
 pub use stacks::{events, history, stacks, tokens};
 pub use status::status;
 pub use tasks::{remembered_tasks, tasks};
+pub use what_if::{Supposition, what_if};
 
 /// What is known besides the log, and the time of the question.
 #[derive(Debug, Clone, Copy)]

@@ -15,7 +15,7 @@ use crate::{
         invariants::{self, Violation},
     },
     orchestrate,
-    view::{Soft, explain::replica_placement, tasks::waiting_for},
+    view::{Soft, explain::replica_placement, losses::losses, tasks::waiting_for},
 };
 
 /// A disk with a tenth of it free is nearly full only when one large image may fill that: 20 GiB.
@@ -66,6 +66,7 @@ pub fn status(cluster: &Cluster, soft: &Soft<'_>) -> StatusView {
         nodes,
         tasks,
         problems,
+        losses: losses(cluster),
     }
 }
 

@@ -1,16 +1,18 @@
 //! What people are told.
 
 mod drain;
+mod losses;
+mod what_if;
 
 use model::{
-    Bytes, Liveness, ServiceName, TaskState,
+    Bytes, ImaginedNode, Liveness, ServiceName, TaskState,
     spec::Condition,
     task::{Cause, Failure, Telemetry},
     view::{ChangeAction, PlanView, Succession},
 };
 
 use crate::{
-    Command, ImaginedNode, plan_offline,
+    Command, plan_offline,
     testing::{With, World, depend, inventory, mount, publish, service, stack, stack_name},
     view::{self, Soft},
 };
@@ -125,9 +127,10 @@ fn a_plan_tells_what_was_assumed_and_what_may_burst() {
 fn imagined_machines_are_enough_to_plan_on() {
     let node = |name: &str, gib| ImaginedNode {
         name: model::NodeName::new(name).unwrap(),
-        resources: model::Resources { memory: Bytes::gib(gib), cpu: model::MilliCpu::cores(8) },
+        memory: Bytes::gib(gib),
+        cpus: model::MilliCpu::cores(8),
         labels: [].into(),
-        arch: "arm64".into(),
+        arch: Some("arm64".into()),
     };
     let app = service("app", 1_024).with(|s| depend(s, "init", Condition::Completed));
     let spec = stack(

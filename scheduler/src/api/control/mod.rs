@@ -21,7 +21,7 @@ use proto::v1::{
     RenewReply, RenewRequest, RestartRequest, RevokeTokenRequest, RollbackStackRequest,
     RotateAuthorityRequest, ScaleRequest, SetSchedulableRequest, StackHistoryReply,
     StackHistoryRequest, StatusRequest, StatusView, VersionReply, VersionRequest, WatchReply,
-    WatchRequest, WriteReply, control_server,
+    WatchRequest, WhatIfRequest, WhatIfView, WriteReply, control_server,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -55,6 +55,10 @@ impl control_server::Control for Control {
 
     async fn plan(&self, request: Request<PlanRequest>) -> Answer<PlanView> {
         reads::plan(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn what_if(&self, request: Request<WhatIfRequest>) -> Answer<WhatIfView> {
+        reads::what_if(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> Answer<Self::WatchStream> {

@@ -8,16 +8,24 @@ use model::{
     view::{Problem, ReplicaPlacement, SchedulerRow, VoterRow},
 };
 use parking_lot::MappedRwLockReadGuard;
-use proto::v1::{
-    ExplainReply, ExplainRequest, ListNodesReply, ListStacksReply, ListTasksReply,
-    ListTasksRequest, ListTokensReply, PlacementView, PlanRequest, PlanView, StackHistoryReply,
-    StackHistoryRequest, StatusView, VersionReply,
+use proto::{
+    convert::At as _,
+    v1::{
+        ExplainReply, ExplainRequest, ListNodesReply, ListStacksReply, ListTasksReply,
+        ListTasksRequest, ListTokensReply, PlacementView, PlanRequest, PlanView, StackHistoryReply,
+        StackHistoryRequest, StatusView, VersionReply, WhatIfRequest, WhatIfView,
+        supposition::Kind,
+    },
 };
-use scheduler_core::{Cluster, Leases, view};
+use scheduler_core::{
+    Cluster, Leases,
+    view::{self, Supposition},
+};
 use tonic::Status;
 
 use super::{
     super::{Office, status as statuses},
+    nodes::named,
     writes::{service, spec, stack},
 };
 use crate::{clock, log::Standing};
@@ -26,6 +34,8 @@ use crate::{clock, log::Standing};
 const GLANCE: Duration = Duration::from_secs(1);
 /// Verdicts in one answer: a hundred bytes each, so that they fill a third of it at most.
 const VERDICTS_ANSWERED: usize = 100_000;
+/// More than a person thinks of at once.
+const SUPPOSITIONS_MAX: usize = 32;
 /// Fixes in one answer.
 const FIXES_ANSWERED: usize = 20_000;
 
@@ -66,6 +76,34 @@ pub(super) async fn preview(office: &Office, spec: &StackSpec) -> Result<PlanVie
     let mut planned = planned.map_err(|rejection| statuses::rejected(&rejection))?;
     bound(&mut planned.placements, |placement| placement);
     Ok(planned.into())
+}
+
+/// What the cluster would come to; planned as a preview is.
+pub(super) async fn what_if(office: &Office, request: WhatIfRequest) -> Result<WhatIfView, Status> {
+    let count = request.suppositions.len();
+    if count == 0 || count > SUPPOSITIONS_MAX {
+        let text = format!("{count} suppositions, 1 to {SUPPOSITIONS_MAX} are answered");
+        return Err(statuses::bad_input(text));
+    }
+    let mut suppositions = Vec::with_capacity(count);
+    for asked in request.suppositions {
+        suppositions.push(match asked.kind {
+            Some(Kind::Lose(node)) => Supposition::Lose(named(office, &node).await?),
+            Some(Kind::Drain(node)) => Supposition::Drain(named(office, &node).await?),
+            Some(Kind::Add(node)) => {
+                Supposition::Add(node.try_into().at("add").map_err(statuses::bad_input)?)
+            }
+            Some(Kind::Apply(held)) => Supposition::Apply(spec(Some(held))?),
+            None => return Err(statuses::bad_input("kind: missing")),
+        });
+    }
+    let cluster = read(office).await?.clone();
+    let imagined = move || view::what_if(&cluster, &suppositions, clock::now());
+    let imagined = tokio::task::spawn_blocking(imagined).await;
+    let imagined = imagined.map_err(|_| Status::internal("the preview failed"))?;
+    let mut imagined = imagined.map_err(|rejection| statuses::rejected(&rejection))?;
+    bound(&mut imagined.placements, |placement| placement);
+    Ok(imagined.into())
 }
 
 /// Cuts explanations that together would not fit into one answer: the first ones of each stay.
@@ -204,6 +242,8 @@ mod tests {
                 score: None,
             };
             let placement = ReplicaPlacement {
+                stack: "s".to_owned(),
+                origin: None,
                 service: "web".to_owned(),
                 replica: 1,
                 node: None,

@@ -1,0 +1,143 @@
+//! Whether any one node may be lost: what would have no place then, and how large a further machine would
+//! have to be. Looked at whenever the status is asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{
+    Bytes, ImaginedNode, Liveness, MilliCpu, Node, NodeId, NodeName, Resources, Task, TaskState,
+    spec::{ConstraintKey, ConstraintOp},
+    view::LossRow,
+};
+
+use crate::{
+    cluster::Cluster,
+    offline, orchestrate,
+    placement::{self, Ask, Fleet},
+    plan::labels,
+};
+
+/// Questions of whether a task fits on a node that one status is worth: a tenth of a second of them. Beyond
+/// that nodes are left out.
+const MAX_QUESTIONS: usize = 200_000;
+/// Cores of the machine that is looked for, when what it is for asks for fewer.
+const USUAL_CORES: MilliCpu = MilliCpu::cores(8);
+/// The step in which its memory is told.
+const STEP: Bytes = Bytes::mib(1);
+
+/// The nodes whose loss would leave something without a place, by name.
+pub fn losses(cluster: &Cluster) -> Vec<LossRow> {
+    let wanted_labels = labels(cluster);
+    let mut nodes: Vec<&Node> = cluster.nodes().values().collect();
+    nodes.retain(|node| node.liveness != Liveness::Down);
+    nodes.sort_by_key(|node| &node.name);
+    let mut questions = MAX_QUESTIONS;
+    let mut rows = Vec::new();
+    for node in nodes {
+        let (movable, bound): (Vec<&Task>, Vec<&Task>) =
+            there(cluster, node.id).into_iter().partition(|task| orchestrate::is_movable(task));
+        let asked = movable.len().saturating_mul(cluster.nodes().len());
+        let Some(left) = questions.checked_sub(asked) else { continue };
+        questions = left;
+        let asks: Vec<Ask<'_>> = movable.into_iter().map(Ask::of).collect();
+        let fleet = Fleet::without(cluster, node.id);
+        let homeless = unplaced(fleet.clone(), &asks, &wanted_labels);
+        if homeless.is_empty() && bound.is_empty() {
+            continue;
+        }
+        let memory = homeless.iter().map(|ask| ask.reserved().memory).sum();
+        rows.push(LossRow {
+            node: node.name.to_string(),
+            homeless: homeless.iter().map(named).collect(),
+            memory,
+            bound: bound.into_iter().map(|task| named(&Ask::of(task))).collect(),
+            cure: cure(&fleet, &asks, &homeless, &wanted_labels),
+        });
+    }
+    rows
+}
+
+fn named(ask: &Ask<'_>) -> String {
+    format!("{}/{}.{}", ask.stack, ask.service, ask.slot)
+}
+
+/// What serves on that node.
+fn there(cluster: &Cluster, node: NodeId) -> Vec<&Task> {
+    let serves = |task: &&Task| {
+        task.holds_resources()
+            && !task.desired.is_leaving()
+            && task.status.state != TaskState::Lost
+            && !task.status.state.is_over()
+    };
+    let mut tasks: Vec<&Task> = cluster.tasks_on(node).filter(serves).collect();
+    tasks.sort_by_key(|task| (&task.stack, &task.service, task.slot));
+    tasks
+}
+
+/// Those that find no place, all of them together.
+fn unplaced<'a>(
+    mut fleet: Fleet<'a>,
+    asks: &[Ask<'a>],
+    wanted_labels: &BTreeSet<String>,
+) -> Vec<Ask<'a>> {
+    let placed = placement::place(&mut fleet, asks, wanted_labels);
+    let nowhere: BTreeSet<_> =
+        placed.iter().filter(|held| held.node.is_none()).map(|held| held.task).collect();
+    asks.iter().filter(|ask| nowhere.contains(&ask.task)).copied().collect()
+}
+
+/// The least memory of one further machine on which all find a place; nothing when none would do. Each
+/// answer was tried.
+fn cure(
+    fleet: &Fleet<'_>,
+    asks: &[Ask<'_>],
+    homeless: &[Ask<'_>],
+    wanted_labels: &BTreeSet<String>,
+) -> Option<Bytes> {
+    let need: Resources = homeless.iter().map(Ask::reserved).sum();
+    let largest = homeless.iter().map(|ask| ask.reserved().memory).max()?;
+    let does = |memory: Bytes| {
+        let imagined = ImaginedNode {
+            name: spare_name(fleet)?,
+            memory,
+            cpus: need.cpu.max(USUAL_CORES),
+            labels: required_labels(homeless),
+            arch: None,
+        };
+        let node = Node { id: fleet.spare_id(), ..offline::node(&imagined) };
+        let mut fleet = fleet.clone();
+        fleet.imagine(&node);
+        unplaced(fleet, asks, wanted_labels).is_empty().then_some(memory)
+    };
+    let steps = |bytes: Bytes| bytes.0.div_ceil(STEP.0);
+    let in_steps = |count: u64| Bytes(count.saturating_mul(STEP.0));
+    let (mut too_little, mut enough) = (steps(largest).saturating_sub(1), steps(need.memory));
+    let mut found = does(in_steps(enough))?;
+    while enough.saturating_sub(too_little) > 1 {
+        let middle = too_little.midpoint(enough);
+        match does(in_steps(middle)) {
+            Some(memory) => (enough, found) = (middle, memory),
+            None => too_little = middle,
+        }
+    }
+    Some(found)
+}
+
+/// A name no node has.
+fn spare_name(fleet: &Fleet<'_>) -> Option<NodeName> {
+    let taken: BTreeSet<&NodeName> = fleet.rooms().values().map(|room| &room.node.name).collect();
+    let mut names =
+        (1..=u32::MAX).filter_map(|number| NodeName::new(&format!("spare-{number}")).ok());
+    names.find(|name| !taken.contains(name))
+}
+
+/// The labels that let all of them in, where one machine can have them all.
+fn required_labels(asks: &[Ask<'_>]) -> BTreeMap<String, String> {
+    let constraints = asks.iter().flat_map(|ask| &ask.spec.placement.constraints);
+    let labels = constraints.filter_map(|wanted| match (&wanted.key, wanted.op) {
+        (ConstraintKey::Label(label), ConstraintOp::Equal) => {
+            Some((label.clone(), wanted.value.clone()))
+        }
+        _ => None,
+    });
+    labels.collect()
+}
