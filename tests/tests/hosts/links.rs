@@ -102,7 +102,10 @@ fn a_link_that_works_one_way_makes_no_elections_without_end() {
 
 /// Remembers which nodes were unreachable or down.
 fn look(cluster: &Cluster, seen: &mut BTreeMap<u64, String>) {
-    let events = cluster.ctl.json(&["events"]);
+    let events = wait_until("the events are told", PATIENT, || {
+        let answer = cluster.ctl.run(&["-o", "json", "events"]);
+        if answer.code == 0 { Ok(answer.json()) } else { Err(answer.to_string()) }
+    });
     for event in events.as_array().expect("events") {
         let kind = event["kind"].as_str().expect("its kind");
         if ["unreachable", "down"].contains(&kind) {
