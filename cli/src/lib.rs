@@ -13,6 +13,7 @@ pub mod commands;
 pub mod context;
 pub mod endpoints;
 pub mod error;
+pub mod offline;
 pub mod output;
 pub mod renewal;
 pub mod signals;

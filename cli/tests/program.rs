@@ -124,6 +124,35 @@ fn a_plan_on_imagined_machines_needs_no_cluster() {
 }
 
 #[test]
+fn what_would_be_is_told_of_imagined_machines_as_well() {
+    let world = World::new();
+    world.write(
+        "machines.yaml",
+        "nodes: [{ name: a, memory: 2GiB, cpus: 8 }, { name: b, memory: 1GiB }]\n\
+         current: { web: [b, a], db: a }\n",
+    );
+    let lost = world.json("-o json whatif lose a --nodes machines.yaml -f stack.yaml");
+    let place = |at: usize| {
+        let placement = &lost["placements"][at];
+        (placement["service"].clone(), placement["from"].clone(), placement["node"].clone())
+    };
+    assert_eq!(place(0), ("db".into(), "a".into(), Value::Null), "{lost:#}");
+    assert_eq!(place(1), ("web".into(), "a".into(), Value::Null), "{lost:#}");
+    assert_eq!((&lost["stack"], &lost["unplaced"]), (&Value::Null, &2.into()));
+    let more = world.json("-o json whatif lose a add c=1GiB --nodes machines.yaml -f stack.yaml");
+    assert_eq!((&more["placements"][1]["node"], &more["unplaced"]), (&"c".into(), &1.into()));
+    let nodes = "--nodes machines.yaml -f stack.yaml";
+    for (line, said) in [
+        ("whatif lose c", "`c` is none of the nodes"),
+        ("whatif add c", "write NAME=SIZE"),
+        ("whatif mislay a", "`mislay` is no supposition"),
+        ("whatif lose a add", "`add` is no supposition on its own"),
+    ] {
+        world.refused(&format!("{line} {nodes}"), 1, &[said]);
+    }
+}
+
+#[test]
 fn a_plan_in_words_shows_what_does_not_fit() {
     let world = World::new();
     let answer = world.run("plan --nodes nodes.yaml");

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Config, Diagnostics, Loaded, ReadError, Request, SourceFile, Sources, config, load};
+use crate::{
+    Config, Diagnostics, Loaded, NodesFile, ReadError, Request, SourceFile, Sources, config, load,
+};
 
 /// No stack file names a file that is there.
 struct Nowhere;
@@ -87,7 +89,7 @@ pub fn variables(bytes: &[u8]) -> String {
 /// A file of nodes names each node once, or is refused in plain words.
 pub fn nodes(bytes: &[u8]) -> String {
     match crate::nodes(&SourceFile::new("nodes.yaml", bytes)) {
-        Ok(nodes) => {
+        Ok(NodesFile { nodes, .. }) => {
             let names: BTreeSet<_> = nodes.iter().map(|node| &node.name).collect();
             assert!(!nodes.is_empty() && names.len() == nodes.len(), "{nodes:?}");
             format!("{} nodes", nodes.len())

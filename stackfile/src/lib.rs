@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 
 use diagnostic::Report;
 pub use diagnostic::{Diagnostic, Diagnostics, Location, MAX_SHOWN, Severity};
-use model::{ImaginedNode, StackSpec};
+use model::{ImaginedNode, NodeName, StackSpec};
 use source::Texts;
 pub use source::{MAX_FILE_BYTES, SourceFile};
 
@@ -150,8 +150,17 @@ pub fn node(text: &str) -> Result<ImaginedNode, String> {
     nodes::one(text)
 }
 
-/// Reads `NODES.yaml`. A node with a `count` is called `NAME-1 … NAME-n`.
-pub fn nodes(file: &SourceFile) -> Result<Vec<ImaginedNode>, Diagnostics> {
+/// What `NODES.yaml` holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodesFile {
+    /// The machines; one with a `count` is called `NAME-1 … NAME-n`.
+    pub nodes: Vec<ImaginedNode>,
+    /// Where replicas run, the first one first, by `SERVICE` or `STACK/SERVICE`; `None` runs nowhere.
+    pub current: BTreeMap<String, Vec<Option<NodeName>>>,
+}
+
+/// Reads `NODES.yaml`.
+pub fn nodes(file: &SourceFile) -> Result<NodesFile, Diagnostics> {
     let mut texts = Texts::default();
     let mut report = Report::default();
     let nodes = nodes::read(file, &mut texts, &mut report);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{Bytes, ImaginedNode, MilliCpu, NodeName, node::check_label};
 
 use crate::{
-    SourceFile,
+    NodesFile, SourceFile,
     diagnostic::Report,
     grammar::{NODES_FILE, Walk},
     source::Texts,
@@ -20,10 +20,12 @@ const MAX_NODES: usize = 1_000;
 const USUAL_CORES: u64 = 8;
 
 /// Reads the file; what is wrong is reported.
-pub(crate) fn read(file: &SourceFile, texts: &mut Texts, report: &mut Report) -> Vec<ImaginedNode> {
-    let Some(number) = yaml::intern(file, texts, report) else { return Vec::new() };
+pub(crate) fn read(file: &SourceFile, texts: &mut Texts, report: &mut Report) -> NodesFile {
+    let mut found = NodesFile::default();
+    let Some(number) = yaml::intern(file, texts, report) else { return found };
     let documents = yaml::documents(number, texts, report);
-    let mut nodes = Vec::new();
+    let nodes = &mut found.nodes;
+    let mut places = Vec::new();
     for document in documents {
         if document.as_map().is_none() {
             report
@@ -38,20 +40,44 @@ pub(crate) fn read(file: &SourceFile, texts: &mut Texts, report: &mut Report) ->
         let document = walk.document(document, &NODES_FILE);
         for node in document.as_map().map(|map| map.list("nodes")).unwrap_or_default() {
             if let Value::Map(map) = &node.value {
-                machines(map, node, &mut nodes, report);
+                machines(map, node, nodes, report);
             }
         }
+        let entries = document.as_map().map(|map| map.entries("current")).unwrap_or_default();
+        places.extend_from_slice(entries);
     }
     if nodes.is_empty() && !report.has_errors() {
         report.error(None, format!("{} names no nodes", file.name)).hint(EXAMPLE);
     }
     let mut names = BTreeSet::new();
-    for node in &nodes {
+    for node in &*nodes {
         if !names.insert(&node.name) {
             report.error(None, format!("two nodes are called `{}`", node.name));
         }
     }
-    nodes
+    for entry in &places {
+        let replicas = entry.value.as_list().unwrap_or_default();
+        let place = |replica: &Node| match (replica.as_text(), &replica.value) {
+            (None, Value::Null) => Some(None),
+            (text, _) => names
+                .iter()
+                .find(|name| Some(name.as_str()) == text)
+                .map(|name| Some((*name).clone())),
+        };
+        let mut at = Vec::new();
+        for replica in replicas {
+            match place(replica) {
+                Some(node) => at.push(node),
+                None if replica.value == Value::Broken => {}
+                None => {
+                    let name = replica.as_text().unwrap_or_default();
+                    report.error(replica.at, format!("`{name}` is none of the nodes of this file"));
+                }
+            }
+        }
+        found.current.insert(entry.key.clone(), at);
+    }
+    found
 }
 
 const EXAMPLE: &str = "write `nodes: [{name: mini-1, memory: 14GiB, cpus: 8}]`";
@@ -129,19 +155,31 @@ pub(crate) fn one(text: &str) -> Result<ImaginedNode, String> {
 
 #[cfg(test)]
 mod tests {
-    use model::{Bytes, MilliCpu};
+    use model::{Bytes, MilliCpu, NodeName};
 
     use crate::{SourceFile, node, nodes};
 
     #[test]
     fn a_count_makes_numbered_machines() {
         let text = "nodes:\n  - {name: mini, count: 2, memory: 14GiB, cpus: 8, labels: {role: db}}\n  - {name: one, count: 1, memory: 1g, arch: arm64}\n";
-        let found = nodes(&SourceFile::new("n", text)).unwrap();
+        let found = nodes(&SourceFile::new("n", text)).unwrap().nodes;
         let names: Vec<&str> = found.iter().map(|node| node.name.as_str()).collect();
         assert_eq!(names, ["mini-1", "mini-2", "one"]);
         assert_eq!((found[0].memory, found[0].cpus), (Bytes::gib(14), MilliCpu::cores(8)));
         assert_eq!(found[1].labels["role"], "db");
         assert_eq!(found[2].arch.as_deref(), Some("arm64"));
+    }
+
+    #[test]
+    fn where_replicas_run_is_told_by_service() {
+        let text = "nodes: [{name: a, memory: 1g}, {name: b, memory: 1g}]\ncurrent:\n  web: [a, null, b]\n  shop/db: b\n";
+        let current = nodes(&SourceFile::new("n", text)).unwrap().current;
+        let names = |service: &str| {
+            let names = current[service].iter().map(|node| node.as_ref().map(NodeName::as_str));
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(names("web"), [Some("a"), None, Some("b")]);
+        assert_eq!(names("shop/db"), [Some("b")]);
     }
 
     #[test]
@@ -153,11 +191,11 @@ mod tests {
         assert_eq!(node("a=1g").unwrap().cpus, MilliCpu::cores(8));
         for (wrong, said) in [
             ("mini-4", "write NAME=SIZE"),
-            ("mini-4=lots", "`lots` is not a size"),
+            ("mini-4=lots", "a size begins with a number"),
             ("Mini_4=1g", "is not a node name"),
             ("a=1g,role=database", "`role=database` is not understood"),
             ("a=1g,label=role", "write NAME=SIZE"),
-            ("a=1g,cpus=many", "many"),
+            ("a=1g,cpus=many", "write it in cores"),
         ] {
             let error = node(wrong).unwrap_err();
             assert!(error.contains(said), "{wrong}: {error}");
@@ -179,6 +217,7 @@ mod tests {
         check("nodes: [{name: A_b, memory: 1g}]", "is not a node name");
         check("nodes: [{name: a, memory: 1g, memroy: 2g}]", "did you mean `memory`?");
         check("nodes: [{name: a, memory: 1g}, {name: a, memory: 1g}]", "two nodes are called `a`");
+        check("nodes: [{name: a, memory: 1g}]\ncurrent: {web: b}", "`b` is none of the nodes");
         check("nodes: [{name: a, memory: 1g, count: 9999}]", "`count` is at most 1000");
     }
 }

@@ -9,8 +9,9 @@ use crate::{
     args::{Global, Plan},
     client::Client,
     error::{Error, diagnostic_line},
+    offline::{Machines, unimaginable},
     output::{Out, json, plan::render},
-    stack_input::{StackInput, read_file, say_notes},
+    stack_input::{StackInput, say_notes},
 };
 
 /// Carries out `plan`.
@@ -32,9 +33,7 @@ pub async fn run(args: &Plan, global: &Global, out: &mut Out) -> Result<(), Erro
 }
 
 fn offline(file: &Path, spec: &StackSpec) -> Result<PlanView, Error> {
-    let nodes = stackfile::nodes(&read_file(file)?).map_err(Error::Stack)?;
-    plan_offline(spec, &nodes).map_err(|rejection| {
-        let blame = if rejection.is_input_error() { Error::input } else { Error::cluster };
-        blame(&rejection)
-    })
+    let machines = Machines::read(file)?;
+    let seats = machines.seats(std::slice::from_ref(spec))?;
+    plan_offline(spec, &machines.nodes, &seats).map_err(|why| unimaginable(&why))
 }

@@ -110,7 +110,7 @@ fn losses(losses: &[LossRow], nodes: &BTreeMap<String, u32>, out: &Out) -> Vec<S
         lines.push(format!("{}\n", text.join("\n")));
     }
     if let Some(more) = losses.len().checked_sub(MAX_LOSSES).filter(|more| *more > 0) {
-        lines.push(format!("             and {} more machines\n", more));
+        lines.push(format!("             and {more} more machines\n"));
     }
     let tone = Tone::Careful;
     lines.into_iter().map(|line| out.paint(tone, &line)).collect()

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use model::{ImaginedNode, NodeName, StackSpec, view::WhatIfView};
 use proto::v1 as pb;
+use scheduler_core::{Cluster, view, what_if_offline};
 
 use crate::{
     args::{Global, StackFiles, WhatIf},
     client::Client,
     error::Error,
+    offline::{Machines, unimaginable},
     output::{Out, json, what_if::render},
     stack_input::{LoadedStack, StackInput, say_notes},
 };
@@ -29,6 +31,9 @@ enum Supposition {
 /// Carries out `whatif`.
 pub async fn run(args: &WhatIf, global: &Global, out: &mut Out) -> Result<(), Error> {
     let suppositions = read(&args.suppositions, out)?;
+    if let Some(file) = &args.nodes {
+        return show(&offline(file, &args.file, &suppositions, out)?, out);
+    }
     let asked = suppositions.iter().map(Supposition::wire).collect();
     let found = Client::connect(global, out)?.what_if(asked).await?;
     show(&found, out)
@@ -79,7 +84,42 @@ fn stack(file: &Path, out: &mut Out) -> Result<StackSpec, Error> {
     Ok(spec)
 }
 
+fn offline(
+    nodes: &Path,
+    files: &[PathBuf],
+    suppositions: &[Supposition],
+    out: &mut Out,
+) -> Result<WhatIfView, Error> {
+    let machines = Machines::read(nodes)?;
+    let stacks: Vec<StackSpec> =
+        files.iter().map(|file| stack(file, out)).collect::<Result<_, _>>()?;
+    let seats = machines.seats(&stacks)?;
+    let known = |name: &NodeName| machines.nodes.iter().any(|node| node.name == *name);
+    for supposition in suppositions {
+        if let Supposition::Lose(name) | Supposition::Drain(name) = supposition
+            && !known(name)
+        {
+            return Err(wrong(&format!("`{name}` is none of the nodes of {}", nodes.display())));
+        }
+    }
+    let found = what_if_offline(&stacks, &machines.nodes, &seats, |cluster| {
+        Ok(suppositions.iter().filter_map(|held| held.on(cluster)).collect())
+    });
+    found.map_err(|why| unimaginable(&why))
+}
+
 impl Supposition {
+    /// The same on that cluster; nothing when it has no such node.
+    fn on(&self, cluster: &Cluster) -> Option<view::Supposition> {
+        let id = |name: &NodeName| cluster.node_named(name).map(|node| node.id);
+        Some(match self {
+            Self::Lose(name) => view::Supposition::Lose(id(name)?),
+            Self::Drain(name) => view::Supposition::Drain(id(name)?),
+            Self::Add(node) => view::Supposition::Add(node.clone()),
+            Self::Apply(spec) => view::Supposition::Apply((**spec).clone()),
+        })
+    }
+
     fn wire(&self) -> pb::Supposition {
         use pb::supposition::Kind;
         let kind = match self {

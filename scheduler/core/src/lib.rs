@@ -37,5 +37,5 @@ mod simulation;
 #[cfg(test)]
 mod testing;
 
-pub use offline::plan_offline;
+pub use offline::{Seat, Unimaginable, plan_offline, what_if_offline};
 pub use plan::{Plan, PlanReport, plan};

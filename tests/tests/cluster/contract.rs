@@ -1,5 +1,6 @@
 //! What scripts rely on: commands that change nothing when nothing changed, and the fields of JSON.
 
+use serde_json::Value;
 use siso_tests::{Shape, World, check_shape};
 
 const STACK: &str = "
@@ -113,6 +114,18 @@ const REPLICA: Shape<'_> = &[
 
 const EXPLAINED: Shape<'_> = &[("task", "text?"), ("decided_at", "text?"), ("revision", "whole?")];
 
+const WHAT_IF: Shape<'_> = &[
+    ("stack", "text?"),
+    ("revision", "whole?"),
+    ("changes", "list"),
+    ("unplaced", "whole"),
+    ("warnings", "list"),
+    ("nodes.0.name", "text"),
+    ("nodes.0.free_after", "whole"),
+    ("placements.0.stack", "text"),
+    ("placements.0.from", "text?"),
+];
+
 const STATUS: Shape<'_> = &[
     ("cluster", "text"),
     ("healthy", "flag"),
@@ -121,6 +134,7 @@ const STATUS: Shape<'_> = &[
     ("nodes", "object"),
     ("tasks", "object"),
     ("problems", "list"),
+    ("losses", "list"),
 ];
 
 const PROBLEM: Shape<'_> =
@@ -164,6 +178,14 @@ fn the_json_of_every_read_has_the_fields_scripts_rely_on() {
     check_shape("explain", &explained, EXPLAINED);
     let status = world.ctl.json(&["status"]);
     check_shape("status", &status, STATUS);
+    let lost = world.ctl.json(&["whatif", "lose", "mini-1"]);
+    check_shape("whatif", &lost, WHAT_IF);
+    check_shape("whatif: a placement", &lost["placements"][0], REPLICA);
+    assert_eq!((&lost["stack"], &lost["unplaced"]), (&Value::Null, &Value::from(3)), "{lost:#}");
+    let more = ["whatif", "lose", "mini-1", "add", "mini-2=1GiB"];
+    let more = world.ctl.json(&more);
+    assert_eq!(more["unplaced"], 1, "the database stays with its data: {more:#}");
+    world.ctl.run(&["whatif", "lose", "mini-9"]).expect(1).says(&["mini-9"]);
     assert!(world.problems().is_empty(), "{status:#}");
 }
 

@@ -126,7 +126,7 @@ fn cure(
 fn spare_name(fleet: &Fleet<'_>) -> Option<NodeName> {
     let taken: BTreeSet<&NodeName> = fleet.rooms().values().map(|room| &room.node.name).collect();
     let mut names =
-        (1..=u32::MAX).filter_map(|number| NodeName::new(&format!("spare-{number}")).ok());
+        (1..=u32::MAX).filter_map(|number| NodeName::new(format!("spare-{number}")).ok());
     names.find(|name| !taken.contains(name))
 }
 

@@ -29,6 +29,7 @@ pub(crate) use explain::fleet_for;
 pub use losses::losses;
 pub use nodes::{nodes, placement};
 pub use preview::plan_view;
+pub(crate) use preview::{settle, settle_seated};
 pub use rollout::{RolloutView, rollout};
 pub use stacks::{events, history, stacks, tokens};
 pub use status::status;

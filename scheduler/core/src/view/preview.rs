@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{
     Desired, Health, Liveness, Node, NodeId, StackSpec, Task, TaskId, TaskReport, TaskState,
     TaskStatus, Timestamp,
+    lease::Uptime,
     spec::{Condition, MemoryBasis},
     view::{PlanNode, PlanView},
 };
 
 use crate::{
     cluster::{Change, Cluster, Command, Entry, Outcome, Rejection, Stack, limits},
+    lease::Leases,
     liveness::{Heartbeats, Thresholds},
     orchestrate::{self, MIN_READY_MS, RECREATE_DELAY_MS},
     plan::plan,
@@ -107,6 +109,24 @@ pub(super) fn play(draft: &mut Cluster, now: Timestamp, steps: usize) -> (Ends, 
         };
     }
     (ends, false)
+}
+
+/// Lets all that waits find its place, as if long ago.
+pub(crate) fn settle(draft: &mut Cluster, now: Timestamp) {
+    let steps = steps(draft.tasks().len());
+    play(draft, now, steps);
+}
+
+/// Lets what has its place run there, and places nothing.
+pub(crate) fn settle_seated(draft: &mut Cluster, now: Timestamp) {
+    let leases = Leases::new(Uptime(0));
+    for _ in 0..steps(draft.tasks().len()) {
+        let steps = orchestrate::orchestrate(draft, &leases, now);
+        let refused = draft.take_changes(now, &steps.changes);
+        if refused.len() == steps.changes.len() && !obey(draft, now) {
+            return;
+        }
+    }
 }
 
 /// Lets every node that is there do what it is told; answers whether anything changed.

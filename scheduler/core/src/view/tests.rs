@@ -12,9 +12,10 @@ use model::{
 };
 
 use crate::{
-    Command, plan_offline,
+    Command, Seat, plan_offline,
     testing::{With, World, depend, inventory, mount, publish, service, stack, stack_name},
     view::{self, Soft},
+    what_if_offline,
 };
 
 fn preview(world: &World, spec: &model::StackSpec) -> PlanView {
@@ -137,7 +138,7 @@ fn imagined_machines_are_enough_to_plan_on() {
         "s",
         &[("app", app), ("big", service("big", 9 * 1_024)), ("init", service("init", 100))],
     );
-    let plan = plan_offline(&spec, &[node("mini-1", 8), node("mini-2", 2)]).unwrap();
+    let plan = plan_offline(&spec, &[node("mini-1", 8), node("mini-2", 2)], &[]).unwrap();
     assert_eq!(seats(&plan), ["app.1 mini-2", "big.1 -", "init.1 mini-2"]);
     assert_eq!((plan.unplaced, plan.revision), (1, 1));
     let big = &plan.placements[1];
@@ -150,8 +151,48 @@ fn imagined_machines_are_enough_to_plan_on() {
             "add a node with at least 9.0 GiB free",
         ]
     );
-    let nowhere = plan_offline(&spec, &[]).unwrap();
+    let nowhere = plan_offline(&spec, &[], &[]).unwrap();
     assert_eq!(nowhere.unplaced, 3);
+}
+
+#[test]
+fn what_runs_on_imagined_machines_stays_there() {
+    let node = |name: &str, mib| ImaginedNode {
+        name: model::NodeName::new(name).unwrap(),
+        memory: Bytes::mib(mib),
+        cpus: model::MilliCpu::cores(8),
+        labels: [].into(),
+        arch: None,
+    };
+    let seat = |service: &str, slot, name: &str| Seat {
+        stack: stack_name("s"),
+        service: crate::testing::service_name(service),
+        slot,
+        node: model::NodeName::new(name).unwrap(),
+    };
+    let nodes = [node("a", 500), node("b", 300)];
+    let web = service("x", 100).with(|s| s.replicas = 2);
+    let spec = stack("s", &[("db", service("x", 250)), ("web", web)]);
+    let plan = plan_offline(&spec, &nodes, &[seat("web", 1, "b"), seat("web", 2, "a")]).unwrap();
+    assert_eq!(seats(&plan), ["db.1 a", "web.1 b", "web.2 a"]);
+    assert_eq!(actions(&plan), ["keep db", "keep web"]);
+    assert_eq!(plan.nodes[1].reserved_before, Bytes::mib(100));
+    // Each has half of what is free, and neither moves.
+    let full = [seat("web", 1, "b"), seat("web", 2, "a"), seat("db", 1, "b")];
+    let refused = plan_offline(&spec, &nodes, &full).unwrap_err().to_string();
+    let why = "s/db.1 cannot run on b: needs 250.0 MiB, 200.0 MiB free, short 50.0 MiB";
+    assert_eq!(refused, why);
+    let third = plan_offline(&spec, &nodes, &[seat("web", 3, "a")]).unwrap_err().to_string();
+    assert_eq!(third, "s/web.3 cannot run on a: there is no such replica");
+
+    let lost = what_if_offline(std::slice::from_ref(&spec), &nodes, &full[..2], |cluster| {
+        let a = cluster.nodes().keys().next().copied().unwrap();
+        Ok(vec![view::Supposition::Lose(a)])
+    });
+    let lost = lost.unwrap();
+    let moves: Vec<_> =
+        lost.placements.iter().map(|p| (p.service.as_str(), p.node.as_deref())).collect();
+    assert_eq!(moves, [("db", None), ("web", Some("b"))]);
 }
 
 #[test]

@@ -2,7 +2,10 @@ use super::parts::PAIRS;
 use crate::grammar::{Key, Shape, key};
 
 /// `NODES.yaml`.
-pub(crate) static NODES_FILE: Shape = Shape::Keys(&[key("nodes", Shape::List(&Shape::Keys(NODE)))]);
+pub(crate) static NODES_FILE: Shape = Shape::Keys(&[
+    key("nodes", Shape::List(&Shape::Keys(NODE))),
+    key("current", Shape::MapOf(&Shape::Many(&Shape::Maybe(&Shape::Text)))),
+]);
 
 const NODE: &[Key] = &[
     key("name", Shape::Text),
