@@ -1,10 +1,10 @@
 //! What a machine offers.
 
-use model::Inventory;
+use model::{Allows, Inventory, allow::PATHS_MAX};
 
 use super::{
     field::mirror,
-    kinds::{Amount, Cpu, Maybe, Remark, Same},
+    kinds::{Amount, Cpu, Maybe, Message, Remark, Same, Set, Word},
 };
 use crate::v1;
 
@@ -21,4 +21,11 @@ mirror!(v1::Inventory => Inventory {
     disk_free: Amount,
     engine_ready: Same<bool>,
     ledger_error: Maybe<Remark>,
+    allows: Maybe<Message<v1::Allows, Allows>>,
+});
+
+mirror!(v1::Allows => Allows {
+    capabilities: Set<Word, PATHS_MAX>,
+    binds: Set<Word, PATHS_MAX>,
+    sockets: Set<Word, PATHS_MAX>,
 });

@@ -16,8 +16,8 @@ mod tests;
 
 use model::{NodeId, Task};
 
-pub(crate) use filter::holds;
 pub use filter::{FILTERS, Filter, Misfit};
+pub(crate) use filter::{flags, holds};
 pub use fixes::fixes;
 pub use fleet::{Ask, Fleet, NodeView, Room};
 pub(crate) use place::labels_wanted;

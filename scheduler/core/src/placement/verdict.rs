@@ -75,6 +75,7 @@ const fn amounts(why: &Misfit) -> Option<(u64, u64)> {
         | Misfit::Cordoned
         | Misfit::NoEngine
         | Misfit::Constraint { .. }
+        | Misfit::NotAllowed(_)
         | Misfit::VolumeElsewhere { .. }
         | Misfit::TooManyReplicas { .. }
         | Misfit::PortTaken { .. }
@@ -88,7 +89,7 @@ fn distance(why: &Misfit) -> (u8, u64) {
     let kind = match why {
         Misfit::Short(_) => 0,
         Misfit::PortTaken { .. } | Misfit::TooManyReplicas { .. } => 1,
-        Misfit::TooManyTasks { .. } | Misfit::Cordoned => 2,
+        Misfit::TooManyTasks { .. } | Misfit::Cordoned | Misfit::NotAllowed(_) => 2,
         Misfit::NoEngine | Misfit::NotThere(_) => 3,
         Misfit::VolumeElsewhere { .. } | Misfit::Constraint { .. } => 4,
         Misfit::Gone => 5,

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Desired, Health, Liveness, Node, NodeId, StackSpec, Task, TaskId, TaskReport, TaskState,
-    TaskStatus, Timestamp,
+    Allows, Desired, Health, Liveness, Node, NodeId, ServiceName, StackSpec, Task, TaskId,
+    TaskReport, TaskState, TaskStatus, Timestamp,
     spec::{Condition, MemoryBasis},
     view::{PlanNode, PlanView},
 };
@@ -14,6 +14,7 @@ use crate::{
     cluster::{Change, Cluster, Command, Entry, Outcome, Rejection, Stack, limits},
     liveness::{Heartbeats, Thresholds},
     orchestrate::{self, MIN_READY_MS, RECREATE_DELAY_MS},
+    placement::flags,
     plan::plan,
     view::{explain::replica_placement, stacks::changes},
 };
@@ -202,6 +203,7 @@ fn warnings(before: &Cluster, after: &Cluster, spec: &StackSpec, ends: &Ends) ->
             warnings.push(format!("{name} failed last time: {}; it is tried again", failed.reason));
         }
     }
+    warnings.extend(spec.services.keys().filter_map(|name| untold(after, spec, name)));
     let replaced = |task: &&Task| {
         let successor = after.tasks_of_replica(task).any(|new| new.epoch > task.epoch);
         let serves = !task.desired.is_leaving() && !task.status.state.is_over();
@@ -230,6 +232,19 @@ fn warnings(before: &Cluster, after: &Cluster, spec: &StackSpec, ends: &Ends) ->
     }
     warnings.extend(after.nodes().values().filter_map(|node| burst(before, after, node)));
     warnings
+}
+
+/// What a service asks for that the agents where it goes may refuse: they do not say what they permit.
+fn untold(after: &Cluster, spec: &StackSpec, service: &ServiceName) -> Option<String> {
+    let lacks = Allows::default().lacks(spec.services.get(service)?);
+    let tasks = after.tasks_of(&spec.name).filter(|task| task.service == *service && stays(task));
+    let nodes = tasks.filter_map(|task| after.node(task.node?));
+    let silent = nodes.filter(|node| node.inventory.allows.is_none());
+    let names: BTreeSet<&str> = silent.map(|node| node.name.as_str()).collect();
+    (!lacks.is_empty() && !names.is_empty()).then(|| {
+        let (flags, names) = (flags(&lacks), Vec::from_iter(names).join(", "));
+        format!("{service} runs only where the agent was started with {flags}: it is not known of {names}")
+    })
 }
 
 pub(super) fn alone_because(spec: &model::ServiceSpec) -> &'static str {
