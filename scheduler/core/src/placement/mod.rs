@@ -23,6 +23,7 @@ pub use fleet::{Ask, Fleet, NodeView, Room};
 pub(crate) use place::labels_wanted;
 pub use place::{Placed, judge, place};
 pub use score::{Criterion, Score};
+pub(crate) use verdict::leaves;
 pub use verdict::verdicts;
 
 use crate::cluster::Cluster;

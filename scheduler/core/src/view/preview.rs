@@ -7,14 +7,14 @@ use model::{
     Allows, Desired, Health, Liveness, Node, NodeId, ServiceName, StackSpec, Task, TaskId,
     TaskReport, TaskState, TaskStatus, Timestamp,
     spec::{Condition, MemoryBasis},
-    view::{PlanNode, PlanView},
+    view::{PlanNode, PlanView, ReplicaPlacement},
 };
 
 use crate::{
     cluster::{Change, Cluster, Command, Entry, Outcome, Rejection, Stack, limits},
     liveness::{Heartbeats, Thresholds},
     orchestrate::{self, MIN_READY_MS, RECREATE_DELAY_MS},
-    placement::flags,
+    placement::{Score, flags, leaves},
     plan::plan,
     view::{explain::replica_placement, stacks::changes},
 };
@@ -58,15 +58,40 @@ pub fn plan_view(
     let mut tasks: Vec<&Task> = draft.tasks_of(&spec.name).filter(|task| stays(task)).collect();
     tasks.sort_by_key(|task| (&task.service, task.slot, task.epoch));
     let unplaced = tasks.iter().filter(|task| task.node.is_none()).count();
+    let nodes = nodes(cluster, &draft);
     Ok(PlanView {
         stack: spec.name.to_string(),
         revision: revision.0,
         changes: changes(before.as_deref(), spec),
-        placements: tasks.iter().map(|task| replica_placement(&draft, task)).collect(),
-        nodes: nodes(cluster, &draft),
+        placements: tasks.iter().map(|task| in_the_end(cluster, &draft, task, &nodes)).collect(),
+        nodes,
         unplaced: u32::try_from(unplaced).unwrap_or(u32::MAX),
         warnings,
     })
+}
+
+/// Where a replica goes, and why, with what is free there in the end: its decision counts what still runs
+/// beside it, and nothing that is placed after it.
+fn in_the_end(
+    before: &Cluster,
+    after: &Cluster,
+    task: &Task,
+    nodes: &[PlanNode],
+) -> ReplicaPlacement {
+    let mut placement = replica_placement(after, task);
+    let node = placement.node.as_ref().and_then(|name| nodes.iter().find(|row| row.name == *name));
+    let Some(node) = node else { return placement };
+    let stays_there = before.task(task.id).is_some_and(|known| known.node.is_some());
+    let chosen = placement.verdicts.iter_mut().find(|one| one.fits && one.node == node.name);
+    if let Some(chosen) = chosen {
+        let first = chosen.score.as_deref().and_then(Score::left_of).unwrap_or(node.free_after);
+        chosen.reason = if stays_there {
+            format!("stays, {} free", node.free_after)
+        } else {
+            format!("fits best, {}", leaves(first, node.free_after))
+        };
+    }
+    placement
 }
 
 /// How many steps a preview of so many tasks may take.
