@@ -192,10 +192,10 @@ fn in_colour(out: &Out, text: &str) -> String {
     coloured.collect::<Vec<_>>().join("\n")
 }
 
-/// A message about a stack file on one line: `file:line:column: message`.
+/// A message about a stack file on one line: `file:line:column: message`, with all places.
 pub fn diagnostic_line(diagnostic: &Diagnostic) -> String {
-    match &diagnostic.at {
-        Some(at) => format!("{}:{}:{}: {}", at.file, at.line, at.column, diagnostic.message),
+    match diagnostic.places() {
+        Some(places) => format!("{places}: {}", diagnostic.message),
         None => diagnostic.message.clone(),
     }
 }
@@ -210,6 +210,9 @@ fn diagnostic_json(diagnostic: &Diagnostic) -> Value {
         "file": at.map(|at| &at.file),
         "line": at.map(|at| at.line),
         "column": at.map(|at| at.column),
+        "related": diagnostic.related.as_ref().map(|(at, what)| {
+            json!({"file": at.file, "line": at.line, "column": at.column, "what": what})
+        }),
         "hint": diagnostic.hint,
     })
 }

@@ -1,6 +1,6 @@
 //! What is understood and what is refused, as a table.
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use sisoctl::args::{Args, Command, Format, habit};
 
 fn parse(line: &str) -> Result<Args, clap::Error> {
@@ -33,6 +33,7 @@ fn every_form_of_the_contract_is_understood() {
         "events -f shop",
         "restart shop/web.1",
         "scale shop/web=3 shop/api=0",
+        "scale shop/web=3 --yes",
         "node ls",
         "node show mini-1",
         "node cordon mini-1",
@@ -44,6 +45,7 @@ fn every_form_of_the_contract_is_understood() {
         "stack rm shop --volumes --yes",
         "stack history shop",
         "stack rollback shop --to 3",
+        "stack rollback shop -y",
         "token create --role node --ttl 1h",
         "token create --role scheduler",
         "token ls",
@@ -60,6 +62,56 @@ fn every_form_of_the_contract_is_understood() {
         "--context home --no-color -q --timeout 30s --output json status",
     ] {
         assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+    }
+}
+
+/// What changes nothing in a cluster.
+const READS: &[&str] = &[
+    "plan",
+    "config",
+    "ps",
+    "status",
+    "placement",
+    "explain",
+    "logs",
+    "exec",
+    "events",
+    "node ls",
+    "node show",
+    "scheduler ls",
+    "stack ls",
+    "stack history",
+    "token ls",
+    "authority ls",
+    "context add",
+    "context ls",
+    "context use",
+    "completion",
+    "version",
+    "doctor",
+];
+
+/// The verbs that have none below them, as they are written.
+fn verbs(command: &clap::Command, above: &str, found: &mut Vec<(String, clap::Command)>) {
+    for below in command.get_subcommands() {
+        let name = format!("{above} {}", below.get_name());
+        if below.has_subcommands() {
+            verbs(below, &name, found);
+        } else {
+            found.push((name.trim_start().to_owned(), below.clone()));
+        }
+    }
+}
+
+#[test]
+fn whatever_changes_the_cluster_takes_yes_whether_it_asks_or_not() {
+    let mut found = Vec::new();
+    verbs(&Args::command(), "", &mut found);
+    for (name, command) in found {
+        let yes = command.get_arguments().find(|arg| arg.get_id() == "yes");
+        let taken = yes.map(|arg| (arg.get_long(), arg.get_short()));
+        let wanted = (!READS.contains(&name.as_str())).then_some((Some("yes"), Some('y')));
+        assert_eq!(taken, wanted, "{name}");
     }
 }
 

@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod allow;
 pub mod assignment;
 pub mod event;
 pub mod id;
@@ -20,6 +21,7 @@ pub mod token;
 pub mod units;
 pub mod view;
 
+pub use allow::{Allows, Capability};
 pub use assignment::{Assignment, AssignmentSet};
 pub use event::Event;
 pub use id::{Id, NodeId, RequestId, TaskId, TokenId};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::{Bytes, MilliCpu, NodeId, NodeName, Resources, Timestamp};
+use crate::{Allows, Bytes, MilliCpu, NodeId, NodeName, Resources, Timestamp};
 
 /// What a machine's agent reports it offers. Written by the agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Inventory {
     /// Why the agent's ledger could not be written the last time; started again, the agent would know
     /// less.
     pub ledger_error: Option<String>,
+    /// What it permits beyond an ordinary container; `None` when it did not say.
+    pub allows: Option<Allows>,
 }
 
 impl Inventory {

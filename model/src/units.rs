@@ -39,6 +39,47 @@ impl Bytes {
     }
 }
 
+/// Units it is printed in, with their sizes.
+const UNITS: [(&str, u128); 6] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("PiB", 1 << 50),
+    ("EiB", 1 << 60),
+];
+
+impl Bytes {
+    /// The unit it is printed in: the next one begins where rounding to one decimal would print 1024.0.
+    fn unit(self) -> (&'static str, u128) {
+        let fits = |(_, size): &&(&str, u128)| u128::from(self.0) * 20 < size * 1024 * 20 - size;
+        *UNITS.iter().find(fits).unwrap_or(&("EiB", 1 << 60))
+    }
+
+    /// The most that prints as it is and is no more: who writes what is printed asks for no more than this.
+    #[must_use]
+    pub fn rounded_down(self) -> Self {
+        if self.0 < 1024 {
+            return self;
+        }
+        let (_, size) = self.unit();
+        let size = if u128::from(self.0) < size { size / 1024 } else { size };
+        let tenths = u128::from(self.0) * 10 / size;
+        Self(u64::try_from(tenths * size / 10).unwrap_or(self.0))
+    }
+
+    /// The least that prints as it is and is no less: who has what is printed has enough.
+    #[must_use]
+    pub fn rounded_up(self) -> Self {
+        if self.0 < 1024 {
+            return self;
+        }
+        let (_, size) = self.unit();
+        let tenths = (u128::from(self.0) * 10).div_ceil(size);
+        Self(u64::try_from((tenths * size).div_ceil(10)).unwrap_or(u64::MAX))
+    }
+}
+
 impl std::iter::Sum for Bytes {
     fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
         amounts.fold(Self::ZERO, Self::saturating_add)
@@ -48,19 +89,11 @@ impl std::iter::Sum for Bytes {
 /// Binary units with one decimal (`1.5 GiB`); whole bytes below 1 KiB.
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
         if self.0 < 1024 {
             return f.pad(&format!("{} B", self.0));
         }
-        let mut unit = 0;
-        let mut divisor: u128 = 1024;
-        // The next unit begins where rounding to one decimal would print 1024.0.
-        while unit + 1 < UNITS.len() && u128::from(self.0) * 20 >= divisor * 1024 * 20 - divisor {
-            unit += 1;
-            divisor *= 1024;
-        }
-        let tenths = (u128::from(self.0) * 10 + divisor / 2) / divisor;
-        let name = UNITS.get(unit).copied().unwrap_or("EiB");
+        let (name, size) = self.unit();
+        let tenths = (u128::from(self.0) * 10 + size / 2) / size;
         f.pad(&format!("{}.{} {name}", tenths / 10, tenths % 10))
     }
 }
@@ -195,6 +228,20 @@ mod tests {
         ] {
             assert_eq!(Bytes(bytes).to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_size_rounded_for_print_is_on_its_side_of_what_it_was() {
+        let sizes =
+            (0..64).flat_map(|bit| [0, 1, 5, 77].map(|more| (1_u64 << bit) + (more << bit) / 100));
+        for bytes in sizes.chain([0, 1023, 1025, 1_073_741_823, 14_456_487_219, u64::MAX >> 1]) {
+            let (down, up) = (Bytes(bytes).rounded_down(), Bytes(bytes).rounded_up());
+            assert!(down.0 <= bytes && bytes <= up.0, "{down:?} {bytes} {up:?}");
+            assert!(bytes == 0 || down.0 >= bytes - bytes / 10, "{down:?} {bytes}");
+        }
+        assert_eq!(Bytes(14_456_487_219).to_string(), "13.5 GiB");
+        assert_eq!(Bytes(14_456_487_219).rounded_down().to_string(), "13.4 GiB");
+        assert_eq!(Bytes(2_190_433_321).rounded_up().to_string(), "2.1 GiB");
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use clap::{Parser, ValueEnum};
-use model::{Bytes, NodeName};
+use clap::{
+    Parser, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
+use model::{Bytes, Capability, NodeName};
 
-use crate::{inventory::Bounds, policy::Capability};
+use crate::{inventory::Bounds, policy::Policy};
 
 /// Runs what a Siso scheduler assigns to this machine.
 #[derive(Debug, Clone, Parser)]
@@ -83,7 +86,13 @@ pub struct Config {
     pub metrics_listen: SocketAddr,
 
     /// What services may ask for beyond an ordinary container
-    #[arg(long, env = "SISO_ALLOW", value_name = "CAPABILITY", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "SISO_ALLOW",
+        value_name = "CAPABILITY",
+        value_delimiter = ',',
+        value_parser = capabilities()
+    )]
     pub allow: Vec<Capability>,
 
     /// A directory below which services may bind paths of this machine
@@ -109,9 +118,23 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// What is kept back of the machine.
+    /// What is kept back of the machine, and what is permitted there.
     pub fn bounds(&self) -> Bounds {
-        Bounds { memory_budget: self.memory_budget, memory_reserve: self.reserve_memory }
+        Bounds {
+            memory_budget: self.memory_budget,
+            memory_reserve: self.reserve_memory,
+            allows: self.policy().told(),
+        }
+    }
+
+    /// What this machine runs.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            allowed: self.allow.clone(),
+            bind_roots: self.allow_bind.clone(),
+            socket: self.docker_host.strip_prefix("unix://").map(PathBuf::from),
+            data_dir: self.data_dir.clone(),
+        }
     }
 
     /// The file with logins at image registries; it need not exist.
@@ -180,6 +203,27 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
         }
         _ => Err("expected KEY=VALUE".to_owned()),
     }
+}
+
+/// The words of `--allow`, each with what it permits.
+fn capabilities() -> impl TypedValueParser<Value = Capability> {
+    let word = |capability: Capability| {
+        PossibleValue::new(capability.as_str()).help(match capability {
+            Capability::Privileged => "`privileged: true`",
+            Capability::Capabilities => "`cap_add`",
+            Capability::Devices => "`devices`",
+            Capability::HostNamespaces => "`network_mode`, `pid`, `ipc` or `userns_mode: host`",
+            Capability::SecurityOpt => "`security_opt` other than `no-new-privileges`",
+            Capability::EngineSocket => {
+                "The container engine's socket: whoever has it is root on this machine"
+            }
+        })
+    };
+    let known = |text: String| {
+        let mut all = Capability::ALL.into_iter();
+        all.find(|capability| capability.as_str() == text).ok_or("unknown")
+    };
+    PossibleValuesParser::new(Capability::ALL.map(word)).try_map(known)
 }
 
 fn parse_root(text: &str) -> Result<PathBuf, String> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use model::{Bytes, Inventory};
+use model::{Allows, Bytes, Inventory};
 
 use crate::runtime::EngineFacts;
 
@@ -10,27 +10,30 @@ use crate::runtime::EngineFacts;
 /// write in the cluster's log.
 const DISK_STEPS: u64 = 50;
 
-/// What a person keeps back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What a person keeps back, and what is permitted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// `--memory-budget`
     pub memory_budget: Option<Bytes>,
     /// `--reserve-memory`
     pub memory_reserve: Bytes,
+    /// [`Policy::told`](crate::policy::Policy::told)
+    pub allows: Option<Allows>,
 }
 
 /// What is offered before the engine has answered for the first time.
-pub fn unknown(bounds: Bounds) -> Inventory {
+pub fn unknown(bounds: &Bounds) -> Inventory {
     Inventory {
         memory_budget: bounds.memory_budget,
         memory_reserve: bounds.memory_reserve,
+        allows: bounds.allows.clone(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         ..Inventory::default()
     }
 }
 
 /// What is offered while the engine answers.
-pub fn of(facts: &EngineFacts, bounds: Bounds) -> Inventory {
+pub fn of(facts: &EngineFacts, bounds: &Bounds) -> Inventory {
     let (disk, disk_free) = disk(&facts.root);
     Inventory {
         memory: facts.memory,
@@ -92,10 +95,14 @@ mod tests {
     #[test]
     fn what_is_kept_back_is_told_with_what_there_is() {
         let facts = EngineFacts { memory: Bytes::gib(16), ..EngineFacts::default() };
-        let bounds =
-            Bounds { memory_budget: Some(Bytes::gib(14)), memory_reserve: Bytes::mib(512) };
-        let offered = of(&facts, bounds);
+        let bounds = Bounds {
+            memory_budget: Some(Bytes::gib(14)),
+            memory_reserve: Bytes::mib(512),
+            allows: Some(Allows::default()),
+        };
+        let offered = of(&facts, &bounds);
         assert_eq!(offered.allocatable().memory, Bytes(14 * (1 << 30) - (512 << 20)));
-        assert!(offered.engine_ready && !unknown(bounds).engine_ready);
+        assert!(offered.engine_ready && !unknown(&bounds).engine_ready);
+        assert_eq!((&offered.allows, &unknown(&bounds).allows), (&bounds.allows, &bounds.allows));
     }
 }

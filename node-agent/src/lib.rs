@@ -58,7 +58,6 @@ use identity::Member;
 use lease_record::LeaseRecord;
 use ledger::{Held, Ledger, LedgerError};
 use perform::Tools;
-use policy::Policy;
 use relay::Relays;
 use runtime::Runtime;
 use schedulers::Schedulers;
@@ -160,15 +159,11 @@ pub async fn start<R: Runtime>(config: Config, runtime: R) -> Result<Handle, Sta
     let (ledger, held) = open_ledger(&directory, &member);
     let bounds = config.bounds();
     let offered = held.as_ref().and_then(|held| held.inventory.clone());
-    let offered = offered.unwrap_or_else(|| inventory::unknown(bounds));
-    let offered = model::Inventory { engine_ready: false, ledger_error: None, ..offered };
+    let offered = offered.unwrap_or_else(|| inventory::unknown(&bounds));
+    let allows = bounds.allows.clone();
+    let offered = model::Inventory { engine_ready: false, ledger_error: None, allows, ..offered };
     let board = Arc::new(Board::new(offered));
-    let policy = Policy {
-        allowed: config.allow.clone(),
-        bind_roots: config.allow_bind.clone(),
-        socket: config.docker_host.strip_prefix("unix://").map(PathBuf::from),
-        data_dir: directory.clone(),
-    };
+    let policy = config.policy();
     let rooms = Rooms {
         runtime: Arc::new(runtime),
         board: Arc::clone(&board),

@@ -11,57 +11,19 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use clap::ValueEnum;
 use model::{
-    ServiceSpec, TaskId,
-    spec::{MountSource, Privileges},
+    Allows, Capability, ServiceSpec, TaskId,
+    allow::{KNOWN_SOCKETS, PATHS_MAX, asked},
+    spec::MountSource,
 };
 use thiserror::Error;
 
-/// Where engines listen, besides the one the agent was told.
-const KNOWN_SOCKETS: [&str; 4] = [
-    "/var/run/docker.sock",
-    "/run/docker.sock",
-    "/run/containerd/containerd.sock",
-    "/run/podman/podman.sock",
-];
 /// Labels that begin so are ours.
 const RESERVED_LABELS: &str = "siso.";
 /// Bits of a directory's mode that let others change it.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// The only user besides the agent's own who may own a directory on the way to a bind.
 const ROOT: u32 = 0;
-
-/// What `--allow` permits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Capability {
-    /// `privileged: true`
-    Privileged,
-    /// `cap_add`
-    Capabilities,
-    /// `devices`
-    Devices,
-    /// `network_mode`, `pid`, `ipc` or `userns_mode: host`
-    HostNamespaces,
-    /// `security_opt` other than `no-new-privileges`
-    SecurityOpt,
-    /// The container engine's socket: whoever has it is root on this machine
-    EngineSocket,
-}
-
-impl Capability {
-    /// The word after `--allow`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Privileged => "privileged",
-            Self::Capabilities => "capabilities",
-            Self::Devices => "devices",
-            Self::HostNamespaces => "host-namespaces",
-            Self::SecurityOpt => "security-opt",
-            Self::EngineSocket => "engine-socket",
-        }
-    }
-}
 
 /// Why a service is not run here.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -203,6 +165,23 @@ impl Policy {
         self.permit(spec, Some(beside))
     }
 
+    /// What the scheduler is told, so that it places nothing here that would be refused; `None` when it
+    /// is too much to tell.
+    pub fn told(&self) -> Option<Allows> {
+        let both = |paths: &[PathBuf]| {
+            let real = paths.iter().filter_map(|path| path.canonicalize().ok());
+            let all = paths.iter().cloned().chain(real);
+            all.filter_map(|path| path.into_os_string().into_string().ok()).collect()
+        };
+        let capabilities = self.allowed.iter().map(|allowed| allowed.as_str().to_owned());
+        let allows = Allows {
+            capabilities: capabilities.collect(),
+            binds: both(&self.bind_roots),
+            sockets: both(self.socket.as_slice()),
+        };
+        (allows.binds.len() <= PATHS_MAX).then_some(allows)
+    }
+
     fn permit(&self, spec: &ServiceSpec, beside: Option<&[Neighbour]>) -> Result<Permit, Refusal> {
         if let Some(label) = spec.labels.keys().find(|label| label.starts_with(RESERVED_LABELS)) {
             return Err(Refusal::ReservedLabel { label: label.clone() });
@@ -288,37 +267,6 @@ impl Policy {
         let known = KNOWN_SOCKETS.iter().map(PathBuf::from).chain(self.socket.clone());
         known.map(|socket| socket.canonicalize().unwrap_or(socket)).collect()
     }
-}
-
-/// What of the privileges is asked for, in Compose's words.
-fn asked(privileges: &Privileges) -> Vec<(String, Capability)> {
-    let Privileges {
-        privileged,
-        cap_add,
-        devices,
-        host_network,
-        host_pid,
-        host_ipc,
-        host_userns,
-        security_opt,
-    } = privileges;
-    let flags = [
-        (*privileged, "privileged: true", Capability::Privileged),
-        (*host_network, "network_mode: host", Capability::HostNamespaces),
-        (*host_pid, "pid: host", Capability::HostNamespaces),
-        (*host_ipc, "ipc: host", Capability::HostNamespaces),
-        (*host_userns, "userns_mode: host", Capability::HostNamespaces),
-    ];
-    let flags = flags.into_iter().filter(|(asked, ..)| *asked);
-    let flags = flags.map(|(_, key, needs)| (key.to_owned(), needs));
-    let listed = |key: &'static str, values: &[String], needs: Capability| {
-        values.first().map(|first| (format!("{key}: {first}"), needs))
-    };
-    flags
-        .chain(listed("cap_add", cap_add, Capability::Capabilities))
-        .chain(listed("devices", devices, Capability::Devices))
-        .chain(listed("security_opt", security_opt, Capability::SecurityOpt))
-        .collect()
 }
 
 /// Where a path leads, and whether its end is missing: then the part that exists is resolved.

@@ -114,7 +114,7 @@ impl<R: Runtime> Watch<R> {
                 Ok(facts) => self.offer(|offered| {
                     let ledger_error = offered.ledger_error.take();
                     *offered =
-                        model::Inventory { ledger_error, ..inventory::of(&facts, self.bounds) };
+                        model::Inventory { ledger_error, ..inventory::of(&facts, &self.bounds) };
                 }),
                 Err(_) => return Ok(LOOK_AGAIN),
             }

@@ -1,11 +1,17 @@
 //! What is wrong, where, and what to do about it.
 
-use std::fmt;
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 use crate::source::{Span, Texts};
 
 /// The most messages of one load that are shown; the rest is counted.
 pub const MAX_SHOWN: usize = 50;
+
+/// The most places of one message that are named.
+const MAX_PLACES: usize = 20;
 
 /// Past so many errors a file is wrong as a whole; looking for the nearest name of each would take
 /// long.
@@ -62,6 +68,8 @@ pub struct Diagnostic {
     pub path: String,
     /// Where; absent when no file is to blame.
     pub at: Option<Location>,
+    /// Where the same is to be said again; of errors each is said at its own place.
+    pub also: Vec<Location>,
     /// Words under the caret.
     pub label: Option<String>,
     /// A second place and what is there.
@@ -73,7 +81,9 @@ pub struct Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.severity.as_str(), Visible(&self.message))?;
-        if let Some(at) = &self.at {
+        if let (Some(places), false) = (self.places(), self.also.is_empty()) {
+            write!(f, "\n --> {}", Visible(&places))?;
+        } else if let Some(at) = &self.at {
             let margin = self.related.iter().map(|(at, _)| at.line).fold(at.line, usize::max);
             let margin = margin.to_string().len();
             write!(f, "\n{:margin$}--> {}:{}:{}", "", Visible(&at.file), at.line, at.column)?;
@@ -88,6 +98,32 @@ impl fmt::Display for Diagnostic {
             write!(f, "\nhint: {}", Visible(hint))?;
         }
         Ok(())
+    }
+}
+
+impl Diagnostic {
+    /// Everywhere it is said of, in words: `a.yaml:4:5, 9:5 and b.yaml:2:5`. None when no file is to blame.
+    pub fn places(&self) -> Option<String> {
+        let first = self.at.as_ref()?;
+        let mut text = format!("{}:{}:{}", first.file, first.line, first.column);
+        let mut file = &first.file;
+        let shown = self.also.len().min(MAX_PLACES - 1);
+        for (index, at) in self.also.iter().take(shown).enumerate() {
+            let last = index + 1 == self.also.len();
+            text.push_str(if last { " and " } else { ", " });
+            if at.file != *file {
+                text.push_str(&at.file);
+                text.push(':');
+                file = &at.file;
+            }
+            // Writing into a string cannot fail.
+            let _ = write!(text, "{}:{}", at.line, at.column);
+        }
+        let more = self.also.len() - shown;
+        if more > 0 {
+            let _ = write!(text, " and {more} more places");
+        }
+        Some(text)
     }
 }
 
@@ -174,6 +210,7 @@ pub(crate) struct Finding {
     message: String,
     path: String,
     at: Option<Span>,
+    also: Vec<Span>,
     label: Option<String>,
     related: Option<(Span, String)>,
     hint: Option<String>,
@@ -241,6 +278,7 @@ impl Report {
             message,
             path: String::new(),
             at,
+            also: Vec::new(),
             label: None,
             related: None,
             hint: None,
@@ -278,11 +316,33 @@ impl Report {
         findings.sort_by(|a, b| (a.at, &a.message).cmp(&(b.at, &b.message)));
         // An anchor used twice brings the same mistake twice.
         findings.dedup_by(|a, b| a.at == b.at && a.message == b.message);
+        let mut findings = once_each(findings);
         let more = findings.len().saturating_sub(MAX_SHOWN);
         findings.truncate(MAX_SHOWN);
         let shown = findings.into_iter().map(|finding| finding.locate(texts)).collect();
         if failed { Err(Diagnostics { shown, more }) } else { Ok(shown) }
     }
+}
+
+/// Of several notes or warnings with the same words, the first, with the places of the others.
+fn once_each(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut kept: Vec<Finding> = Vec::new();
+    let mut said: BTreeMap<(String, Option<String>), usize> = BTreeMap::new();
+    for finding in findings {
+        let plain = finding.label.is_none() && finding.related.is_none();
+        let (Some(at), true) = (finding.at, plain && finding.severity != Severity::Error) else {
+            kept.push(finding);
+            continue;
+        };
+        let words = (finding.message.clone(), finding.hint.clone());
+        if let Some(first) = said.get(&words).and_then(|index| kept.get_mut(*index)) {
+            first.also.push(at);
+        } else {
+            said.insert(words, kept.len());
+            kept.push(finding);
+        }
+    }
+    kept
 }
 
 impl Finding {
@@ -292,6 +352,7 @@ impl Finding {
             message: self.message,
             path: self.path,
             at: self.at.map(|at| texts.locate(at)),
+            also: self.also.into_iter().map(|at| texts.locate(at)).collect(),
             label: self.label,
             related: self.related.map(|(at, label)| (texts.locate(at), label)),
             hint: self.hint,

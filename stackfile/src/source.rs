@@ -98,6 +98,12 @@ impl Texts {
         }
     }
 
+    /// The line a span begins on, counted from 1.
+    pub(crate) fn line(&self, at: Span) -> usize {
+        let lines = self.files.get(usize::from(at.file)).map_or(&[][..], |file| &file.lines);
+        lines.partition_point(|begin| *begin <= at.start as usize).max(1)
+    }
+
     /// File, line, column and the line itself, for showing.
     pub(crate) fn locate(&self, at: Span) -> Location {
         let Some(file) = self.files.get(usize::from(at.file)) else {

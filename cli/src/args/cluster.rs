@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use model::{NodeName, TokenId, token::Role};
 
 use super::{
-    Span,
+    NeverAsks, Span,
     values::{JoinLabel, LabelChange, SshTarget},
 };
 
@@ -36,11 +36,17 @@ pub enum Node {
         /// A label it shall have, or with `-` behind its name one it shall have no longer
         #[arg(required = true, value_name = "NAME=VALUE|NAME-")]
         labels: Vec<LabelChange>,
+        /// `--yes`
+        #[command(flatten)]
+        asks: NeverAsks,
     },
     /// Place nothing new on a machine; what runs stays
     Cordon {
         /// Its name
         node: NodeName,
+        /// `--yes`
+        #[command(flatten)]
+        asks: NeverAsks,
     },
     /// Move everything that can move from a machine to others
     ///
@@ -53,6 +59,9 @@ pub enum Node {
     Uncordon {
         /// Its name
         node: NodeName,
+        /// `--yes`
+        #[command(flatten)]
+        asks: NeverAsks,
     },
     /// Take a machine out of the cluster; its certificate counts for nothing from then on
     ///
@@ -91,6 +100,9 @@ pub struct NodeAdd {
         hide_env_values = true
     )]
     pub ssh: String,
+    /// `--yes`
+    #[command(flatten)]
+    pub asks: NeverAsks,
 }
 
 /// `HOST:PORT`, or several with commas.
@@ -214,6 +226,9 @@ pub struct SchedulerRecover {
     /// The scheduler's program [default: `siso-scheduler` beside sisoctl, or in PATH]
     #[arg(long, value_name = "FILE")]
     pub program: Option<PathBuf>,
+    /// `--yes`
+    #[command(flatten)]
+    pub asks: NeverAsks,
 }
 
 /// `token`
@@ -227,6 +242,9 @@ pub enum Token {
         /// How long it is good for
         #[arg(long, default_value = "1h", value_name = "TIME")]
         ttl: Span,
+        /// `--yes`
+        #[command(flatten)]
+        asks: NeverAsks,
     },
     /// List tokens, never their secrets
     Ls,
@@ -234,6 +252,9 @@ pub enum Token {
     Revoke {
         /// Its id, as `token ls` prints it
         id: TokenId,
+        /// `--yes`
+        #[command(flatten)]
+        asks: NeverAsks,
     },
 }
 
@@ -247,7 +268,7 @@ pub enum Authority {
     /// It is trusted at once, signs when every scheduler holds its key, and every machine and context that is
     /// used gets a certificate of it by itself; nothing is restarted. The older one stays trusted until
     /// `authority finish`.
-    Rotate,
+    Rotate(NeverAsks),
     /// Give the older authority up, when nobody needs it any more
     ///
     /// Refused while a node, a scheduler or a context that was seen still needs it, and says which: they would

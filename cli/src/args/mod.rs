@@ -19,6 +19,14 @@ pub use stacks::{
 };
 pub use values::{JoinLabel, LabelChange, ScaleTo, ServiceTarget, Since, Span, SshTarget, Target};
 
+/// `--yes` of what never asks: a script may give it to whatever changes something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]
+pub struct NeverAsks {
+    /// Understood wherever something is changed; this never asks
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
 /// How data is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {

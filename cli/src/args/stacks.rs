@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 use model::StackName;
 
-use super::{ScaleTo, ServiceTarget, Since, Target};
+use super::{NeverAsks, ScaleTo, ServiceTarget, Since, Target};
 
 /// Where a stack is read from.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -171,6 +171,9 @@ pub struct Restart {
     /// A stack, a service, or one replica
     #[arg(value_name = "STACK[/SERVICE[.N]]")]
     pub target: Target,
+    /// `--yes`
+    #[command(flatten)]
+    pub asks: NeverAsks,
     /// Do not wait for the tasks
     #[arg(long, short)]
     pub detach: bool,
@@ -182,6 +185,9 @@ pub struct Scale {
     /// Services with the number of replicas they shall have
     #[arg(required = true, value_name = "STACK/SERVICE=N")]
     pub services: Vec<ScaleTo>,
+    /// `--yes`
+    #[command(flatten)]
+    pub asks: NeverAsks,
     /// Do not wait for the tasks
     #[arg(long, short)]
     pub detach: bool,
@@ -229,6 +235,9 @@ pub struct StackRollback {
     /// The revision to go back to [default: the last one that was ready]
     #[arg(long, value_name = "REVISION")]
     pub to: Option<u64>,
+    /// `--yes`
+    #[command(flatten)]
+    pub asks: NeverAsks,
     /// Do not wait for the tasks
     #[arg(long, short)]
     pub detach: bool,

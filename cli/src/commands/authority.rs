@@ -45,7 +45,7 @@ pub async fn run(
             let text = render(&view, Timestamp::now(), out);
             out.data(&text)
         }
-        Authority::Rotate => rotate(client, out).await,
+        Authority::Rotate(_) => rotate(client, out).await,
         Authority::Finish(args) => finish(args, client, global, out).await,
     }
 }

@@ -167,10 +167,10 @@ impl Way {
             Goal::Gone => task.state != "stopped",
             Goal::Settled => task.desired != "stop" && !is_done(task),
         };
-        let line = |task: &TaskRow| {
-            format!("{}.{}: {}", task.service, task.replica, progress::phase(task).word)
+        let said = |task: &TaskRow| {
+            (format!("{}.{}", task.service, task.replica), progress::phase(task).word)
         };
-        tasks.iter().filter(unready).map(line).collect()
+        once_each(tasks.iter().filter(unready).map(said))
     }
 
     fn too_late(&self, stack: &StackName, limit: Duration) -> Error {
@@ -216,6 +216,21 @@ fn is_reached(goal: Goal, rollout: &Rollout) -> bool {
     }
 }
 
+/// `NAME: WHAT` a line each; what is the same of several is said once, behind all their names.
+fn once_each(said: impl Iterator<Item = (String, String)>) -> Vec<String> {
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for (name, what) in said {
+        match lines.iter_mut().find(|(_, known)| *known == what) {
+            Some((names, _)) => {
+                names.push_str(", ");
+                names.push_str(&name);
+            }
+            None => lines.push((name, what)),
+        }
+    }
+    lines.into_iter().map(|(names, what)| format!("{names}: {what}")).collect()
+}
+
 fn goes_on(stack: &StackName) -> String {
     format!(
         "the cluster goes on without you: look with `sisoctl ps {stack}` or `sisoctl events -f {stack}`"
@@ -243,7 +258,7 @@ pub async fn why_not(stack: &StackName, end: &End, client: &Client) -> Error {
     }
     let notes = || end.failed.iter().chain(&end.waiting);
     let rest = notes().filter(|note| !explained.contains(note.service.as_str()));
-    lines.extend(rest.map(|note| format!("{}: {}", note.service, note.why)));
+    lines.extend(once_each(rest.map(|note| (note.service.clone(), note.why.clone()))));
     let homeless = |note: &ServiceNote| end.homeless.iter().any(|(name, _)| *name == note.service);
     let (what, hint) = match notes().find(|note| !homeless(note)) {
         Some(note) => (
@@ -381,6 +396,13 @@ mod tests {
         };
         assert_eq!(message, "shop is not ready after 5m");
         assert_eq!(details, ["web.1: starting"]);
+    }
+
+    #[test]
+    fn what_is_the_same_of_several_is_said_once() {
+        let said = [("web.1", "no such image"), ("db.1", "starting"), ("web.2", "no such image")];
+        let said = said.map(|(name, what)| (name.to_owned(), what.to_owned()));
+        assert_eq!(once_each(said.into_iter()), ["web.1, web.2: no such image", "db.1: starting"]);
     }
 
     #[tokio::test]

@@ -33,12 +33,12 @@ pub async fn run(
     match args {
         Node::Ls => list(client, out).await,
         Node::Show { node } => show(node.as_str(), client, out).await,
-        Node::Label { node, labels } => label(node.as_str(), labels, client, out).await,
+        Node::Label { node, labels, .. } => label(node.as_str(), labels, client, out).await,
         Node::Add(args) => add::run(args, client, global, out).await,
         Node::Drain(args) => drain::run(args, client, global, out).await,
         Node::Rm(args) => remove(args, client, out).await,
-        Node::Cordon { node } => set_schedulable(node.as_str(), false, client, out).await,
-        Node::Uncordon { node } => set_schedulable(node.as_str(), true, client, out).await,
+        Node::Cordon { node, .. } => set_schedulable(node.as_str(), false, client, out).await,
+        Node::Uncordon { node, .. } => set_schedulable(node.as_str(), true, client, out).await,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 /// Carries out `token`.
 pub async fn run(args: &Token, client: &Client, out: &mut Out) -> Result<(), Error> {
     match args {
-        Token::Create { role, ttl } => {
+        Token::Create { role, ttl, .. } => {
             let role: Role = (*role).into();
             let made = client.create_token(role, ttl.0).await?;
             if out.is_json() {
@@ -46,7 +46,7 @@ pub async fn run(args: &Token, client: &Client, out: &mut Out) -> Result<(), Err
             }
             table(&tokens, Timestamp::now()).print(out, "no tokens")
         }
-        Token::Revoke { id } => {
+        Token::Revoke { id, .. } => {
             let written = client.revoke_token(*id).await?;
             if out.is_json() {
                 return json::document(out, &written);

@@ -1,6 +1,6 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use model::spec::Mount;
+use model::spec::{Mount, Privileges};
 use tempfile::TempDir;
 
 use super::*;
@@ -63,7 +63,7 @@ fn a_privilege_is_refused_and_the_flag_that_permits_it_is_named() {
         change(&mut spec.privileges);
         let refusal = Policy::default().check(&spec).unwrap_err();
         assert!(refusal.to_string().contains(&format!("--allow {}`", needs.as_str())), "{refusal}");
-        let all: Vec<_> = Capability::value_variants().to_vec();
+        let all: Vec<_> = Capability::ALL.to_vec();
         let others = all.iter().copied().filter(|allowed| *allowed != needs).collect();
         let others = Policy { allowed: others, ..Policy::default() };
         assert_eq!(others.check(&spec), Err(refusal), "another permission does not permit it");
@@ -81,11 +81,31 @@ fn a_privilege_is_refused_and_the_flag_that_permits_it_is_named() {
 }
 
 #[test]
-fn clap_and_messages_name_a_capability_alike() {
-    for capability in Capability::value_variants() {
-        let named = capability.to_possible_value().unwrap().get_name().to_owned();
-        assert_eq!(named, capability.as_str());
+fn what_the_scheduler_is_told_permits_what_the_agent_permits() {
+    let ground = Ground::new();
+    let link = ground.directory.path().join("link");
+    symlink(ground.path("root"), &link).unwrap();
+    let policy = Policy {
+        allowed: vec![Capability::EngineSocket],
+        bind_roots: vec![link],
+        ..ground.policy.clone()
+    };
+    let told = policy.told().unwrap();
+    for (path, permitted) in [
+        ("root", true),
+        ("link", true),
+        ("root/x", true),
+        ("outside", false),
+        ("engine.sock", true),
+    ] {
+        let mut spec = ServiceSpec::new("a");
+        let source = MountSource::Bind { path: ground.path(path), create: true };
+        spec.mounts = vec![Mount { source, target: "/x".to_owned(), read_only: false }];
+        assert_eq!(told.lacks(&spec).is_empty(), permitted, "{path}: {told:?}");
+        assert_eq!(policy.check(&spec).is_ok(), permitted, "{path}");
     }
+    let many = (0..=PATHS_MAX).map(|n| PathBuf::from(format!("/no-such-{n}")));
+    assert_eq!(Policy { bind_roots: many.collect(), ..Policy::default() }.told(), None);
 }
 
 #[test]
@@ -166,7 +186,7 @@ fn the_engines_socket_needs_its_own_permission_even_inside_a_root() {
 fn the_agents_own_directory_is_never_mounted() {
     let mut ground = Ground::new();
     ground.policy.bind_roots.push(ground.directory.path().to_owned());
-    ground.policy.allowed = Capability::value_variants().to_vec();
+    ground.policy.allowed = Capability::ALL.to_vec();
     ground.check("agent", &["agent's key"]);
     ground.check("", &["agent's key"]);
 }

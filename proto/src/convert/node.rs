@@ -1,10 +1,10 @@
 //! What a machine offers.
 
-use model::{ImaginedNode, Inventory, NodeName};
+use model::{Allows, ImaginedNode, Inventory, NodeName, allow::PATHS_MAX};
 
 use super::{
     field::mirror,
-    kinds::{Amount, Cpu, Labels, Maybe, Parsed, Remark, Same},
+    kinds::{Amount, Cpu, Labels, Maybe, Message, Parsed, Remark, Same, Set, Word},
 };
 use crate::v1;
 
@@ -21,6 +21,13 @@ mirror!(v1::Inventory => Inventory {
     disk_free: Amount,
     engine_ready: Same<bool>,
     ledger_error: Maybe<Remark>,
+    allows: Maybe<Message<v1::Allows, Allows>>,
+});
+
+mirror!(v1::Allows => Allows {
+    capabilities: Set<Word, PATHS_MAX>,
+    binds: Set<Word, PATHS_MAX>,
+    sockets: Set<Word, PATHS_MAX>,
 });
 
 mirror!(v1::ImaginedNode => ImaginedNode {

@@ -358,6 +358,22 @@ pub struct Inventory {
     /// Why the agent's ledger could not be written the last time.
     #[prost(string, optional, tag = "12")]
     pub ledger_error: ::core::option::Option<::prost::alloc::string::String>,
+    /// What the agent permits beyond an ordinary container; missing when it does not say.
+    #[prost(message, optional, tag = "13")]
+    pub allows: ::core::option::Option<Allows>,
+}
+/// Each list sorted, nothing twice.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Allows {
+    /// The words after --allow.
+    #[prost(string, repeated, tag = "1")]
+    pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The directories after --allow-bind, as written and as they really are.
+    #[prost(string, repeated, tag = "2")]
+    pub binds: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where the engine listens, as written and as it really is.
+    #[prost(string, repeated, tag = "3")]
+    pub sockets: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Failure {

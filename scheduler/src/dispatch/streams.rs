@@ -16,7 +16,7 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use super::{Dispatch, sessions::Outbox};
-use crate::{api::status, clock, pki, refusals::Refused};
+use crate::{api::status, clock, log::ALLOWS_FORM, pki, refusals::Refused};
 
 pub(crate) type Inbound = Streaming<AgentMessage>;
 pub(crate) type Outbound = mpsc::Receiver<Result<SchedulerMessage, Status>>;
@@ -41,7 +41,7 @@ const SKEW_EVERY: Duration = Duration::from_mins(10);
 /// What an agent says that has to be in the log.
 enum Lasting {
     Reports(Vec<TaskReport>),
-    Inventory(Inventory),
+    Inventory(Box<Inventory>),
     VolumesRemoved(VolumesRemoved),
     /// The number of the authority of its certificate; it trusts all it was told of.
     Holds(u64),
@@ -71,8 +71,8 @@ async fn session(
     mut inbound: Inbound,
     outbox: &Outbox,
 ) -> Status {
-    let hello = match greet(dispatch, node, &mut inbound).await {
-        Ok(hello) => hello,
+    let (hello, offered) = match greet(dispatch, node, &mut inbound).await {
+        Ok(greeted) => greeted,
         Err(refused) => return refused,
     };
     let ticket = dispatch.sessions.enter(node, hello.life, outbox.clone());
@@ -84,7 +84,7 @@ async fn session(
     let ended = tokio::select! {
         ended = receive(dispatch, node, &mut inbound, (waiting, beats)) => ended,
         ended = renew(dispatch, node, renewals, outbox) => ended,
-        ended = record(dispatch, node, &hello.address, queue, outbox) => ended,
+        ended = record((dispatch, node), offered, queue, outbox) => ended,
         ended = push(dispatch, node, outbox) => ended,
         ended = point(dispatch, outbox) => ended,
         ended = vouch(dispatch, outbox) => ended,
@@ -99,7 +99,11 @@ async fn session(
 }
 
 /// Reads the hello and writes what it offers into the log.
-async fn greet(dispatch: &Dispatch, node: NodeId, inbound: &mut Inbound) -> Result<Hello, Status> {
+async fn greet(
+    dispatch: &Dispatch,
+    node: NodeId,
+    inbound: &mut Inbound,
+) -> Result<(Hello, Offered), Status> {
     let first = timeout(HELLO_TIMEOUT, inbound.message())
         .await
         .map_err(|_| Status::deadline_exceeded("the agent sent no hello"))??;
@@ -110,20 +114,44 @@ async fn greet(dispatch: &Dispatch, node: NodeId, inbound: &mut Inbound) -> Resu
     dispatch.sessions.check_single(node, hello.life)?;
     let inventory = hello.inventory.clone().ok_or_else(|| status::bad_input("hello.inventory"))?;
     let inventory = inventory.try_into().map_err(status::bad_input)?;
-    update(dispatch, node, inventory, &hello.address).await?;
-    Ok(hello)
+    let mut offered = Offered { address: hello.address.clone(), early: None };
+    offered.update(dispatch, node, inventory).await?;
+    Ok((hello, offered))
 }
 
-async fn update(
-    dispatch: &Dispatch,
-    node: NodeId,
-    inventory: Inventory,
-    address: &str,
-) -> Result<(), Status> {
-    let address = address.to_owned();
-    let update = Command::UpdateNode { node, inventory, address };
-    status::outcome(dispatch.log.propose(None, update).await)?;
-    Ok(())
+/// What the node offers, as it comes into the log.
+struct Offered {
+    address: String,
+    /// Held until every scheduler reads all of it; until then the log has a part.
+    early: Option<Inventory>,
+}
+
+impl Offered {
+    async fn update(
+        &mut self,
+        dispatch: &Dispatch,
+        node: NodeId,
+        inventory: Inventory,
+    ) -> Result<(), Status> {
+        let early = inventory.allows.is_some() && dispatch.log.cluster().form() < ALLOWS_FORM;
+        self.early = early.then(|| inventory.clone());
+        let inventory = if early { Inventory { allows: None, ..inventory } } else { inventory };
+        let address = self.address.clone();
+        let update = Command::UpdateNode { node, inventory, address };
+        status::outcome(dispatch.log.propose(None, update).await)?;
+        Ok(())
+    }
+
+    /// Returns once all of it can be written; never when all of it is.
+    async fn is_read_by_all(&self, dispatch: &Dispatch) {
+        let mut revision = dispatch.log.revision();
+        while self.early.is_none() || dispatch.log.cluster().form() < ALLOWS_FORM {
+            if revision.changed().await.is_err() {
+                // Without a log the session ends elsewhere.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
 }
 
 /// Reads the agent's messages: the present is noted at once, the rest waits for the log.
@@ -175,7 +203,7 @@ fn lasting(message: agent_message::Message) -> Result<Lasting, Status> {
             reports.collect::<Result<_, _>>().map(Lasting::Reports).map_err(status::bad_input)
         }
         agent_message::Message::Inventory(inventory) => {
-            inventory.try_into().map(Lasting::Inventory).map_err(status::bad_input)
+            inventory.try_into().map(Box::new).map(Lasting::Inventory).map_err(status::bad_input)
         }
         agent_message::Message::VolumesRemoved(removed) => Ok(Lasting::VolumesRemoved(removed)),
         agent_message::Message::Holds(holds) => Ok(Lasting::Holds(holds.authority)),
@@ -220,19 +248,29 @@ fn beat(
 
 /// Writes what waits into the log, together what came together, and acknowledges it.
 async fn record(
-    dispatch: &Dispatch,
-    node: NodeId,
-    address: &str,
+    (dispatch, node): (&Dispatch, NodeId),
+    mut offered: Offered,
     mut queue: mpsc::Receiver<Waiting>,
     outbox: &Outbox,
 ) -> Status {
     let mut waiting = Vec::new();
     loop {
-        if queue.recv_many(&mut waiting, WAITING_MAX).await == 0 {
+        let received = tokio::select! {
+            received = queue.recv_many(&mut waiting, WAITING_MAX) => received,
+            () = offered.is_read_by_all(dispatch) => {
+                if let Some(inventory) = offered.early.take()
+                    && let Err(failed) = offered.update(dispatch, node, inventory).await
+                {
+                    return failed;
+                }
+                continue;
+            }
+        };
+        if received == 0 {
             return Status::ok("the agent ended it");
         }
         let last = waiting.last().map_or(0, |waiting| waiting.sequence);
-        if let Err(failed) = write(dispatch, node, address, waiting.drain(..)).await {
+        if let Err(failed) = write((dispatch, node), &mut offered, waiting.drain(..)).await {
             return failed;
         }
         let acknowledge = scheduler_message::Message::Acknowledge(Acknowledge { sequence: last });
@@ -243,9 +281,8 @@ async fn record(
 }
 
 async fn write(
-    dispatch: &Dispatch,
-    node: NodeId,
-    address: &str,
+    (dispatch, node): (&Dispatch, NodeId),
+    offered: &mut Offered,
     waiting: impl Iterator<Item = Waiting>,
 ) -> Result<(), Status> {
     let mut reports = Vec::new();
@@ -257,7 +294,7 @@ async fn write(
                 }
                 reports.extend(more);
             }
-            Lasting::Inventory(inventory) => update(dispatch, node, inventory, address).await?,
+            Lasting::Inventory(inventory) => offered.update(dispatch, node, *inventory).await?,
             Lasting::Holds(authority) => {
                 let known = dispatch.log.cluster().authorities().map(|held| held.held_by(node));
                 if known == Some(authority) {

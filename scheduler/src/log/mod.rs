@@ -33,10 +33,10 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub(crate) use authorities::Member;
-pub(crate) use codec::ENTRY_VERSION;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use codec::fuzzing;
+pub(crate) use codec::{ALLOWS_FORM, ENTRY_VERSION};
 pub(crate) use door::Door;
 pub(crate) use members::{LEADER, PROBE_TIMEOUT};
 pub(crate) use network::{OwnFace, Peers, SHUT_OUT, ShutOut, shut_out_by};

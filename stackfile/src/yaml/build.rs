@@ -7,7 +7,7 @@ use granit_parser::{Event, ScalarStyle, Span as Mark, Tag as YamlTag};
 use super::{MAX_DEPTH, MAX_EXPANDED_BYTES, MAX_VALUES, scalar};
 use crate::{
     diagnostic::Report,
-    source::Span,
+    source::{Span, Texts},
     tree::{Entry, Map, Node, Tag, Value},
 };
 
@@ -50,6 +50,7 @@ struct Size {
 
 pub(super) struct Builder<'r> {
     file: u16,
+    texts: &'r Texts,
     report: &'r mut Report,
     open: Vec<Frame>,
     anchors: BTreeMap<usize, Anchored>,
@@ -59,9 +60,10 @@ pub(super) struct Builder<'r> {
 }
 
 impl<'r> Builder<'r> {
-    pub(super) fn new(file: u16, report: &'r mut Report) -> Self {
+    pub(super) fn new((file, texts): (u16, &'r Texts), report: &'r mut Report) -> Self {
         Self {
             file,
+            texts,
             report,
             open: Vec::new(),
             anchors: BTreeMap::new(),
@@ -193,8 +195,10 @@ impl<'r> Builder<'r> {
                 Some(Key { merge: true, .. }) => merged.push(node),
                 Some(Key { text, at, .. }) => {
                     if let Some(first) = seen.get(&text) {
+                        let lines = (self.texts.line(*first), self.texts.line(at));
+                        let what = format!("`{text}` is given twice, {}", on_lines(lines));
                         self.report
-                            .error(at, format!("`{text}` is given twice"))
+                            .error(at, what)
                             .label("given again here")
                             .related(*first, "first given here")
                             .hint("keep one of the two");
@@ -292,6 +296,15 @@ impl<'r> Builder<'r> {
             }
         }
         Tag::Merge
+    }
+}
+
+/// Where two things are, as part of a sentence.
+fn on_lines((first, second): (usize, usize)) -> String {
+    if first == second {
+        format!("both times on line {first}")
+    } else {
+        format!("on line {first} and on line {second}")
     }
 }
 

@@ -69,7 +69,7 @@ pub(crate) fn documents(file: u16, texts: &Texts, report: &mut Report) -> Vec<No
     let mut options = Options::default();
     options.emit_comments = false;
     options.emit_unresolved_aliases = true;
-    let mut builder = build::Builder::new(file, report);
+    let mut builder = build::Builder::new((file, texts), report);
     for event in Parser::new_from_str_with_options(text, options) {
         match event {
             Ok((event, span)) => {

@@ -97,8 +97,14 @@ fn keys_are_words() {
         read("? [a]\n: b\n"),
         Err("a key must be a single word, not a list or a mapping".to_owned())
     );
-    assert_eq!(read("a: 1\na: 2\n"), Err("`a` is given twice".to_owned()));
-    assert_eq!(read("a: 1\n1: 2\n\"1\": 3\n"), Err("`1` is given twice".to_owned()));
+}
+
+#[test]
+fn a_key_that_is_given_twice_is_said_with_both_lines() {
+    let twice = |key, lines| Err(format!("`{key}` is given twice, {lines}"));
+    assert_eq!(read("a: 1\na: 2\n"), twice("a", "on line 1 and on line 2"));
+    assert_eq!(read("a: 1\n1: 2\n\"1\": 3\n"), twice("1", "on line 2 and on line 3"));
+    assert_eq!(read("# x\na: {b: 1, b: 2}\n"), twice("b", "both times on line 2"));
 }
 
 #[test]

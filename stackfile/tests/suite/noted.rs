@@ -1,7 +1,7 @@
 //! What is accepted and is weaker than it says, or different: a note with its line, never silence.
 
 use crate::support::Case;
-use siso_stackfile::{Diagnostic, Severity};
+use siso_stackfile::{Diagnostic, Severity, SourceFile};
 
 /// The notes of a stack whose service `web` has `below` from the fifth line on.
 #[track_caller]
@@ -88,4 +88,29 @@ fn networks_that_mean_less_than_they_say() {
 fn keys_for_another_tool() {
     noted("    attach: true\n", "`attach`: the output of tasks", 5);
     noted("    develop: {watch: []}\n", "`develop`: files are not watched", 5);
+}
+
+#[test]
+fn the_same_note_on_many_places_is_said_once_with_all_of_them() {
+    let first = "version: \"3\"\nname: shop\nservices:\n  web:\n    image: a\n    container_name: w\n  \
+                 db:\n    image: b\n    container_name: d\n";
+    let second = "version: \"3\"\nservices:\n  api:\n    image: c\n    container_name: a\n";
+    let files = vec![SourceFile::new("a.yaml", first), SourceFile::new("b.yaml", second)];
+    let notes = Case { files, ..Case::default() }.load().unwrap().notes;
+    let said: Vec<String> = notes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "note: `version`: it is ignored: the format has no versions any more\n --> a.yaml:1:1 and \
+             b.yaml:1:1",
+            "note: `container_name`: containers are named after their task; the name is kept as a DNS name \
+             in the stack\n --> a.yaml:6:5, 9:5 and b.yaml:5:5",
+        ]
+    );
+    let many = (1..=30).map(|n| format!("  s{n}:\n    image: a\n    attach: true\n"));
+    let many: Vec<String> = many.collect();
+    let text = format!("name: shop\nservices:\n{}", many.concat());
+    let notes = Case::new(&text).load().unwrap().notes;
+    let [note] = notes.as_slice() else { panic!("{notes:#?}") };
+    assert!(note.to_string().ends_with("59:5, 62:5 and 10 more places"), "{note}");
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    Assignment, AssignmentSet, Bytes, Desired, Epoch, Generation, Health, Inventory, MilliCpu,
-    NodeId, Resources, ServiceName, ServiceSpec, StackName, StackSpec, TaskId, TaskState,
+    Allows, Assignment, AssignmentSet, Bytes, Desired, Epoch, Generation, Health, Inventory,
+    MilliCpu, NodeId, Resources, ServiceName, ServiceSpec, StackName, StackSpec, TaskId, TaskState,
     TaskStatus, Timestamp, VolumeName,
     assignment::AssignedVolume,
     name::NetworkName,
@@ -349,10 +349,10 @@ pub(super) fn status() -> impl Strategy<Value = TaskStatus> {
 
 pub(super) fn inventory() -> impl Strategy<Value = Inventory> {
     let sizes = (amount(), option::of(amount()), amount(), amount(), amount());
-    let well = (any::<bool>(), option::of(".{0,20}"));
+    let well = (any::<bool>(), option::of(".{0,20}"), option::of(allows()));
     (sizes, cpu(), proptest::array::uniform4(".{0,20}"), well).prop_map(
         |((memory, memory_budget, memory_reserve, disk, disk_free), cpu, words, well)| {
-            let (engine_ready, ledger_error) = well;
+            let (engine_ready, ledger_error, allows) = well;
             let [arch, os, engine, agent_version] = words;
             Inventory {
                 memory,
@@ -367,9 +367,19 @@ pub(super) fn inventory() -> impl Strategy<Value = Inventory> {
                 disk_free,
                 engine_ready,
                 ledger_error,
+                allows,
             }
         },
     )
+}
+
+fn allows() -> impl Strategy<Value = Allows> {
+    let words = || btree_set("[^\0]{1,20}", 0..4);
+    (words(), words(), words()).prop_map(|(capabilities, binds, sockets)| Allows {
+        capabilities,
+        binds,
+        sockets,
+    })
 }
 
 pub(super) fn telemetry() -> impl Strategy<Value = (TaskId, Telemetry)> {

@@ -115,6 +115,31 @@ fn a_new_task_that_fails_leaves_the_old_one_serving_until_asked_again() {
 }
 
 #[test]
+fn what_fails_is_made_anew_when_the_same_file_is_asked_for_again_also_without_a_predecessor() {
+    let failing = |state| TaskStatus {
+        state,
+        failure: Some(Failure { cause: Cause::Image, message: "no such image".into() }),
+        sequence: 100,
+        ..TaskStatus::default()
+    };
+    for state in [TaskState::Preparing, TaskState::Failed] {
+        let mut world = World::new(&[("a", 1_000)]);
+        world.ok(Command::RaiseForm { form: 4 });
+        world.apply(&web("web:1", 100));
+        world.lead();
+        let task = world.cluster.tasks().values().next().unwrap();
+        let (task, node) = (task.id, task.node.unwrap());
+        let reports = vec![TaskReport { task, status: failing(state) }];
+        world.ok(Command::ReportTasks { node, reports });
+        assert_eq!(world.apply(&web("web:1", 100)), Outcome::Stack(model::Revision(1)), "{state}");
+        world.settle();
+        let shown = world.show();
+        assert_eq!(shown.last().unwrap(), "s/web.1 e2 run running@a", "{shown:?}");
+        assert_eq!(world.apply(&web("web:1", 100)), Outcome::Unchanged);
+    }
+}
+
+#[test]
 fn what_has_failed_is_made_anew_when_the_same_file_is_asked_for_again() {
     let mut world = World::new(&[("a", 1_000)]);
     let with = |image| stack("s", &[("web", service(image, 100).with(|s| s.replicas = 2))]);

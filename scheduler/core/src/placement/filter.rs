@@ -1,8 +1,11 @@
 //! Hard rules. A rule is one function, one [`Misfit`] and one line in [`FILTERS`]; it answers with
 //! the reason, never with `false`.
 
+use std::collections::BTreeSet;
+
 use model::{
     Liveness, NodeId, Shortfall, VolumeName,
+    allow::Lack,
     planted::{Bug, is_planted},
     spec::{Constraint, ConstraintKey, ConstraintOp, Port, Protocol},
 };
@@ -22,6 +25,7 @@ pub const FILTERS: &[Filter] = &[
     accepts_work,
     engine_answers,
     matches_constraints,
+    permits_it,
     is_home_of_volumes,
     below_replicas_per_node,
     has_ports_free,
@@ -52,6 +56,9 @@ pub enum Misfit {
         /// What the node has.
         is: Option<String>,
     },
+    /// Its agent was not told to permit what the service asks for.
+    #[error("does not allow {}: start its agent with {} as well", asks(.0), flags(.0))]
+    NotAllowed(Vec<Lack>),
     /// Data it needs lives on another node.
     #[error("its volume `{volume}` lives on {home}")]
     VolumeElsewhere {
@@ -89,6 +96,18 @@ pub enum Misfit {
     },
 }
 
+/// What is not permitted, as part of a sentence.
+fn asks(lacks: &[Lack]) -> String {
+    let asks: Vec<&str> = lacks.iter().map(|lack| lack.asks.as_str()).collect();
+    asks.join(", ")
+}
+
+/// The flags that would permit it, each once.
+pub(crate) fn flags(lacks: &[Lack]) -> String {
+    let flags: BTreeSet<&str> = lacks.iter().map(|lack| lack.flag.as_str()).collect();
+    Vec::from_iter(flags).join(" ")
+}
+
 /// What a node has where a constraint wants something else.
 fn found(wanted: &Constraint, is: Option<&str>) -> String {
     let what = match &wanted.key {
@@ -110,6 +129,7 @@ impl Misfit {
         match self {
             Self::Gone | Self::NotThere(_) | Self::Cordoned | Self::NoEngine => "node",
             Self::Constraint { .. } => "constraint",
+            Self::NotAllowed(_) => "permission",
             Self::VolumeElsewhere { .. } => "volume",
             Self::TooManyReplicas { .. } => "replicas",
             Self::PortTaken { .. } => "port",
@@ -162,6 +182,13 @@ fn value(wanted: &Constraint, node: &model::Node) -> Option<String> {
         ConstraintKey::Os => Some(node.inventory.os.clone()),
         ConstraintKey::Label(label) => node.labels.get(label).cloned(),
     }
+}
+
+/// What its agent would refuse anyway; one that does not say what it permits is asked.
+fn permits_it(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    let allows = view.room.node.inventory.allows.as_ref();
+    let lacks = allows.map(|allows| allows.lacks(ask.spec)).unwrap_or_default();
+    if lacks.is_empty() { Ok(()) } else { Err(Misfit::NotAllowed(lacks)) }
 }
 
 fn is_home_of_volumes(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {

@@ -1,11 +1,18 @@
 //! What would make a task fit, the cheapest first, in words with amounts.
+//!
+//! **Invariant:** each was tried: with it, and nothing else changed, the task fits.
+
+mod machine;
+
+use std::collections::BTreeSet;
 
 use model::{
-    Bytes, Resources, Shortfall,
+    Bytes, Liveness, MilliCpu, Node, NodeId, Resources, ServiceSpec, TaskId,
     spec::{ConstraintKey, ConstraintOp},
 };
 
-use crate::placement::{Ask, Fleet, Misfit, Room, filter::holds};
+use self::machine::more_machine;
+use crate::placement::{Ask, Fleet, Misfit, Room, filter::flags};
 
 /// More would not be read.
 const MAX_FIXES: usize = 6;
@@ -13,6 +20,8 @@ const MAX_FIXES: usize = 6;
 const MAX_STOPS: usize = 3;
 /// A reservation below this is no honest proposal.
 const LEAST_RESERVATION: Bytes = Bytes::mib(16);
+/// Replicas without a place that a lower reservation is sought for, together.
+const MAX_BESIDE: u32 = 100;
 
 /// How much a fix asks of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,38 +34,73 @@ enum Cost {
     Stop,
     /// A machine must come back.
     Repair,
-    /// A machine must be bought.
-    Machine,
 }
 
-/// What would make the task fit, the cheapest first; empty when it fits already.
-pub fn fixes(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Vec<String> {
-    let mut found: Vec<(Cost, u64, String)> = Vec::new();
+/// What a fix changes, so that it can be tried.
+#[derive(Debug, Clone)]
+enum Change {
+    /// The node is like this then.
+    Node(Box<Node>),
+    /// The service is.
+    Spec(Box<ServiceSpec>),
+    /// These end there.
+    Ends(NodeId, Vec<TaskId>),
+}
+
+#[derive(Debug, Clone)]
+struct Fix {
+    cost: Cost,
+    /// Among those of the same cost, the least first.
+    order: u64,
+    text: String,
+    change: Change,
+}
+
+/// What would make the task fit, the cheapest first; empty when it fits already. `beside` is how many
+/// other replicas of its service have no place either.
+pub fn fixes(fleet: &Fleet<'_>, ask: &Ask<'_>, beside: u32) -> Vec<String> {
+    let mut found: Vec<Fix> = Vec::new();
     for (node, room) in fleet.rooms() {
         match fleet.misfits(ask, *node).as_slice() {
             [] => return Vec::new(),
             [only] => found.extend(for_one(fleet, ask, room, only)),
             // Memory and CPU short together, or a port that its holder takes along.
             several if several.iter().all(gone_with_tasks) => {
-                found.extend(stop(ask, room));
+                found.extend(stop(ask, room, several));
             }
             _ => {}
         }
     }
-    if let Some(lower) = lower_reservation(fleet, ask) {
-        found.push(lower);
-    }
-    found.push(add_node(fleet, ask));
-    found.sort();
-    found.dedup();
-    let mut fixes: Vec<String> = found.into_iter().map(|(_, _, text)| text).collect();
-    fixes.dedup();
+    found.extend(lower_reservation(fleet, ask, beside));
+    found.sort_by(|a, b| (a.cost, a.order, &a.text).cmp(&(b.cost, b.order, &b.text)));
+    found.dedup_by(|a, b| a.text == b.text);
+    let proven = found.into_iter().filter(|fix| helps(fleet, ask, &fix.change));
+    let last = more_machine(fleet, ask);
     // The last resort always stays in the list.
-    if let Some(last) = fixes.pop() {
-        fixes.truncate(MAX_FIXES.saturating_sub(1));
-        fixes.push(last);
+    let most = MAX_FIXES.saturating_sub(usize::from(last.is_some()));
+    proven.map(|fix| fix.text).take(most).chain(last).collect()
+}
+
+/// Whether the task fits with that change.
+fn helps(fleet: &Fleet<'_>, ask: &Ask<'_>, change: &Change) -> bool {
+    match change {
+        Change::Node(node) => {
+            let held = fleet.rooms().get(&node.id);
+            let room = held.map_or_else(|| Room::of(node), |room| Room { node, ..room.clone() });
+            fleet.alone(room).fits(ask, node.id).is_ok()
+        }
+        Change::Spec(spec) => {
+            let ask = Ask { spec, ..*ask };
+            fleet.rooms().keys().any(|node| fleet.fits(&ask, *node).is_ok())
+        }
+        Change::Ends(node, tasks) => fleet.rooms().get(node).is_some_and(|room| {
+            let mut there = fleet.alone(room.clone());
+            for task in tasks {
+                there.take_away(*task, *node);
+            }
+            there.fits(ask, *node).is_ok()
+        }),
     }
-    fixes
 }
 
 const fn gone_with_tasks(why: &Misfit) -> bool {
@@ -64,69 +108,80 @@ const fn gone_with_tasks(why: &Misfit) -> bool {
 }
 
 /// The fix when this alone stands against a node.
-fn for_one(
-    fleet: &Fleet<'_>,
-    ask: &Ask<'_>,
-    room: &Room<'_>,
-    why: &Misfit,
-) -> Option<(Cost, u64, String)> {
+fn for_one(fleet: &Fleet<'_>, ask: &Ask<'_>, room: &Room<'_>, why: &Misfit) -> Option<Fix> {
     let node = &room.node.name;
     let service = ask.service;
     let only_service = fleet.rooms().len() == 1;
+    let with_node = |cost, order, text, change: &dyn Fn(&mut Node)| {
+        let mut changed = room.node.clone();
+        change(&mut changed);
+        Some(Fix { cost, order, text, change: Change::Node(Box::new(changed)) })
+    };
+    let with_spec = |order, text, change: &dyn Fn(&mut ServiceSpec)| {
+        let mut changed = ask.spec.clone();
+        change(&mut changed);
+        Some(Fix { cost: Cost::Edit, order, text, change: Change::Spec(Box::new(changed)) })
+    };
     match why {
-        Misfit::Cordoned => Some((
-            Cost::Command,
-            0,
-            format!("let {node} take new tasks: sisoctl node uncordon {node}"),
-        )),
-        Misfit::Constraint { wanted, .. } => Some(match (&wanted.key, wanted.op) {
-            (ConstraintKey::Label(label), ConstraintOp::Equal) => (
-                Cost::Command,
-                1,
-                format!(
-                    "give {node}, which has room, the label: sisoctl node label {node} {label}={}",
-                    wanted.value
-                ),
-            ),
-            _ => (
-                Cost::Edit,
-                1,
-                format!("remove the constraint `{wanted}` from {service}: {node} has room"),
-            ),
-        }),
-        Misfit::TooManyReplicas { max } => Some((
-            Cost::Edit,
-            2,
-            format!("raise max_replicas_per_node of {service} above {max}: {node} has room"),
-        )),
-        Misfit::PortTaken { port, holder, .. } => Some((
-            Cost::Edit,
-            0,
-            format!("publish another host port than {port}: on {node} it is taken by {holder}"),
-        )),
-        Misfit::Short(_) | Misfit::TooManyTasks { .. } => stop(ask, room),
-        Misfit::NoEngine => Some((
-            Cost::Repair,
-            0,
-            format!("start the container engine on {node}: `sisoctl doctor` there says more"),
-        )),
-        Misfit::NotThere(liveness) => Some((
-            Cost::Repair,
-            1,
-            format!("bring {node} back: it is {} and would have room", liveness.as_str()),
-        )),
-        Misfit::VolumeElsewhere { volume, home, .. } if !only_service => Some((
-            Cost::Repair,
-            2,
-            format!("make room on {home}, where the data of volume `{volume}` lives"),
-        )),
+        Misfit::Cordoned => {
+            let text = format!("let {node} take new tasks: sisoctl node uncordon {node}");
+            with_node(Cost::Command, 0, text, &|node| node.schedulable = true)
+        }
+        Misfit::Constraint { wanted, .. } => {
+            if let (ConstraintKey::Label(label), ConstraintOp::Equal) = (&wanted.key, wanted.op) {
+                let value = &wanted.value;
+                let text = format!(
+                    "give {node}, which has room, the label: sisoctl node label {node} {label}={value}"
+                );
+                return with_node(Cost::Command, 1, text, &|node| {
+                    node.labels.insert(label.clone(), value.clone());
+                });
+            }
+            let text = format!("remove the constraint `{wanted}` from {service}: {node} has room");
+            with_spec(1, text, &|spec| spec.placement.constraints.retain(|one| one != wanted))
+        }
+        Misfit::NotAllowed(lacks) => {
+            let flags = flags(lacks);
+            let text = format!("start the agent of {node} with {flags} as well: it has room");
+            with_node(Cost::Command, 2, text, &|node| node.inventory.allows = None)
+        }
+        Misfit::TooManyReplicas { max } => {
+            let text =
+                format!("raise max_replicas_per_node of {service} above {max}: {node} has room");
+            with_spec(2, text, &|spec| spec.placement.max_replicas_per_node = None)
+        }
+        Misfit::PortTaken { port, holder, .. } => {
+            let text =
+                format!("publish another host port than {port}: on {node} it is taken by {holder}");
+            with_spec(0, text, &|spec| spec.ports.retain(|one| one.published != Some(*port)))
+        }
+        Misfit::Short(_) | Misfit::TooManyTasks { .. } => {
+            stop(ask, room, std::slice::from_ref(why))
+        }
+        Misfit::NoEngine => {
+            let text =
+                format!("start the container engine on {node}: `sisoctl doctor` there says more");
+            with_node(Cost::Repair, 0, text, &|node| node.inventory.engine_ready = true)
+        }
+        Misfit::NotThere(liveness) => {
+            let text =
+                format!("bring {node} back: it is {} and would have room", liveness.as_str());
+            with_node(Cost::Repair, 1, text, &|node| node.liveness = Liveness::Ready)
+        }
+        Misfit::VolumeElsewhere { volume, home, node } if !only_service => {
+            let text = format!("make room on {home}, where the data of volume `{volume}` lives");
+            let there = fleet.rooms().get(node)?;
+            let others = there.tasks.values().filter(|(other, _)| !other.same_service(ask));
+            let tasks = others.map(|(other, _)| other.task).collect();
+            Some(Fix { cost: Cost::Repair, order: 2, text, change: Change::Ends(*node, tasks) })
+        }
         Misfit::VolumeElsewhere { .. } | Misfit::Gone => None,
     }
 }
 
-/// The fewest and smallest tasks whose end makes room on that node.
-fn stop(ask: &Ask<'_>, room: &Room<'_>) -> Option<(Cost, u64, String)> {
-    let short = ask.reserved().minus(room.free_for(ask.task));
+/// The fewest and smallest tasks whose end makes room on that node; who holds a port it wants is one of
+/// them.
+fn stop(ask: &Ask<'_>, room: &Room<'_>, why: &[Misfit]) -> Option<Fix> {
     let mut others: Vec<&Ask<'_>> = room
         .tasks
         .values()
@@ -134,19 +189,34 @@ fn stop(ask: &Ask<'_>, room: &Room<'_>) -> Option<(Cost, u64, String)> {
         .map(|(other, _)| other)
         .collect();
     others.sort_by_key(|other| (other.spec.priority, other.reserved().memory, other.task));
-    let chosen = fewest(&others, short)?;
-    let freed: Resources = chosen.iter().map(|other| other.reserved()).sum();
-    let names: Vec<String> = chosen
+    let name = |other: &Ask<'_>| format!("{}/{}.{}", other.stack, other.service, other.slot);
+    let holders: BTreeSet<&str> = why
         .iter()
-        .map(|other| format!("{}/{}.{}", other.stack, other.service, other.slot))
+        .filter_map(|why| {
+            if let Misfit::PortTaken { holder, .. } = why { Some(holder.as_str()) } else { None }
+        })
         .collect();
+    let (mut chosen, others): (Vec<&Ask<'_>>, Vec<&Ask<'_>>) =
+        others.into_iter().partition(|other| holders.contains(name(other).as_str()));
+    let freed =
+        |chosen: &[&Ask<'_>]| chosen.iter().map(|other| other.reserved()).sum::<Resources>();
+    let short = ask.reserved().minus(room.free_for(ask.task));
+    let missing = short.minus(freed(&chosen));
+    let crowded = why.iter().any(|why| matches!(why, Misfit::TooManyTasks { .. }));
+    if missing != Resources::ZERO || (crowded && chosen.is_empty()) {
+        chosen.extend(fewest(&others, missing)?);
+    }
+    let freed = freed(&chosen);
+    let names: Vec<String> = chosen.iter().map(|other| name(other)).collect();
     let mut amount = format!("frees {}", freed.memory);
     if short.cpu.0 > 0 {
         amount = format!("{amount} and {} CPUs", freed.cpu);
     }
     let text =
         format!("stop or scale down {} on {} ({amount})", names.join(" and "), room.node.name);
-    Some((Cost::Stop, freed.memory.0, text))
+    let tasks = chosen.iter().map(|other| other.task).collect();
+    let change = Change::Ends(room.node.id, tasks);
+    Some(Fix { cost: Cost::Stop, order: freed.memory.0, text, change })
 }
 
 /// One task that frees enough, the smallest such; else as few of the largest as do.
@@ -169,74 +239,89 @@ fn fewest<'o, 'a>(others: &[&'o Ask<'a>], short: Resources) -> Option<Vec<&'o As
     None
 }
 
-/// The largest reservation with which it would fit somewhere.
-fn lower_reservation(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Option<(Cost, u64, String)> {
-    let only_short = fleet.rooms().iter().filter_map(|(node, room)| {
-        match fleet.misfits(ask, *node).as_slice() {
-            [Misfit::Short(short)] => Some((*short, room)),
-            _ => None,
-        }
-    });
-    let (short, room) = only_short.max_by_key(|(short, room)| match short {
-        Shortfall::Memory { free, .. } => (1, free.0, std::cmp::Reverse(room.node.id)),
-        Shortfall::Cpu { free, .. } => (0, free.0, std::cmp::Reverse(room.node.id)),
-    })?;
-    let (service, node) = (ask.service, &room.node.name);
-    match short {
-        Shortfall::Memory { needed, free } if free >= LEAST_RESERVATION => Some((
-            Cost::Edit,
-            needed.saturating_sub(free).0,
-            format!(
-                "lower the memory reservation of {service} from {needed} to {free}: {node} has that"
-            ),
-        )),
-        Shortfall::Cpu { needed, free } if free.0 > 0 => Some((
-            Cost::Edit,
-            0,
-            format!(
-                "lower the CPU reservation of {service} from {needed} to {free}: {node} has that"
-            ),
-        )),
-        Shortfall::Memory { .. } | Shortfall::Cpu { .. } => None,
+/// The largest reservation with which it would fit somewhere, and so would the others of its service
+/// that have no place.
+fn lower_reservation(fleet: &Fleet<'_>, ask: &Ask<'_>, beside: u32) -> Option<Fix> {
+    // All replicas change with the file: what helps one alone would be no help.
+    let together = beside.min(MAX_BESIDE).saturating_add(1);
+    let asked = ask.reserved();
+    let only_short = fleet
+        .rooms()
+        .iter()
+        .filter(|(node, _)| matches!(fleet.misfits(ask, **node).as_slice(), [Misfit::Short(_)]));
+    let free: Vec<(&Room<'_>, Resources)> =
+        only_short.map(|(_, room)| (room, room.free_for(ask.task))).collect();
+    let (widest, most) = free
+        .iter()
+        .max_by_key(|(room, free)| (free.memory, free.cpu, std::cmp::Reverse(room.node.id)))?;
+    let share = |of: fn(&Resources) -> u64| {
+        let amounts: Vec<u64> = free.iter().map(|(_, free)| of(free)).collect();
+        largest_share(&amounts, together)
+    };
+    let lowered = if together == 1 {
+        Resources { memory: most.memory.min(asked.memory), cpu: most.cpu.min(asked.cpu) }
+    } else {
+        let memory = Bytes(share(|free| free.memory.0)).min(asked.memory);
+        Resources { memory, cpu: MilliCpu(share(|free| free.cpu.0)).min(asked.cpu) }
+    };
+    let memory =
+        if lowered.memory < asked.memory { lowered.memory.rounded_down() } else { lowered.memory };
+    let lowered = Resources { memory, ..lowered };
+    let mut what = Vec::new();
+    if lowered.memory < asked.memory {
+        what.push(format!(
+            "memory reservation of {} from {} to {memory}",
+            ask.service, asked.memory
+        ));
     }
+    if lowered.cpu < asked.cpu {
+        what.push(format!(
+            "CPU reservation of {} from {} to {}",
+            ask.service, asked.cpu, lowered.cpu
+        ));
+    }
+    let too_little = lowered.memory < asked.memory && lowered.memory < LEAST_RESERVATION
+        || lowered.cpu < asked.cpu && lowered.cpu == MilliCpu::ZERO;
+    let mut spec = ask.spec.clone();
+    spec.resources.reserved = lowered;
+    if what.is_empty() || too_little || !all_fit(fleet, ask, &spec, together) {
+        return None;
+    }
+    let fits = match together {
+        1 => format!("{} has that", widest.node.name),
+        all => format!("all {all} without a place fit then"),
+    };
+    let text = format!("lower the {}: {fits}", what.join(" and the "));
+    let order = asked.memory.saturating_sub(lowered.memory).0;
+    Some(Fix { cost: Cost::Edit, order, text, change: Change::Spec(Box::new(spec)) })
 }
 
-fn add_node(fleet: &Fleet<'_>, ask: &Ask<'_>) -> (Cost, u64, String) {
-    let Resources { memory, cpu } = ask.reserved();
-    let home = ask
-        .volumes
+/// The largest amount of which so many can be taken from these, each from one.
+fn largest_share(amounts: &[u64], count: u32) -> u64 {
+    let parts = amounts
         .iter()
-        .find_map(|(name, volume)| fleet.home(&volume.engine_name).map(|home| (name, home)));
-    if let Some((volume, home)) = home {
-        let (name, misfits) = (fleet.name(home), fleet.misfits(ask, home));
-        let lacks = misfits.iter().find_map(|why| {
-            let Misfit::Short(short) = why else { return None };
-            Some(match short {
-                Shortfall::Memory { .. } => "memory",
-                Shortfall::Cpu { .. } => "CPUs",
-            })
-        });
-        let binds = format!("volume `{volume}` binds {} to it", ask.service);
-        let text = match (lacks, misfits.first()) {
-            (Some(what), _) => format!("give {name} more {what}: {binds}"),
-            (None, Some(why)) => format!("only {name} will do, for {binds}, but {why}"),
-            (None, None) => format!("only {name} will do: {binds}"),
-        };
-        return (Cost::Machine, 0, text);
-    }
-    let labels: Vec<String> = ask
-        .spec
-        .placement
-        .constraints
-        .iter()
-        .filter(|wanted| !fleet.rooms().values().any(|room| holds(wanted, room.node)))
-        .map(|wanted| format!("`{wanted}`"))
-        .collect();
-    let cpus = if cpu.0 > 0 { format!(" and {cpu} CPUs") } else { String::new() };
-    let met = if labels.is_empty() {
-        String::new()
-    } else {
-        format!(" that meets {}", labels.join(" and "))
+        .flat_map(|amount| (1..=u64::from(count)).filter_map(move |part| amount.checked_div(part)));
+    let mut shares: Vec<u64> = parts.collect();
+    shares.sort_unstable();
+    let enough = |share: &u64| {
+        let taken = amounts.iter().map(|amount| amount.checked_div(*share).unwrap_or(u64::MAX));
+        taken.fold(0, u64::saturating_add) >= u64::from(count)
     };
-    (Cost::Machine, 1, format!("add a node with at least {memory}{cpus} free{met}"))
+    // The larger the share, the fewer there are of it.
+    let good = shares.partition_point(enough);
+    good.checked_sub(1).and_then(|last| shares.get(last)).copied().unwrap_or(0)
+}
+
+/// Whether so many replicas of the service fit side by side when it is like this.
+fn all_fit(fleet: &Fleet<'_>, ask: &Ask<'_>, spec: &ServiceSpec, count: u32) -> bool {
+    let mut fleet = fleet.clone();
+    (0..count).all(|number| {
+        // Nobody has these ids: the largest there are.
+        let task = TaskId::new(u64::MAX.saturating_sub(u64::from(number)));
+        let task = if number == 0 { ask.task } else { task };
+        let slot = if number == 0 { ask.slot } else { u32::MAX.saturating_sub(number) };
+        let one = Ask { task, slot, spec, ..*ask };
+        let place = fleet.rooms().keys().copied().find(|node| fleet.fits(&one, *node).is_ok());
+        place.map(|node| fleet.put(one, node)).is_some()
+    })
 }

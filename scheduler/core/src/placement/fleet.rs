@@ -72,11 +72,11 @@ pub struct Room<'a> {
     /// The tasks whose reservation counts, those that are stopping included.
     pub tasks: BTreeMap<TaskId, (Ask<'a>, Desired)>,
     /// Kept back for tasks whose predecessor is stopping here to make room for them.
-    earmarked: BTreeMap<TaskId, Resources>,
+    pub(super) earmarked: BTreeMap<TaskId, Resources>,
 }
 
 impl<'a> Room<'a> {
-    const fn of(node: &'a Node) -> Self {
+    pub(super) const fn of(node: &'a Node) -> Self {
         Self { node, reserved: Resources::ZERO, tasks: BTreeMap::new(), earmarked: BTreeMap::new() }
     }
 
@@ -241,6 +241,12 @@ impl<'a> Fleet<'a> {
     /// Adds a machine with nothing on it.
     pub fn imagine(&mut self, node: &'a Node) {
         self.rooms.insert(node.id, Room::of(node));
+    }
+
+    /// That node alone, as it would be.
+    pub(super) fn alone(&self, room: Room<'a>) -> Self {
+        let homes = self.homes.clone();
+        Self { rooms: [(room.node.id, room)].into(), homes, settled: BTreeMap::new() }
     }
 
     /// Puts the task on that node; its volumes live there from then on.

@@ -16,13 +16,14 @@ mod tests;
 
 use model::{NodeId, Task};
 
-pub(crate) use filter::holds;
 pub use filter::{FILTERS, Filter, Misfit};
+pub(crate) use filter::{flags, holds};
 pub use fixes::fixes;
 pub use fleet::{Ask, Fleet, NodeView, Room};
 pub(crate) use place::labels_wanted;
 pub use place::{Placed, judge, place};
 pub use score::{Criterion, Score};
+pub(crate) use verdict::leaves;
 pub use verdict::verdicts;
 
 use crate::cluster::Cluster;

@@ -37,6 +37,14 @@ impl Score {
             .collect()
     }
 
+    /// [`left`](Self::left) of a score's numbers.
+    pub fn left_of(numbers: &[i64]) -> Option<Bytes> {
+        let criteria = Criterion::of_numbers(numbers.len())?;
+        let mut told = criteria.into_iter().zip(numbers);
+        let (_, left) = told.find(|(criterion, _)| *criterion == Criterion::Left)?;
+        u64::try_from(*left).ok().map(Bytes)
+    }
+
     /// What speaks for `self` against `other`, which is worse.
     pub fn advantage(&self, other: &Self) -> &'static str {
         if self.leaves_out != other.leaves_out {

@@ -196,7 +196,7 @@ fn every_node_has_a_verdict_in_amounts_and_fixes_come_cheapest_first() {
         fixes,
         [
             "let mini-3 take new tasks: sisoctl node uncordon mini-3",
-            "lower the memory reservation of x from 2.0 GiB to 1.3 GiB: mini-2 has that",
+            "lower the memory reservation of x from 2.0 GiB to 1.2 GiB: mini-2 has that",
             "stop or scale down t/cache.1 on mini-2 (frees 717.0 MiB)",
             "add a node with at least 2.0 GiB free",
         ]
@@ -266,6 +266,141 @@ fn a_fix_names_what_stands_in_the_way() {
     );
 }
 
+#[test]
+fn what_an_agent_does_not_permit_is_not_placed_there_and_the_flag_is_named() {
+    let bound = service("x", 100).with(|s| {
+        let source = model::spec::MountSource::Bind { path: "/srv/x".into(), create: false };
+        s.mounts.push(model::spec::Mount { source, target: "/x".into(), read_only: true });
+        s.privileges.host_network = true;
+    });
+    let mut world = World::new(&[("a", 1_000)]);
+    let node = world.node("a");
+    let permit = |world: &mut World, capabilities: &[&str], binds: &[&str]| {
+        let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let (capabilities, binds) = (set(capabilities), set(binds));
+        let allows = Some(model::Allows { capabilities, binds, ..model::Allows::default() });
+        let inventory = model::Inventory { allows, ..crate::testing::inventory(1_000) };
+        world.ok(crate::Command::UpdateNode { node, inventory, address: "a".into() });
+    };
+    permit(&mut world, &[], &["/data"]);
+    assert_eq!(placed(&mut world, &[("x", bound.clone())]), ["x"]);
+    let (verdicts, fixes) = why(&world);
+    assert_eq!(
+        verdicts,
+        ["a: does not allow network_mode: host, bind /srv/x: start its agent with --allow \
+          host-namespaces --allow-bind /srv/x as well"]
+    );
+    assert_eq!(
+        fixes,
+        [
+            "start the agent of a with --allow host-namespaces --allow-bind /srv/x as well: it has room",
+            "add a node with at least 100.0 MiB free whose agent has --allow host-namespaces --allow-bind \
+             /srv/x",
+        ]
+    );
+    permit(&mut world, &["host-namespaces"], &["/data", "/srv"]);
+    world.lead();
+    assert_eq!(placed(&mut world, &[("x", bound)]), ["x@a"]);
+}
+
+#[test]
+fn what_needs_a_permission_nobody_speaks_of_is_placed_with_a_warning() {
+    let bound = service("x", 100).with(|s| s.privileges.privileged = true);
+    let world = World::new(&[("a", 1_000)]);
+    let plan = view::plan_view(&world.cluster, &stack("s", &[("x", bound)]), world.now).unwrap();
+    assert_eq!(plan.unplaced, 0);
+    assert_eq!(
+        plan.warnings,
+        ["x runs only where the agent was started with --allow privileged: it is not known of a"]
+    );
+}
+
+/// The fixes of service `x`, one replica of which has no place.
+fn fixes_of(world: &mut World, x: ServiceSpec) -> Vec<String> {
+    placed(world, &[("x", x)]);
+    why(world).1
+}
+
+#[test]
+fn a_fix_that_would_not_do_is_left_out() {
+    // Memory alone would leave CPU short.
+    let both = service("x", 2_000).with(|s| s.resources.reserved.cpu = MilliCpu::cores(9));
+    assert_eq!(
+        fixes_of(&mut World::new(&[("a", 1_000)]), both),
+        [
+            "lower the memory reservation of x from 2.0 GiB to 1000.0 MiB and the CPU reservation of x \
+             from 9 to 8: a has that",
+            "add a node with at least 2.0 GiB and 9 CPUs free",
+        ]
+    );
+    // Another machine helps only with the label, though a machine has it.
+    let labelled = service("x", 2_000)
+        .with(|s| s.placement.constraints = vec!["node.labels.role == db".parse().unwrap()]);
+    let mut world = World::new(&[]);
+    world.join("a", 1_000, &[("role", "db")]);
+    assert_eq!(
+        fixes_of(&mut world, labelled).last().unwrap(),
+        "add a node with at least 2.0 GiB free that meets `node.labels.role == db`"
+    );
+    // No other machine will ever do.
+    let named = service("x", 2_000)
+        .with(|s| s.placement.constraints = vec!["node.hostname == a".parse().unwrap()]);
+    assert_eq!(
+        fixes_of(&mut World::new(&[("a", 1_000), ("b", 500)]), named),
+        [
+            "lower the memory reservation of x from 2.0 GiB to 1000.0 MiB: a has that",
+            "give a more memory: `node.hostname == a` binds x to it",
+        ]
+    );
+    // What holds the port goes with what holds the memory.
+    let mut world = World::new(&[("a", 1_000)]);
+    let web = service("w", 300).with(|s| publish(s, 80));
+    world.apply(&stack("t", &[("web", web), ("big", service("b", 600))]));
+    world.settle();
+    let x = service("x", 800).with(|s| publish(s, 80));
+    assert_eq!(
+        fixes_of(&mut world, x)[0],
+        "stop or scale down t/web.1 and t/big.1 on a (frees 900.0 MiB)"
+    );
+}
+
+#[test]
+fn a_lower_reservation_is_proposed_that_all_replicas_without_a_place_fit_with() {
+    let many = |count| service("x", 5_000).with(move |s| s.replicas = count);
+    for (replicas, fix) in [
+        (1, "lower the memory reservation of x from 4.9 GiB to 1000.0 MiB: a has that"),
+        (
+            2,
+            "lower the memory reservation of x from 4.9 GiB to 500.0 MiB: all 2 without a place fit then",
+        ),
+        (
+            4,
+            "lower the memory reservation of x from 4.9 GiB to 300.0 MiB: all 4 without a place fit then",
+        ),
+    ] {
+        let mut world = World::new(&[("a", 1_000), ("b", 300)]);
+        assert_eq!(fixes_of(&mut world, many(replicas))[0], fix);
+    }
+    // Where so many cannot fit at all, nothing is said of it.
+    let mut world = World::new(&[("a", 40)]);
+    assert_eq!(fixes_of(&mut world, many(3)), ["add a node with at least 4.9 GiB free"]);
+}
+
+#[test]
+fn there_is_no_room_to_make_on_a_home_that_is_down() {
+    let db = service("x", 100).with(|s| mount(s, "data"));
+    let mut world = World::new(&[("a", 1_000)]);
+    placed(&mut world, &[("db", db.clone())]);
+    world.settle();
+    world.join("b", 1_000, &[]);
+    world.dark.insert(world.node("a"));
+    world.settle();
+    placed(&mut world, &[("db", db.clone()), ("x", db)]);
+    let fixes = why(&world).1;
+    assert_eq!(fixes[0], "bring a back: it is down and would have room");
+    assert!(fixes.iter().all(|fix| !fix.contains("make room")), "{fixes:?}");
+}
+
 /// Whether `sizes` go into `bins` at all, by trying everything.
 fn possible(bins: &mut [u64], sizes: &[u64]) -> bool {
     let Some((first, rest)) = sizes.split_first() else { return true };
@@ -312,7 +447,7 @@ fn count_placed(bins: &[u64], sizes: &[u64]) -> usize {
     }
     for left in found.iter().filter(|held| held.node.is_none()) {
         let ask = asks.iter().find(|ask| ask.task == left.task).unwrap();
-        assert!(!fixes(&fleet, ask).is_empty(), "what does not fit has a fix");
+        assert!(!fixes(&fleet, ask, 0).is_empty(), "what does not fit has a fix");
     }
     found.iter().filter(|held| held.node.is_some()).count()
 }

@@ -3,18 +3,18 @@
 use std::collections::BTreeSet;
 
 use model::{
-    NodeId, Shortfall,
+    Bytes, NodeId, Shortfall,
     planted::{Bug, is_planted},
     view::Verdict,
 };
 
-use crate::placement::{Ask, Fleet, Misfit, Score};
+use crate::placement::{Ask, Fleet, Misfit, Room, Score};
 
 /// Why a node was or was not chosen, for every node: the best first, those that do not fit last,
 /// the nearest misses before the others. At most `most`.
 pub fn verdicts(fleet: &Fleet<'_>, ask: &Ask<'_>, scores: &[Score], most: usize) -> Vec<Verdict> {
     let best = scores.first();
-    let fitting = scores.iter().map(|score| fitting(fleet, score, best));
+    let fitting = scores.iter().map(|score| fitting(fleet, ask, score, best));
     let misfits = if scores.len() < most { misfits(fleet, ask, scores) } else { Vec::new() };
     let others = misfits.into_iter().map(|(node, why)| misfitting(fleet.name(node), &why));
     let skipped = usize::from(is_planted(Bug::VerdictSkipped));
@@ -31,8 +31,28 @@ fn misfits(fleet: &Fleet<'_>, ask: &Ask<'_>, scores: &[Score]) -> Vec<(NodeId, M
     misfits
 }
 
-fn fitting(fleet: &Fleet<'_>, score: &Score, best: Option<&Score>) -> Verdict {
-    let left = format!("leaves {} free", score.left);
+/// What a task leaves free, and how much that is once what still stops there has.
+pub(crate) fn leaves(now: Bytes, then: Bytes) -> String {
+    if then > now {
+        format!("leaves {now} free, {then} when what is replaced there has stopped")
+    } else {
+        format!("leaves {then} free")
+    }
+}
+
+/// What is reserved on a node by tasks that stop there, the one that this takes over from included.
+fn going(room: &Room<'_>, ask: &Ask<'_>) -> Bytes {
+    let going = room.tasks.values().filter(|(other, desired)| {
+        let former = other.same_service(ask) && other.slot == ask.slot;
+        other.task != ask.task && (former || desired.is_leaving())
+    });
+    going.map(|(other, _)| other.reserved().memory).sum()
+}
+
+fn fitting(fleet: &Fleet<'_>, ask: &Ask<'_>, score: &Score, best: Option<&Score>) -> Verdict {
+    let room = fleet.rooms().get(&score.node);
+    let going = room.map_or(Bytes::ZERO, |room| going(room, ask));
+    let left = leaves(score.left, score.left.saturating_add(going));
     let reason = match best {
         Some(best) if best != score => {
             format!("fits, {left}; {} is better: {}", fleet.name(best.node), best.advantage(score))
@@ -75,6 +95,7 @@ const fn amounts(why: &Misfit) -> Option<(u64, u64)> {
         | Misfit::Cordoned
         | Misfit::NoEngine
         | Misfit::Constraint { .. }
+        | Misfit::NotAllowed(_)
         | Misfit::VolumeElsewhere { .. }
         | Misfit::TooManyReplicas { .. }
         | Misfit::PortTaken { .. }
@@ -88,7 +109,7 @@ fn distance(why: &Misfit) -> (u8, u64) {
     let kind = match why {
         Misfit::Short(_) => 0,
         Misfit::PortTaken { .. } | Misfit::TooManyReplicas { .. } => 1,
-        Misfit::TooManyTasks { .. } | Misfit::Cordoned => 2,
+        Misfit::TooManyTasks { .. } | Misfit::Cordoned | Misfit::NotAllowed(_) => 2,
         Misfit::NoEngine | Misfit::NotThere(_) => 3,
         Misfit::VolumeElsewhere { .. } | Misfit::Constraint { .. } => 4,
         Misfit::Gone => 5,

@@ -123,8 +123,8 @@ fn why(cluster: &Cluster, task: &Task) -> (String, Vec<String>) {
         ),
         Some(verdict) => (
             format!("it fits nowhere else: {}: {}", verdict.node, verdict.reason),
-            placement::fixes(&fleet, &ask),
+            placement::fixes(&fleet, &ask, 0),
         ),
-        None => ("there is no other node".to_owned(), placement::fixes(&fleet, &ask)),
+        None => ("there is no other node".to_owned(), placement::fixes(&fleet, &ask, 0)),
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn replica_placement(cluster: &Cluster, task: &Task) -> ReplicaPlacem
     } else {
         let (fleet, _) = fleet_for(cluster, task);
         let ask = Ask::of(task);
-        (judge(&fleet, &ask, &labels(cluster)), fixes(&fleet, &ask))
+        (judge(&fleet, &ask, &labels(cluster)), fixes(&fleet, &ask, beside(cluster, task)))
     };
     ReplicaPlacement {
         stack: task.stack.to_string(),
@@ -85,6 +85,17 @@ pub(super) fn replica_placement(cluster: &Cluster, task: &Task) -> ReplicaPlacem
         fixes,
         succession: succession(cluster, task),
     }
+}
+
+/// How many other replicas of its service have no place.
+fn beside(cluster: &Cluster, task: &Task) -> u32 {
+    let others = cluster.tasks_of(&task.stack).filter(|other| {
+        other.service == task.service
+            && other.slot != task.slot
+            && other.node.is_none()
+            && !other.desired.is_leaving()
+    });
+    u32::try_from(others.count()).unwrap_or(u32::MAX)
 }
 
 /// The fleet as a pending task meets it: the task it replaces makes room for it.

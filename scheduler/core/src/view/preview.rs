@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Desired, Health, Liveness, Node, NodeId, StackSpec, Task, TaskId, TaskReport, TaskState,
-    TaskStatus, Timestamp,
+    Allows, Desired, Health, Liveness, Node, NodeId, ServiceName, StackSpec, Task, TaskId,
+    TaskReport, TaskState, TaskStatus, Timestamp,
     lease::Uptime,
     spec::{Condition, MemoryBasis},
-    view::{PlanNode, PlanView},
+    view::{PlanNode, PlanView, ReplicaPlacement},
 };
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     lease::Leases,
     liveness::{Heartbeats, Thresholds},
     orchestrate::{self, MIN_READY_MS, RECREATE_DELAY_MS},
+    placement::{Score, flags, leaves},
     plan::plan,
     view::{explain::replica_placement, stacks::changes},
 };
@@ -59,15 +60,40 @@ pub fn plan_view(
     let mut tasks: Vec<&Task> = draft.tasks_of(&spec.name).filter(|task| stays(task)).collect();
     tasks.sort_by_key(|task| (&task.service, task.slot, task.epoch));
     let unplaced = tasks.iter().filter(|task| task.node.is_none()).count();
+    let nodes = nodes(cluster, &draft);
     Ok(PlanView {
         stack: spec.name.to_string(),
         revision: revision.0,
         changes: changes(before.as_deref(), spec),
-        placements: tasks.iter().map(|task| replica_placement(&draft, task)).collect(),
-        nodes: nodes(cluster, &draft),
+        placements: tasks.iter().map(|task| in_the_end(cluster, &draft, task, &nodes)).collect(),
+        nodes,
         unplaced: u32::try_from(unplaced).unwrap_or(u32::MAX),
         warnings,
     })
+}
+
+/// Where a replica goes, and why, with what is free there in the end: its decision counts what still runs
+/// beside it, and nothing that is placed after it.
+fn in_the_end(
+    before: &Cluster,
+    after: &Cluster,
+    task: &Task,
+    nodes: &[PlanNode],
+) -> ReplicaPlacement {
+    let mut placement = replica_placement(after, task);
+    let node = placement.node.as_ref().and_then(|name| nodes.iter().find(|row| row.name == *name));
+    let Some(node) = node else { return placement };
+    let stays_there = before.task(task.id).is_some_and(|known| known.node.is_some());
+    let chosen = placement.verdicts.iter_mut().find(|one| one.fits && one.node == node.name);
+    if let Some(chosen) = chosen {
+        let first = chosen.score.as_deref().and_then(Score::left_of).unwrap_or(node.free_after);
+        chosen.reason = if stays_there {
+            format!("stays, {} free", node.free_after)
+        } else {
+            format!("fits best, {}", leaves(first, node.free_after))
+        };
+    }
+    placement
 }
 
 /// How many steps a preview of so many tasks may take.
@@ -222,6 +248,7 @@ fn warnings(before: &Cluster, after: &Cluster, spec: &StackSpec, ends: &Ends) ->
             warnings.push(format!("{name} failed last time: {}; it is tried again", failed.reason));
         }
     }
+    warnings.extend(spec.services.keys().filter_map(|name| untold(after, spec, name)));
     let replaced = |task: &&Task| {
         let successor = after.tasks_of_replica(task).any(|new| new.epoch > task.epoch);
         let serves = !task.desired.is_leaving() && !task.status.state.is_over();
@@ -250,6 +277,19 @@ fn warnings(before: &Cluster, after: &Cluster, spec: &StackSpec, ends: &Ends) ->
     }
     warnings.extend(after.nodes().values().filter_map(|node| burst(before, after, node)));
     warnings
+}
+
+/// What a service asks for that the agents where it goes may refuse: they do not say what they permit.
+fn untold(after: &Cluster, spec: &StackSpec, service: &ServiceName) -> Option<String> {
+    let lacks = Allows::default().lacks(spec.services.get(service)?);
+    let tasks = after.tasks_of(&spec.name).filter(|task| task.service == *service && stays(task));
+    let nodes = tasks.filter_map(|task| after.node(task.node?));
+    let silent = nodes.filter(|node| node.inventory.allows.is_none());
+    let names: BTreeSet<&str> = silent.map(|node| node.name.as_str()).collect();
+    (!lacks.is_empty() && !names.is_empty()).then(|| {
+        let (flags, names) = (flags(&lacks), Vec::from_iter(names).join(", "));
+        format!("{service} runs only where the agent was started with {flags}: it is not known of {names}")
+    })
 }
 
 pub(super) fn alone_because(spec: &model::ServiceSpec) -> &'static str {

@@ -56,6 +56,13 @@ pub fn rollout(cluster: &Cluster, name: &StackName) -> RolloutView {
             Standing::Failed(why) => view.failed.push((service_name.clone(), why)),
         }
     }
+    // Once, however many services failed.
+    if let (Some((_, why)), Some(past)) = (view.failed.last_mut(), stack.last_ready()) {
+        let revision = past.revision;
+        *why = format!(
+            "{why} (`sisoctl stack rollback {name}` brings revision {revision} back, the last that was ready)"
+        );
+    }
     view.settled = view.waiting.is_empty() && stack.removal().is_none();
     view
 }
@@ -93,14 +100,7 @@ fn standing(cluster: &Cluster, stack: &Stack, service: &Service, tasks: &[&Task]
         .failed
         .as_ref()
         .map(|failed| format!("{}; what ran before still serves where it did", failed.reason));
-    let Some(why) = gave_up.or(failed) else { return Standing::Well };
-    Standing::Failed(match (stack.last_ready(), stack.spec()) {
-        (Some(past), Some(spec)) => format!(
-            "{why} (`sisoctl stack rollback {}` brings revision {} back, the last that was ready)",
-            spec.name, past.revision
-        ),
-        _ => why,
-    })
+    gave_up.or(failed).map_or(Standing::Well, Standing::Failed)
 }
 
 fn replica(cluster: &Cluster, service: &Service, tasks: &[&Task], slot: u32) -> Standing {

@@ -238,6 +238,52 @@ fn explain_tells_what_was_decided_for_a_placed_task() {
 }
 
 #[test]
+fn the_rows_of_a_plan_and_the_line_of_the_node_tell_the_same_free_memory() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let reasons = |world: &World, spec| {
+        let plan = view::plan_view(&world.cluster, &spec, world.now).unwrap();
+        let row = |placed: &model::view::ReplicaPlacement| {
+            format!("{}: {}", placed.service, placed.verdicts[0].reason)
+        };
+        let rows: Vec<String> = plan.placements.iter().map(row).collect();
+        (rows, plan.nodes[0].free_after)
+    };
+    let spec =
+        |image: &str| stack("s", &[("api", service("x", 100)), ("web", service(image, 300))]);
+    // The larger is placed first, when more is free than in the end.
+    let (rows, free) = reasons(&world, spec("w:1"));
+    assert_eq!(
+        rows,
+        ["api: fits best, leaves 600.0 MiB free", "web: fits best, leaves 600.0 MiB free"]
+    );
+    assert_eq!(free, Bytes::mib(600));
+    world.apply(&spec("w:1"));
+    world.settle();
+    // The old one runs beside the new one until that is ready.
+    let (rows, free) = reasons(&world, spec("w:2"));
+    let (now, then) = ("300.0 MiB", "600.0 MiB");
+    assert_eq!(
+        rows,
+        [
+            format!("api: stays, {then} free"),
+            format!(
+                "web: fits best, leaves {now} free, {then} when what is replaced there has stopped"
+            ),
+        ]
+    );
+    assert_eq!(free, Bytes::mib(600));
+    world.apply(&spec("w:2"));
+    world.settle();
+    let web = ServiceName::new("web").unwrap();
+    let soft = Soft::none(world.now);
+    let told = view::explain(&world.cluster, &stack_name("s"), &web, None, &soft).unwrap();
+    assert_eq!(
+        told[0].placement.verdicts[0].reason,
+        format!("fits best, leaves {now} free, {then} when what is replaced there has stopped")
+    );
+}
+
+#[test]
 fn rows_carry_what_is_reserved_and_what_is_used() {
     let mut world = World::new(&[("a", 1_000)]);
     world.apply(&stack("s", &[("web", service("x", 100))]));

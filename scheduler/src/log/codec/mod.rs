@@ -21,7 +21,7 @@ mod image;
 #[cfg(test)]
 mod tests;
 
-use model::Timestamp;
+use model::{Inventory, Timestamp};
 use prost::Message;
 use proto::{
     convert::{
@@ -36,12 +36,16 @@ use thiserror::Error;
 use self::{command::CommandForm, form::RequestKey, image::ImageForm};
 
 /// The highest form of entries this version writes and reads; it reads all lower ones too.
-pub(crate) const ENTRY_VERSION: u32 = 3;
+pub(crate) const ENTRY_VERSION: u32 = 4;
+
+/// The form of entries that say what an agent permits.
+pub(crate) const ALLOWS_FORM: u32 = 4;
 
 /// The form that a reader of this command must know. An entry is written in the lowest form it has,
 /// so that schedulers of the version before read all they may be sent.
 pub(crate) const fn form_of(command: &Command) -> u32 {
     match command {
+        Command::UpdateNode { inventory: Inventory { allows: Some(_), .. }, .. } => ALLOWS_FORM,
         Command::IntroduceAuthority { .. }
         | Command::AdvanceAuthority { .. }
         | Command::HoldAuthority { .. } => 3,

@@ -7,7 +7,7 @@ use crate::{
 /// A stack file.
 pub(crate) static STACK: Shape = Shape::Keys(&[
     key("name", Shape::Text),
-    key("version", Shape::Word).weaker("`version` is ignored: the format has no versions any more"),
+    key("version", Shape::Word).weaker("it is ignored: the format has no versions any more"),
     key("services", Shape::Maybe(&Shape::MapOf(&Shape::Keys(SERVICE)))),
     key("volumes", Shape::Maybe(&Shape::MapOf(&Shape::Maybe(&Shape::Keys(VOLUME))))),
     key("networks", Shape::Maybe(&Shape::MapOf(&Shape::Maybe(&Shape::Keys(NETWORK))))),

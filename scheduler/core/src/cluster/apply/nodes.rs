@@ -72,7 +72,9 @@ impl Cluster {
         // An agent whose engine never answered it does not know what the machine has; we do.
         if !inventory.engine_ready && inventory.memory == Bytes::ZERO {
             let ledger_error = inventory.ledger_error.clone();
-            node.inventory = Inventory { engine_ready: false, ledger_error, ..before.clone() };
+            let allows = inventory.allows.clone();
+            node.inventory =
+                Inventory { engine_ready: false, ledger_error, allows, ..before.clone() };
         }
         address.clone_into(&mut node.address);
         let node = node.clone();

@@ -15,6 +15,10 @@ use crate::cluster::{
     same_container, same_volumes,
 };
 
+/// From this form on what fails is made anew also when no replacement was given up: every scheduler that
+/// applies the entry has to do the same.
+const TRY_AGAIN_FORM: u32 = 4;
+
 impl Cluster {
     pub(super) fn apply_stack(
         &mut self,
@@ -40,26 +44,30 @@ impl Cluster {
         Ok(self.revise(at, Arc::new(spec.clone()), "apply".to_owned()))
     }
 
-    /// The same file again: nothing to do, unless a replacement was given up. Of that what has failed is
-    /// made anew, or it would be given up for it at once.
+    /// The same file again: nothing to do, unless a replacement was given up or a replica fails. What has
+    /// failed is made anew: else it would be given up for it at once, or its agent would go on after
+    /// pauses that have grown.
     fn try_again(&mut self, at: Timestamp, name: &StackName, current: Revision) -> Outcome {
-        let mut newest: BTreeMap<(ServiceName, u32), (Epoch, TaskState)> = BTreeMap::new();
+        let alone = self.form >= TRY_AGAIN_FORM;
+        let mut newest: BTreeMap<(ServiceName, u32), (Epoch, bool)> = BTreeMap::new();
         for task in self.tasks_of(name).filter(|task| !task.desired.is_leaving()) {
-            let is = (task.epoch, task.status.state);
+            let stuck = task.status.state < TaskState::Running && task.status.failure.is_some();
+            let failed = task.status.state == TaskState::Failed;
+            let is = (task.epoch, failed || (alone && stuck));
             let held = newest.entry((task.service.clone(), task.slot)).or_insert(is);
             *held = is.max(*held);
         }
         let Some(stack) = self.stacks.get_mut(name) else { return Outcome::Unchanged };
         let mut any = false;
         for (service, held) in &mut stack.services {
-            if held.failed.take().is_none() {
-                continue;
-            }
-            any = true;
+            let given_up = held.failed.take().is_some();
+            any |= given_up;
             for (slot, memory) in &mut held.slots {
-                let state = newest.get(&(service.clone(), *slot)).map(|(_, state)| *state);
-                if state == Some(TaskState::Failed) {
+                let failed =
+                    newest.get(&(service.clone(), *slot)).is_some_and(|(_, failed)| *failed);
+                if failed && (given_up || alone) {
                     memory.least = memory.last.next();
+                    any = true;
                 }
             }
         }

@@ -6,8 +6,8 @@ mod spec;
 use std::collections::BTreeMap;
 
 use model::{
-    Bytes, Desired, Epoch, Event, Generation, Health, Inventory, Liveness, MilliCpu, Node, NodeId,
-    RequestId, Revision, ServiceSpec, TaskId, TaskReport, TaskState, TaskStatus, Timestamp,
+    Allows, Bytes, Desired, Epoch, Event, Generation, Health, Inventory, Liveness, MilliCpu, Node,
+    NodeId, RequestId, Revision, ServiceSpec, TaskId, TaskReport, TaskState, TaskStatus, Timestamp,
     TokenId,
     event::Severity,
     task::{Cause, Decision, Failure, TaskVolume},
@@ -49,7 +49,18 @@ fn inventory() -> Inventory {
         disk_free: Bytes::gib(100),
         engine_ready: true,
         ledger_error: None,
+        allows: None,
     }
+}
+
+fn permissive() -> Inventory {
+    let set = |text: &str| words(text).into_iter().collect();
+    let allows = Allows {
+        capabilities: set("devices host-namespaces"),
+        binds: set("/srv/data /Volumes/fast"),
+        sockets: set("/var/run/docker.sock"),
+    };
+    Inventory { allows: Some(allows), ..inventory() }
 }
 
 fn status() -> TaskStatus {
@@ -190,6 +201,8 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
     let end_drain = Command::Plan { basis: Revision(41), changes };
     let changes = vec![Change::MarkLost { task: TaskId::new(9), down_since: Some(AT) }];
     let fenced = Command::Plan { basis: Revision(41), changes };
+    let (node, address) = (NodeId::new(2), "192.168.1.12".to_owned());
+    let allows = Command::UpdateNode { node, inventory: permissive(), address };
     let left = Command::ConfirmVolumesRemoved {
         node: NodeId::new(2),
         volumes: Vec::new(),
@@ -202,6 +215,7 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
         down_since: Some(AT),
     };
     vec![
+        ("entry-4-update-node-allows.bin", entry(allows)),
         ("entry-1-remove-node-fenced.bin", entry(removed)),
         ("entry-1-plan-mark-ready.bin", entry(command)),
         ("entry-1-confirm-volumes-left.bin", entry(left)),
@@ -384,7 +398,12 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
     for service in moved.stacks.iter_mut().flat_map(|stack| &mut stack.services) {
         service.moved_at = Some(AT.plus_millis(2));
     }
+    let mut permitting = ClusterImage { version: 4, ..image() };
+    for (node, _) in &mut permitting.nodes {
+        node.inventory = permissive();
+    }
     vec![
+        ("snapshot-4-allows.bin", permitting),
         ("snapshot-1-drain.bin", drained),
         ("snapshot-2-recovered.bin", recovered),
         ("snapshot-1-moved.bin", moved),

@@ -6,7 +6,7 @@ mod spec;
 use std::{collections::BTreeMap, fmt::Debug, str::FromStr};
 
 use model::{
-    Bytes, Desired, Epoch, Health, Id, Inventory, Liveness, MilliCpu, RequestId, Revision,
+    Allows, Bytes, Desired, Epoch, Health, Id, Inventory, Liveness, MilliCpu, RequestId, Revision,
     TaskReport, TaskState, TaskStatus, Timestamp,
     event::Severity,
     task::{Cause, Decision, Failure},
@@ -271,6 +271,11 @@ impl Varied {
             disk_free: self.bytes(),
             engine_ready: self.yes(),
             ledger_error: self.maybe(Self::text),
+            allows: self.maybe(|v| Allows {
+                capabilities: v.list(Self::word),
+                binds: v.list(Self::word),
+                sockets: v.list(Self::word),
+            }),
         }
     }
 

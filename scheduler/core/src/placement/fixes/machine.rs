@@ -1,0 +1,123 @@
+//! The last resort: a machine that is larger, or one more.
+
+use std::collections::BTreeMap;
+
+use model::{
+    Allows, Id, Inventory, Liveness, Node, NodeId, NodeName, Resources, Shortfall, Timestamp,
+    spec::{Constraint, ConstraintKey, ConstraintOp},
+};
+
+use super::{Change, helps};
+use crate::placement::{
+    Ask, Fleet, Misfit,
+    filter::{flags, holds},
+};
+
+/// What is left when nothing there is will do: a machine that is larger, or one more.
+pub(super) fn more_machine(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Option<String> {
+    let homes = ask.volumes.iter();
+    let mut homes = homes.filter_map(|(name, volume)| {
+        Some((format!("volume `{name}`"), fleet.home(&volume.engine_name)?))
+    });
+    let named = ask.spec.placement.constraints.iter().find_map(|wanted| {
+        let node = fleet.rooms().values().find(|room| holds(wanted, room.node))?.node;
+        let one = matches!(wanted.key, ConstraintKey::Id | ConstraintKey::Hostname);
+        (one && wanted.op == ConstraintOp::Equal).then(|| (format!("`{wanted}`"), node.id))
+    });
+    match homes.next().or(named) {
+        Some((by, node)) => Some(larger(fleet, ask, &by, node)),
+        None => another(fleet, ask),
+    }
+}
+
+/// When only one node will do.
+fn larger(fleet: &Fleet<'_>, ask: &Ask<'_>, by: &str, home: NodeId) -> String {
+    let (name, misfits) = (fleet.name(home), fleet.misfits(ask, home));
+    let lacks = misfits.iter().find_map(|why| {
+        let Misfit::Short(short) = why else { return None };
+        Some(match short {
+            Shortfall::Memory { .. } => "memory",
+            Shortfall::Cpu { .. } => "CPUs",
+        })
+    });
+    let binds = format!("{by} binds {} to it", ask.service);
+    match (lacks, misfits.first()) {
+        (Some(what), _) => format!("give {name} more {what}: {binds}"),
+        (None, Some(why)) => format!("only {name} will do, for {binds}, but {why}"),
+        (None, None) => format!("only {name} will do: {binds}"),
+    }
+}
+
+/// A machine that is added, when one can be that helps.
+fn another(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Option<String> {
+    let Resources { memory, cpu } = ask.reserved();
+    let memory = memory.rounded_up();
+    let node = bought(fleet, ask, Resources { memory, cpu })?;
+    let meets: Vec<String> = ask
+        .spec
+        .placement
+        .constraints
+        .iter()
+        .filter(|wanted| is_asked_of_another(fleet, wanted))
+        .map(|wanted| format!("`{wanted}`"))
+        .collect();
+    let cpus = if cpu.0 > 0 { format!(" and {cpu} CPUs") } else { String::new() };
+    let mut text = format!("add a node with at least {memory}{cpus} free");
+    if !meets.is_empty() {
+        text = format!("{text} that meets {}", meets.join(" and "));
+    }
+    let lacks = Allows::default().lacks(ask.spec);
+    if !lacks.is_empty() {
+        text = format!("{text} whose agent has {}", flags(&lacks));
+    }
+    helps(fleet, ask, &Change::Node(Box::new(node))).then_some(text)
+}
+
+/// Whether a new node meets the constraint only when somebody sees to it.
+fn is_asked_of_another(fleet: &Fleet<'_>, wanted: &Constraint) -> bool {
+    let everywhere = fleet.rooms().values().all(|room| holds(wanted, room.node));
+    match wanted.key {
+        ConstraintKey::Label(_) | ConstraintKey::Hostname => wanted.op == ConstraintOp::Equal,
+        ConstraintKey::Id => false,
+        ConstraintKey::Arch | ConstraintKey::Os => !everywhere || fleet.rooms().is_empty(),
+    }
+}
+
+/// A node that was bought for the task: with what it reserves, and what its constraints ask for.
+fn bought(fleet: &Fleet<'_>, ask: &Ask<'_>, offers: Resources) -> Option<Node> {
+    let last = fleet.rooms().keys().next_back().copied();
+    let like = fleet.rooms().values().next().map(|room| &room.node.inventory);
+    let mut node = Node {
+        id: last.map_or(Some(NodeId::new(1)), Id::next)?,
+        name: NodeName::new("another").ok()?,
+        labels: BTreeMap::new(),
+        address: String::new(),
+        inventory: Inventory {
+            memory: offers.memory,
+            cpu: offers.cpu,
+            arch: like.map(|like| like.arch.clone()).unwrap_or_default(),
+            os: like.map(|like| like.os.clone()).unwrap_or_default(),
+            engine_ready: true,
+            ..Inventory::default()
+        },
+        liveness: Liveness::Ready,
+        schedulable: true,
+        drain: None,
+        joined_at: Timestamp(0),
+        since: Timestamp(0),
+        returned_at: None,
+    };
+    let equal = |wanted: &&Constraint| wanted.op == ConstraintOp::Equal;
+    for wanted in ask.spec.placement.constraints.iter().filter(equal) {
+        let value = wanted.value.clone();
+        match &wanted.key {
+            ConstraintKey::Label(label) => drop(node.labels.insert(label.clone(), value)),
+            ConstraintKey::Hostname => node.name = NodeName::new(&value).ok()?,
+            ConstraintKey::Arch => node.inventory.arch = value,
+            ConstraintKey::Os => node.inventory.os = value,
+            // Ids are given, not chosen.
+            ConstraintKey::Id => return None,
+        }
+    }
+    Some(node)
+}
