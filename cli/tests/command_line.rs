@@ -72,6 +72,7 @@ const READS: &[&str] = &[
     "ps",
     "status",
     "placement",
+    "whatif",
     "explain",
     "logs",
     "exec",
