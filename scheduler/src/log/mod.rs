@@ -7,6 +7,9 @@
 mod authorities;
 mod codec;
 mod door;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod mark;
 mod members;
 mod network;
@@ -34,9 +37,6 @@ use tokio::sync::watch;
 
 pub(crate) use authorities::Member;
 pub(crate) use codec::ENTRY_VERSION;
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub use codec::fuzzing;
 pub(crate) use door::Door;
 pub(crate) use members::{LEADER, PROBE_TIMEOUT};
 pub(crate) use network::{OwnFace, Peers, SHUT_OUT, ShutOut, shut_out_by};

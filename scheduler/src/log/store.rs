@@ -5,6 +5,8 @@
 //! answered is there when the log is opened again, or the log does not open: see `mark`.
 
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod index;
 mod opened;
 mod planted;
