@@ -3,7 +3,7 @@
 #
 #   tests/fuzz/run.sh [TARGET]... [--seconds N] [--jobs N]
 #
-#   TARGET        stackfile config interpolation nodes wire entry snapshot ledger; all when none is named
+#   TARGET        stackfile config interpolation nodes wire entry snapshot log ledger; all when none is named
 #   --seconds N   processor time for each target, not time that passes (default 60)
 #   --jobs N      targets at once (default 1)
 #
@@ -19,7 +19,7 @@ ROOT=$(cd "$HERE/../.." && pwd)
 # shellcheck source=deploy/lib/say.sh
 source "$ROOT/deploy/lib/say.sh"
 
-TARGETS=(stackfile config interpolation nodes wire entry snapshot ledger)
+TARGETS=(stackfile config interpolation nodes wire entry snapshot log ledger)
 GUIDED=$HERE/guided
 # Everything found, of which the kept corpus is the part that covers the same.
 WORK=$GUIDED/target/fuzz
