@@ -240,6 +240,9 @@ impl<M: Media> Segments<M> {
                 (*self.index.write(), self.vote, self.purged, self.owed) = Default::default();
             }
             let changes = changes(&frame, base, at as u64)?;
+            if at == 0 {
+                self.check_beginning(base, &changes)?;
+            }
             self.sequence = frame.sequence;
             expected = frame.sequence.checked_add(1).ok_or_else(|| {
                 refused(&format!(
@@ -255,6 +258,17 @@ impl<M: Media> Segments<M> {
         }
         (self.position, self.room) = (at as u64, bytes.len() as u64);
         Ok(bytes.get(at..).unwrap_or_default().to_vec())
+    }
+
+    /// Whether a segment says again what those before it said: once they are gone nobody else does.
+    fn check_beginning(&self, base: u64, changes: &[Change]) -> io::Result<()> {
+        let says = |is: fn(&Change) -> bool| changes.iter().any(is);
+        let vote = self.vote.is_none() || says(|change| matches!(change, Change::Vote(_)));
+        let purged = self.purged.is_none() || says(|change| matches!(change, Change::Purge(_)));
+        if vote && purged {
+            return Ok(());
+        }
+        Err(refused(&format!("the segment of commit {base} does not say what those before it did")))
     }
 
     /// Whether every entry since the purged ones is there.
