@@ -74,6 +74,22 @@ mod tests {
         assert_eq!(mode(&path), 0o600);
     }
 
+    /// Whoever could put a link into the directory must not have it written through.
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_replaced_and_not_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let (victim, path) = (parent.path().join("victim"), parent.path().join("file"));
+        for link in [path.clone(), path.with_extension("tmp")] {
+            fs::write(&victim, "untouched").unwrap();
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(&victim, &link).unwrap();
+            write_private(&path, "secret").unwrap();
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "secret");
+            assert!(!path.is_symlink());
+        }
+    }
+
     #[test]
     fn of_a_file_that_is_too_long_no_more_is_read_than_it_may_have() {
         assert_eq!(read_at_most(&mut &b"four"[..], 4).unwrap(), b"four");
