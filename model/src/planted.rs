@@ -40,11 +40,14 @@ pub enum Bug {
     InterruptionIsFailure,
     TokenGoodTwice,
     RemovedReturns,
+    FailureUntold,
+    PolicyForgotten,
+    TakenForItsSuccessor,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::AcknowledgedBeforeDurable,
         Self::StalePlanAccepted,
         Self::EpochForgotten,
@@ -77,6 +80,9 @@ impl Bug {
         Self::InterruptionIsFailure,
         Self::TokenGoodTwice,
         Self::RemovedReturns,
+        Self::FailureUntold,
+        Self::PolicyForgotten,
+        Self::TakenForItsSuccessor,
     ];
 
     /// What the mistake is.
@@ -116,6 +122,9 @@ impl Bug {
             }
             Self::TokenGoodTwice => "two schedulers join with one token",
             Self::RemovedReturns => "a snapshot forgets which schedulers were removed",
+            Self::FailureUntold => "why a task does not run is not reported",
+            Self::PolicyForgotten => "what ended is never started again, whatever its policy",
+            Self::TakenForItsSuccessor => "a replica's old container is taken for its new task's",
         }
     }
 }

@@ -281,6 +281,7 @@ impl Attempt {
             End::Killed(_) | End::Unwatched(_) | End::Fenced | End::Vanished => false,
         };
         match policy {
+            _ if is_planted(Bug::PolicyForgotten) => false,
             RestartPolicy::Never => false,
             RestartPolicy::Always => true,
             RestartPolicy::OnFailure { .. } if end == End::Exited(0) => false,

@@ -41,3 +41,26 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     }
     fs::read(path).map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Whoever could put a link into the directory must not have it written through.
+    #[test]
+    fn a_link_in_the_place_of_an_agents_file_is_replaced_and_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (victim, path) = (directory.path().join("victim"), directory.path().join("ledger"));
+        for link in [path.clone(), path.with_extension("new")] {
+            fs::write(&victim, "untouched").unwrap();
+            let _ = fs::remove_file(&link);
+            symlink(&victim, &link).unwrap();
+            replace(&path, b"whole").unwrap();
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
+            assert!(!path.is_symlink());
+        }
+    }
+}

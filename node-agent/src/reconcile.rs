@@ -260,6 +260,17 @@ impl Observed {
             None => Seen::Absent,
         }
     }
+
+    /// What is there of an assigned task: its own containers, and no other of its replica.
+    pub fn of_assigned(&self, assignment: &Assignment) -> Seen<'_> {
+        let seen = self.of(assignment.task);
+        if is_planted(Bug::TakenForItsSuccessor) && matches!(seen, Seen::Absent) {
+            let place = Place::of(assignment);
+            let other = self.containers.values().find(|container| container.place == place);
+            return other.map_or(seen, Seen::of);
+        }
+        seen
+    }
 }
 
 impl<'a> Seen<'a> {

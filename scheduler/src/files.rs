@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Read, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
 };
@@ -36,6 +36,17 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
+/// All of what is left in the file, of which no more is read than it may have.
+pub(crate) fn read_at_most(file: &mut impl Read, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        let text = format!("it has more than the {most} bytes that one of its kind may have");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -61,5 +72,28 @@ mod tests {
         write_private(&path, "two").unwrap();
         assert_eq!(read(&path).unwrap().as_deref(), Some("two"));
         assert_eq!(mode(&path), 0o600);
+    }
+
+    /// Whoever could put a link into the directory must not have it written through.
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_replaced_and_not_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let (victim, path) = (parent.path().join("victim"), parent.path().join("file"));
+        for link in [path.clone(), path.with_extension("tmp")] {
+            fs::write(&victim, "untouched").unwrap();
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(&victim, &link).unwrap();
+            write_private(&path, "secret").unwrap();
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "secret");
+            assert!(!path.is_symlink());
+        }
+    }
+
+    #[test]
+    fn of_a_file_that_is_too_long_no_more_is_read_than_it_may_have() {
+        assert_eq!(read_at_most(&mut &b"four"[..], 4).unwrap(), b"four");
+        let refused = read_at_most(&mut io::repeat(0), 4).unwrap_err();
+        assert!(refused.to_string().contains("more than the 4 bytes"), "{refused}");
     }
 }

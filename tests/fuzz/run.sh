@@ -3,14 +3,15 @@
 #
 #   tests/fuzz/run.sh [TARGET]... [--seconds N] [--jobs N]
 #
-#   TARGET        stackfile config interpolation nodes wire entry snapshot ledger; all when none is named
+#   TARGET        stackfile config interpolation nodes wire entry snapshot log ledger; all when none is named
 #   --seconds N   processor time for each target, not time that passes (default 60)
 #   --jobs N      targets at once (default 1)
 #
 # Needs the usual Rust and a C++ compiler. The targets take turns, at the lowest priority. A target ends early with its
 # first finding: a panic, an overflow, a contradiction, more than 5 processor seconds or 512 MB for one input. It goes to
-# tests/fuzz/corpus/TARGET, where `cargo test` fails by it until it is mended. So do the fewest inputs that cover the paths
-# found, 100 KB of them; tests/fuzz/spent.tsv keeps what was spent. The end is a table on stdout; 1 when there were findings.
+# tests/fuzz/corpus/TARGET, where `cargo test` fails by it until it is mended. The fewest inputs that cover the paths found
+# go to tests/fuzz/corpus/TARGET.inputs, 100 KB of them, the smaller ones first; tests/fuzz/spent.tsv keeps what was spent.
+# The end is a table on stdout; 1 when there were findings.
 # Stopped with Ctrl-C or SIGTERM it keeps what it has.
 set -euo pipefail
 
@@ -19,7 +20,7 @@ ROOT=$(cd "$HERE/../.." && pwd)
 # shellcheck source=deploy/lib/say.sh
 source "$ROOT/deploy/lib/say.sh"
 
-TARGETS=(stackfile config interpolation nodes wire entry snapshot ledger)
+TARGETS=(stackfile config interpolation nodes wire entry snapshot log ledger)
 GUIDED=$HERE/guided
 # Everything found, of which the kept corpus is the part that covers the same.
 WORK=$GUIDED/target/fuzz
@@ -30,8 +31,6 @@ INPUT_BYTES_MAX=16384
 # Until an input that never ends is given up: time that passes, of which a busy machine leaves little to the lowest priority.
 INPUT_SECONDS_MAX=120
 MEMORY_MB_MAX=512
-# Of one target's corpus in the repository, the smaller inputs first; the whole of it stays in $WORK.
-KEPT_BYTES_MAX=100000
 
 chosen=() seconds=60 jobs=1 stopping=0
 
@@ -59,7 +58,7 @@ number() {
 # Where a target's first inputs come from besides its corpus; as in the tests of its crate.
 seeds() {
   case $1 in
-    stackfile | config) printf '%s\n' "$ROOT/stackfile/tests/mistakes" "$ROOT/deploy/stacks" "$HERE/corpus/stackfile" ;;
+    stackfile | config) printf '%s\n' "$ROOT/stackfile/tests/mistakes" "$ROOT/deploy/stacks" "$WORK/kept/stackfile" ;;
     entry | snapshot) printf '%s\n' "$ROOT/tests/golden" ;;
   esac
 }
@@ -81,10 +80,10 @@ fuzzer() {
 
 # One turn of a target; adds processor seconds, inputs tried, edges covered and findings to its list of turns.
 turn() {
-  local target=$1 most=$2 log=$WORK/$1.log list corpora=("$WORK/corpus/$1" "$HERE/corpus/$1") options=() directory
+  local target=$1 most=$2 log=$WORK/$1.log list corpora=("$WORK/corpus/$1" "$WORK/kept/$1") options=() directory
   while IFS= read -r directory; do
     if [[ -d $directory ]]; then corpora+=("$directory"); fi
-  done < <(seeds "$target")
+  done < <(printf '%s\n' "$HERE/corpus/$target"; seeds "$target")
   list=$(words "$target")
   if [[ -n $list ]]; then options+=("-dict=$list"); fi
   local TIMEFORMAT='%U %S'
@@ -110,10 +109,19 @@ sum() {
 
 left() { sum "$1" | awk -v seconds="$seconds" '{ left = seconds - $1; print ($4 > 0 || left < 1) ? 0 : int(left) }'; }
 
+# What keeps inputs in one file, and takes them out of it.
+corpus() { (cd "$ROOT" && cargo run --quiet --package siso-fuzz --bin corpus -- "$@"); }
+
 prepare() {
   local target
+  rm -rf "$WORK/kept"
+  for target in "${TARGETS[@]}"; do
+    mkdir -p "$WORK/kept/$target"
+    # A target that is new has none yet.
+    if [[ -e $HERE/corpus/$target.inputs ]]; then corpus unpack "$HERE/corpus/$target.inputs" "$WORK/kept/$target"; fi
+  done
   for target in "${chosen[@]}"; do
-    mkdir -p "$WORK/corpus/$target" "$WORK/found/$target" "$HERE/corpus/$target"
+    mkdir -p "$WORK/corpus/$target" "$WORK/found/$target"
     : >"$WORK/$target.turns"
   done
 }
@@ -144,23 +152,21 @@ stop() {
 
 # Keeps the fewest inputs that together cover the paths found, and every input that was a finding.
 keep() {
-  local target=$1 kept=$HERE/corpus/$1 fresh=$WORK/fresh/$1 file
+  local target=$1 fresh=$WORK/fresh/$1 file corpora=("$WORK/corpus/$1" "$WORK/kept/$1")
   for file in "$WORK/found/$target"/*; do
-    if [[ -f $file ]]; then mv "$file" "$kept/"; fi
+    if [[ -f $file ]]; then
+      mkdir -p "$HERE/corpus/$target"
+      mv "$file" "$HERE/corpus/$target/"
+    fi
   done
   rm -rf "$fresh"
   mkdir -p "$fresh"
   if ! fuzzer "$target" -set_cover_merge=1 -use_counters=0 -artifact_prefix="$WORK/$target.merge-" \
-    "$fresh" "$WORK/corpus/$target" "$kept" >"$WORK/$target.merge.log" 2>&1 </dev/null; then
+    "$fresh" "${corpora[@]}" >"$WORK/$target.merge.log" 2>&1 </dev/null; then
     warn "$target: the corpus stays as it was; see $WORK/$target.merge.log"
-    return
+  elif ! corpus pack "$HERE/corpus/$target.inputs" "$fresh"; then
+    warn "$target: the corpus stays as it was"
   fi
-  # Only what libFuzzer named, by the 40 digits of its hash, may go: the rest was put there by somebody.
-  find "$kept" -type f -name "$(printf '[0-9a-f]%.0s' {1..40})" -delete
-  (cd "$fresh" && find . -type f -exec wc -c {} +) | sort -n |
-    awk -v most=$KEPT_BYTES_MAX '$2 != "total" && (sum += $1) <= most { print $2 }' |
-    while IFS= read -r file; do cp "$fresh/$file" "$kept/"; done
-  rmdir "$kept" 2>/dev/null || true
 }
 
 report() {

@@ -27,7 +27,7 @@ mod wait;
 mod witness;
 mod world;
 
-pub use acknowledged::Acknowledged;
+pub use acknowledged::{Acknowledged, Found, replicas};
 pub use contract::{Shape, check_shape};
 pub use ctl::{Answer, Ctl, Follower};
 pub use daemon::Daemon;

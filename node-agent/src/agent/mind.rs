@@ -237,7 +237,7 @@ impl Mind {
             }
             let attempt = self.attempts.entry(assignment.task).or_default();
             let wanted = wanted(assignment, Some(attempt), &self.leases);
-            let seen = self.observed.of(assignment.task);
+            let seen = self.observed.of_assigned(assignment);
             let restarts = attempt.status.restarts;
             attempt.notice(&assignment.spec, (wanted, seen), now, wall);
             if attempt.status.restarts > restarts || attempt.is_over() && wanted == Wanted::Run {
@@ -251,11 +251,14 @@ impl Mind {
         let mut news = Vec::new();
         for assignment in &set.tasks {
             let Some(attempt) = self.attempts.get_mut(&assignment.task) else { continue };
-            let seen = self.observed.of(assignment.task);
+            let seen = self.observed.of_assigned(assignment);
             let wanted = wanted(assignment, Some(attempt), &self.leases);
             let image = self.images.get(&assignment.spec.image);
             let limit = assignment.spec.resources.memory_limit;
             let mut status = status(wanted, seen, attempt, image, limit);
+            if is_planted(Bug::FailureUntold) {
+                status.failure = None;
+            }
             // What was seen is from before the step under way, which may be its start.
             let worked_on = self.busy.contains(&Key::Task(assignment.task));
             if worked_on && status.state.is_over() && !attempt.is_over() {

@@ -6419,6 +6419,9 @@ pub struct ProbeReply {
     /// It holds the keys of all authorities that are trusted, and its own certificates are as they should be.
     #[prost(bool, tag = "6")]
     pub authority_ready: bool,
+    /// The longest of the durable writes of late that took more than a second.
+    #[prost(uint64, optional, tag = "7")]
+    pub slow_commit_ms: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuthorityKeyRequest {

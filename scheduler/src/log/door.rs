@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use openraft::{
@@ -28,6 +29,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     network::{MESSAGE_BYTES_MAX, Ways, ballot, id_of, position, vote_of},
+    pace::Pace,
     raft::Raft,
     record, room, snapshots,
     state_machine::State,
@@ -47,6 +49,8 @@ pub(super) struct Own {
     pub(super) state: Arc<RwLock<State>>,
     /// Where its log lies.
     pub(super) directory: PathBuf,
+    /// How fast its disk is.
+    pub(super) pace: Pace,
     /// The highest form of entries it reads.
     pub(super) form: u32,
     pub(super) peers: Ways,
@@ -113,6 +117,7 @@ impl Door {
     /// How this replica is, `last` being the last entry in its log.
     pub(super) fn own_probe(&self, last: u64) -> ProbeReply {
         let (authority_step, authority_ready) = self.own.keys.stand();
+        let slow = self.own.pace.slow(Instant::now());
         ProbeReply {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             form: self.own.form,
@@ -120,6 +125,7 @@ impl Door {
             trouble: self.trouble(room::LEAST_FOR_CHANGES),
             authority_step,
             authority_ready,
+            slow_commit_ms: slow.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 

@@ -81,7 +81,7 @@ impl Mark {
     }
 }
 
-fn encode(sequence: u64) -> Vec<u8> {
+pub(super) fn encode(sequence: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(BYTES);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&sequence.to_le_bytes());

@@ -48,6 +48,15 @@ const FIRST_FORM: u32 = 1;
 /// In the metadata of a refusal: where the leader is.
 pub(crate) const LEADER: &str = "siso-leader";
 
+/// A member as it answers.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// What people are shown of it.
+    pub(crate) row: VoterRow,
+    /// How long a durable write took there of late, when that was too long.
+    pub(crate) slow: Option<Duration>,
+}
+
 impl Door {
     /// Lets a scheduler vote, or notes that it has another address now. `Ok` when both are settled.
     pub(super) async fn admit(&self, id: u64, address: String) -> Result<(), Status> {
@@ -190,7 +199,7 @@ impl Door {
     }
 
     /// Every member as it answers within this time, `leader` being who leads as far as this one knows.
-    pub(crate) async fn rows(&self, leader: Option<u64>, limit: Duration) -> Vec<VoterRow> {
+    pub(crate) async fn seen(&self, leader: Option<u64>, limit: Duration) -> Vec<Seen> {
         let members = self.members();
         let probed = self.probe_members_within(limit).await;
         // One that is gone may be taken for the leader for as long as nobody else is elected.
@@ -208,6 +217,8 @@ impl Door {
                 (true, false) => "follower",
                 (false, false) => "joining",
             };
+            let slow = probed.as_ref().ok().and_then(|probed| probed.slow_commit_ms);
+            let slow = slow.map(Duration::from_millis);
             let (reachable, last, version, error) = match probed {
                 Ok(ProbeReply { version, last, trouble, .. }) => {
                     (true, Some(last), Some(version).filter(|text| !text.is_empty()), trouble)
@@ -217,7 +228,8 @@ impl Door {
             let behind = newest.zip(last).map(|(newest, last)| newest.saturating_sub(last));
             // One of the first version does not say how far it is.
             let behind = behind.filter(|_| version.is_some());
-            VoterRow { id, address, role: role.to_owned(), reachable, behind, version, error }
+            let role = role.to_owned();
+            Seen { row: VoterRow { id, address, role, reachable, behind, version, error }, slow }
         };
         probed.into_iter().map(row).collect()
     }

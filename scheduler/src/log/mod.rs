@@ -7,9 +7,13 @@
 mod authorities;
 mod codec;
 mod door;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod mark;
 mod members;
 mod network;
+mod pace;
 mod raft;
 mod record;
 pub(crate) mod recovery;
@@ -33,12 +37,9 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub(crate) use authorities::Member;
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub use codec::fuzzing;
 pub(crate) use codec::{ALLOWS_FORM, ENTRY_VERSION};
 pub(crate) use door::Door;
-pub(crate) use members::{LEADER, PROBE_TIMEOUT};
+pub(crate) use members::{LEADER, PROBE_TIMEOUT, Seen};
 pub(crate) use network::{OwnFace, Peers, SHUT_OUT, ShutOut, shut_out_by};
 pub use raft::{ELECTION_LAN, ELECTION_WAN, Election, LogSettings, RaftLog};
 pub(crate) use store::SEGMENT_BYTES;

@@ -1,6 +1,12 @@
 //! [`ReplicatedLog`] by openraft.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
@@ -21,6 +27,7 @@ use super::{
     COMMAND_BYTES_MAX, LogError, PROPOSE_TIMEOUT, ReplicatedLog, Standing, codec,
     door::{self, Door},
     network::{Addresses, Peers, Ways},
+    pace::Pace,
     room,
     snapshots::SnapshotFiles,
     state_machine::{State, StateMachine},
@@ -98,6 +105,7 @@ pub struct RaftLog {
     writer: Mutex<Option<thread::JoinHandle<()>>>,
     files: SnapshotFiles,
     directory: PathBuf,
+    pace: Pace,
     form: u32,
     was_empty: bool,
 }
@@ -135,7 +143,10 @@ impl RaftLog {
         }
         let storage = LogStorage::new(store, contents);
         let made_durable = storage.made_durable();
+        let pace = Pace::default();
+        let noted = pace.clone();
         let observe = move |took, jobs, last: Option<u64>| {
+            noted.note(took, Instant::now());
             if let Some(last) = last {
                 made_durable(last);
             }
@@ -165,6 +176,7 @@ impl RaftLog {
             writer,
             files,
             directory,
+            pace,
             form: settings.form,
             was_empty,
         })
@@ -177,6 +189,7 @@ impl RaftLog {
             raft: self.raft.clone(),
             state: Arc::clone(&self.state),
             directory: self.directory.clone(),
+            pace: self.pace.clone(),
             form: self.form,
             peers: self.ways.clone(),
             keys,

@@ -24,6 +24,8 @@ pub(crate) enum BadRecord {
     Shape(#[source] prost::DecodeError),
     #[error("it lacks {0}")]
     Missing(&'static str),
+    #[error("it says it is entry {0}, and no log is that long")]
+    Beyond(u64),
     #[error("it says it is entry {found}, in the place of entry {expected}")]
     Misplaced { found: u64, expected: u64 },
 }
@@ -94,9 +96,15 @@ impl From<&LogId> for LogIdRecord {
     }
 }
 
-impl From<&LogIdRecord> for LogId {
-    fn from(record: &LogIdRecord) -> Self {
-        log_id(record.term, record.index)
+impl TryFrom<&LogIdRecord> for LogId {
+    type Error = BadRecord;
+
+    fn try_from(record: &LogIdRecord) -> Result<Self, BadRecord> {
+        // So that the entry after any entry has a number.
+        if record.index == u64::MAX {
+            return Err(BadRecord::Beyond(record.index));
+        }
+        Ok(log_id(record.term, record.index))
     }
 }
 
@@ -155,7 +163,7 @@ pub(crate) fn encode_entry(entry: &RaftEntry) -> Vec<u8> {
 /// The entry of these bytes.
 pub(crate) fn decode_entry(sealed: &[u8]) -> Result<RaftEntry, BadRecord> {
     let record: EntryRecord = unseal(sealed)?;
-    let id: LogId = (&record.id.ok_or(BadRecord::Missing("its log id"))?).into();
+    let id: LogId = (&record.id.ok_or(BadRecord::Missing("its log id"))?).try_into()?;
     let payload = match record.payload.ok_or(BadRecord::Missing("its payload"))? {
         PayloadRecord::Blank(_) => EntryPayload::Blank,
         PayloadRecord::Command(bytes) => EntryPayload::Normal(Payload(bytes)),
@@ -191,7 +199,7 @@ pub(crate) fn encode_log_id(id: &LogId) -> Vec<u8> {
 }
 
 pub(crate) fn decode_log_id(sealed: &[u8]) -> Result<LogId, BadRecord> {
-    Ok((&unseal::<LogIdRecord>(sealed)?).into())
+    (&unseal::<LogIdRecord>(sealed)?).try_into()
 }
 
 /// The index after which a log is cut off; `None` when nothing of it stays.
@@ -257,6 +265,15 @@ mod tests {
         for index in [None, Some(0), Some(7)] {
             assert_eq!(decode_index(&encode_index(index)).unwrap(), index);
         }
+    }
+
+    #[test]
+    fn an_entry_after_which_none_can_be_numbered_is_refused() {
+        let last = RaftEntry::new(log_id(3, u64::MAX), EntryPayload::Blank);
+        assert!(matches!(decode_entry(&encode_entry(&last)), Err(BadRecord::Beyond(u64::MAX))));
+        assert!(decode_log_id(&encode_log_id(&last.log_id())).is_err());
+        let before = RaftEntry::new(log_id(3, u64::MAX - 1), EntryPayload::Blank);
+        assert_eq!(decode_entry(&encode_entry(&before)).unwrap(), before);
     }
 
     /// These bytes lie on disks: they must be written and read like this for ever.

@@ -29,6 +29,8 @@ const HEADER_BYTES: usize = MAGIC.len() + 4 + 8;
 /// The newest, and one to fall back to.
 const KEPT: usize = 2;
 const EXTENSION: &str = "snapshot";
+/// A longer file is no snapshot: four times what is sent between schedulers.
+const READ_BYTES_MAX: u64 = 1 << 30;
 
 #[derive(Clone, PartialEq, Message)]
 struct SnapshotRecord {
@@ -50,18 +52,27 @@ pub(super) struct Loaded {
 
 /// The bytes of a snapshot file: header and body.
 pub(super) fn encode(meta: &SnapshotMeta, cluster: &Cluster) -> Bytes {
-    let body = SnapshotRecord {
+    write(meta, codec::encode_image(&ClusterImage::from(cluster)).into())
+}
+
+/// The bytes of a snapshot file with this image of a cluster in it.
+pub(super) fn write(meta: &SnapshotMeta, image: Bytes) -> Bytes {
+    let record = SnapshotRecord {
         last: meta.last_log_id.as_ref().map(LogIdRecord::from),
         membership_at: meta.last_membership.log_id().as_ref().map(LogIdRecord::from),
         membership: Some(meta.last_membership.membership().into()),
-        image: codec::encode_image(&ClusterImage::from(cluster)).into(),
-    }
-    .encode_to_vec();
+        image,
+    };
+    seal(&record.encode_to_vec())
+}
+
+/// Header and body.
+pub(super) fn seal(body: &[u8]) -> Bytes {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+    bytes.extend_from_slice(&crc32c::crc32c(body).to_le_bytes());
     bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(&body);
+    bytes.extend_from_slice(body);
     bytes.into()
 }
 
@@ -74,13 +85,17 @@ fn body(bytes: &[u8]) -> Option<&[u8]> {
     whole.then_some(body)
 }
 
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    files::read_at_most(&mut File::open(path)?, READ_BYTES_MAX)
+}
+
 fn invalid(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 /// The point of the log a snapshot stands for, and the cluster, still encoded. Its checksum is right;
 /// whether the cluster can be read is not asked, which takes a hundred times as long.
-fn open(bytes: &[u8]) -> io::Result<(SnapshotMeta, Bytes)> {
+pub(super) fn open(bytes: &[u8]) -> io::Result<(SnapshotMeta, Bytes)> {
     let body = body(bytes).ok_or_else(|| invalid("its checksum does not match".to_owned()))?;
     let record = SnapshotRecord::decode(body).map_err(|cause| invalid(cause.to_string()))?;
     let membership: Membership = record
@@ -88,12 +103,13 @@ fn open(bytes: &[u8]) -> io::Result<(SnapshotMeta, Bytes)> {
         .ok_or_else(|| invalid("it lacks its members".to_owned()))?
         .try_into()
         .map_err(|cause| invalid(format!("its members are damaged: {cause}")))?;
+    let id = |record: Option<&LogIdRecord>| {
+        let id = record.map(LogId::try_from).transpose();
+        id.map_err(|cause| invalid(format!("what it stands for is damaged: {cause}")))
+    };
     let meta = SnapshotMeta {
-        last_log_id: record.last.as_ref().map(LogId::from),
-        last_membership: StoredMembership::new(
-            record.membership_at.as_ref().map(LogId::from),
-            membership,
-        ),
+        last_log_id: id(record.last.as_ref())?,
+        last_membership: StoredMembership::new(id(record.membership_at.as_ref())?, membership),
     };
     Ok((meta, record.image))
 }
@@ -158,7 +174,7 @@ impl SnapshotFiles {
         let open = |cause| LogError::Open { path: self.directory.clone(), cause };
         let paths = self.paths().map_err(open)?;
         for (damaged, path) in paths.iter().enumerate() {
-            match fs::read(path).and_then(|bytes| decode(&bytes, self.known)) {
+            match read(path).and_then(|bytes| decode(&bytes, self.known)) {
                 Ok(loaded) => {
                     // Out of the way, or it would count as one of those kept.
                     for path in paths.iter().take(damaged) {
@@ -183,7 +199,7 @@ impl SnapshotFiles {
     /// The bytes of the newest whole snapshot, to be sent to a peer.
     pub(super) fn newest_bytes(&self) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
         for path in self.paths()? {
-            let bytes = fs::read(path)?;
+            let bytes = read(&path)?;
             // It was proven to load before it got its name; its checksum says it is still the same.
             if let Ok(meta) = meta(&bytes) {
                 return Ok(Some((meta, bytes.into())));

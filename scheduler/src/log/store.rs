@@ -5,6 +5,8 @@
 //! answered is there when the log is opened again, or the log does not open: see `mark`.
 
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod index;
 mod opened;
 mod planted;
@@ -28,6 +30,7 @@ use crate::files;
 use super::{
     LogError,
     mark::Mark,
+    pace,
     record::{self, BadRecord},
     snapshots::sync_directory,
     types::{LogId, RaftEntry, Types, Vote},
@@ -45,8 +48,6 @@ const QUEUE: usize = 1024;
 const JOBS_PER_COMMIT: usize = 512;
 /// A commit is ended by the job that makes it this long: bounds the memory it takes.
 const COMMIT_BYTES: usize = 8 << 20;
-/// A commit slower than this is worth a warning: writes and elections suffer.
-const SLOW_COMMIT: Duration = Duration::from_secs(1);
 
 /// The log of versions before the first release.
 const EARLIER: &str = "log.redb";
@@ -262,7 +263,7 @@ impl<M: Media> Writer<M> {
         }
         self.segments.commit(jobs)?;
         let took = began.elapsed();
-        if took > SLOW_COMMIT {
+        if took > pace::SLOW {
             tracing::warn!(
                 took_ms = took.as_millis(),
                 "the disk is slow: one log commit took long"

@@ -4,12 +4,14 @@
 //! What a reader answers, without its numbers and quotations, is what guides it: an input with an
 //! answer nobody saw before is changed further. That is quick and notices what is broken at large.
 //! The paths inside are seen by the guided fuzzer, `tests/fuzz/run.sh`: it gives inputs to the same
-//! readers, and every input it keeps in `corpus` is tried here first.
+//! readers, and every input it keeps in `corpus/TARGET.inputs` is tried here first, and every one
+//! that was a finding, in `corpus/TARGET`.
 //!
 //! **Invariant:** without `SISO_FUZZ_SECONDS` the same inputs are tried each time.
 //!
 //! Start at [`Fuzz`].
 
+pub mod archive;
 mod dice;
 mod mutate;
 mod words;
@@ -44,11 +46,16 @@ pub struct Fuzz {
 }
 
 impl Fuzz {
-    /// A target. What made it fail once, or took a path of its own, is kept in
-    /// `tests/fuzz/corpus/NAME` and tried first.
+    /// A target. What took a path of its own is kept in `tests/fuzz/corpus/NAME.inputs`, what made it
+    /// fail once in `tests/fuzz/corpus/NAME`; both are tried first.
+    ///
+    /// # Panics
+    ///
+    /// When there is no whole archive of inputs.
     pub fn new(name: &'static str) -> Self {
         let corpus = here().join("corpus").join(name);
         let fuzz = Self { name, corpus: corpus.clone(), pool: Vec::new(), words: Vec::new() };
+        let fuzz = fuzz.inputs(kept(&corpus.with_extension("inputs")));
         if corpus.exists() { fuzz.files(&corpus) } else { fuzz }
     }
 
@@ -130,6 +137,12 @@ impl Fuzz {
     }
 }
 
+#[allow(clippy::panic, reason = "this is how a test fails")]
+fn kept(path: &Path) -> Vec<Vec<u8>> {
+    let archive = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    archive::read(&archive).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
+}
+
 fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -175,6 +188,40 @@ mod tests {
     fn some() -> Fuzz {
         let pool = vec![b"all is good".to_vec()];
         Fuzz { name: "", corpus: PathBuf::new(), pool, words: vec![b"]".to_vec()] }
+    }
+
+    #[test]
+    fn every_target_keeps_an_archive_of_inputs_and_there_is_no_other() {
+        let script = fs::read_to_string(here().join("run.sh")).unwrap();
+        let line = script.lines().find_map(|line| line.strip_prefix("TARGETS=(")).unwrap();
+        let targets: BTreeSet<_> =
+            line.trim_end_matches(')').split_whitespace().map(str::to_owned).collect();
+        assert!(targets.len() > 5, "{targets:?}");
+        for target in &targets {
+            let inputs = kept(&here().join("corpus").join(target).with_extension("inputs"));
+            assert!(inputs.iter().all(|input| input.len() <= INPUT_BYTES_MAX), "{target}");
+        }
+        for entry in fs::read_dir(here().join("corpus")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            assert!(targets.contains(&name), "{} is of no target", path.display());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "broken.inputs: it is damaged")]
+    fn a_target_with_a_damaged_archive_is_not_tried_without_it() {
+        let path = env::temp_dir().join(format!("siso-fuzz-{}-broken.inputs", std::process::id()));
+        let mut bytes = archive::write([b"input".to_vec()]);
+        if let Some(last) = bytes.last_mut() {
+            *last ^= 1;
+        }
+        fs::write(&path, bytes).unwrap();
+        let read = catch_unwind(|| kept(&path));
+        fs::remove_file(&path).unwrap();
+        if let Err(cause) = read {
+            std::panic::resume_unwind(cause);
+        }
     }
 
     #[test]

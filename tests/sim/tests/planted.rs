@@ -59,6 +59,9 @@ const fn rule(bug: Bug) -> &'static str {
         Bug::DownAtOneMiss => "without a heartbeat",
         Bug::InterruptionIsFailure => "was given up for",
         Bug::TokenGoodTwice => "let two schedulers join",
+        Bug::FailureUntold => "and says nothing",
+        Bug::PolicyForgotten => "and has to run always",
+        Bug::TakenForItsSuccessor => "for a container of",
     }
 }
 

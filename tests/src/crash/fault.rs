@@ -1,10 +1,15 @@
 //! What goes wrong with a process's system calls.
 
 use std::{
+    fs,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{PATIENT, wait_until};
 
 /// A fault, made by `strace` while the process runs. Calls are counted for each thread by itself.
 #[derive(Debug, Clone)]
@@ -63,6 +68,29 @@ impl Fault {
         wrapper
     }
 
+    /// Makes it happen to a process that runs already, until what is answered is dropped.
+    #[track_caller]
+    pub fn strike(&self, pid: u32) -> Struck {
+        let mut words = self.wrapper();
+        // Our own child, to be ended; detached it would be nobody's.
+        words.retain(|word| word != "-D");
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(["-p", &pid.to_string()]);
+        let tracer = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let struck = Struck(tracer.spawn().expect("strace"));
+        wait_until(&format!("{self} happens to every thread of {pid}"), PATIENT, || {
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).map_err(|it| it.to_string())?;
+            for thread in threads.flatten() {
+                let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+                if status.contains("TracerPid:\t0\n") {
+                    return Err(format!("{:?} is not traced", thread.file_name()));
+                }
+            }
+            Ok(())
+        });
+        struck
+    }
+
     /// Whether faults can be made on this machine; else what it lacks.
     pub fn possible() -> Result<(), String> {
         let probe = Self::error("mkdir", "EIO", 1).wrapper();
@@ -76,6 +104,19 @@ impl Fault {
             Ok(_) => Err("strace injects no faults here".to_owned()),
             Err(error) => Err(format!("strace is needed ({error})")),
         }
+    }
+}
+
+/// A fault that happens to a process that ran before.
+#[derive(Debug)]
+pub struct Struck(Child);
+
+impl Drop for Struck {
+    fn drop(&mut self) {
+        if let Some(pid) = Pid::from_raw(self.0.id().cast_signed()) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let _ = self.0.wait();
     }
 }
 

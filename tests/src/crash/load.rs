@@ -10,7 +10,11 @@ use std::{
     thread,
 };
 
-use crate::{acknowledged::Acknowledged, crash::Victim, ctl::Ctl};
+use crate::{
+    acknowledged::{Acknowledged, Found},
+    crash::Victim,
+    ctl::Ctl,
+};
 
 /// Writers at once, each with stacks of its own.
 const WRITERS: usize = 2;
@@ -93,13 +97,13 @@ impl Load {
     }
 
     /// Every way in which what is there contradicts what was acknowledged.
-    pub fn contradictions(&self, found: &BTreeMap<String, u64>) -> Vec<String> {
+    pub fn contradictions(&self, found: &BTreeMap<String, Found>) -> Vec<String> {
         self.ledger.lock().expect("the ledger").contradictions(found)
     }
 
     /// Panics when what is there contradicts what was acknowledged.
     #[track_caller]
-    pub fn check(&self, found: &BTreeMap<String, u64>) {
+    pub fn check(&self, found: &BTreeMap<String, Found>) {
         self.ledger.lock().expect("the ledger").check(found);
     }
 }

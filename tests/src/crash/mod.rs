@@ -17,7 +17,7 @@ mod ward;
 pub use agent_kills::{AgentKills, AgentTally};
 pub use campaign::{Campaign, Tally};
 pub use engine_restarts::{EngineRestarts, EngineTally};
-pub use fault::Fault;
+pub use fault::{Fault, Struck};
 pub use load::Load;
 pub use loop_disk::LoopDisk;
 pub use memory_group::MemoryGroup;

@@ -10,6 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
+    acknowledged::{self, Found},
     crash::Fault,
     ctl::{Answer, Ctl},
     daemon::Daemon,
@@ -121,19 +122,10 @@ impl Victim {
         self.ctl.run(&["scale", "--detach", &format!("{stack}/web={replicas}")])
     }
 
-    /// The replicas of each stack; the whole answer when there is none.
+    /// The replicas each stack was given, one after the other; the whole answer when there is none.
     #[track_caller]
-    pub fn replicas(&self) -> Result<BTreeMap<String, u64>, Answer> {
-        let answer = self.ctl.run(&["-o", "json", "stack", "ls"]);
-        if answer.code != 0 {
-            return Err(answer);
-        }
-        let listed = answer.json();
-        let row = |row: &serde_json::Value| {
-            let name = row["stack"].as_str().expect("its name").to_owned();
-            (name, row["replicas"].as_u64().expect("its replicas"))
-        };
-        Ok(listed.as_array().expect("a list of stacks").iter().map(row).collect())
+    pub fn replicas(&self) -> Result<BTreeMap<String, Found>, Box<Answer>> {
+        acknowledged::replicas(&self.ctl)
     }
 }
 

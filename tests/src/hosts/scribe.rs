@@ -12,10 +12,15 @@ use std::{
 use serde_json::Value;
 
 use super::Cluster;
-use crate::{acknowledged::Acknowledged, ctl::Ctl};
+use crate::{
+    acknowledged::{Acknowledged, Found},
+    ctl::Ctl,
+};
 
-/// Writers at once, each with a key of its own.
+/// Writers at once, each with keys of its own.
 const WRITERS: usize = 2;
+/// Keys each writer goes round: of each the last write is seen, and a node has at most 64 labels.
+const KEYS: u64 = 16;
 /// The node whose labels are the keys.
 const NODE: &str = "host-1";
 
@@ -78,17 +83,20 @@ impl Drop for Scribe {
 }
 
 /// The writers' labels.
-fn labels(row: &Value) -> BTreeMap<String, u64> {
+fn labels(row: &Value) -> BTreeMap<String, Found> {
     let labels = row["labels"].as_object().into_iter().flatten();
     let ours = labels.filter(|(key, _)| key.starts_with('w'));
-    ours.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.parse().ok()?))).collect()
+    let found = |value: u64| Found { latest: vec![value], whole: false };
+    ours.filter_map(|(key, value)| Some((key.clone(), found(value.as_str()?.parse().ok()?))))
+        .collect()
 }
 
-fn write(ctl: &Ctl, key: &str, notes: &Notes) {
+fn write(ctl: &Ctl, writer: &str, notes: &Notes) {
     for value in 1.. {
         if notes.over.load(Ordering::SeqCst) {
             return;
         }
+        let key = &format!("{writer}-{}", value % KEYS);
         let ledger = || notes.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         ledger().attempt(key, value);
         let answer =

@@ -2,7 +2,6 @@
 //! touched, nothing runs twice.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use siso_tests::{Acknowledged, Ctl, PATIENT, World, wait_until};
+use siso_tests::{Acknowledged, Ctl, PATIENT, World, replicas, wait_until};
 
 use crate::stacks::sleepers;
 
@@ -63,7 +62,7 @@ fn a_scheduler_killed_among_writes_keeps_every_acknowledged_one() {
             over.store(true, Ordering::SeqCst);
         });
         world.start_scheduler();
-        ledger.lock().expect("the ledger").check(&replicas(&world));
+        ledger.lock().expect("the ledger").check(&replicas(&world.ctl).expect("an answer"));
     }
 }
 
@@ -77,16 +76,6 @@ fn scale(ctl: &Ctl, ledger: &Mutex<Acknowledged>, stack: &str, value: u64) -> bo
         _ => panic!("neither done nor unreachable: {answer}"),
     }
     answer.code == 0
-}
-
-fn replicas(world: &World) -> BTreeMap<String, u64> {
-    let listed = world.ctl.json(&["stack", "ls"]);
-    let rows = listed.as_array().expect("a list of stacks");
-    let row = |row: &serde_json::Value| {
-        let name = row["stack"].as_str().expect("its name").to_owned();
-        (name, row["replicas"].as_u64().expect("its replicas"))
-    };
-    rows.iter().map(row).collect()
 }
 
 #[test]
@@ -198,7 +187,7 @@ fn names(world: &World, stack: &str) -> Vec<String> {
 fn exactly_one_container_per_replica(world: &World, stack: &str, replicas: usize) {
     let what = format!("{stack} has one container per replica");
     wait_until(&what, Duration::from_secs(30), || {
-        let mut slots = BTreeMap::<String, u32>::new();
+        let mut slots = std::collections::BTreeMap::<String, u32>::new();
         for container in world.engine.containers(world.cluster()) {
             let labels = &container["Labels"];
             if labels["siso.stack"] == stack {

@@ -7,7 +7,10 @@ use std::{
     process::Command,
 };
 
-use siso_tests::crash::{Load, Victim};
+use siso_tests::{
+    Found,
+    crash::{Load, Victim},
+};
 
 /// Bytes damaged in each file, evenly spread. Every byte of them is tried in the rooms that read them.
 const DAMAGED_BYTES: u64 = 4;
@@ -16,7 +19,7 @@ const DAMAGED_BYTES: u64 = 4;
 struct Original {
     victim: Victim,
     kept: PathBuf,
-    replicas: BTreeMap<String, u64>,
+    replicas: BTreeMap<String, Found>,
 }
 
 impl Original {

@@ -28,7 +28,10 @@ use super::{
     nodes::named,
     writes::{service, spec, stack},
 };
-use crate::{clock, log::Standing};
+use crate::{
+    clock,
+    log::{Seen, Standing},
+};
 
 /// How long a scheduler may take to say how it is before the status says that it does not answer.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -181,10 +184,11 @@ pub(super) async fn status(office: &Office) -> Result<StatusView, Status> {
     let telemetry = office.dispatch.sessions.telemetry();
     let mut status = view::status(&*read(office).await?, &soft(&telemetry, &leases(office)));
     let standing = office.log.standing().borrow().clone();
-    let schedulers = office.door.rows(standing.leader, GLANCE).await;
+    let schedulers = office.door.seen(standing.leader, GLANCE).await;
     status.problems.extend(schedulers.iter().filter_map(scheduler_problem));
     status.healthy = status.problems.is_empty();
-    let voters = schedulers.into_iter().filter(|row| row.role != "joining");
+    let rows = schedulers.into_iter().map(|seen| seen.row);
+    let voters = rows.filter(|row| row.role != "joining");
     status.schedulers = voters.map(|row| scheduler(&standing, row)).collect();
     let leader = standing.voters.iter().find(|(id, _)| Some(*id) == standing.leader);
     status.leader = leader.map(|(_, address)| address.clone());
@@ -199,9 +203,18 @@ fn scheduler(standing: &Standing, row: VoterRow) -> SchedulerRow {
 }
 
 /// What is wrong with a member.
-fn scheduler_problem(row: &VoterRow) -> Option<Problem> {
+fn scheduler_problem(Seen { row, slow }: &Seen) -> Option<Problem> {
     let VoterRow { id, address, reachable, error, .. } = row;
-    let cause = error.clone()?;
+    let Some(cause) = error.clone() else {
+        let cause = format!(
+            "a durable write took {:.1} s; changes wait for it",
+            slow.as_ref()?.as_secs_f64()
+        );
+        let what = format!("the disk of scheduler {id} at {address} is slow");
+        let fix = "look for what else writes to that disk, and whether it is about to fail; its log tells \
+                   of every slow write";
+        return Some(Problem { what, cause, since: None, fix: fix.to_owned() });
+    };
     let (what, fix) = if *reachable {
         let what = format!("scheduler {id} at {address} cannot take changes");
         (what, "make room on its disk".to_owned())

@@ -16,8 +16,8 @@ const FORM: u32 = 2;
 /// How every scheduler is. While nobody leads, as far as this one knows.
 pub(super) async fn list(office: &Office) -> ListSchedulersReply {
     let leader = office.log.standing().borrow().leader;
-    let rows = office.door.rows(leader, PROBE_TIMEOUT).await;
-    ListSchedulersReply { schedulers: rows.into_iter().map(Into::into).collect() }
+    let seen = office.door.seen(leader, PROBE_TIMEOUT).await;
+    ListSchedulersReply { schedulers: seen.into_iter().map(|seen| seen.row.into()).collect() }
 }
 
 pub(super) async fn remove(

@@ -15,7 +15,7 @@ mod change;
 mod command;
 mod form;
 #[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzzing;
+pub(super) mod fuzzing;
 mod image;
 
 #[cfg(test)]

@@ -68,6 +68,12 @@ impl Files {
         self.open.lock().retain(|(held, _)| *held != base);
     }
 
+    /// Where they lie.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.open.lock().len()

@@ -12,7 +12,7 @@
 use std::{
     collections::VecDeque,
     fs::{self, File, OpenOptions},
-    io::{self, Read as _},
+    io,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,6 +20,8 @@ use std::{
 
 use openraft::entry::RaftEntry as _;
 use parking_lot::RwLock;
+
+use crate::files;
 
 use super::{
     super::{
@@ -39,6 +41,9 @@ use super::{
 pub(crate) const SEGMENT_BYTES: u64 = 4 << 20;
 /// Room made at a time, for hundreds of ordinary commits.
 const ROOM_BYTES: u64 = 256 << 10;
+/// A longer one is never written, and none is read: it is far beyond the longest commit that
+/// proposals in flight can make.
+const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// Memory kept for the next commit.
 const BUFFER_BYTES_MAX: usize = 1 << 20;
 
@@ -95,7 +100,8 @@ impl Media for Directory {
             let path = entry?.path();
             let name = path.file_stem().and_then(|stem| stem.to_str());
             let base = name.and_then(|name| name.parse().ok());
-            if let Some(base) = base.filter(|base| path == self.file(*base)) {
+            // Commits are counted from 1.
+            if let Some(base) = base.filter(|base| *base > 0 && path == self.file(*base)) {
                 bases.push(base);
             }
         }
@@ -138,6 +144,8 @@ struct Segment {
     base: u64,
     /// The highest entry ever written to it.
     highest: Option<u64>,
+    /// Whether not even its first commit was made.
+    is_empty: bool,
 }
 
 /// All segments, and the end that is written.
@@ -188,19 +196,17 @@ impl<M: Media> Segments<M> {
             owed: None,
             buffer: Vec::new(),
         };
-        let bases = opened.media.list()?;
-        let mut tail = Vec::new();
-        for (number, &base) in bases.iter().enumerate() {
-            if number > 0 && base != opened.sequence + 1 {
-                // Damaged, or old segments that a power cut brought back in part. What follows says
-                // all there is to say about what came before, if nothing of it is needed any more.
-                (*opened.index.write(), opened.vote, opened.purged) =
-                    (Index::default(), None, None);
+        let (mut tails, bases) = (Vec::new(), opened.media.list()?);
+        // One begins when the commit before it was synced: its name promises that much without a mark.
+        let promised = promised.max(bases.last().map_or(0, |base| base - 1));
+        for base in bases {
+            let tail = opened.read(base)?;
+            if opened.all.back().is_some_and(|segment| !segment.is_empty) {
+                tails.clear();
             }
-            opened.sequence = base.saturating_sub(1);
-            tail = opened.read(base)?;
+            tails.push(tail);
         }
-        if Frame::is_in(&tail, opened.sequence + 1) {
+        if tails.iter().any(|tail| Frame::is_in(tail, opened.sequence + 1)) {
             return Err(refused(&format!(
                 "commit {} is damaged, and there are later ones",
                 opened.sequence + 1
@@ -214,27 +220,55 @@ impl<M: Media> Segments<M> {
             )));
         }
         opened.check()?;
-        opened.clear(&tail)?;
+        opened.clear(tails.last().map_or(&[], Vec::as_slice))?;
         Ok(opened)
     }
 
     /// Reads a segment; answers what lies behind its last whole commit.
     fn read(&mut self, base: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.media.open(base)?.read_to_end(&mut bytes)?;
-        self.all.push_back(Segment { base, highest: None });
-        let mut at = 0;
+        let bytes = files::read_at_most(&mut self.media.open(base)?, SEGMENT_BYTES_MAX)?;
+        let is_first = self.all.is_empty();
+        self.all.push_back(Segment { base, highest: None, is_empty: true });
+        let (mut at, mut expected) = (0, base);
         while let Some(frame) = bytes.get(at..).and_then(Frame::read) {
-            if frame.sequence != self.sequence + 1 {
+            if frame.sequence != expected {
                 break;
             }
+            if at == 0 && !is_first && base != self.sequence + 1 {
+                // Damaged, or old segments that a power cut brought back in part. What follows says
+                // all there is to say about what came before, if nothing of it is needed any more.
+                (*self.index.write(), self.vote, self.purged, self.owed) = Default::default();
+            }
             let changes = changes(&frame, base, at as u64)?;
+            if at == 0 {
+                self.check_beginning(base, &changes)?;
+            }
             self.sequence = frame.sequence;
+            expected = frame.sequence.checked_add(1).ok_or_else(|| {
+                refused(&format!(
+                    "commit {} is one after which none can be numbered",
+                    frame.sequence
+                ))
+            })?;
+            if let Some(segment) = self.all.back_mut() {
+                segment.is_empty = false;
+            }
             self.apply(changes)?;
             at += frame.len();
         }
         (self.position, self.room) = (at as u64, bytes.len() as u64);
-        Ok(bytes.split_off(at))
+        Ok(bytes.get(at..).unwrap_or_default().to_vec())
+    }
+
+    /// Whether a segment says again what those before it said: once they are gone nobody else does.
+    fn check_beginning(&self, base: u64, changes: &[Change]) -> io::Result<()> {
+        let says = |is: fn(&Change) -> bool| changes.iter().any(is);
+        let vote = self.vote.is_none() || says(|change| matches!(change, Change::Vote(_)));
+        let purged = self.purged.is_none() || says(|change| matches!(change, Change::Purge(_)));
+        if vote && purged {
+            return Ok(());
+        }
+        Err(refused(&format!("the segment of commit {base} does not say what those before it did")))
     }
 
     /// Whether every entry since the purged ones is there.
@@ -251,14 +285,15 @@ impl<M: Media> Segments<M> {
 
     /// Removes what is left of a commit that was in flight: nothing but zeros is written over.
     fn clear(&mut self, tail: &[u8]) -> io::Result<()> {
-        if self.position == 0 {
-            // Not even its first commit was made, so it is as good as not there.
-            let Some(empty) = self.all.pop_back() else { return Ok(()) };
-            self.media.remove(empty.base)?;
+        if self.all.back().is_some_and(|newest| newest.is_empty) {
+            // As good as not there.
+            while let Some(empty) = self.all.pop_back_if(|newest| newest.is_empty) {
+                self.media.remove(empty.base)?;
+            }
             let Some(last) = self.all.back() else { return Ok(()) };
             let base = last.base;
             self.media.open(base)?;
-            // The next commit begins a segment, as this one was about to.
+            // The next commit begins a segment, as the one that is gone was about to.
             self.position = self.segment_bytes;
             return Ok(());
         }
@@ -380,13 +415,17 @@ impl<M: Media> Segments<M> {
         if !is_planted(Bug::DirectoryNotSynced) {
             self.media.sync_names()?;
         }
-        self.all.push_back(Segment { base, highest: None });
+        self.all.push_back(Segment { base, highest: None, is_empty: false });
         (self.position, self.room) = (0, 0);
         Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let end = self.position + bytes.len() as u64;
+        if end > SEGMENT_BYTES_MAX {
+            let text = format!("a segment of the log has at most {SEGMENT_BYTES_MAX} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         if end > self.room {
             let room = end.next_multiple_of(ROOM_BYTES.min(self.segment_bytes));
             let zeros = usize::try_from(room - self.room).map_err(io::Error::other)?;
@@ -419,8 +458,10 @@ impl<M: Media> Segments<M> {
                     self.owed = self.owed.min(after);
                 }
                 Change::Last(last) => {
-                    let known = index.last().map(|(known, _)| known);
-                    self.owed = if known == last { None } else { last };
+                    // What is known of the end says nothing of what is owed before it.
+                    if index.last().map(|(known, _)| known) != last {
+                        self.owed = last;
+                    }
                 }
                 Change::Vote(vote) => self.vote = Some(vote),
                 Change::Purge(upto) => {

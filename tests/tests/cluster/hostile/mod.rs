@@ -6,6 +6,7 @@ mod commands;
 mod connections;
 mod files;
 mod intruders;
+mod links;
 mod nodes;
 mod probes;
 mod reach;

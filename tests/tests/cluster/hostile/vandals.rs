@@ -29,6 +29,42 @@ services:
     mem_limit: 16m
 "#;
 
+/// As fast as it can for some seconds, a thousand bytes a line; two files of a megabyte are kept of it.
+const TORRENT: &str = r#"
+name: torrent
+services:
+  web:
+    image: siso/test:1
+    command: [sh, -c, "timeout 6 yes $$(head -c 1000 /dev/zero | tr '\\0' x); echo over; exec sleep 1000000"]
+    mem_limit: 16m
+    logging:
+      driver: local
+      options: {max-size: 1m, max-file: '2'}
+"#;
+/// What may be told of it: two files, and as much again for what stands before each line.
+const TORRENT_KEPT_MAX: usize = 4 << 20;
+
+#[test]
+fn a_container_that_logs_as_fast_as_it_can_fills_no_disk_and_disturbs_nobody() {
+    let Some(world) = World::new("torrent") else { return };
+    world.apply(TORRENT).expect(0);
+    let torrent = world.container("torrent", "web");
+    // People who look meanwhile see the newest of it.
+    let tail = || world.ctl.run(&["logs", "torrent/web", "--tail", "1"]);
+    wait_until("it has written all it wanted", PATIENT, || {
+        let answer = tail();
+        if answer.stdout.contains("over") { Ok(()) } else { Err(format!("code {}", answer.code)) }
+    });
+    let kept = world.ctl.run(&["logs", "torrent/web"]).expect(0).stdout;
+    assert!(kept.len() < TORRENT_KEPT_MAX, "{} bytes are kept", kept.len());
+    let lines = kept.lines().filter(|line| line.ends_with("xxxx")).count();
+    assert!(lines > 100, "{lines} lines are kept");
+    let log = &world.engine.inspect(&torrent)["HostConfig"]["LogConfig"];
+    assert_eq!(log["Config"]["max-size"], "1m", "{log}");
+    assert_eq!(world.container("torrent", "web"), torrent, "it was started anew");
+    world.expect_unharmed();
+}
+
 #[test]
 fn containers_that_flood_fork_and_lie_disturb_nobody() {
     let Some(mut world) = World::new("vandals") else { return };

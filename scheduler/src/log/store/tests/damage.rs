@@ -10,6 +10,7 @@ use std::{
 use super::{
     disk::Image,
     small::{Committed, Small, open},
+    *,
 };
 
 /// A bit of every byte instead of one in [`STRIDE`] bytes: minutes instead of seconds.
@@ -134,6 +135,49 @@ fn a_log_without_one_of_its_segments_is_refused() {
     });
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(refused, bases.len());
+}
+
+/// A segment is made before its first commit is written, and after those before it were synced.
+#[test]
+fn a_segment_without_a_commit_replaces_none_that_is_gone() {
+    let last = Small::new().last();
+    let directory = tempfile::tempdir().unwrap();
+    let beginning = Image::from([(last.sequence + 1, Vec::new())]);
+    let mut image = last.image.clone();
+    image.extend(beginning.clone());
+    assert_eq!(open(directory.path(), &image, last.sequence).unwrap(), last.said);
+    let refused = open(directory.path(), &beginning, last.sequence).unwrap_err().to_string();
+    assert!(refused.contains("0 is the last one left"), "{refused}");
+    // Its name alone tells of those before it, without a mark too.
+    let refused = open(directory.path(), &beginning, 0).unwrap_err().to_string();
+    assert!(refused.contains("0 is the last one left"), "{refused}");
+    // However many they are, the next commit goes on behind those that were made.
+    assert_eq!(image.insert(last.sequence, Vec::new()), None, "a segment began with the last");
+    let mut again = Small::on(directory.path(), &image, last.sequence).unwrap();
+    again.vote(Vote::new(100, 1));
+    assert_eq!(again.last().sequence, last.sequence + 1);
+}
+
+/// Two misfortunes: the power fails as a segment begins, before the mark of what was answered is on
+/// the disk; and what was answered last but one is damaged.
+#[test]
+fn a_segment_without_a_commit_hides_no_damage_before_it() {
+    let small = Small::new();
+    let Some(two) = small.history.windows(2).rev().find(|two| {
+        let bases = |of: &Committed| of.image.keys().copied().collect::<Vec<_>>();
+        bases(&two[0]) == bases(&two[1])
+    }) else {
+        panic!("no segment has two commits")
+    };
+    let newest = *two[0].image.keys().next_back().unwrap();
+    let (before, after) = (&two[0].image[&newest], &two[1].image[&newest]);
+    let written = before.iter().zip(after).position(|(old, new)| old != new).unwrap();
+    let mut image = two[1].image.clone();
+    image.get_mut(&newest).unwrap()[written - 1] ^= 1;
+    image.insert(two[1].sequence + 1, Vec::new());
+    let directory = tempfile::tempdir().unwrap();
+    let refused = open(directory.path(), &image, 0).unwrap_err().to_string();
+    assert!(refused.contains("is damaged, and there are later ones"), "{refused}");
 }
 
 fn every() -> bool {

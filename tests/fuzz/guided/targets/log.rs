@@ -1,0 +1,4 @@
+//! The files of the log.
+#![no_main]
+
+guided::target!(scheduler::log::fuzzing::log);
