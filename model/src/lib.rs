@@ -23,7 +23,7 @@ pub mod view;
 pub use assignment::{Assignment, AssignmentSet};
 pub use event::Event;
 pub use id::{Id, NodeId, RequestId, TaskId, TokenId};
-pub use name::{NameError, NodeName, ServiceName, StackName, VolumeName};
+pub use name::{NameError, NodeName, OperatorName, ServiceName, StackName, VolumeName};
 pub use node::{Inventory, Liveness, Node};
 pub use spec::{ServiceSpec, StackSpec};
 pub use task::{Desired, Health, Task, TaskReport, TaskState, TaskStatus};

@@ -17,6 +17,7 @@ mod listener;
 pub mod log;
 mod metrics;
 mod open_files;
+mod operators;
 mod pki;
 mod probes;
 mod recover;

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures::{FutureExt as _, future::BoxFuture};
+use model::token::Role;
 use proto::transport::{self, Peer};
 use rustls::pki_types::CertificateDer;
 use socket2::{SockRef, TcpKeepalive};
@@ -23,12 +25,13 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{
     open_files,
+    operators::Removed,
     pki::{Fingerprint, Keys},
     refusals::{Refusals, Refused, words},
 };
@@ -68,6 +71,19 @@ pub(crate) struct Caller {
     pub(crate) authority: Option<Fingerprint>,
 }
 
+impl Caller {
+    /// The name of the operator it is.
+    fn operator(&self) -> Option<&str> {
+        let peer = self.peer.as_ref().filter(|peer| peer.role == Role::Admin);
+        peer.map(|peer| peer.id.as_str())
+    }
+
+    /// Whether it may do nothing but join: it has no certificate, or one of an operator who was removed.
+    fn is_stranger(&self, removed: &Removed) -> bool {
+        self.peer.is_none() || self.operator().is_some_and(|name| removed.has(name))
+    }
+}
+
 /// One accepted connection.
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
@@ -75,8 +91,9 @@ pub(crate) struct Connection {
     /// When the connection ends: if the client has not said its first words by then, or in any case
     /// for a stranger.
     end: Option<Pin<Box<Sleep>>>,
-    /// The authority of the client's certificate is trusted no more.
-    distrusted: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// The client is nobody any more: the authority of its certificate is trusted no more, or its operator
+    /// was removed.
+    distrusted: Option<BoxFuture<'static, ()>>,
     heard: usize,
     _places: [Option<OwnedSemaphorePermit>; 2],
 }
@@ -84,11 +101,10 @@ pub(crate) struct Connection {
 impl Connection {
     fn new(
         stream: TlsStream<TcpStream>,
-        (caller, trust): (Caller, Option<CancellationToken>),
+        (caller, distrusted): (Caller, Option<BoxFuture<'static, ()>>),
         places: [Option<OwnedSemaphorePermit>; 2],
     ) -> Self {
         let end = Some(Box::pin(sleep(PREFACE_TIMEOUT)));
-        let distrusted = trust.map(|trust| Box::pin(trust.cancelled_owned()));
         Self { stream, caller, end, distrusted, heard: 0, _places: places }
     }
 }
@@ -164,7 +180,7 @@ impl AsyncWrite for Connection {
 pub(crate) fn accept(
     listener: TcpListener,
     keys: Arc<Keys>,
-    (cluster, refusals): (String, Refusals),
+    (cluster, removed, refusals): (String, Removed, Refusals),
     stop: CancellationToken,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(BACKLOG);
@@ -186,18 +202,20 @@ pub(crate) fn accept(
             let acceptor = TlsAcceptor::from(tls.load_full());
             let (sender, cluster) = (sender.clone(), Arc::clone(&cluster));
             let keys = Arc::clone(&keys);
-            let (strangers, refusals) = (Arc::clone(&strangers), refusals.clone());
+            let (strangers, removed) = (Arc::clone(&strangers), removed.clone());
+            let refusals = refusals.clone();
             tokio::spawn(async move {
                 match handshake(tcp, address, acceptor, (&cluster, &keys)).await {
                     Ok((stream, caller, trust)) => {
-                        let stranger = caller.peer.is_none();
+                        let stranger = caller.is_stranger(&removed);
                         let second = stranger.then(|| strangers.try_acquire_owned()).transpose();
                         let Ok(second) = second else {
                             let error = "there are too many without a certificate";
                             return tell(&refusals, address, &error);
                         };
                         let places = [Some(place), second];
-                        let connection = Connection::new(stream, (caller, trust), places);
+                        let cut = trust.map(|trust| cut(caller.clone(), trust, removed).boxed());
+                        let connection = Connection::new(stream, (caller, cut), places);
                         // The server is gone when nobody receives.
                         drop(sender.send(Ok(connection)).await);
                     }
@@ -208,6 +226,21 @@ pub(crate) fn accept(
     };
     tokio::spawn(stop.run_until_cancelled_owned(accepting));
     ReceiverStream::new(receiver)
+}
+
+/// Returns once the client is nobody any more. One whose operator was removed before it came is heard, and
+/// told so.
+async fn cut(caller: Caller, trust: CancellationToken, removed: Removed) {
+    match caller.operator().filter(|name| !removed.has(name)) {
+        Some(name) => {
+            let name = name.to_owned();
+            tokio::select! {
+                () = trust.cancelled() => {}
+                () = removed.once(name) => {}
+            }
+        }
+        None => trust.cancelled().await,
+    }
 }
 
 fn tell(refusals: &Refusals, address: SocketAddr, error: &dyn std::fmt::Display) {

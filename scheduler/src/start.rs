@@ -26,6 +26,7 @@ use crate::{
     leader, listener,
     log::{LogError, LogSettings, Peers, RaftLog, ReplicatedLog, ShutOut, Standing},
     metrics::Figures,
+    operators,
     pki::{Authority, Keys, PkiError},
     probes, recover,
     refusals::Refusals,
@@ -198,7 +199,8 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let log = open_log(&config, &directory, &identity, (peers, &figures)).await?;
     let identity = take_part(&log, &directory, identity, &advertised).await?;
     let context = Context::new(&directory, &identity, &advertised, config.join.clone());
-    context.write(&keys, &log.standing().borrow().voters.clone())?;
+    let operator = log.cluster().own_operator();
+    context.write(&keys, &log.standing().borrow().voters.clone(), operator)?;
 
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -222,7 +224,9 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let (known, origin) = (Arc::clone(&office.log), identity.origin.clone());
     let forward = Arc::new(api::Forward::new(known, origin, Arc::clone(&keys), stop.clone()));
     let layers = (api::CountLayer(Arc::clone(&figures)), api::ForwardLayer(forward));
-    let members = (identity.origin.clone(), refusals);
+    let (removed, following) = operators::follow(Arc::clone(&office.log));
+    tasks.spawn(quietly(&stop, following));
+    let members = (identity.origin.clone(), removed, refusals);
     let connections = listener::accept(listener, Arc::clone(&keys), members, stop.clone());
     let services = api::routes(&office);
     tasks.spawn(serve(services, layers, connections, stop.clone()));

@@ -51,6 +51,7 @@ fn node(id: NodeId, imagined: &ImaginedNode) -> Node {
         liveness: Liveness::Ready,
         schedulable: true,
         drain: None,
+        drain_since: None,
         joined_at: Timestamp(0),
         returned_at: None,
         since: Timestamp(0),

@@ -6,6 +6,7 @@ mod doors;
 mod hostile;
 mod life;
 mod members;
+mod operators;
 mod replicas;
 mod tokens;
 mod voters;

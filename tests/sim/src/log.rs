@@ -401,6 +401,8 @@ fn word(command: &Command) -> &'static str {
         Command::IntroduceAuthority { .. } => "introduce authority",
         Command::AdvanceAuthority { .. } => "advance authority",
         Command::HoldAuthority { .. } => "hold authority",
+        Command::AddOperator { .. } => "add operator",
+        Command::RemoveOperator { .. } => "remove operator",
         Command::ReportTasks { .. } => "reports",
         Command::CreateToken { .. } => "token",
         Command::RevokeToken { .. } => "revoke",

@@ -36,12 +36,13 @@ use thiserror::Error;
 use self::{command::CommandForm, form::RequestKey, image::ImageForm};
 
 /// The highest form of entries this version writes and reads; it reads all lower ones too.
-pub(crate) const ENTRY_VERSION: u32 = 3;
+pub(crate) const ENTRY_VERSION: u32 = 4;
 
 /// The form that a reader of this command must know. An entry is written in the lowest form it has,
 /// so that schedulers of the version before read all they may be sent.
 pub(crate) const fn form_of(command: &Command) -> u32 {
     match command {
+        Command::AddOperator { .. } | Command::RemoveOperator { .. } => 4,
         Command::IntroduceAuthority { .. }
         | Command::AdvanceAuthority { .. }
         | Command::HoldAuthority { .. } => 3,

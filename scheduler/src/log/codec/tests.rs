@@ -60,6 +60,8 @@ fn kind(command: &Command) -> &'static str {
         Command::IntroduceAuthority { .. } => "introduce-authority",
         Command::AdvanceAuthority { .. } => "advance-authority",
         Command::HoldAuthority { .. } => "hold-authority",
+        Command::AddOperator { .. } => "add-operator",
+        Command::RemoveOperator { .. } => "remove-operator",
     }
 }
 
@@ -223,7 +225,7 @@ fn another_version_stops_the_reader_before_anything_else() {
     };
     assert_eq!(ENTRY_VERSION, IMAGE_VERSION, "or both need a table of their own");
     check(0, ENTRY_VERSION);
-    check(4, ENTRY_VERSION);
+    check(5, ENTRY_VERSION);
     check(100, ENTRY_VERSION);
 }
 
