@@ -40,11 +40,12 @@ pub enum Bug {
     InterruptionIsFailure,
     TokenGoodTwice,
     RemovedReturns,
+    WaitByWallClock,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::AcknowledgedBeforeDurable,
         Self::StalePlanAccepted,
         Self::EpochForgotten,
@@ -77,6 +78,7 @@ impl Bug {
         Self::InterruptionIsFailure,
         Self::TokenGoodTwice,
         Self::RemovedReturns,
+        Self::WaitByWallClock,
     ];
 
     /// What the mistake is.
@@ -116,6 +118,7 @@ impl Bug {
             }
             Self::TokenGoodTwice => "two schedulers join with one token",
             Self::RemovedReturns => "a snapshot forgets which schedulers were removed",
+            Self::WaitByWallClock => "a deadline goes by the wall clock, which steps",
         }
     }
 }

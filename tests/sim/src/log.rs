@@ -189,9 +189,11 @@ impl World {
             _ => None,
         };
         let moves = self.watch_moves(&entry);
+        self.watch_deadlines(&entry);
         let before = self.log.reference.revision();
         let answer = self.log.reference.apply(&entry);
         self.check_moves(moves);
+        self.note_deadlines();
         self.check_entry(&entry, &answer);
         self.trace(|| {
             let said = match &answer.result {
