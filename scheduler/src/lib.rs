@@ -19,6 +19,7 @@ mod metrics;
 mod open_files;
 mod operators;
 mod pki;
+mod places;
 mod probes;
 mod recover;
 mod refusals;

@@ -6,13 +6,13 @@ use proto::probes::{self, Page};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{dispatch::Dispatch, log::Standing, metrics::Figures};
+use crate::{dispatch::Dispatch, log::Standing, metrics::Figures, places::Places};
 
 /// Answers until `stop`; `name` is where others reach this machine.
 pub(crate) async fn serve(
     listener: TcpListener,
     name: String,
-    (dispatch, figures): (Arc<Dispatch>, Arc<Figures>),
+    (dispatch, figures, places): (Arc<Dispatch>, Arc<Figures>, Arc<Places>),
     stop: CancellationToken,
 ) {
     let page = move |path: &str| {
@@ -21,7 +21,8 @@ pub(crate) async fn serve(
             "/healthz" => Some(health(&standing)),
             "/metrics" => {
                 let sessions = dispatch.sessions.count();
-                let text = figures.text(&dispatch.log.cluster(), &standing, sessions);
+                let shown = (sessions, &*places);
+                let text = figures.text(&dispatch.log.cluster(), &standing, shown);
                 Some(Page { well: true, text })
             }
             _ => None,

@@ -28,6 +28,7 @@ use crate::{
     metrics::Figures,
     operators,
     pki::{Authority, Keys, PkiError},
+    places::Places,
     probes, recover,
     refusals::Refusals,
 };
@@ -218,6 +219,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         name: identity.name.clone(),
         door: log.door(Arc::clone(&keys)),
         streams: Arc::new(Semaphore::new(api::STREAMS_MAX)),
+        places: Arc::new(Places::new(config.agent_connections)),
         refusals: refusals.clone(),
     });
     raise_own_form(&office, &identity).await;
@@ -226,8 +228,9 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let layers = (api::CountLayer(Arc::clone(&figures)), api::ForwardLayer(forward));
     let (removed, following) = operators::follow(Arc::clone(&office.log));
     tasks.spawn(quietly(&stop, following));
-    let members = (identity.origin.clone(), removed, refusals);
-    let connections = listener::accept(listener, Arc::clone(&keys), members, stop.clone());
+    let members = (identity.origin.clone(), Arc::clone(&office.places));
+    let known = (removed, refusals);
+    let connections = listener::accept(listener, Arc::clone(&keys), members, known, stop.clone());
     let services = api::routes(&office);
     tasks.spawn(serve(services, layers, connections, stop.clone()));
     let noted = Arc::new(DataDirIdentity::new(&directory, &identity));
@@ -239,7 +242,8 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     for chore in chores(&office, context, keys) {
         tasks.spawn(quietly(&stop, chore));
     }
-    let (host, told) = (config::host(&advertised), (Arc::clone(&dispatch), Arc::clone(&figures)));
+    let host = config::host(&advertised);
+    let told = (Arc::clone(&dispatch), Arc::clone(&figures), Arc::clone(&office.places));
     tasks.spawn(probes::serve(metrics_listener, host.to_owned(), told, stop.clone()));
     tasks.spawn(leader::run(dispatch, figures));
     let (Identity { cluster, name, .. }, shut_out) = (identity, shut_out.subscribe());

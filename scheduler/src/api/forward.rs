@@ -205,13 +205,20 @@ fn read_caller(
     (address, authority): (SocketAddr, Option<Fingerprint>),
 ) -> Option<Caller> {
     if words.is_empty() {
-        return Some(Caller { address, peer: None, expired: false, authority: None });
+        return Some(Caller {
+            address,
+            peer: None,
+            expired: false,
+            authority: None,
+            turned_away: None,
+        });
     }
     let live = words.strip_prefix('-');
     let (role, id) = live.unwrap_or(words).split_once(' ')?;
     let role = [Role::Node, Role::Admin].into_iter().find(|known| known.as_str() == role)?;
     let peer = Peer { cluster: cluster.to_owned(), role, id: id.to_owned() };
-    Some(Caller { address, peer: Some(Arc::new(peer)), expired: live.is_some(), authority })
+    let (peer, expired) = (Some(Arc::new(peer)), live.is_some());
+    Some(Caller { address, peer, expired, authority, turned_away: None })
 }
 
 /// Who calls, by whom the call was passed on if it was. Afterwards the header is gone.
@@ -271,6 +278,11 @@ where
         let Some(by) = request.extensions().get::<Caller>().cloned() else {
             return Box::pin(self.inner.call(request));
         };
+        if let Some(why) = &by.turned_away {
+            let refused =
+                Status::resource_exhausted(format!("{why}\nhint: try another scheduler, or later"));
+            return Box::pin(async move { Ok(refused.into_http()) });
+        }
         if let Err(refused) = forward.check_member(&by) {
             tracing::warn!(address = %by.address, why = refused.message(), "a call was refused");
             return Box::pin(async move { Ok(refused.into_http()) });
@@ -463,7 +475,13 @@ mod tests {
         let peer =
             role.map(|role| Arc::new(Peer { cluster: "c".to_owned(), role, id: "n3".to_owned() }));
         let authority = Some([7; 32]);
-        Caller { address: "10.0.0.1:1".parse().unwrap(), peer, expired, authority }
+        Caller {
+            address: "10.0.0.1:1".parse().unwrap(),
+            peer,
+            expired,
+            authority,
+            turned_away: None,
+        }
     }
 
     #[test]

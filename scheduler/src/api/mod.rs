@@ -35,6 +35,7 @@ use crate::{
     dispatch::Dispatch,
     log::{Door, ReplicatedLog},
     pki::{Authority, Keys, View},
+    places::Places,
     refusals::Refusals,
 };
 
@@ -60,6 +61,8 @@ pub(crate) struct Office {
     pub(crate) door: Door,
     /// Places for streams.
     pub(crate) streams: Arc<Semaphore>,
+    /// Places for connections.
+    pub(crate) places: Arc<Places>,
     /// What is said of those who were turned away.
     pub(crate) refusals: Refusals,
 }

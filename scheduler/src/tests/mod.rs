@@ -7,6 +7,7 @@ mod hostile;
 mod life;
 mod members;
 mod operators;
+mod places;
 mod replicas;
 mod tokens;
 mod voters;

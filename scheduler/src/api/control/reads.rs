@@ -146,6 +146,7 @@ pub(super) async fn status(office: &Office) -> Result<StatusView, Status> {
     let schedulers = office.door.rows(standing.leader, GLANCE).await;
     status.problems.extend(schedulers.iter().filter_map(scheduler_problem));
     status.problems.extend(super::authorities::unfinished(office).await);
+    status.problems.extend(office.places.problems());
     status.healthy = status.problems.is_empty();
     let voters = schedulers.into_iter().filter(|row| row.role != "joining");
     status.schedulers = voters.map(|row| scheduler(&standing, row)).collect();
