@@ -14,6 +14,7 @@ use crate::{
     api::Office,
     data_dir::{DataDir, Identity},
     files,
+    log::ReplicatedLog,
     pki::{ADMIN_LIFE, Holder, KeyAndCertificate, Keys, OwnIdentity, PkiError},
 };
 
@@ -39,13 +40,10 @@ impl Context {
         Self { path, cluster, pki: directory.pki(), own: own.to_owned(), join }
     }
 
-    /// Writes the file for that operator, with these voters as its endpoints, this scheduler first.
-    pub(crate) fn write(
-        &self,
-        keys: &Keys,
-        voters: &[(u64, String)],
-        operator: String,
-    ) -> Result<(), StartError> {
+    /// Writes the file for the operator it is for now, with the voters as its endpoints, this scheduler first.
+    pub(crate) fn write(&self, keys: &Keys, log: &dyn ReplicatedLog) -> Result<(), StartError> {
+        let (voters, operator) =
+            (log.standing().borrow().voters.clone(), log.cluster().own_operator());
         let none = || PkiError::Issue("the authority's key is not here".to_owned());
         // While another one takes its place, whoever uses the file has it renewed, as every copy of it.
         let authority = keys.presented().ok_or_else(none)?;
@@ -86,7 +84,7 @@ impl Context {
             }
             let voters = standing.borrow().voters.clone();
             operator = office.log.cluster().own_operator();
-            if let Err(error) = self.write(&office.keys, &voters, operator.clone()) {
+            if let Err(error) = self.write(&office.keys, &*office.log) {
                 tracing::warn!(%error, "the context file could not be written");
             }
             written = voters;

@@ -22,7 +22,7 @@ impl Removed {
     /// Returns as soon as that is so; never when the scheduler stops before.
     pub(crate) async fn once(mut self, name: String) {
         if self.0.wait_for(|removed| removed.contains(name.as_str())).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

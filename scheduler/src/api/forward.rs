@@ -128,6 +128,18 @@ impl Forward {
         why.map_or(Ok(()), |why| Err(shut_out(&why)))
     }
 
+    /// Why whoever is on the other side of a connection is answered nothing else: there is no place for it, or
+    /// it may take part no longer.
+    fn refuses(&self, by: &Caller) -> Option<Status> {
+        if let Some(why) = &by.turned_away {
+            let text = format!("{why}\nhint: try another scheduler, or later");
+            return Some(Status::resource_exhausted(text));
+        }
+        let refused = self.check_member(by).err()?;
+        tracing::warn!(address = %by.address, why = refused.message(), "a call was refused");
+        Some(refused)
+    }
+
     /// Where the leader is, within `limit`; `None` when it is this scheduler, or nobody.
     async fn leader(&self, limit: Duration) -> Option<String> {
         let mut standing = self.log.standing();
@@ -278,13 +290,7 @@ where
         let Some(by) = request.extensions().get::<Caller>().cloned() else {
             return Box::pin(self.inner.call(request));
         };
-        if let Some(why) = &by.turned_away {
-            let refused =
-                Status::resource_exhausted(format!("{why}\nhint: try another scheduler, or later"));
-            return Box::pin(async move { Ok(refused.into_http()) });
-        }
-        if let Err(refused) = forward.check_member(&by) {
-            tracing::warn!(address = %by.address, why = refused.message(), "a call was refused");
+        if let Some(refused) = forward.refuses(&by) {
             return Box::pin(async move { Ok(refused.into_http()) });
         }
         let (caller, passed_on) = caller_of(request.headers_mut(), &by, &forward.cluster);

@@ -83,16 +83,14 @@ pub(super) fn end(cluster: &Cluster, beats: &Heartbeats, now: Timestamp, steps: 
                 && task.status.state != TaskState::Lost;
             ending || service.is_some_and(|service| is_to_leave(cluster, service, task))
         });
-        let mut over = || match node.drain_since {
-            Some(since) => {
-                let wait = Wait::Drain { node: node.id, since };
-                steps.waited(beats, now, (wait, until.millis_since(since)))
-            }
-            // How long it was to take is not known: the wall clock has to do.
-            None => {
+        let mut over = || {
+            let Some(since) = node.drain_since else {
+                // How long it was to take is not known: the wall clock has to do.
                 steps.wake(until);
-                now >= until
-            }
+                return now >= until;
+            };
+            let wait = Wait::Drain { node: node.id, since };
+            steps.waited(beats, now, (wait, until.millis_since(since)))
         };
         if !moves || over() {
             steps.push(Change::EndDrain { node: node.id });

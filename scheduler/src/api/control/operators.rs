@@ -24,10 +24,10 @@ pub(super) async fn list(office: &Office, own: &str) -> Result<ListOperatorsRepl
     office.log.barrier().await.map_err(status::log_error)?;
     let mut uses: BTreeMap<String, (Timestamp, String)> = BTreeMap::new();
     for seen in office.keys.contexts() {
-        let use_ = (seen.last, seen.address.to_string());
-        let last = uses.entry(seen.name).or_insert_with(|| use_.clone());
-        if use_.0 > last.0 {
-            *last = use_;
+        let now = (seen.last, seen.address.to_string());
+        let known = uses.entry(seen.name).or_insert_with(|| now.clone());
+        if now.0 > known.0 {
+            *known = now;
         }
     }
     let row = |name: String, added_at: Option<Timestamp>| {

@@ -89,9 +89,7 @@ impl World {
             self.broken(early);
         }
         let Some(leading) = self.log.leading.as_ref() else { return };
-        let ends = |node: &NodeId| {
-            plan.changes.iter().any(|change| *change == Change::EndDrain { node: *node })
-        };
+        let ends = |node: &NodeId| plan.changes.contains(&Change::EndDrain { node: *node });
         let overdue = self.deadlines.drains.iter().find_map(|(node, (began, lasts))| {
             let measured = self.now.saturating_sub(leading.since.max(*began));
             let late = measured.checked_sub(lasts + LATE)?;
