@@ -103,6 +103,27 @@ impl Renewal {
     }
 }
 
+impl Renewal {
+    /// Writes a context for somebody else: with the candidate's key, and their certificate and whom to trust
+    /// as they were answered.
+    pub fn hand_over(
+        &self,
+        file: &Path,
+        candidate: Candidate,
+        (certificate, authorities): (String, String),
+        endpoints: Vec<String>,
+    ) -> Result<(), Error> {
+        let Some(own) = &self.context else {
+            return Err(Error::input("there is no context to make another one of"));
+        };
+        let cluster = own.cluster.clone();
+        let text =
+            text(&Context { cluster, endpoints, authorities, certificate, key: candidate.key });
+        context::parse(file, &text)?;
+        context::write_private(file, &text)
+    }
+}
+
 /// A context file as schedulers write it.
 fn text(context: &Context) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();

@@ -25,7 +25,7 @@ pub use allow::{Allows, Capability};
 pub use assignment::{Assignment, AssignmentSet};
 pub use event::Event;
 pub use id::{Id, NodeId, RequestId, TaskId, TokenId};
-pub use name::{NameError, NodeName, ServiceName, StackName, VolumeName};
+pub use name::{NameError, NodeName, OperatorName, ServiceName, StackName, VolumeName};
 pub use node::{ImaginedNode, Inventory, Liveness, Node};
 pub use spec::{ServiceSpec, StackSpec};
 pub use task::{Desired, Health, Task, TaskReport, TaskState, TaskStatus};

@@ -142,6 +142,10 @@ name!(
     NodeName, "node", check_label
 );
 name!(
+    /// The name of somebody with a certificate of role admin: a DNS label.
+    OperatorName, "operator", check_label
+);
+name!(
     /// The name of a volume or network within its stack, by Compose's wider rule.
     VolumeName, "volume", check_volume
 );

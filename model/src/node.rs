@@ -104,6 +104,9 @@ pub struct Node {
     /// Until when its tasks are moved to other nodes, while they are; it is cordoned then. Written by
     /// people, ended by the leader.
     pub drain: Option<Timestamp>,
+    /// When the drain began, by the same clock as its end: only the time between the two counts. `None`
+    /// without a drain, and of one that began before every scheduler could write it down.
+    pub drain_since: Option<Timestamp>,
     /// When it joined.
     pub joined_at: Timestamp,
     /// When `liveness` last changed. Each change has a later one, whatever the clocks of leaders say, so

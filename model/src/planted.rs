@@ -43,11 +43,12 @@ pub enum Bug {
     FailureUntold,
     PolicyForgotten,
     TakenForItsSuccessor,
+    WaitByWallClock,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::AcknowledgedBeforeDurable,
         Self::StalePlanAccepted,
         Self::EpochForgotten,
@@ -83,6 +84,7 @@ impl Bug {
         Self::FailureUntold,
         Self::PolicyForgotten,
         Self::TakenForItsSuccessor,
+        Self::WaitByWallClock,
     ];
 
     /// What the mistake is.
@@ -125,6 +127,7 @@ impl Bug {
             Self::FailureUntold => "why a task does not run is not reported",
             Self::PolicyForgotten => "what ended is never started again, whatever its policy",
             Self::TakenForItsSuccessor => "a replica's old container is taken for its new task's",
+            Self::WaitByWallClock => "a deadline goes by the wall clock, which steps",
         }
     }
 }

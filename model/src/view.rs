@@ -440,6 +440,20 @@ pub struct HolderRow {
     pub why: String,
 }
 
+/// Somebody who may ask for things, with a certificate of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
+pub struct OperatorRow {
+    pub name: String,
+    /// `None` for the one whose certificate schedulers write beside their data.
+    pub added_at: Option<String>,
+    /// As far as the scheduler that leads has seen.
+    pub last_used_at: Option<String>,
+    pub last_used_from: Option<String>,
+    /// Whether it is whoever asks.
+    pub own: bool,
+}
+
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the contract and say what they hold")]

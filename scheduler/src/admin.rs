@@ -14,17 +14,16 @@ use crate::{
     api::Office,
     data_dir::{DataDir, Identity},
     files,
+    log::ReplicatedLog,
     pki::{ADMIN_LIFE, Holder, KeyAndCertificate, Keys, OwnIdentity, PkiError},
 };
 
-/// The name in the certificate of the first admin.
-const FIRST_ADMIN: &str = "admin";
-
-/// The context file of the first admin, as this scheduler keeps it.
+/// The context file of the operator that schedulers write for, as this scheduler keeps it.
 pub(crate) struct Context {
     path: PathBuf,
     cluster: String,
-    admin: OwnIdentity,
+    /// Where its key and certificate lie.
+    pki: PathBuf,
     /// Where this scheduler is reached, and the one it joined through.
     own: String,
     join: Option<String>,
@@ -37,18 +36,20 @@ impl Context {
         own: &str,
         join: Option<String>,
     ) -> Self {
-        let holder = Holder { role: Role::Admin, id: FIRST_ADMIN.to_owned() };
-        let admin = OwnIdentity::new(&directory.pki(), "admin", holder, Vec::new());
         let (path, cluster) = (directory.admin(), identity.cluster.clone());
-        Self { path, cluster, admin, own: own.to_owned(), join }
+        Self { path, cluster, pki: directory.pki(), own: own.to_owned(), join }
     }
 
-    /// Writes the file with these voters as its endpoints, this scheduler first.
-    pub(crate) fn write(&self, keys: &Keys, voters: &[(u64, String)]) -> Result<(), StartError> {
+    /// Writes the file for the operator it is for now, with the voters as its endpoints, this scheduler first.
+    pub(crate) fn write(&self, keys: &Keys, log: &dyn ReplicatedLog) -> Result<(), StartError> {
+        let (voters, operator) =
+            (log.standing().borrow().voters.clone(), log.cluster().own_operator());
         let none = || PkiError::Issue("the authority's key is not here".to_owned());
         // While another one takes its place, whoever uses the file has it renewed, as every copy of it.
         let authority = keys.presented().ok_or_else(none)?;
-        let (admin, _) = self.admin.current(&authority, ADMIN_LIFE)?;
+        let holder = Holder { role: Role::Admin, id: operator };
+        let admin = OwnIdentity::new(&self.pki, "admin", holder, Vec::new());
+        let (admin, _) = admin.current(&authority, ADMIN_LIFE)?;
         let mut endpoints = vec![self.own.clone()];
         // Before it votes it knows of no other.
         let through = self.join.iter().filter(|_| voters.is_empty());
@@ -61,20 +62,29 @@ impl Context {
             .map_err(|cause| StartError::Context { path: self.path.clone(), cause })
     }
 
-    /// Writes it anew whenever the voters or the authorities have changed.
+    /// Writes it anew whenever the voters, the authorities or the operator it is for have changed.
     pub(crate) async fn keep(self, office: Arc<Office>) {
         let (mut standing, mut changes) = (office.log.standing(), office.keys.changes());
+        let mut revision = office.log.revision();
         let mut written = standing.borrow().voters.clone();
+        let mut operator = office.log.cluster().own_operator();
         loop {
             let goes_on = tokio::select! {
                 news = standing.wait_for(|standing| standing.voters != written) => news.is_ok(),
                 news = changes.changed() => news.is_ok(),
+                news = revision.changed() => {
+                    if news.is_ok() && office.log.cluster().own_operator() == operator {
+                        continue;
+                    }
+                    news.is_ok()
+                }
             };
             if !goes_on {
                 return;
             }
             let voters = standing.borrow().voters.clone();
-            if let Err(error) = self.write(&office.keys, &voters) {
+            operator = office.log.cluster().own_operator();
+            if let Err(error) = self.write(&office.keys, &*office.log) {
                 tracing::warn!(%error, "the context file could not be written");
             }
             written = voters;

@@ -1,14 +1,25 @@
 //! The wall clock stamps log entries and ages for people; no safety rests on it. Leases are waited for
-//! by another, which nobody can set and which goes on while the machine sleeps.
+//! by another, which nobody can set and which goes on while the machine sleeps; deadlines go by a third,
+//! which stands still then.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::LazyLock,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use model::{Timestamp, lease::Uptime};
+use scheduler_core::Ticks;
 
 /// What time it is.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// How long this process has been at work, the sleep of its machine left out.
+pub(crate) fn ticks() -> Ticks {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Ticks(u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
 /// How long this machine has been up, its sleep included.

@@ -8,6 +8,7 @@ use scheduler_core::Thresholds;
 use crate::{
     StartError,
     log::{ELECTION_LAN, ELECTION_WAN, ENTRY_VERSION, Election, SEGMENT_BYTES},
+    places::AGENTS_MAX,
 };
 
 /// The shortest silence that may mean anything: agents say a word every second.
@@ -69,6 +70,10 @@ pub struct Config {
           default_value_t = SEGMENT_BYTES,
           value_parser = clap::value_parser!(u64).range(4 << 10..=64 << 20))]
     pub segment_bytes: u64,
+    /// Connections of agents at one time; tests make it small.
+    #[arg(long, hide = true, value_name = "COUNT", env = "SISO_AGENT_CONNECTIONS",
+          default_value_t = AGENTS_MAX)]
+    pub agent_connections: usize,
     /// The highest form of entries it reads: less than it could for a test of mixed versions.
     #[arg(skip = ENTRY_VERSION)]
     pub form: u32,

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use model::Timestamp;
-use scheduler_core::{Command, Outcome, Plan};
+use scheduler_core::{Command, Outcome, Plan, Waits};
 use tokio::time::sleep;
 
 use crate::{
@@ -66,10 +66,11 @@ async fn lead(dispatch: &Dispatch, figures: &Figures, term: u64) {
     let mut revision = dispatch.log.revision();
     let mut standing = dispatch.log.standing();
     let mut refused = 0;
+    let mut waits = Waits::new(clock::ticks());
     loop {
         revision.mark_unchanged();
         let now = clock::now();
-        let plan = plan(dispatch, figures, now);
+        let plan = plan(dispatch, figures, &mut waits, now);
         let due = due(&plan, now);
         if !goes_on(&standing.borrow()) {
             return;
@@ -109,12 +110,14 @@ async fn lead(dispatch: &Dispatch, figures: &Figures, term: u64) {
     }
 }
 
-fn plan(dispatch: &Dispatch, figures: &Figures, now: Timestamp) -> Plan {
-    let beats = dispatch.sessions.beats(now, clock::uptime());
+fn plan(dispatch: &Dispatch, figures: &Figures, waits: &mut Waits, now: Timestamp) -> Plan {
+    waits.pass(clock::ticks());
+    let beats = dispatch.sessions.beats(now, clock::uptime()).waiting(waits.clone());
     let cluster = dispatch.log.cluster();
     let began = std::time::Instant::now();
     let plan = scheduler_core::plan(&cluster, &beats, now);
     figures.planned(began.elapsed());
+    waits.keep(&plan.waits);
     plan
 }
 

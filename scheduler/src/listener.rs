@@ -1,7 +1,7 @@
 //! The one port: accepts connections, ends their TLS, knows who is on the other side.
 //!
 //! **Invariant:** whoever stalls holds up only itself. Every handshake runs in its own task with a
-//! time limit, and the number of connections is limited.
+//! time limit, and the number of connections is limited, for each kind of caller by itself ([`Places`]).
 
 use std::{
     io,
@@ -12,40 +12,40 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures::{FutureExt as _, future::BoxFuture};
+use model::token::Role;
 use proto::transport::{self, Peer};
 use rustls::pki_types::CertificateDer;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::mpsc,
     time::{Sleep, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{
-    open_files,
+    operators::Removed,
     pki::{Fingerprint, Keys},
+    places::{Kind, Place, Places, Seat},
     refusals::{Refusals, Refused, words},
 };
 
-/// Connections at one time: far more than a small cluster has agents and people, few enough that all
-/// of them together stay within a small machine's memory.
-const CONNECTIONS_MAX: usize = 1024;
 /// From the first byte to the end of the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection that was refused is kept for its other side to hear why.
 const LINGER: Duration = Duration::from_secs(1);
 /// From the handshake to the first complete words of HTTP/2. Later silence is found by its pings.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections without a certificate at one time, and how long each may last: whoever has none can
-/// only join, and must not take the places of the others.
-const STRANGERS_MAX: usize = 64;
+/// How long a connection may last whose client may do nothing but join.
 const STRANGER_LIFE: Duration = Duration::from_mins(1);
+/// And one for which there is no place: long enough to ask once and hear so.
+const TURNED_AWAY_LIFE: Duration = Duration::from_secs(5);
 /// What a client says first in HTTP/2 (RFC 9113 §3.4).
 const PREFACE_BYTES: usize = 24;
 /// Finds connections whose other side vanished without a word.
@@ -66,6 +66,36 @@ pub(crate) struct Caller {
     pub(crate) expired: bool,
     /// Who signed it; `None` when a scheduler that passes the call on does not say.
     pub(crate) authority: Option<Fingerprint>,
+    /// Why there is no place for it: whatever it asks is answered with this.
+    pub(crate) turned_away: Option<Arc<str>>,
+}
+
+impl Caller {
+    /// The name of the operator it is.
+    fn operator(&self) -> Option<&str> {
+        let peer = self.peer.as_ref().filter(|peer| peer.role == Role::Admin);
+        peer.map(|peer| peer.id.as_str())
+    }
+
+    /// Takes a place, for so long; the error says why it is not even told that there is none. Whoever may do
+    /// nothing is a stranger: without a certificate, or with one of an operator who was removed.
+    fn sit(
+        &mut self,
+        places: &Places,
+        removed: &Removed,
+    ) -> Result<(Option<Duration>, Place), String> {
+        let shut_out = self.operator().is_some_and(|name| removed.has(name));
+        let peer = self.peer.as_ref().filter(|_| !shut_out);
+        let kind = Kind::of(peer.map(|peer| peer.role));
+        match places.seat(kind) {
+            Seat::Own(place) => Ok(((kind == Kind::Stranger).then_some(STRANGER_LIFE), place)),
+            Seat::Told(place, why) => {
+                self.turned_away = Some(why.into());
+                Ok((Some(TURNED_AWAY_LIFE), place))
+            }
+            Seat::None(why) => Err(why),
+        }
+    }
 }
 
 /// One accepted connection.
@@ -75,21 +105,23 @@ pub(crate) struct Connection {
     /// When the connection ends: if the client has not said its first words by then, or in any case
     /// for a stranger.
     end: Option<Pin<Box<Sleep>>>,
-    /// The authority of the client's certificate is trusted no more.
-    distrusted: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// The client is nobody any more: the authority of its certificate is trusted no more, or its operator
+    /// was removed.
+    distrusted: Option<BoxFuture<'static, ()>>,
     heard: usize,
-    _places: [Option<OwnedSemaphorePermit>; 2],
+    /// How long it may last from its first words on.
+    life: Option<Duration>,
+    _place: Place,
 }
 
 impl Connection {
     fn new(
         stream: TlsStream<TcpStream>,
-        (caller, trust): (Caller, Option<CancellationToken>),
-        places: [Option<OwnedSemaphorePermit>; 2],
+        (caller, distrusted): (Caller, Option<BoxFuture<'static, ()>>),
+        (life, place): (Option<Duration>, Place),
     ) -> Self {
         let end = Some(Box::pin(sleep(PREFACE_TIMEOUT)));
-        let distrusted = trust.map(|trust| Box::pin(trust.cancelled_owned()));
-        Self { stream, caller, end, distrusted, heard: 0, _places: places }
+        Self { stream, caller, end, distrusted, heard: 0, life, _place: place }
     }
 }
 
@@ -122,8 +154,7 @@ impl AsyncRead for Connection {
         let silent = self.heard < PREFACE_BYTES;
         self.heard = self.heard.saturating_add(buffer.filled().len() - before);
         if silent && self.heard >= PREFACE_BYTES {
-            let stranger = self.caller.peer.is_none();
-            self.end = stranger.then(|| Box::pin(sleep(STRANGER_LIFE)));
+            self.end = self.life.map(|life| Box::pin(sleep(life)));
         }
         Poll::Ready(Ok(()))
     }
@@ -164,17 +195,15 @@ impl AsyncWrite for Connection {
 pub(crate) fn accept(
     listener: TcpListener,
     keys: Arc<Keys>,
-    (cluster, refusals): (String, Refusals),
+    (cluster, places): (String, Arc<Places>),
+    (removed, refusals): (Removed, Refusals),
     stop: CancellationToken,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(BACKLOG);
     let accepting = async move {
-        let places = Arc::new(Semaphore::new(open_files::connections(CONNECTIONS_MAX)));
-        let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
         let (cluster, tls): (Arc<str>, _) = (cluster.into(), keys.tls());
         loop {
-            // Without a place nobody is accepted: the rest waits in the system's backlog.
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Some(handshaking) = places.handshake().await else { return };
             let (tcp, address) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -183,21 +212,35 @@ pub(crate) fn accept(
                     continue;
                 }
             };
+            let Some(entry) = places.enter(address.ip()) else {
+                tell(&refusals, address, &"too many of its address have not said yet who they are");
+                continue;
+            };
             let acceptor = TlsAcceptor::from(tls.load_full());
             let (sender, cluster) = (sender.clone(), Arc::clone(&cluster));
             let keys = Arc::clone(&keys);
-            let (strangers, refusals) = (Arc::clone(&strangers), refusals.clone());
+            let (places, removed, refusals) =
+                (Arc::clone(&places), removed.clone(), refusals.clone());
             tokio::spawn(async move {
-                match handshake(tcp, address, acceptor, (&cluster, &keys)).await {
-                    Ok((stream, caller, trust)) => {
-                        let stranger = caller.peer.is_none();
-                        let second = stranger.then(|| strangers.try_acquire_owned()).transpose();
-                        let Ok(second) = second else {
-                            let error = "there are too many without a certificate";
-                            return tell(&refusals, address, &error);
+                let shaken = tokio::select! {
+                    shaken = handshake(tcp, address, acceptor, (&cluster, &keys)) => shaken,
+                    () = entry.cut.cancelled() => {
+                        Err(io::Error::other("it stood still, and others of its address came"))
+                    }
+                };
+                drop((entry, handshaking));
+                match shaken {
+                    Ok((stream, mut caller, trust)) => {
+                        let seat = caller.sit(&places, &removed);
+                        let (life, place) = match seat {
+                            Ok(seat) => seat,
+                            Err(why) => return tell(&refusals, address, &why),
                         };
-                        let places = [Some(place), second];
-                        let connection = Connection::new(stream, (caller, trust), places);
+                        if let Some(why) = &caller.turned_away {
+                            tell(&refusals, address, why);
+                        }
+                        let cut = trust.map(|trust| cut(caller.clone(), trust, removed).boxed());
+                        let connection = Connection::new(stream, (caller, cut), (life, place));
                         // The server is gone when nobody receives.
                         drop(sender.send(Ok(connection)).await);
                     }
@@ -208,6 +251,21 @@ pub(crate) fn accept(
     };
     tokio::spawn(stop.run_until_cancelled_owned(accepting));
     ReceiverStream::new(receiver)
+}
+
+/// Returns once the client is nobody any more. One whose operator was removed before it came is heard, and
+/// told so.
+async fn cut(caller: Caller, trust: CancellationToken, removed: Removed) {
+    match caller.operator().filter(|name| !removed.has(name)) {
+        Some(name) => {
+            let name = name.to_owned();
+            tokio::select! {
+                () = trust.cancelled() => {}
+                () = removed.once(name) => {}
+            }
+        }
+        None => trust.cancelled().await,
+    }
 }
 
 fn tell(refusals: &Refusals, address: SocketAddr, error: &dyn std::fmt::Display) {
@@ -261,7 +319,13 @@ fn caller(
     cluster: &str,
 ) -> io::Result<Caller> {
     let Some(certificate) = certificate else {
-        return Ok(Caller { address, peer: None, expired: false, authority: None });
+        return Ok(Caller {
+            address,
+            peer: None,
+            expired: false,
+            authority: None,
+            turned_away: None,
+        });
     };
     let peer = transport::peer_of(certificate).map_err(io::Error::other)?;
     if peer.cluster != cluster {
@@ -271,5 +335,6 @@ fn caller(
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let end = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
     let expired = now.as_secs() > end;
-    Ok(Caller { address, peer: Some(Arc::new(peer)), expired, authority: None })
+    let peer = Some(Arc::new(peer));
+    Ok(Caller { address, peer, expired, authority: None, turned_away: None })
 }

@@ -15,7 +15,7 @@ use prometheus_client::{
 };
 use scheduler_core::Cluster;
 
-use crate::log::Standing;
+use crate::{log::Standing, places::Places};
 
 /// Every state is shown, those that no task is in as well: a graph needs its zeros.
 const STATES: [TaskState; 9] = [
@@ -100,11 +100,18 @@ impl Figures {
     }
 
     /// Everything, in Prometheus' text format.
-    pub(crate) fn text(&self, cluster: &Cluster, standing: &Standing, sessions: usize) -> String {
+    pub(crate) fn text(
+        &self,
+        cluster: &Cluster,
+        standing: &Standing,
+        (sessions, places): (usize, &Places),
+    ) -> String {
         let mut text = String::new();
+        let mut moment = gauges(cluster, standing, sessions);
+        of_places(&mut moment, places);
         // Writing to a string cannot fail.
         let _ = encode_registry(&mut text, &self.registry);
-        let _ = encode_registry(&mut text, &gauges(cluster, standing, sessions));
+        let _ = encode_registry(&mut text, &moment);
         prometheus(&text)
     }
 }
@@ -144,6 +151,17 @@ fn gauges(cluster: &Cluster, standing: &Standing, sessions: usize) -> Registry {
     of_tasks(&mut registry, cluster);
     of_nodes(&mut registry, cluster);
     registry
+}
+
+fn of_places(registry: &mut Registry, places: &Places) {
+    let (taken, most) = (Family::<Labels, Gauge>::default(), Family::<Labels, Gauge>::default());
+    for (kind, now, max) in places.taken() {
+        let label = vec![("kind", kind.as_str().to_owned())];
+        taken.get_or_create(&label).set(number(now));
+        most.get_or_create(&label).set(number(max));
+    }
+    registry.register("siso_connections", "Connections by who is on the other side", taken);
+    registry.register("siso_connections_max", "How many of them there may be", most);
 }
 
 fn of_tasks(registry: &mut Registry, cluster: &Cluster) {
@@ -228,7 +246,7 @@ mod tests {
         figures.committed(Duration::from_millis(3), 2);
         figures.planned(Duration::from_micros(50));
         figures.answered("Control/ListTasks", 0);
-        figures.text(&Cluster::new(), &Standing::default(), 1)
+        figures.text(&Cluster::new(), &Standing::default(), (1, &Places::new(3)))
     }
 
     #[test]

@@ -26,7 +26,9 @@ use crate::{
     leader, listener,
     log::{LogError, LogSettings, Peers, RaftLog, ReplicatedLog, ShutOut, Standing},
     metrics::Figures,
+    operators,
     pki::{Authority, Keys, PkiError},
+    places::Places,
     probes, recover,
     refusals::Refusals,
 };
@@ -198,7 +200,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let log = open_log(&config, &directory, &identity, (peers, &figures)).await?;
     let identity = take_part(&log, &directory, identity, &advertised).await?;
     let context = Context::new(&directory, &identity, &advertised, config.join.clone());
-    context.write(&keys, &log.standing().borrow().voters.clone())?;
+    context.write(&keys, &*log)?;
 
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -216,16 +218,15 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         name: identity.name.clone(),
         door: log.door(Arc::clone(&keys)),
         streams: Arc::new(Semaphore::new(api::STREAMS_MAX)),
-        refusals: refusals.clone(),
+        places: Arc::new(Places::new(config.agent_connections)),
+        refusals,
     });
     raise_own_form(&office, &identity).await;
     let (known, origin) = (Arc::clone(&office.log), identity.origin.clone());
     let forward = Arc::new(api::Forward::new(known, origin, Arc::clone(&keys), stop.clone()));
     let layers = (api::CountLayer(Arc::clone(&figures)), api::ForwardLayer(forward));
-    let members = (identity.origin.clone(), refusals);
-    let connections = listener::accept(listener, Arc::clone(&keys), members, stop.clone());
-    let services = api::routes(&office);
-    tasks.spawn(serve(services, layers, connections, stop.clone()));
+    let connections = connections(listener, &office, &stop, &mut tasks);
+    tasks.spawn(serve(api::routes(&office), layers, connections, stop.clone()));
     let noted = Arc::new(DataDirIdentity::new(&directory, &identity));
     let reached = (advertised.clone(), config.join.clone());
     let ways = (keys.face(), Arc::clone(&shut_out));
@@ -235,8 +236,9 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     for chore in chores(&office, context, keys) {
         tasks.spawn(quietly(&stop, chore));
     }
-    let (host, told) = (config::host(&advertised), (Arc::clone(&dispatch), Arc::clone(&figures)));
-    tasks.spawn(probes::serve(metrics_listener, host.to_owned(), told, stop.clone()));
+    let told = (Arc::clone(&dispatch), Arc::clone(&figures), Arc::clone(&office.places));
+    let host = config::host(&advertised).to_owned();
+    tasks.spawn(probes::serve(metrics_listener, host, told, stop.clone()));
     tasks.spawn(leader::run(dispatch, figures));
     let (Identity { cluster, name, .. }, shut_out) = (identity, shut_out.subscribe());
     Ok(Handle {
@@ -251,6 +253,20 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         tasks,
         directory,
     })
+}
+
+/// The connections that pass the door.
+fn connections(
+    listener: TcpListener,
+    office: &Arc<api::Office>,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> tokio_stream::wrappers::ReceiverStream<io::Result<listener::Connection>> {
+    let (removed, following) = operators::follow(Arc::clone(&office.log));
+    tasks.spawn(quietly(stop, following));
+    let members = (office.origin.clone(), Arc::clone(&office.places));
+    let known = (removed, office.refusals.clone());
+    listener::accept(listener, Arc::clone(&office.keys), members, known, stop.clone())
 }
 
 /// What goes on beside the calls, for as long as the scheduler runs.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 use clap_complete::Shell;
-use model::{NodeName, TokenId, token::Role};
+use model::{NodeName, OperatorName, TokenId, token::Role};
 
 use super::{
     NeverAsks, Span,
@@ -282,6 +282,42 @@ pub struct AuthorityFinish {
     /// Shut out whoever still needs it
     #[arg(long)]
     pub force: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `operator`
+#[derive(Debug, Subcommand)]
+pub enum Operator {
+    /// List operators, and when each was last seen
+    Ls,
+    /// Give somebody else a context of their own
+    ///
+    /// Makes a key and a certificate with that name, and writes a context file for whoever shall have it.
+    Add(OperatorAdd),
+    /// Shut an operator out, everywhere and at once
+    ///
+    /// Every context with a certificate of that name is worth nothing from then on, and what is open with it
+    /// ends. The name is not given again. Refused for the last one. Asks on a terminal.
+    Rm(OperatorRm),
+}
+
+/// `operator add`
+#[derive(Debug, clap::Args)]
+pub struct OperatorAdd {
+    /// A name nobody has or had
+    pub name: OperatorName,
+    /// Where to write the context [default: `NAME.yaml` here]
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// `operator rm`
+#[derive(Debug, clap::Args)]
+pub struct OperatorRm {
+    /// Its name, as `operator ls` prints it
+    pub name: OperatorName,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,

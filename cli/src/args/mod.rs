@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 pub use cluster::{
     Authority, AuthorityFinish, Completion, Context, Doctor, JoinRole, Node, NodeAdd, NodeDrain,
-    NodeRm, Scheduler, SchedulerRecover, SchedulerRm, Token,
+    NodeRm, Operator, OperatorAdd, OperatorRm, Scheduler, SchedulerRecover, SchedulerRm, Token,
 };
 pub use habits::habit;
 pub use stacks::{
@@ -143,6 +143,9 @@ pub enum Command {
     /// Who signs the cluster's certificates
     #[command(subcommand, arg_required_else_help = true)]
     Authority(Authority),
+    /// Who may ask for all this, each with a certificate of their own
+    #[command(subcommand, arg_required_else_help = true)]
+    Operator(Operator),
     /// Which cluster to talk to, and as whom
     #[command(subcommand, arg_required_else_help = true)]
     Context(Context),

@@ -3,8 +3,8 @@
 use model::{
     StackSpec,
     view::{
-        AuthoritiesView, DrainView, ExplainView, NodeRow, PlacementView, PlanView, RevisionRow,
-        StackRow, StatusView, TaskRow, TokenRow, VoterRow, WhatIfView,
+        AuthoritiesView, DrainView, ExplainView, NodeRow, OperatorRow, PlacementView, PlanView,
+        RevisionRow, StackRow, StatusView, TaskRow, TokenRow, VoterRow, WhatIfView,
     },
 };
 use proto::v1 as pb;
@@ -113,6 +113,14 @@ impl Client {
         let answer =
             self.ask(question, async |mut control, q| control.list_tokens(q).await).await?;
         believe_all(answer.tokens)
+    }
+
+    /// Those who may ask.
+    pub async fn operators(&self) -> Result<Vec<OperatorRow>, Error> {
+        let question = pb::ListOperatorsRequest {};
+        let answer =
+            self.ask(question, async |mut control, q| control.list_operators(q).await).await?;
+        believe_all(answer.operators)
     }
 
     /// The scheduler's version, cluster and clock.

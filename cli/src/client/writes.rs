@@ -3,10 +3,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     time::Duration,
 };
 
-use model::{StackName, StackSpec, TokenId, token::Role, view::PlanView};
+use model::{OperatorName, StackName, StackSpec, TokenId, token::Role, view::PlanView};
 use proto::v1 as pb;
 use serde::Serialize;
 
@@ -165,6 +166,32 @@ impl Client {
         let question = pb::FinishAuthorityRequest { request_id: request_id(), force };
         Ok(self
             .ask(question, async |mut control, q| control.finish_authority(q).await)
+            .await?
+            .into())
+    }
+
+    /// Adds an operator, and writes a context for them into that file.
+    pub async fn add_operator(&self, name: &OperatorName, file: &Path) -> Result<(), Error> {
+        let candidate = Renewal::candidate()?;
+        let (request_id, csr) = (request_id(), candidate.request.clone());
+        let question = pb::AddOperatorRequest { request_id, name: name.to_string(), csr };
+        let added =
+            self.ask(question, async |mut control, q| control.add_operator(q).await).await?;
+        let who = (added.certificate, added.authorities);
+        self.renewal.hand_over(file, candidate, who, self.endpoints.all()).map_err(|error| {
+            error.hint(format!(
+                "operator {name} is added and has no context: remove it (`sisoctl operator rm {name}`), \
+                 and add another with a file that can be written"
+            ))
+        })
+    }
+
+    /// Shuts an operator out.
+    pub async fn remove_operator(&self, name: &OperatorName) -> Result<Written, Error> {
+        let question =
+            pb::RemoveOperatorRequest { request_id: request_id(), name: name.to_string() };
+        Ok(self
+            .ask(question, async |mut control, q| control.remove_operator(q).await)
             .await?
             .into())
     }

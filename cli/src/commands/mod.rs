@@ -14,6 +14,7 @@ pub mod explain;
 pub mod follow;
 pub mod logs;
 pub mod node;
+pub mod operator;
 pub mod placement;
 pub mod plan;
 pub mod ps;
@@ -113,6 +114,7 @@ async fn carry_out(
         Command::Stack(args) => stack::run(&args, client, global, out).await?,
         Command::Token(args) => token::run(&args, client, out).await?,
         Command::Authority(args) => authority::run(&args, client, global, out).await?,
+        Command::Operator(args) => operator::run(&args, client, out).await?,
         Command::Config(_)
         | Command::Context(_)
         | Command::Completion(_)

@@ -310,6 +310,24 @@ impl server::Control for FakeCluster {
     ) -> Result<Response<pb::WriteReply>, Status> {
         Err(unscripted())
     }
+    async fn list_operators(
+        &self,
+        _: Request<pb::ListOperatorsRequest>,
+    ) -> Result<Response<pb::ListOperatorsReply>, Status> {
+        Err(unscripted())
+    }
+    async fn add_operator(
+        &self,
+        _: Request<pb::AddOperatorRequest>,
+    ) -> Result<Response<pb::AddOperatorReply>, Status> {
+        Err(unscripted())
+    }
+    async fn remove_operator(
+        &self,
+        _: Request<pb::RemoveOperatorRequest>,
+    ) -> Result<Response<pb::WriteReply>, Status> {
+        Err(unscripted())
+    }
     async fn renew_admin(
         &self,
         _: Request<pb::RenewRequest>,

@@ -24,6 +24,7 @@ pub mod orchestrate;
 pub mod placement;
 pub mod plan;
 pub mod view;
+pub mod waits;
 
 pub use assign::assignments;
 pub use cluster::{
@@ -39,3 +40,4 @@ mod testing;
 
 pub use offline::{Seat, Unimaginable, plan_offline, what_if_offline};
 pub use plan::{Plan, PlanReport, plan};
+pub use waits::{Ticks, Waits};

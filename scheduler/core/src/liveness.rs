@@ -9,7 +9,7 @@ use model::{
     planted::{Bug, is_planted},
 };
 
-use crate::{cluster::Cluster, lease::Leases};
+use crate::{cluster::Cluster, lease::Leases, waits::Waits};
 
 /// After how long without a heartbeat a node counts as what, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Heartbeats {
     seen: BTreeMap<NodeId, Timestamp>,
     /// The leases it has granted, which begin afresh with it as the ages do.
     pub leases: Leases,
+    /// How long it waits for what, which begins afresh as well.
+    pub waits: Waits,
 }
 
 impl Heartbeats {
@@ -53,6 +55,7 @@ impl Heartbeats {
             since: now,
             seen: BTreeMap::new(),
             leases: Leases::new(Uptime(0)),
+            waits: Waits::imagined(),
         }
     }
 
@@ -60,6 +63,12 @@ impl Heartbeats {
     #[must_use]
     pub fn leading_since(self, now: Uptime) -> Self {
         Self { leases: Leases::new(now), ..self }
+    }
+
+    /// The same with waits that are measured.
+    #[must_use]
+    pub fn waiting(self, waits: Waits) -> Self {
+        Self { waits, ..self }
     }
 
     /// The same with other thresholds.

@@ -1,16 +1,17 @@
 //! Planning on imagined machines, without a cluster.
 
+use std::collections::BTreeSet;
+
 use model::{
     ImaginedNode, Inventory, Liveness, Node, NodeId, NodeName, ServiceName, StackName, StackSpec,
     Timestamp,
-    lease::Uptime,
     task::Decision,
     view::{PlanView, WhatIfView},
 };
 use thiserror::Error;
 
 use crate::{
-    Leases,
+    Heartbeats,
     cluster::{Change, Cluster, Command, Entry, Rejection},
     orchestrate::orchestrate,
     placement,
@@ -87,7 +88,7 @@ fn imagined(
         let command = Command::ApplyStack { spec: spec.clone(), basis: None };
         cluster.apply(&Entry { at: NOW, request: None, command }).result?;
     }
-    let wanted = orchestrate(&cluster, &Leases::new(Uptime(0)), NOW);
+    let wanted = orchestrate(&cluster, &Heartbeats::new(NOW), &BTreeSet::new(), NOW);
     cluster.take_changes(NOW, &wanted.changes);
     for seat in seats {
         sit(&mut cluster, seat)?;
@@ -131,6 +132,7 @@ pub(crate) fn node(imagined: &ImaginedNode) -> Node {
         liveness: Liveness::Ready,
         schedulable: true,
         drain: None,
+        drain_since: None,
         joined_at: Timestamp(0),
         returned_at: None,
         since: Timestamp(0),

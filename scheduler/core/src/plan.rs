@@ -9,6 +9,7 @@ use crate::{
     liveness::{self, Heartbeats},
     orchestrate,
     placement::{self, Ask, Fleet, Placed},
+    waits::Wait,
 };
 
 /// Rounds of orchestration and placement in one plan. Each acts on the outcome of the one before;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub report: PlanReport,
     /// The earliest time at which planning again may say something else with no new entry.
     pub wake_at: Option<Timestamp>,
+    /// What it waits for: to be kept in mind until the next plan ([`crate::Waits::keep`]).
+    pub waits: BTreeSet<Wait>,
 }
 
 /// Why a plan is as it is.
@@ -50,10 +53,12 @@ pub fn plan(cluster: &Cluster, beats: &Heartbeats, now: Timestamp) -> Plan {
     let (liveness, mut wake_at) = liveness::transitions(cluster, beats, now);
     let mut draft = cluster.draft();
     draft.assume_liveness(now, &liveness);
+    let assumed = liveness.iter().map(|(node, _)| *node).collect();
     let mut changes = Vec::new();
-    let mut report = PlanReport::default();
+    let (mut report, mut waits) = (PlanReport::default(), BTreeSet::new());
     for _ in 0..MAX_ROUNDS {
-        let steps = orchestrate::orchestrate(&draft, &beats.leases, now);
+        let steps = orchestrate::orchestrate(&draft, beats, &assumed, now);
+        waits.extend(steps.waits);
         let mut round = steps.changes;
         draft.take_changes(now, &round);
         let (placing, placed) = place(&draft, cluster.revision(), now);
@@ -74,7 +79,7 @@ pub fn plan(cluster: &Cluster, beats: &Heartbeats, now: Timestamp) -> Plan {
             break;
         }
     }
-    Plan { basis: cluster.revision(), changes, liveness, report, wake_at }
+    Plan { basis: cluster.revision(), changes, liveness, report, wake_at, waits }
 }
 
 /// Gives pending tasks their nodes.

@@ -15,7 +15,7 @@ use model::{
 
 use crate::{
     Applied, Change, Cluster, ClusterImage, Command, Entry, Heartbeats, Outcome, Plan, Rejection,
-    assignments, cluster::invariants, lease::all_over, plan,
+    Ticks, Waits, assignments, cluster::invariants, lease::all_over, plan,
 };
 
 /// The wall-clock time at which every world begins.
@@ -98,6 +98,8 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) now: Timestamp,
     pub(crate) beats: Heartbeats,
+    /// How far the wall clock was set, in milliseconds: `now` is what it says.
+    stepped: i64,
     /// Nodes without power.
     pub(crate) dark: BTreeSet<NodeId>,
     /// Nodes whose agents do not answer though they are there.
@@ -112,7 +114,8 @@ impl World {
         let mut world = Self {
             cluster: Cluster::new(),
             now,
-            beats: Heartbeats::new(now),
+            beats: Heartbeats::new(now).waiting(Waits::new(Ticks(0))),
+            stepped: 0,
             dark: BTreeSet::new(),
             mute: BTreeSet::new(),
             sets: BTreeMap::new(),
@@ -204,8 +207,9 @@ impl World {
                 self.beats.beat(*node, self.now);
             }
         }
-        let uptime = self.uptime();
+        let (uptime, ticks) = (self.uptime(), self.ticks());
         let beats = &mut self.beats;
+        beats.waits.pass(ticks);
         beats.leases.pass(uptime);
         for node in self.cluster.nodes().values() {
             // A node that is there renews its leases as it beats.
@@ -214,6 +218,7 @@ impl World {
             }
         }
         let planned = plan(&self.cluster, &self.beats, self.now);
+        self.beats.waits.keep(&planned.waits);
         for (node, liveness) in &planned.liveness {
             self.ok(Command::SetLiveness { node: *node, liveness: *liveness });
         }
@@ -265,7 +270,19 @@ impl World {
 
     /// The leader's clock for leases, which is no wall clock.
     pub(crate) fn uptime(&self) -> Uptime {
-        Uptime(self.now.0.saturating_sub(BEGINNING))
+        Uptime(self.ticks().0)
+    }
+
+    /// The leader's own clock.
+    pub(crate) fn ticks(&self) -> Ticks {
+        let true_time = self.now.0.saturating_add_signed(self.stepped.saturating_neg());
+        Ticks(true_time.saturating_sub(BEGINNING))
+    }
+
+    /// Somebody sets the wall clock.
+    pub(crate) fn step(&mut self, millis: i64) {
+        self.stepped += millis;
+        self.now = Timestamp(self.now.0.saturating_add_signed(millis));
     }
 
     pub(crate) fn pass(&mut self, millis: u64) {
@@ -336,7 +353,8 @@ impl World {
 
 /// What an agent reports next. The image says how the container behaves: `crash…` exits and is
 /// started again for ever, `fail…` is given up, `sick…` becomes unhealthy, `job…` completes, `none…`
-/// cannot be fetched, `refused…` is not allowed, `slow…` never gets past starting, `cut…` is interrupted
+/// cannot be fetched, `refused…` is not allowed, `slow…` never gets past starting, `late…` runs and never
+/// becomes healthy, `cut…` is interrupted
 /// once, all others run and, with a health check, are healthy.
 fn next_status(task: &Task, now: Timestamp) -> Option<TaskStatus> {
     use TaskState::{Assigned, Failed, Preparing, Running, Starting, Stopped};
@@ -383,6 +401,7 @@ fn next_status(task: &Task, now: Timestamp) -> Option<TaskStatus> {
         (Desired::Run, Running) if like("job") => {
             TaskStatus { exit_code: Some(0), ..next(Stopped) }
         }
+        (Desired::Run, Running) if like("late") => return None,
         (Desired::Run, Running) if held.health == Health::Starting => {
             let health = if like("sick") { Health::Unhealthy } else { Health::Healthy };
             TaskStatus { health, ..next(Running) }

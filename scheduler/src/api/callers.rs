@@ -8,16 +8,25 @@ use tonic::{Request, Status, service::Interceptor};
 
 use crate::{
     listener::Caller,
+    log::ReplicatedLog,
     refusals::{Refusals, Refused, words},
 };
 
 /// Lets callers of one role into a service.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Gate {
     pub(crate) role: Role,
+    /// Who was removed is nobody.
+    pub(crate) log: Arc<dyn ReplicatedLog>,
     /// Whether a certificate that has ended still passes here; the handlers then decide.
     pub(crate) expired_too: bool,
     pub(crate) refusals: Refusals,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("role", &self.role).finish_non_exhaustive()
+    }
 }
 
 impl Interceptor for Gate {
@@ -37,6 +46,13 @@ impl Gate {
             let (own, needed) = (peer.role.as_str(), self.role.as_str());
             let text = format!("a certificate of role {own} may not do this, only role {needed}");
             return Err(Status::permission_denied(text));
+        }
+        if peer.role == Role::Admin && self.log.cluster().shuts_out_operator(&peer.id) {
+            return Err(Status::permission_denied(format!(
+                "operator {0} was removed, and what has a certificate of that name is nobody any more\nhint: \
+                 another operator gives you one of your own with `sisoctl operator add NAME`",
+                peer.id
+            )));
         }
         if caller.is_some_and(|caller| caller.expired) && !self.expired_too {
             return Err(expired());

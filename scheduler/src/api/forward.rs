@@ -128,6 +128,18 @@ impl Forward {
         why.map_or(Ok(()), |why| Err(shut_out(&why)))
     }
 
+    /// Why whoever is on the other side of a connection is answered nothing else: there is no place for it, or
+    /// it may take part no longer.
+    fn refuses(&self, by: &Caller) -> Option<Status> {
+        if let Some(why) = &by.turned_away {
+            let text = format!("{why}\nhint: try another scheduler, or later");
+            return Some(Status::resource_exhausted(text));
+        }
+        let refused = self.check_member(by).err()?;
+        tracing::warn!(address = %by.address, why = refused.message(), "a call was refused");
+        Some(refused)
+    }
+
     /// Where the leader is, within `limit`; `None` when it is this scheduler, or nobody.
     async fn leader(&self, limit: Duration) -> Option<String> {
         let mut standing = self.log.standing();
@@ -205,13 +217,20 @@ fn read_caller(
     (address, authority): (SocketAddr, Option<Fingerprint>),
 ) -> Option<Caller> {
     if words.is_empty() {
-        return Some(Caller { address, peer: None, expired: false, authority: None });
+        return Some(Caller {
+            address,
+            peer: None,
+            expired: false,
+            authority: None,
+            turned_away: None,
+        });
     }
     let live = words.strip_prefix('-');
     let (role, id) = live.unwrap_or(words).split_once(' ')?;
     let role = [Role::Node, Role::Admin].into_iter().find(|known| known.as_str() == role)?;
     let peer = Peer { cluster: cluster.to_owned(), role, id: id.to_owned() };
-    Some(Caller { address, peer: Some(Arc::new(peer)), expired: live.is_some(), authority })
+    let (peer, expired) = (Some(Arc::new(peer)), live.is_some());
+    Some(Caller { address, peer, expired, authority, turned_away: None })
 }
 
 /// Who calls, by whom the call was passed on if it was. Afterwards the header is gone.
@@ -271,8 +290,7 @@ where
         let Some(by) = request.extensions().get::<Caller>().cloned() else {
             return Box::pin(self.inner.call(request));
         };
-        if let Err(refused) = forward.check_member(&by) {
-            tracing::warn!(address = %by.address, why = refused.message(), "a call was refused");
+        if let Some(refused) = forward.refuses(&by) {
             return Box::pin(async move { Ok(refused.into_http()) });
         }
         let (caller, passed_on) = caller_of(request.headers_mut(), &by, &forward.cluster);
@@ -463,7 +481,13 @@ mod tests {
         let peer =
             role.map(|role| Arc::new(Peer { cluster: "c".to_owned(), role, id: "n3".to_owned() }));
         let authority = Some([7; 32]);
-        Caller { address: "10.0.0.1:1".parse().unwrap(), peer, expired, authority }
+        Caller {
+            address: "10.0.0.1:1".parse().unwrap(),
+            peer,
+            expired,
+            authority,
+            turned_away: None,
+        }
     }
 
     #[test]

@@ -35,6 +35,7 @@ use crate::{
     dispatch::Dispatch,
     log::{Door, ReplicatedLog},
     pki::{Authority, Keys, View},
+    places::Places,
     refusals::Refusals,
 };
 
@@ -60,6 +61,8 @@ pub(crate) struct Office {
     pub(crate) door: Door,
     /// Places for streams.
     pub(crate) streams: Arc<Semaphore>,
+    /// Places for connections.
+    pub(crate) places: Arc<Places>,
     /// What is said of those who were turned away.
     pub(crate) refusals: Refusals,
 }
@@ -100,7 +103,10 @@ pub(crate) fn routes(office: &Arc<Office>) -> Routes {
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let enrol =
         EnrolServer::new(Enrol(Arc::clone(office))).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let gate = |role, expired_too| Gate { role, expired_too, refusals: office.refusals.clone() };
+    let gate = |role, expired_too| {
+        let (log, refusals) = (Arc::clone(&office.log), office.refusals.clone());
+        Gate { role, log, expired_too, refusals }
+    };
     let people = gate(Role::Admin, false);
     let nodes = gate(Role::Node, true);
     let schedulers = gate(Role::Scheduler, false);

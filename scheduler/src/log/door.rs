@@ -16,7 +16,7 @@ use openraft::{
         VoteResponse,
     },
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use proto::v1::{
     AnnounceReply, AnnounceRequest, AppendReply, AppendRequest, AuthorityKeyReply,
     AuthorityKeyRequest, BallotReply, BallotRequest, HandOverReply, HandOverRequest, InstallReply,
@@ -24,7 +24,6 @@ use proto::v1::{
     append_reply::{Conflict, Outcome},
     replica_server::{self, ReplicaServer},
 };
-use tokio::sync::Mutex;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
@@ -42,6 +41,9 @@ const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
 /// `HOST:PORT`: a DNS name has at most 253 characters.
 const ADDRESS_CHARS_MAX: usize = 260;
 
+/// When the one that leads was last heard: of silence the library tells nothing.
+pub(super) type Heard = Arc<Mutex<Option<Instant>>>;
+
 /// This replica, as its peers ask it.
 pub(super) struct Own {
     pub(super) number: u64,
@@ -55,6 +57,7 @@ pub(super) struct Own {
     pub(super) form: u32,
     pub(super) peers: Ways,
     pub(super) keys: Arc<Keys>,
+    pub(super) heard: Heard,
 }
 
 /// Serves peers.
@@ -62,7 +65,7 @@ pub(super) struct Own {
 pub(crate) struct Door {
     pub(super) own: Arc<Own>,
     /// Members change one after the other.
-    pub(super) changing: Arc<Mutex<()>>,
+    pub(super) changing: Arc<tokio::sync::Mutex<()>>,
     /// Whether entries are refused because the disk is full.
     full: Arc<AtomicBool>,
 }
@@ -173,6 +176,9 @@ impl replica_server::Replica for Door {
             leader_commit: request.committed.map(id_of),
         };
         let response = self.own.raft.append_entries(append).await.map_err(stopped)?;
+        if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+            *self.own.heard.lock() = Some(Instant::now());
+        }
         let outcome = match response {
             AppendEntriesResponse::Success => {
                 Outcome::Matching(last.or(previous).as_ref().map(position).unwrap_or_default())

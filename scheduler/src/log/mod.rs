@@ -83,6 +83,9 @@ pub struct Standing {
     pub term: u64,
     /// Who leads, as far as it knows. Not this replica when it hears of no majority any more.
     pub leader: Option<u64>,
+    /// Whether the one that leads was heard a moment ago: without that, this replica knows who led, and
+    /// nothing of now.
+    pub heard: bool,
     /// The voting members with the addresses they are reached at.
     pub voters: Vec<(u64, String)>,
     /// Whether the voters are changing: until they have, a majority of the old ones is needed as well.
@@ -107,9 +110,9 @@ impl Standing {
 
     /// Whether the two differ at most in how far the replica has come.
     fn is_same_role(&self, other: &Self) -> bool {
-        let Self { id, term, leader, voters, joint, failed, .. } = self;
-        (id, term, leader, voters, joint, failed)
-            == (&other.id, &other.term, &other.leader, &other.voters, &other.joint, &other.failed)
+        let Self { id, term, leader, heard, voters, joint, failed, .. } = self;
+        (id, term, leader, heard) == (&other.id, &other.term, &other.leader, &other.heard)
+            && (voters, joint, failed) == (&other.voters, &other.joint, &other.failed)
     }
 }
 

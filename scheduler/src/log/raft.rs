@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{
     COMMAND_BYTES_MAX, LogError, PROPOSE_TIMEOUT, ReplicatedLog, Standing, codec,
-    door::{self, Door},
+    door::{self, Door, Heard},
     network::{Addresses, Peers, Ways},
     pace::Pace,
     room,
@@ -98,6 +98,7 @@ pub(super) type Raft = openraft::Raft<Types, StateMachine>;
 pub struct RaftLog {
     raft: Raft,
     ways: Ways,
+    heard: Heard,
     state: Arc<RwLock<State>>,
     revision: watch::Receiver<Revision>,
     standing: watch::Receiver<Standing>,
@@ -162,13 +163,15 @@ impl RaftLog {
         let raft = Raft::new(settings.id, config, peers, storage, machine)
             .await
             .map_err(|fatal| LogError::Stopped(fatal.to_string()))?;
-        let standing = follow(&raft, addresses, settings.election);
+        let heard = Heard::default();
+        let standing = follow(&raft, (addresses, Arc::clone(&heard)), settings.election);
         let proposals = Semaphore::new(PROPOSALS_MAX);
         let writer = Mutex::new(Some(writer));
         let directory = settings.directory.clone();
         Ok(Self {
             raft,
             ways,
+            heard,
             state,
             revision,
             standing,
@@ -193,6 +196,7 @@ impl RaftLog {
             form: self.form,
             peers: self.ways.clone(),
             keys,
+            heard: Arc::clone(&self.heard),
         })
     }
 
@@ -362,19 +366,27 @@ fn config(settings: &LogSettings) -> Result<Config, LogError> {
 /// Follows the library's own figures, by one receiver for good: each new one would begin as changed.
 /// A lone leader needs no clock, neither to hear of others nor to be heard: it stops, and an idle
 /// cluster of one costs nothing.
-fn follow(raft: &Raft, addresses: Addresses, election: Election) -> watch::Receiver<Standing> {
+fn follow(
+    raft: &Raft,
+    (addresses, heard): (Addresses, Heard),
+    election: Election,
+) -> watch::Receiver<Standing> {
     let mut metrics = raft.metrics();
     // Another leader may have been elected by then.
     let trusted = election.timeout_max * 2;
-    let (sender, receiver) = watch::channel(standing(&metrics.borrow_watched(), trusted));
+    let now = move |metrics: &RaftMetrics<Types>| {
+        let heard = heard.lock().is_some_and(|heard| heard.elapsed() < trusted);
+        standing(metrics, heard, trusted)
+    };
+    let (sender, receiver) = watch::channel(now(&metrics.borrow_watched()));
     let raft = raft.clone();
     tokio::spawn(async move {
         loop {
-            let news = standing(&metrics.borrow_watched(), trusted);
+            let news = now(&metrics.borrow_watched());
             let failed = news.failed.is_some();
             *addresses.lock() = everyone(&metrics.borrow_watched());
-            let alone = news.voters.len() == 1;
-            raft.runtime_config().tick(!(news.leads() && alone));
+            let alone = news.leads() && news.voters.len() == 1;
+            raft.runtime_config().tick(!alone);
             // Many wait for a change of role, nobody for a count: they would all wake at every write.
             sender.send_if_modified(|known| {
                 let tells = !known.is_same_role(&news);
@@ -404,18 +416,21 @@ fn everyone(metrics: &RaftMetrics<Types>) -> BTreeMap<u64, String> {
     members.map(|(id, node)| (*id, node.addr.clone())).collect()
 }
 
-/// `trusted` is how long a leader of several counts as one after a majority last followed it.
-fn standing(metrics: &RaftMetrics<Types>, trusted: Duration) -> Standing {
+/// `trusted` is how long a leader of several counts as one after a majority last followed it; one that
+/// follows has `heard` its leader within that time, or not.
+fn standing(metrics: &RaftMetrics<Types>, heard: bool, trusted: Duration) -> Standing {
     let voters = metrics.membership_config.membership();
     let joint = voters.get_joint_config().len() > 1;
     let several = voters.voter_ids().nth(1).is_some();
-    let heard = metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < trusted);
-    let cut_off = metrics.current_leader == Some(metrics.id) && several && !heard;
+    let followed = metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < trusted);
+    let leads = metrics.current_leader == Some(metrics.id);
+    let cut_off = leads && several && !followed;
     let address = |id| voters.get_node(&id).map_or_else(String::new, |node| node.addr.clone());
     Standing {
         id: metrics.id,
         term: metrics.current_term,
         leader: metrics.current_leader.filter(|_| !cut_off),
+        heard: if leads { !cut_off } else { heard },
         joint,
         voters: voters.voter_ids().map(|id| (id, address(id))).collect(),
         last: metrics.last_log_index.unwrap_or_default(),

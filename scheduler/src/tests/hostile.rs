@@ -45,6 +45,9 @@ const CONTROL: &[&str] = &[
     "Events",
     "Logs",
     "Exec",
+    "ListOperators",
+    "AddOperator",
+    "RemoveOperator",
     "Version",
 ];
 const AGENT: &[&str] = &["Session", "Relay", "Renew"];

@@ -6,6 +6,8 @@ mod doors;
 mod hostile;
 mod life;
 mod members;
+mod operators;
+mod places;
 mod replicas;
 mod tokens;
 mod voters;

@@ -8,7 +8,11 @@ use proto::{
     v1::{ListStacksRequest, StatusRequest, StatusView, control_client::ControlClient},
 };
 use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 use tonic::transport::Channel;
 
 use super::world::{CONNECT, PATIENCE, World, admin_identity, config, request_id, stack};
@@ -130,6 +134,62 @@ async fn three_schedulers_outlive_each_of_them() {
     assert_eq!(stacks(&mut left).await.len(), 5);
     founder.stop().await;
     second.stop().await;
+}
+
+/// What `/healthz` answers.
+async fn health(handle: &Handle) -> String {
+    let mut asked = TcpStream::connect(handle.metrics_address).await.unwrap();
+    asked.write_all(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    asked.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+async fn until_health_says(handle: &Handle, words: &[&str]) {
+    let says = async {
+        loop {
+            let answer = health(handle).await;
+            if words.iter().all(|word| answer.contains(word)) {
+                return;
+            }
+            sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, says).await.unwrap_or_else(|_| panic!("its health does not say {words:?}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scheduler_that_hears_of_no_leader_is_not_healthy_until_it_does() {
+    let mut founder = World::new().await;
+    let first = founder.handle.advertised.clone();
+    let mut second = Replica::join(&mut founder, &first).await;
+    voters(&mut founder.admin, 2).await;
+    let mut third = Replica::join(&mut founder, &first).await;
+    voters(&mut founder.admin, 3).await;
+    for handle in [&founder.handle, second.handle.as_ref().unwrap()] {
+        until_health_says(handle, &[" 200 ", "ok"]).await;
+    }
+    let World { directory, handle, .. } = founder;
+    let listen = handle.address;
+    assert!(handle.standing().borrow().leads());
+    // The second follows; one of the two others led, and both are gone.
+    third.stop().await;
+    handle.stop().await;
+    let left = second.handle.as_ref().unwrap();
+    until_health_says(left, &[" 503 ", "no call can be answered"]).await;
+    // It goes on by itself, and so does its health.
+    let founder = start(Config { listen, ..config(directory.path()) }).await.unwrap();
+    until_health_says(left, &[" 200 ", "ok"]).await;
+    // One that leads and is left by all others is as little use.
+    let leads = left.standing().borrow().leads();
+    let (leader, follower) = if leads {
+        (second.handle.take().unwrap(), founder)
+    } else {
+        (founder, second.handle.take().unwrap())
+    };
+    follower.stop().await;
+    until_health_says(&leader, &[" 503 ", "no call can be answered"]).await;
+    leader.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,6 +36,7 @@ pub(super) fn config(directory: &Path) -> Config {
         down_after: Duration::from_secs(8),
         snapshot_every: 2000,
         segment_bytes: crate::log::SEGMENT_BYTES,
+        agent_connections: crate::places::AGENTS_MAX,
         form: crate::log::ENTRY_VERSION,
         recover: false,
         log_format: LogFormat::Text,

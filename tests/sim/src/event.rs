@@ -25,6 +25,8 @@ pub(crate) enum Event {
     Elect,
     /// The leader of this term plans.
     Lead { term: u64, serial: u64 },
+    /// Somebody sets the wall clock of whoever leads.
+    ClockSteps,
     /// Somebody adds a scheduler or takes one away.
     MembersChange,
     /// A person asks for this stack.

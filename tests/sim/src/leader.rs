@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use model::{Generation, Liveness, NodeId, Revision, Timestamp, lease::Uptime};
 use node_agent::lease::{Awake, Granted};
-use scheduler_core::{Applied, Command, Heartbeats, Outcome, Plan, assignments, lease, plan};
+use scheduler_core::{
+    Applied, Command, Heartbeats, Outcome, Plan, Ticks, Waits, assignments, lease, plan,
+};
 
 use crate::{
     event::{Down, Event, ForAgent, Up},
@@ -47,7 +49,8 @@ pub(crate) struct Leading {
     refused: u32,
     /// The revision the last plan was made on.
     seen: Revision,
-    due: Option<Timestamp>,
+    /// When to plan again at the latest, by true time.
+    due: Option<u64>,
     serial: u64,
     pub(crate) sessions: BTreeMap<NodeId, Served>,
 }
@@ -59,7 +62,7 @@ impl Leading {
             replica,
             since: uptime.0,
             heard: BTreeMap::new(),
-            beats: Heartbeats::new(now).leading_since(uptime),
+            beats: Heartbeats::new(now).leading_since(uptime).waiting(Waits::new(Ticks(uptime.0))),
             todo: VecDeque::new(),
             busy: false,
             refused: 0,
@@ -68,6 +71,20 @@ impl Leading {
             serial: 0,
             sessions: BTreeMap::new(),
         }
+    }
+}
+
+impl Leading {
+    /// When each node was heard by the clock of the entries, which says `wall` at `now`.
+    fn told(&self, now: u64, wall: Timestamp) -> Heartbeats {
+        let at = |then: u64| Timestamp(wall.0.saturating_sub(now.saturating_sub(then)));
+        let Heartbeats { leases, waits, .. } = self.beats.clone();
+        let mut beats = Heartbeats::new(at(self.since)).waiting(waits);
+        beats.leases = leases;
+        for (node, heard) in &self.heard {
+            beats.beat(*node, at(*heard));
+        }
+        beats
     }
 }
 
@@ -89,11 +106,14 @@ impl World {
         if (leading.term, leading.serial) != (term, serial) || leading.busy {
             return;
         }
-        let mut beats = leading.beats.clone();
+        let mut beats = leading.told(self.now, wall);
         beats.leases.pass(Uptime(self.now));
+        beats.waits.pass(Ticks(self.now));
         let planned = plan(cluster, &beats, wall);
+        beats.waits.keep(&planned.waits);
         self.check_plan(&planned);
         let Plan { basis, changes, liveness, wake_at, .. } = planned;
+        let due = wake_at.map(|at| self.now + at.millis_since(wall));
         let mut todo: VecDeque<Command> = liveness
             .into_iter()
             .map(|(node, liveness)| Command::SetLiveness { node, liveness })
@@ -103,7 +123,8 @@ impl World {
         }
         if let Some(leading) = self.log.leading.as_mut() {
             leading.seen = revision;
-            leading.due = wake_at;
+            leading.due = due;
+            leading.beats.waits = beats.waits;
             leading.todo = todo;
             leading.busy = true;
         }
@@ -128,7 +149,7 @@ impl World {
         if let Some(leading) = self.log.leading.as_mut() {
             leading.refused = 0;
         }
-        let due = due.map_or(PLAN_AT_LEAST_EVERY, |due| due.millis_since(self.wall()));
+        let due = due.map_or(PLAN_AT_LEAST_EVERY, |due| due.saturating_sub(self.now));
         self.plan_soon(due.clamp(PLAN_AT_MOST_EVERY, PLAN_AT_LEAST_EVERY));
     }
 
@@ -233,7 +254,6 @@ impl World {
         if self.log.old_leader.as_ref().is_some_and(|old| old.serves(node, session)) {
             return self.hear_at_old_leader(node, session, &message);
         }
-        let wall = self.wall();
         let ready = |held: &model::Node| held.liveness == Liveness::Ready;
         let away = self.log.led().and_then(|c| c.node(node)).is_some_and(|held| !ready(held));
         // Who has no strict singleton needs no round.
@@ -253,7 +273,6 @@ impl World {
         let served = leading.sessions.get_mut(&node).filter(|served| served.session == session);
         let Some(served) = served else { return self.refuse_session(node, session) };
         if let Up::Heartbeat(sent) = message {
-            leading.beats.beat(node, wall);
             leading.heard.insert(node, self.now);
             let (term, to) = (leading.term, self.log.entries.len());
             if any {
@@ -304,14 +323,12 @@ impl World {
             Proposer::Person { ask } => self.person_answered(ask, applied),
             Proposer::Nobody => {}
             Proposer::Hello { node, session } if applied.is_some() => {
-                let wall = self.wall();
                 let Some(leading) = self.log.leading.as_mut() else { return };
                 let served = leading.sessions.get_mut(&node);
                 let Some(served) = served.filter(|served| served.session == session) else {
                     return;
                 };
                 served.greeted = true;
-                leading.beats.beat(node, wall);
                 leading.heard.insert(node, self.now);
                 if !leading.busy {
                     self.plan_soon(1);

@@ -8,6 +8,7 @@
 mod agent;
 pub mod chance;
 mod check;
+mod clocks;
 mod engine;
 mod event;
 mod faults;

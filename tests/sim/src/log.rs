@@ -189,9 +189,11 @@ impl World {
             _ => None,
         };
         let moves = self.watch_moves(&entry);
+        self.watch_deadlines(&entry);
         let before = self.log.reference.revision();
         let answer = self.log.reference.apply(&entry);
         self.check_moves(moves);
+        self.note_deadlines();
         self.check_entry(&entry, &answer);
         self.trace(|| {
             let said = match &answer.result {
@@ -401,6 +403,8 @@ fn word(command: &Command) -> &'static str {
         Command::IntroduceAuthority { .. } => "introduce authority",
         Command::AdvanceAuthority { .. } => "advance authority",
         Command::HoldAuthority { .. } => "hold authority",
+        Command::AddOperator { .. } => "add operator",
+        Command::RemoveOperator { .. } => "remove operator",
         Command::ReportTasks { .. } => "reports",
         Command::CreateToken { .. } => "token",
         Command::RevokeToken { .. } => "revoke",

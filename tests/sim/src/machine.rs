@@ -157,7 +157,7 @@ impl World {
     /// The time by the machine's wall clock.
     pub(crate) fn wall_of(&self, node: NodeId) -> Timestamp {
         let skew = self.machines.get(&node).map_or(0, |machine| machine.skew);
-        self.wall().plus_millis(skew)
+        self.true_wall().plus_millis(skew)
     }
 
     pub(crate) fn on_machine(&mut self, node: NodeId, after: u64, what: OnMachine) {

@@ -8,7 +8,7 @@ use scheduler_core::{Command, Entry, Outcome};
 
 use crate::{
     chance::Chance,
-    check::{Moves, Progress},
+    check::{Deadlines, Moves, Progress},
     event::{Event, OnMachine},
     faults::Faults,
     log::{Log, Proposer},
@@ -68,6 +68,10 @@ pub struct World {
     /// Ends of containers that were seen by machines that are gone.
     pub(crate) gone_ends: BTreeMap<TaskId, u32>,
     pub(crate) moves: Moves,
+    pub(crate) deadlines: Deadlines,
+    /// How far the wall clock of whoever leads is from true time, in milliseconds, and whether it steps.
+    pub(crate) clock_offset: i64,
+    pub(crate) steps_clock: bool,
     /// The last leases each node was granted, and in which session.
     pub(crate) granted: BTreeMap<NodeId, (u64, Granted)>,
     pub(crate) history: Trace,
@@ -96,6 +100,7 @@ impl World {
         world.queue.push(500, Event::PersonActs);
         world.queue.push(2_000, Event::Fault);
         world.members_of(seed);
+        world.clocks_of(seed);
         world
     }
 
@@ -116,6 +121,7 @@ impl World {
         world.queue.push(1_500, Event::PersonAsks(Box::new(spec)));
         world.queue.push(20_000, Event::Fault);
         world.members_of(seed);
+        world.clocks_of(seed);
         world
     }
 
@@ -134,6 +140,9 @@ impl World {
             progress: BTreeMap::new(),
             gone_ends: BTreeMap::new(),
             moves: Moves::default(),
+            deadlines: Deadlines::default(),
+            clock_offset: 0,
+            steps_clock: false,
             granted: BTreeMap::new(),
             history: Trace::new(keep),
             lasts: (0, 0),
@@ -183,15 +192,20 @@ impl World {
     }
 
     /// Writes an entry at once.
-    fn write(&mut self, command: Command) -> Option<Outcome> {
+    pub(crate) fn write(&mut self, command: Command) -> Option<Outcome> {
         let entry = Entry { at: self.wall(), request: None, command };
         let answer = self.commit(entry, Proposer::Nobody);
         answer.result.ok()
     }
 
     /// The time by a clock that is right.
-    pub(crate) fn wall(&self) -> Timestamp {
+    pub(crate) fn true_wall(&self) -> Timestamp {
         Timestamp(BEGINNING + self.now)
+    }
+
+    /// The time by the clock of whoever leads.
+    pub(crate) fn wall(&self) -> Timestamp {
+        Timestamp(self.true_wall().0.saturating_add_signed(self.clock_offset))
     }
 
     /// A rule is broken. Only the first time counts.
@@ -296,6 +310,7 @@ impl World {
             }
             Event::OldLeaderEnds { serial } => self.old_leader_ends(serial),
             Event::MembersChange => self.change_members(),
+            Event::ClockSteps => self.step_clock(),
             Event::PersonAsks(spec) => {
                 self.ask(Command::ApplyStack { spec: *spec, basis: None });
             }

@@ -19,6 +19,7 @@ mod joining;
 mod killed;
 mod members;
 mod metrics;
+mod operators;
 mod ordering;
 mod outages;
 mod recovery;

@@ -128,6 +128,36 @@ fn a_clock_that_steps_while_everything_runs_restarts_nothing() {
     assert!(!said.contains("panicked") && !world.agent.output("stderr").contains("panicked"));
 }
 
+#[test]
+fn an_authority_that_nobody_gave_up_for_an_hour_is_a_problem_with_its_way_out() {
+    let mut world = World::scheduler_only("clock-authority");
+    let Some(clock) = clock("an authority's change", &world) else { return };
+    world.scheduler.kill9();
+    world.scheduler.wrapper = clock.wrapper.clone();
+    world.start_scheduler();
+    world.ctl.run(&["authority", "rotate"]).expect(0);
+    wait_until("the newer one signs", PATIENT, || {
+        let view = world.ctl.json(&["authority", "ls"]);
+        if view["phase"] == "moving" { Ok(()) } else { Err(view.to_string()) }
+    });
+    let problem = || {
+        let status = world.ctl.json(&["status"]);
+        let problems = status["problems"].as_array().cloned().unwrap_or_default();
+        problems.into_iter().find(|problem| problem.to_string().contains("authority 1"))
+    };
+    assert_eq!(problem(), None, "nobody is hurried");
+    clock.set("+61m");
+    let told = problem().expect("it is told");
+    assert_eq!(told["what"], "authority 1 is still trusted beside authority 2");
+    assert!(told["fix"].to_string().contains("sisoctl authority finish"), "{told}");
+    assert!(told["since"].is_string() && told["cause"].is_string(), "{told}");
+    // Certificates begin an hour before they are made, and `sisoctl` has another clock.
+    clock.set("+0");
+    world.ctl.run(&["authority", "finish", "--yes"]).expect(0);
+    clock.set("+61m");
+    assert_eq!(problem(), None);
+}
+
 /// Waits until the agent that was started last has a session.
 #[track_caller]
 fn wait_session(world: &World) {

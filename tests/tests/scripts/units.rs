@@ -40,6 +40,22 @@ fn every_setting_of_a_unit_is_one_the_program_reads_and_every_file_is_one_it_nam
     }
 }
 
+/// A scheduler that hears of no leader is not healthy, and started again it is of even less use.
+#[test]
+fn no_service_manager_restarts_what_runs_for_its_health() {
+    for unit in [
+        "deploy/systemd/siso-agent.service",
+        "deploy/systemd/siso-scheduler.service",
+        "deploy/mac-mini/install.sh",
+        "deploy/mac-mini/start-colima.sh",
+    ] {
+        let text = read(unit);
+        for asks in ["healthz", "answers_healthy", "WatchdogSec", "ExecCondition"] {
+            assert!(!text.contains(asks), "{unit} asks {asks}");
+        }
+    }
+}
+
 #[test]
 fn systemd_finds_nothing_wrong_with_the_units() {
     let Some(tool) = siso_tests::required(

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::view::{
-    AuthoritiesView, AuthorityRow, HolderRow, LossRow, Problem, RevisionRow, SchedulerRow,
-    ServiceChange, StackRow, StatusView, TokenRow, VoterRow,
+    AuthoritiesView, AuthorityRow, HolderRow, LossRow, OperatorRow, Problem, RevisionRow,
+    SchedulerRow, ServiceChange, StackRow, StatusView, TokenRow, VoterRow,
 };
 
 use super::{Rows, Shown};
@@ -73,6 +73,14 @@ mirror!(v1::HolderRow => HolderRow {
     authority: Maybe<Same<u64>>,
     needed: Same<bool>,
     why: Shown,
+});
+
+mirror!(v1::OperatorRow => OperatorRow {
+    name: Shown,
+    added_at: Maybe<Shown>,
+    last_used_at: Maybe<Shown>,
+    last_used_from: Maybe<Shown>,
+    own: Same<bool>,
 });
 
 mirror!(v1::Problem => Problem {

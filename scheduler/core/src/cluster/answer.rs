@@ -1,6 +1,8 @@
 //! What `apply` answers: what was done, or why not, in words for a person.
 
-use model::{NodeId, NodeName, Revision, ServiceName, StackName, TaskId, TokenId, VolumeName};
+use model::{
+    NodeId, NodeName, OperatorName, Revision, ServiceName, StackName, TaskId, TokenId, VolumeName,
+};
 use thiserror::Error;
 
 /// The answer to one entry.
@@ -211,6 +213,29 @@ pub enum Rejection {
         /// The names of those that hold no certificate of the newer one.
         nodes: Vec<String>,
     },
+    /// There is no such operator.
+    #[error("there is no operator {0}")]
+    UnknownOperator(OperatorName),
+    /// Somebody has or had that name.
+    #[error(
+        "{}", if *removed {
+            format!("operator {name} was removed, and a name is given once: choose another")
+        } else {
+            format!("there is an operator {name}: choose another name, or remove that one first")
+        }
+    )]
+    OperatorTaken {
+        /// The name.
+        name: OperatorName,
+        /// Nobody has it any more.
+        removed: bool,
+    },
+    /// That name is for the certificates beside the schedulers' data.
+    #[error("{0} is what schedulers write in their admin.yaml: choose another name")]
+    OperatorReserved(OperatorName),
+    /// Nobody else could ask for anything.
+    #[error("{0} is the last operator: add another one first (`sisoctl operator add NAME`)")]
+    LastOperator(OperatorName),
     /// The token is not valid for this; which reason is not told to whoever holds it.
     #[error("the join token is not valid: it is expired, used, revoked or for another role")]
     BadToken,
@@ -249,6 +274,8 @@ impl Rejection {
             | Self::UnknownReplica { .. }
             | Self::UnknownNode(_)
             | Self::UnknownToken(_)
+            | Self::UnknownOperator(_)
+            | Self::OperatorReserved(_)
             | Self::UnknownRevision { .. }
             | Self::NothingToRollBack(_)
             | Self::VolumeTaken { .. }
@@ -268,6 +295,8 @@ impl Rejection {
             | Self::LeaseNotOver { .. }
             | Self::Authority(_)
             | Self::AuthorityNeeded { .. }
+            | Self::OperatorTaken { .. }
+            | Self::LastOperator(_)
             | Self::BadToken
             | Self::NotItsTask { .. }
             | Self::StalePlan { .. } => false,
@@ -284,6 +313,7 @@ impl Rejection {
                 | Self::UnknownReplica { .. }
                 | Self::UnknownNode(_)
                 | Self::UnknownToken(_)
+                | Self::UnknownOperator(_)
                 | Self::UnknownRevision { .. }
         )
     }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Desired, Epoch, Inventory, Liveness, NodeId, NodeName, RequestId, Revision, ServiceName,
-    StackName, StackSpec, TaskId, TaskReport, Timestamp, TokenId, event::Severity, task::Decision,
-    token::Role,
+    Desired, Epoch, Inventory, Liveness, NodeId, NodeName, OperatorName, RequestId, Revision,
+    ServiceName, StackName, StackSpec, TaskId, TaskReport, Timestamp, TokenId, event::Severity,
+    task::Decision, token::Role,
 };
 
 use super::AuthorityPhase;
@@ -198,6 +198,16 @@ pub enum Command {
         node: NodeId,
         /// The authority's number.
         authority: u64,
+    },
+    /// Somebody else is given a certificate of their own.
+    AddOperator {
+        /// The name in it.
+        name: OperatorName,
+    },
+    /// Whoever has a certificate of that name is nobody from now on.
+    RemoveOperator {
+        /// The name.
+        name: OperatorName,
     },
     /// An agent removed the data of volumes it was asked to remove.
     ConfirmVolumesRemoved {

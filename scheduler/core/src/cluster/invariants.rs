@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Desired, Epoch, NodeId, Resources, ServiceName, StackName, Task, TaskId, TaskState};
+use model::{
+    Desired, Epoch, NodeId, OperatorName, Resources, ServiceName, StackName, Task, TaskId,
+    TaskState,
+};
 use thiserror::Error;
 
 use crate::{
-    cluster::{Cluster, limits},
+    cluster::{Cluster, limits, operator::is_reserved},
     orchestrate,
 };
 
@@ -110,6 +113,12 @@ pub enum Violation {
     /// The authorities contradict each other.
     #[error("the authorities are not such as can be")]
     Authorities,
+    /// An operator was added and removed at once, or has a name that is not to be given.
+    #[error("operator {name} is not one that can be")]
+    Operator {
+        /// Its name.
+        name: OperatorName,
+    },
     /// A table is larger than its limit.
     #[error("there are {count} {what}, the limit is {limit}")]
     OverLimit {
@@ -133,6 +142,7 @@ pub fn check(cluster: &Cluster) -> Vec<Violation> {
     check_volumes(cluster, &mut found);
     check_ids(cluster, &mut found);
     check_authorities(cluster, &mut found);
+    check_operators(cluster, &mut found);
     check_limits(cluster, &mut found);
     found
 }
@@ -266,12 +276,21 @@ fn check_authorities(cluster: &Cluster, found: &mut Vec<Violation>) {
     }
 }
 
+fn check_operators(cluster: &Cluster, found: &mut Vec<Violation>) {
+    let wrong = cluster.operators().filter(|(name, _)| {
+        is_reserved(name.as_str()) || cluster.shuts_out_operator(name.as_str())
+    });
+    found.extend(wrong.map(|(name, _)| Violation::Operator { name: name.clone() }));
+}
+
 fn check_limits(cluster: &Cluster, found: &mut Vec<Violation>) {
     let tables = [
         ("stacks", cluster.stacks.len(), limits::MAX_STACKS),
         ("tasks", cluster.tasks().len(), limits::MAX_TASKS.saturating_mul(2)),
         ("nodes", cluster.nodes.len(), limits::MAX_NODES),
         ("tokens", cluster.tokens.len(), limits::MAX_TOKENS),
+        ("operators", cluster.operators.len(), limits::MAX_OPERATORS),
+        ("removed operators", cluster.removed_operators.len(), limits::MAX_REMOVED_OPERATORS),
         ("requests", cluster.requests.len(), limits::MAX_REQUESTS),
         ("events", cluster.events.len(), limits::MAX_EVENTS),
     ];

@@ -23,13 +23,17 @@ pub const TOKEN_MEMORY_MS: u64 = 7 * 24 * 3_600_000;
 pub const MAX_HISTORY: usize = 20;
 /// Schedulers that were removed: their numbers are remembered for ever.
 pub const MAX_REMOVED_SCHEDULERS: usize = 1_000;
+/// Operators: a small team, and what acts for it.
+pub const MAX_OPERATORS: usize = 256;
+/// Operators that were removed: their names are remembered for ever.
+pub const MAX_REMOVED_OPERATORS: usize = 10_000;
 /// Bytes of an authority's certificate: one with a P-256 key has about 400.
 pub const MAX_CERTIFICATE_BYTES: usize = 8 << 10;
 /// Events kept; at a dozen per apply this is some hundred applies.
 pub const MAX_EVENTS: usize = 2_000;
-/// Answers kept for repeated requests.
+/// Answers kept for repeated requests: no client retries while so many others are answered.
 pub const MAX_REQUESTS: usize = 4_096;
-/// How long an answer is kept: an hour, in milliseconds; no client retries for longer.
+/// How long an answer is kept in a cluster of a form before 4: an hour, in milliseconds.
 pub const REQUEST_MEMORY_MS: u64 = 3_600_000;
 /// Ended tasks kept per replica so that `ps` and `explain` can tell of the last failures.
 pub const MAX_ENDED_PER_SLOT: usize = 2;

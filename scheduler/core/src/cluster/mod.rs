@@ -7,6 +7,7 @@ mod command;
 mod equality;
 pub mod invariants;
 pub mod limits;
+mod operator;
 mod recover;
 mod request;
 pub mod snapshot;
@@ -20,8 +21,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::{
-    Event, Generation, Liveness, Node, NodeId, NodeName, RequestId, Revision, ServiceName,
-    StackName, Task, TaskId, Timestamp, TokenId, token::Token,
+    Event, Generation, Liveness, Node, NodeId, NodeName, OperatorName, RequestId, Revision,
+    ServiceName, StackName, Task, TaskId, Timestamp, TokenId, token::Token,
 };
 
 pub use answer::{Applied, Outcome, Rejection};
@@ -77,6 +78,10 @@ pub struct Cluster {
     removed_schedulers: BTreeSet<u64>,
     /// `None` while the authority was never replaced.
     authorities: Option<Authorities>,
+    /// Those that were added, with when.
+    operators: BTreeMap<OperatorName, Timestamp>,
+    /// The names of those that were removed.
+    removed_operators: BTreeSet<OperatorName>,
 }
 
 impl Default for Cluster {
@@ -109,6 +114,8 @@ impl Cluster {
             least_scheduler: 0,
             removed_schedulers: BTreeSet::new(),
             authorities: None,
+            operators: BTreeMap::new(),
+            removed_operators: BTreeSet::new(),
         }
     }
 
@@ -302,6 +309,8 @@ impl Cluster {
             origin: self.origin.clone(),
             removed_schedulers: BTreeSet::new(),
             authorities: None,
+            operators: BTreeMap::new(),
+            removed_operators: BTreeSet::new(),
             ..*self
         }
     }

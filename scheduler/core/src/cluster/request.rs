@@ -6,19 +6,24 @@ use model::{NodeId, RequestId, Revision, Timestamp, TokenId};
 
 use crate::cluster::{Outcome, Rejection, limits};
 
-/// The answers of the last hour, as many as are kept.
+/// Since this form the order of the log says what is forgotten. Before, the stamps of entries did, and a
+/// clock that stepped made a cluster forget what it had answered a moment ago.
+const BY_ORDER_FORM: u32 = 4;
+
+/// The last answers, as many as are kept.
 ///
-/// **Invariant:** both maps hold the same requests. The second finds those to be forgotten without a
-/// look at all the others: this is done at every write.
+/// **Invariant:** all of these hold the same requests. The others find those to be forgotten without a
+/// look at all of them: this is done at every write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Requests {
     held: BTreeMap<RequestId, Remembered>,
     by_time: BTreeSet<(Timestamp, RequestId)>,
+    by_order: BTreeSet<(Revision, RequestId)>,
 }
 
 impl Requests {
     pub(crate) const fn new() -> Self {
-        Self { held: BTreeMap::new(), by_time: BTreeSet::new() }
+        Self { held: BTreeMap::new(), by_time: BTreeSet::new(), by_order: BTreeSet::new() }
     }
 
     pub(crate) fn get(&self, request: RequestId) -> Option<&Remembered> {
@@ -36,26 +41,42 @@ impl Requests {
 
     /// Adds one, in the place of an earlier answer to the same request, which is returned.
     pub(crate) fn insert(&mut self, request: RequestId, held: Remembered) -> Option<Remembered> {
-        let at = held.at;
+        let (at, revision) = (held.at, held.revision);
         let replaced = self.held.insert(request, held);
         if let Some(replaced) = &replaced {
             self.by_time.remove(&(replaced.at, request));
+            self.by_order.remove(&(replaced.revision, request));
         }
         self.by_time.insert((at, request));
+        self.by_order.insert((revision, request));
         replaced
     }
 
-    /// Adds one now and forgets those that are too old, and the oldest of too many.
-    pub(crate) fn remember(&mut self, request: RequestId, held: Remembered) {
+    /// Adds one now and forgets the oldest of too many; in a cluster of an earlier form also those that
+    /// are too old.
+    pub(crate) fn remember(&mut self, request: RequestId, held: Remembered, form: u32) {
         let now = held.at;
-        while let Some(&(at, oldest)) = self.by_time.first()
-            && (now.millis_since(at) >= limits::REQUEST_MEMORY_MS
-                || self.held.len() >= limits::MAX_REQUESTS)
-        {
-            self.by_time.pop_first();
-            self.held.remove(&oldest);
+        if form >= BY_ORDER_FORM {
+            while self.held.len() >= limits::MAX_REQUESTS
+                && let Some(&(_, oldest)) = self.by_order.first()
+            {
+                self.forget(oldest);
+            }
+        } else {
+            while let Some(&(at, oldest)) = self.by_time.first()
+                && (now.millis_since(at) >= limits::REQUEST_MEMORY_MS
+                    || self.held.len() >= limits::MAX_REQUESTS)
+            {
+                self.forget(oldest);
+            }
         }
         self.insert(request, held);
+    }
+
+    fn forget(&mut self, request: RequestId) {
+        let Some(gone) = self.held.remove(&request) else { return };
+        self.by_time.remove(&(gone.at, request));
+        self.by_order.remove(&(gone.revision, request));
     }
 }
 

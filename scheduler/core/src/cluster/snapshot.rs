@@ -9,8 +9,9 @@ use std::{
 };
 
 use model::{
-    Desired, Epoch, Event, Generation, Node, NodeId, RequestId, Revision, ServiceName, ServiceSpec,
-    StackName, StackSpec, Task, TaskId, TaskStatus, Timestamp, TokenId, VolumeName,
+    Desired, Epoch, Event, Generation, Node, NodeId, OperatorName, RequestId, Revision,
+    ServiceName, ServiceSpec, StackName, StackSpec, Task, TaskId, TaskStatus, Timestamp, TokenId,
+    VolumeName,
     planted::{Bug, is_planted},
     task::{Decision, TaskVolume},
     token::Token,
@@ -69,6 +70,10 @@ pub struct ClusterImage {
     pub removed_schedulers: BTreeSet<u64>,
     /// The authorities; `None` while the first was never replaced.
     pub authorities: Option<Authorities>,
+    /// The operators that were added, by name, with when.
+    pub operators: BTreeMap<OperatorName, Timestamp>,
+    /// The names of those that were removed.
+    pub removed_operators: BTreeSet<OperatorName>,
 }
 
 /// A [`Stack`].
@@ -250,6 +255,8 @@ impl From<&Cluster> for ClusterImage {
                 cluster.removed_schedulers.clone()
             },
             authorities: cluster.authorities.clone(),
+            operators: cluster.operators.clone(),
+            removed_operators: cluster.removed_operators.clone(),
         }
     }
 }
@@ -331,6 +338,8 @@ impl TryFrom<ClusterImage> for Cluster {
             least_scheduler: image.least_scheduler,
             removed_schedulers: image.removed_schedulers,
             authorities: image.authorities,
+            operators: image.operators,
+            removed_operators: image.removed_operators,
             ..Self::new()
         };
         for (index, stack) in image.stacks.into_iter().enumerate() {

@@ -2,6 +2,7 @@
 
 mod authorities;
 mod members;
+mod operators;
 mod schedulers;
 
 use model::{
@@ -38,7 +39,7 @@ fn the_same_request_is_answered_as_the_first_time() {
     let again = cluster.apply(&entry(4, 9, unknown)).result.unwrap_err();
     assert_eq!(again.to_string(), refused.to_string());
     assert_eq!(again.is_input_error(), refused.is_input_error());
-    // Nobody retries for longer than an hour.
+    // In a cluster of an earlier form, nobody retries for longer than an hour.
     let late = cluster.apply(&entry(limits::REQUEST_MEMORY_MS * 2, 10, create.clone()));
     assert!(late.result.is_ok());
     assert_ne!(
@@ -69,6 +70,38 @@ fn answers_are_remembered_up_to_a_limit() {
     refuse(&mut cluster, 10_000 + limits::REQUEST_MEMORY_MS - 1, most + 50);
     assert_eq!(kept(&cluster), [0, most + 50]);
     assert_eq!(cluster.revision(), Revision(0), "a refusal is no change");
+}
+
+#[test]
+fn a_clock_that_steps_makes_nobody_forget_what_was_answered() {
+    let mut cluster = Cluster::new();
+    let raise = Entry { at: Timestamp(0), request: None, command: Command::RaiseForm { form: 4 } };
+    cluster.apply(&raise).result.unwrap();
+    let create = |at, id| {
+        let command = Command::CreateToken {
+            role: Role::Node,
+            secret_hash: [1; 32],
+            expires_at: Timestamp(u64::MAX),
+        };
+        Entry { at: Timestamp(at), request: Some(RequestId(id)), command }
+    };
+    let years = limits::REQUEST_MEMORY_MS * 24 * 365 * 2;
+    let first = cluster.apply(&create(years, 1));
+    for (id, at) in [(2, years * 2), (3, 0), (4, years)] {
+        assert_ne!(cluster.apply(&create(at, id)), first);
+        assert_eq!(cluster.apply(&create(at, 1)), first, "{at}");
+    }
+    assert_eq!(cluster.tokens().len(), 4);
+    // Of too many, the one that was answered first is forgotten first, whatever its stamp.
+    for id in 0..limits::MAX_REQUESTS as u128 - 3 {
+        let command = Command::RevokeToken { token: model::TokenId::new(99) };
+        let entry = Entry { at: Timestamp(5), request: Some(RequestId(1_000 + id)), command };
+        assert!(cluster.apply(&entry).result.is_err());
+    }
+    let requests = ClusterImage::from(&cluster).requests;
+    assert_eq!(requests.len(), limits::MAX_REQUESTS);
+    let kept: Vec<_> = requests.iter().map(|held| held.request.0).take(3).collect();
+    assert_eq!(kept, [2, 3, 4]);
 }
 
 #[test]

@@ -4,7 +4,11 @@
 use model::{Task, TaskState, Timestamp, VolumeName, spec::MountSource};
 
 use super::{Scene, Steps, starts_first};
-use crate::cluster::{Change, Cluster, Service};
+use crate::{
+    cluster::{Change, Cluster, Service},
+    liveness::Heartbeats,
+    waits::Wait,
+};
 
 /// What ties a task to its node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +73,7 @@ impl Scene<'_> {
 }
 
 /// Ends the drain of nodes from which nothing more will move.
-pub(super) fn end(cluster: &Cluster, now: Timestamp, steps: &mut Steps) {
+pub(super) fn end(cluster: &Cluster, beats: &Heartbeats, now: Timestamp, steps: &mut Steps) {
     for node in cluster.nodes().values() {
         let Some(until) = node.drain else { continue };
         let moves = cluster.tasks_on(node.id).any(|task| {
@@ -79,10 +83,17 @@ pub(super) fn end(cluster: &Cluster, now: Timestamp, steps: &mut Steps) {
                 && task.status.state != TaskState::Lost;
             ending || service.is_some_and(|service| is_to_leave(cluster, service, task))
         });
-        if now >= until || !moves {
+        let mut over = || {
+            let Some(since) = node.drain_since else {
+                // How long it was to take is not known: the wall clock has to do.
+                steps.wake(until);
+                return now >= until;
+            };
+            let wait = Wait::Drain { node: node.id, since };
+            steps.waited(beats, now, (wait, until.millis_since(since)))
+        };
+        if !moves || over() {
             steps.push(Change::EndDrain { node: node.id });
-        } else {
-            steps.wake(until);
         }
     }
 }

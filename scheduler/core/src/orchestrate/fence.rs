@@ -63,11 +63,11 @@ impl<'a> Scene<'a> {
             return;
         };
         // That it is down is not in the log yet; only then no lease is granted any more.
-        if node.since == self.now {
+        if self.assumed.contains(&node.id) {
             steps.wake(self.now.plus_millis(1));
             return;
         }
-        let left = self.leases.left(node.id, task.spec.stop_grace_ms);
+        let left = self.beats.leases.left(node.id, task.spec.stop_grace_ms);
         if let Some(left) = left.filter(|_| !is_planted(Bug::LostBeforeItsEnd)) {
             steps.wake(self.now.plus_millis(left));
         } else {

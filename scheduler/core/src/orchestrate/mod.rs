@@ -12,9 +12,9 @@ mod traits;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Desired, Epoch, Liveness, ServiceName, StackName, Task, TaskId, Timestamp};
+use model::{Desired, Epoch, Liveness, NodeId, ServiceName, StackName, Task, TaskId, Timestamp};
 
 pub use drain::{Tie, tie};
 pub use fence::{FlappingHold, HOLD_DOWN_MS, held_down};
@@ -23,7 +23,8 @@ pub use traits::{in_the_way, is_current, is_movable, starts_first};
 
 use crate::{
     cluster::{Change, Cluster, Service, Stack},
-    lease::Leases,
+    liveness::Heartbeats,
+    waits::Wait,
 };
 
 /// How long a new task without a health check must have run before the old one stops, in
@@ -42,6 +43,8 @@ pub struct Steps {
     pub changes: Vec<Change>,
     /// When to look again though nothing was reported.
     pub wake_at: Option<Timestamp>,
+    /// What is waited for.
+    pub waits: BTreeSet<Wait>,
 }
 
 impl Steps {
@@ -53,6 +56,16 @@ impl Steps {
         if task.desired < desired {
             self.push(Change::SetDesired { task: task.id, desired });
         }
+    }
+
+    /// Whether it was waited for so long, in milliseconds; looks again when it was.
+    fn waited(&mut self, beats: &Heartbeats, now: Timestamp, (wait, millis): (Wait, u64)) -> bool {
+        self.waits.insert(wait);
+        let left = millis.saturating_sub(beats.waits.waited(wait, now));
+        if left > 0 {
+            self.wake(now.plus_millis(left));
+        }
+        left == 0
     }
 
     fn wake(&mut self, at: Timestamp) {
@@ -70,7 +83,9 @@ struct Scene<'a> {
     stack: &'a StackName,
     name: &'a ServiceName,
     service: &'a Service,
-    leases: &'a Leases,
+    beats: &'a Heartbeats,
+    /// Nodes whose coming and going is not in the log yet.
+    assumed: &'a BTreeSet<NodeId>,
     now: Timestamp,
 }
 
@@ -85,15 +100,22 @@ impl Ids {
     }
 }
 
-/// What should change of the tasks, given where they are and how they do.
-pub fn orchestrate(cluster: &Cluster, leases: &Leases, now: Timestamp) -> Steps {
+/// What should change of the tasks, given where they are and how they do. `assumed` are the nodes whose
+/// coming or going is not in the log yet.
+pub fn orchestrate(
+    cluster: &Cluster,
+    beats: &Heartbeats,
+    assumed: &BTreeSet<NodeId>,
+    now: Timestamp,
+) -> Steps {
     let mut steps = Steps::default();
     let mut ids = Ids(cluster.next_task());
     let mut by_service = group(cluster);
     for (name, stack) in cluster.stacks() {
         for (service_name, service) in stack.services() {
             let replicas = by_service.remove(&(name, service_name)).unwrap_or_default();
-            let scene = Scene { cluster, stack: name, name: service_name, service, leases, now };
+            let scene =
+                Scene { cluster, stack: name, name: service_name, service, beats, assumed, now };
             let wanted = service.wanted && stack.removal().is_none();
             scene.steps(wanted, &replicas, &mut ids, &mut steps);
         }
@@ -103,7 +125,7 @@ pub fn orchestrate(cluster: &Cluster, leases: &Leases, now: Timestamp) -> Steps 
             mark_ready(cluster, (name, stack), &mut steps);
         }
     }
-    drain::end(cluster, now, &mut steps);
+    drain::end(cluster, beats, now, &mut steps);
     steps
 }
 

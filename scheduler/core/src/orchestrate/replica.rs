@@ -6,7 +6,10 @@ use super::{
     Ids, MIN_READY_MS, READY_DEADLINE_MS, RECREATE_DELAY_MS, Replicas, Scene, Steps, holders,
     in_the_way, is_current, is_movable, may_start, starts_first,
 };
-use crate::cluster::{Change, RolloutOutcome, limits};
+use crate::{
+    cluster::{Change, RolloutOutcome, limits},
+    waits::Wait,
+};
 
 impl<'a> Scene<'a> {
     /// Whether the task may stay: it is what is wanted, where it may be.
@@ -160,11 +163,8 @@ impl<'a> Scene<'a> {
         if older.is_empty() {
             // Only a node that lost its memory lets a task end that must always run.
             let must_run = newest.spec.restart == RestartPolicy::Always;
-            let again = newest.since.plus_millis(RECREATE_DELAY_MS);
-            if completed && must_run && self.now >= again {
+            if completed && must_run && self.has_been_so(newest, RECREATE_DELAY_MS, steps) {
                 self.create(slot, ids, steps);
-            } else if completed && must_run {
-                steps.wake(again);
             }
         } else if completed {
             for old in older {
@@ -236,23 +236,29 @@ impl<'a> Scene<'a> {
             }
             return true;
         }
-        let since = |millis| new.since.plus_millis(millis);
-        let running = new.status.state == TaskState::Running;
-        let late = running && self.now >= since(READY_DEADLINE_MS);
+        let healthy = new.status.health == Health::Healthy;
         if new.is_ready() && !new.has_crashed() {
-            if new.status.health == Health::Healthy || self.now >= since(MIN_READY_MS) {
+            if healthy || self.has_been_so(new, MIN_READY_MS, steps) {
                 steps.set(old, Desired::Stop);
-            } else {
-                steps.wake(since(MIN_READY_MS));
             }
-        } else if new.has_crashed() || new.status.health == Health::Unhealthy || late {
+            return true;
+        }
+        let running = new.status.state == TaskState::Running;
+        if new.has_crashed()
+            || new.status.health == Health::Unhealthy
+            || (running && self.has_been_so(new, READY_DEADLINE_MS, steps))
+        {
             self.give_up(new, steps);
             steps.set(new, Desired::Rest);
             return false;
-        } else if running {
-            steps.wake(since(READY_DEADLINE_MS));
         }
         true
+    }
+
+    /// Whether the task has been in the state it is in for so long.
+    fn has_been_so(self, task: &Task, millis: u64, steps: &mut Steps) -> bool {
+        let wait = Wait::Task { task: task.id, since: task.since };
+        steps.waited(self.beats, self.now, (wait, millis))
     }
 
     /// Writes down that the replacement failed; nothing more is tried until a person asks again.

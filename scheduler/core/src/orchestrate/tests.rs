@@ -1,5 +1,6 @@
 //! Stories of services, told as the tasks that are there at the end of each chapter.
 
+mod clocks;
 mod drain;
 mod node_loss;
 

@@ -6,14 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{
     Allows, Desired, Health, Liveness, Node, NodeId, ServiceName, StackSpec, Task, TaskId,
     TaskReport, TaskState, TaskStatus, Timestamp,
-    lease::Uptime,
     spec::{Condition, MemoryBasis},
     view::{PlanNode, PlanView, ReplicaPlacement},
 };
 
 use crate::{
     cluster::{Change, Cluster, Command, Entry, Outcome, Rejection, Stack, limits},
-    lease::Leases,
     liveness::{Heartbeats, Thresholds},
     orchestrate::{self, MIN_READY_MS, RECREATE_DELAY_MS},
     placement::{Score, flags, leaves},
@@ -145,9 +143,9 @@ pub(crate) fn settle(draft: &mut Cluster, now: Timestamp) {
 
 /// Lets what has its place run there, and places nothing.
 pub(crate) fn settle_seated(draft: &mut Cluster, now: Timestamp) {
-    let leases = Leases::new(Uptime(0));
+    let beats = Heartbeats::new(now);
     for _ in 0..steps(draft.tasks().len()) {
-        let steps = orchestrate::orchestrate(draft, &leases, now);
+        let steps = orchestrate::orchestrate(draft, &beats, &BTreeSet::new(), now);
         let refused = draft.take_changes(now, &steps.changes);
         if refused.len() == steps.changes.len() && !obey(draft, now) {
             return;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use model::{Liveness, Node, Timestamp, token::Hex};
+use model::{Liveness, Node, Timestamp, token::Hex, view::Problem};
 use proto::{
     transport::Peer,
     v1::{
@@ -22,12 +22,20 @@ use super::{
     writes::{request_id, write},
 };
 use crate::{
+    clock,
     log::{LogError, Member},
     pki::{Fingerprint, Holder, SeenContext, SigningRequest, View, fingerprint},
 };
 
 /// Since this form an authority can be replaced.
 const FORM: u32 = 3;
+/// A step that the leader takes by itself takes a second when nothing stands in its way.
+const BY_ITSELF_MS: u64 = 60_000;
+/// How long a person may take to give the older authority up before that is called forgotten: whoever is
+/// there has moved within seconds.
+const BY_PEOPLE_MS: u64 = 3_600_000;
+/// Holders named in a problem; `authority ls` names all of them.
+const NAMED_MAX: usize = 8;
 
 /// The authorities, and who needs an older one than the newest.
 pub(super) async fn list(office: &Office) -> Result<AuthoritiesView, Status> {
@@ -163,6 +171,74 @@ fn contexts(office: &Office, held: &Authorities) -> Vec<HolderRow> {
     all.iter().filter_map(row).collect()
 }
 
+/// What is wrong with a change of the authority that does not end.
+pub(super) async fn unfinished(office: &Office) -> Option<Problem> {
+    let held = office.log.cluster().authorities().cloned()?;
+    if !is_overdue(&held, clock::now()) {
+        return None;
+    }
+    let AuthoritiesView { behind, .. } = list(office).await.ok()?;
+    Some(overdue(&held, &behind))
+}
+
+fn is_overdue(held: &Authorities, now: Timestamp) -> bool {
+    let since = held.trusted.last().map_or(now, |newest| newest.since);
+    let patience = match held.phase {
+        AuthorityPhase::Settled => return false,
+        AuthorityPhase::Introduced | AuthorityPhase::Presented => BY_ITSELF_MS,
+        AuthorityPhase::Issuing => BY_PEOPLE_MS,
+    };
+    now.millis_since(since) >= patience
+}
+
+/// Who holds the change up, and what ends it.
+fn overdue(held: &Authorities, behind: &[HolderRow]) -> Problem {
+    let (older, newest) = (held.oldest(), held.newest());
+    let needing = behind.iter().filter(|row| row.needed);
+    let mut named: Vec<_> = needing.clone().take(NAMED_MAX).map(told).collect();
+    let more = needing.count().saturating_sub(NAMED_MAX);
+    if more > 0 {
+        named.push(format!("and {more} more"));
+    }
+    if named.is_empty() && held.by_itself().is_some() {
+        named.push("all do, so it goes on in a moment".to_owned());
+    }
+    let named = named.join(", ");
+    let finish = "`sisoctl authority finish`";
+    let (what, cause, fix) = match held.phase {
+        AuthorityPhase::Introduced => (
+            format!("authority {newest} does not sign yet"),
+            format!("every scheduler has to hold its key first: {named}"),
+            format!("bring those schedulers back, or `sisoctl scheduler rm` them; then {finish}"),
+        ),
+        AuthorityPhase::Presented => (
+            format!("authority {older} is not given up yet"),
+            format!("every scheduler has to show authority {newest} first: {named}"),
+            "bring those schedulers back, or `sisoctl scheduler rm` them; it goes on by itself"
+                .to_owned(),
+        ),
+        AuthorityPhase::Issuing | AuthorityPhase::Settled if named.is_empty() => (
+            format!("authority {older} is still trusted beside authority {newest}"),
+            "nobody that is known needs it any more, and a person has to say that it goes"
+                .to_owned(),
+            finish.to_owned(),
+        ),
+        AuthorityPhase::Issuing | AuthorityPhase::Settled => (
+            format!("authority {older} is still trusted beside authority {newest}"),
+            format!("it is needed by {named}"),
+            format!(
+                "see to those, then {finish}; with --force they are shut out and have to join anew"
+            ),
+        ),
+    };
+    let since = held.trusted.last().map(|one| one.since.to_rfc3339());
+    Problem { what, cause, since, fix }
+}
+
+fn told(row: &HolderRow) -> String {
+    format!("{} {} ({})", row.kind, row.name, row.why)
+}
+
 /// Makes another authority, which everybody trusts from then on.
 pub(super) async fn rotate(
     office: &Office,
@@ -228,9 +304,8 @@ pub(super) async fn finish(
     };
     let (older, newest) = (held.oldest(), held.newest());
     let needing: Vec<_> = view.behind.iter().filter(|row| row.needed).collect();
-    let told = |row: &&HolderRow| format!("{} {} ({})", row.kind, row.name, row.why);
+    let names: Vec<_> = needing.iter().map(|row| told(row)).collect();
     if held.phase == AuthorityPhase::Introduced {
-        let names: Vec<_> = needing.iter().map(told).collect();
         return Err(Status::failed_precondition(format!(
             "authority {newest} does not sign yet: every scheduler has to hold its key first{}{}",
             if names.is_empty() { "" } else { ": " },
@@ -238,7 +313,6 @@ pub(super) async fn finish(
         )));
     }
     if held.phase == AuthorityPhase::Issuing && !needing.is_empty() && !request.force {
-        let names: Vec<_> = needing.iter().map(told).collect();
         return Err(Status::failed_precondition(format!(
             "with authority {older} these would be shut out: {}{}",
             names.join(", "),
@@ -269,4 +343,62 @@ pub(super) fn renew(
         office.keys.context_renewed((&peer.id, address.ip()), before);
     }
     Ok(RenewReply { certificate, authorities })
+}
+
+#[cfg(test)]
+mod tests {
+    use scheduler_core::cluster::{Authority, FIRST_AUTHORITY};
+
+    use super::*;
+
+    const BEGAN: Timestamp = Timestamp(1_000_000);
+
+    fn changing(phase: AuthorityPhase) -> Authorities {
+        let one = |number, since| Authority { number, certificate: Vec::new(), since };
+        let first = one(FIRST_AUTHORITY, Timestamp(0));
+        let (nodes, trusted) = (std::collections::BTreeMap::new(), vec![first, one(2, BEGAN)]);
+        Authorities { step: 1, last: 2, phase, forced: false, trusted, nodes }
+    }
+
+    fn holder(kind: &str, name: &str, needed: bool) -> HolderRow {
+        let (kind, name, why) = (kind.to_owned(), name.to_owned(), "is down".to_owned());
+        HolderRow { kind, name, authority: Some(1), needed, why }
+    }
+
+    #[test]
+    fn a_change_of_the_authority_that_does_not_end_is_a_problem_after_its_time() {
+        use AuthorityPhase::{Introduced, Issuing, Presented, Settled};
+        for (phase, after) in [
+            (Introduced, Some(BY_ITSELF_MS)),
+            (Issuing, Some(BY_PEOPLE_MS)),
+            (Presented, Some(BY_ITSELF_MS)),
+            (Settled, None),
+        ] {
+            let held = changing(phase);
+            let at = |after| is_overdue(&held, BEGAN.plus_millis(after));
+            match after {
+                Some(after) => assert!(!at(after - 1) && at(after), "{phase:?}"),
+                None => assert!(!at(u64::MAX), "{phase:?}"),
+            }
+            assert!(!is_overdue(&held, Timestamp(0)), "a clock that was set back hurries nobody");
+        }
+    }
+
+    #[test]
+    fn what_holds_a_change_of_the_authority_up_is_named_with_what_ends_it() {
+        use AuthorityPhase::{Introduced, Issuing, Presented};
+        let check = |phase, behind: &[HolderRow], words: &[&str]| {
+            let Problem { what, cause, since, fix } = overdue(&changing(phase), behind);
+            let all = format!("{what} | {cause} | {fix}");
+            assert!(words.iter().all(|word| all.contains(word)), "{all}");
+            assert_eq!(since, Some(BEGAN.to_rfc3339()));
+        };
+        let away = [holder("scheduler", "3", true)];
+        check(Introduced, &away, &["2 does not sign yet", "scheduler 3 (is down)", "scheduler rm"]);
+        check(Presented, &away, &["1 is not given up yet", "scheduler 3 (is down)"]);
+        let lost = [holder("node", "mini-9", false)];
+        check(Issuing, &lost, &["nobody that is known needs it", "| `sisoctl authority finish`"]);
+        let many: Vec<_> = (1..=10).map(|n| holder("node", &format!("mini-{n}"), true)).collect();
+        check(Issuing, &many, &["mini-8 (is down), and 2 more", "authority finish", "--force"]);
+    }
 }

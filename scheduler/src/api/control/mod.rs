@@ -3,6 +3,7 @@
 mod authorities;
 mod live;
 mod nodes;
+mod operators;
 mod reads;
 mod relayed;
 mod schedulers;
@@ -11,17 +12,19 @@ mod writes;
 use std::sync::Arc;
 
 use proto::v1::{
-    ApplyReply, ApplyRequest, AuthoritiesView, CreateTokenReply, CreateTokenRequest,
-    DrainNodeRequest, DrainView, EventRow, EventsRequest, ExecRequest, ExplainReply,
-    ExplainRequest, FinishAuthorityRequest, LabelNodeRequest, ListAuthoritiesRequest,
-    ListNodesReply, ListNodesRequest, ListSchedulersReply, ListSchedulersRequest, ListStacksReply,
+    AddOperatorReply, AddOperatorRequest, ApplyReply, ApplyRequest, AuthoritiesView,
+    CreateTokenReply, CreateTokenRequest, DrainNodeRequest, DrainView, EventRow, EventsRequest,
+    ExecRequest, ExplainReply, ExplainRequest, FinishAuthorityRequest, LabelNodeRequest,
+    ListAuthoritiesRequest, ListNodesReply, ListNodesRequest, ListOperatorsReply,
+    ListOperatorsRequest, ListSchedulersReply, ListSchedulersRequest, ListStacksReply,
     ListStacksRequest, ListTasksReply, ListTasksRequest, ListTokensReply, ListTokensRequest,
     LogEntry, LogsRequest, PlacementRequest, PlacementView, PlanDrainRequest, PlanRequest,
-    PlanView, RelayFrame, RemoveNodeRequest, RemoveSchedulerRequest, RemoveStackRequest,
-    RenewReply, RenewRequest, RestartRequest, RevokeTokenRequest, RollbackStackRequest,
-    RotateAuthorityRequest, ScaleRequest, SetSchedulableRequest, StackHistoryReply,
-    StackHistoryRequest, StatusRequest, StatusView, VersionReply, VersionRequest, WatchReply,
-    WatchRequest, WhatIfRequest, WhatIfView, WriteReply, control_server,
+    PlanView, RelayFrame, RemoveNodeRequest, RemoveOperatorRequest, RemoveSchedulerRequest,
+    RemoveStackRequest, RenewReply, RenewRequest, RestartRequest, RevokeTokenRequest,
+    RollbackStackRequest, RotateAuthorityRequest, ScaleRequest, SetSchedulableRequest,
+    StackHistoryReply, StackHistoryRequest, StatusRequest, StatusView, VersionReply,
+    VersionRequest, WatchReply, WatchRequest, WhatIfRequest, WhatIfView, WriteReply,
+    control_server,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -222,6 +225,24 @@ impl control_server::Control for Control {
         let caller = caller.ok_or_else(|| Status::unauthenticated("nobody calls"))?;
         let who = (peer, caller.address, caller.authority);
         authorities::renew(&self.0, who, &request.get_ref().csr).map(Response::new)
+    }
+
+    async fn list_operators(
+        &self,
+        request: Request<ListOperatorsRequest>,
+    ) -> Answer<ListOperatorsReply> {
+        let own = callers::peer(&request)?;
+        operators::list(&self.0, &own.id).await.map(Response::new)
+    }
+
+    async fn add_operator(&self, request: Request<AddOperatorRequest>) -> Answer<AddOperatorReply> {
+        audit(&request, "add an operator");
+        operators::add(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn remove_operator(&self, request: Request<RemoveOperatorRequest>) -> Answer<WriteReply> {
+        audit(&request, "remove an operator");
+        operators::remove(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn version(&self, _: Request<VersionRequest>) -> Answer<VersionReply> {

@@ -186,6 +186,8 @@ pub(super) async fn status(office: &Office) -> Result<StatusView, Status> {
     let standing = office.log.standing().borrow().clone();
     let schedulers = office.door.seen(standing.leader, GLANCE).await;
     status.problems.extend(schedulers.iter().filter_map(scheduler_problem));
+    status.problems.extend(super::authorities::unfinished(office).await);
+    status.problems.extend(office.places.problems());
     status.healthy = status.problems.is_empty();
     let rows = schedulers.into_iter().map(|seen| seen.row);
     let voters = rows.filter(|row| row.role != "joining");

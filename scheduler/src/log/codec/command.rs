@@ -1,7 +1,7 @@
 //! What may be asked of the cluster.
 
 use model::{
-    Inventory, ServiceName, StackName, StackSpec, TaskReport,
+    Inventory, OperatorName, ServiceName, StackName, StackSpec, TaskReport,
     id::{NodeKind, TokenKind},
     name::NodeName,
 };
@@ -75,6 +75,8 @@ choice!(CommandForm: v1::Command, command::Command, command => Command {
         force: Same<bool>,
     },
     hold_authority: HoldAuthority { node: Number<NodeKind>, authority: Same<u64> },
+    add_operator: AddOperator { name: Parsed<OperatorName> },
+    remove_operator: RemoveOperator { name: Parsed<OperatorName> },
     confirm_volumes_removed: ConfirmVolumesRemoved {
         node: Number<NodeKind>,
         volumes: Many<Text>,

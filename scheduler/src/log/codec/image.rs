@@ -1,10 +1,10 @@
 //! The whole cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Epoch, Event, Generation, Inventory, Node, NodeId, ServiceName, ServiceSpec, StackName,
-    StackSpec, TaskStatus, VolumeName,
+    Epoch, Event, Generation, Inventory, Node, NodeId, OperatorName, ServiceName, ServiceSpec,
+    StackName, StackSpec, TaskStatus, Timestamp, VolumeName,
     id::{NodeKind, TaskKind, TokenKind},
     name::NodeName,
     task::TaskVolume,
@@ -57,6 +57,8 @@ record!(ImageForm: v1::Snapshot => ClusterImage {
     least_scheduler: Same<u64>,
     removed_schedulers: Numbers,
     authorities: Maybe<AuthoritiesForm>,
+    operators: OperatorsForm,
+    removed_operators: OperatorNames,
 });
 
 record!(AuthoritiesForm: wire::Authorities => Authorities {
@@ -89,6 +91,58 @@ impl Field for HeldForm {
     fn write(model: &Self::Model) -> Self::Wire {
         model.iter().map(|(node, held)| (node.raw(), *held)).collect()
     }
+}
+
+/// The operators that were added, each once.
+#[derive(Debug)]
+pub(super) enum OperatorsForm {}
+
+impl Field for OperatorsForm {
+    type Wire = Vec<wire::Operator>;
+    type Model = BTreeMap<OperatorName, Timestamp>;
+
+    fn read(wire: Self::Wire) -> Result<Self::Model, BadField> {
+        let count = wire.len();
+        let read = |one: wire::Operator| {
+            let name = Parsed::<OperatorName>::read(one.name).at("name")?;
+            Ok((name, Time::read(one.added_at).at("added_at")?))
+        };
+        let operators: BTreeMap<_, _> = wire.into_iter().map(read).collect::<Result<_, _>>()?;
+        once(count, operators.len())?;
+        Ok(operators)
+    }
+
+    fn write(model: &Self::Model) -> Self::Wire {
+        let operators = model.iter();
+        operators
+            .map(|(name, at)| wire::Operator { name: name.to_string(), added_at: at.0 })
+            .collect()
+    }
+}
+
+/// Names of operators in order, each once.
+#[derive(Debug)]
+pub(super) enum OperatorNames {}
+
+impl Field for OperatorNames {
+    type Wire = Vec<String>;
+    type Model = BTreeSet<OperatorName>;
+
+    fn read(wire: Self::Wire) -> Result<Self::Model, BadField> {
+        let count = wire.len();
+        let names = wire.into_iter().map(Parsed::<OperatorName>::read);
+        let names: BTreeSet<_> = names.collect::<Result<_, _>>()?;
+        once(count, names.len())?;
+        Ok(names)
+    }
+
+    fn write(model: &Self::Model) -> Self::Wire {
+        model.iter().map(ToString::to_string).collect()
+    }
+}
+
+fn once(count: usize, different: usize) -> Result<(), BadField> {
+    if different < count { Err(BadField::new("an operator stands there twice")) } else { Ok(()) }
 }
 
 record!(StackForm: wire::Stack => StackImage {
@@ -207,6 +261,7 @@ impl Field for NodeForm {
             joined_at: Time::read(wire.joined_at).at("joined_at")?,
             since: Time::read(wire.since).at("since")?,
             returned_at: Maybe::<Time>::read(wire.returned_at).at("returned_at")?,
+            drain_since: Maybe::<Time>::read(wire.drain_since).at("drain_since")?,
         };
         Ok((node, AtGeneration::read(wire.generation).at("generation")?))
     }
@@ -224,6 +279,7 @@ impl Field for NodeForm {
             joined_at: node.joined_at.0,
             since: node.since.0,
             returned_at: Maybe::<Time>::write(&node.returned_at),
+            drain_since: Maybe::<Time>::write(&node.drain_since),
             generation: generation.0,
         }
     }

@@ -46,6 +46,7 @@ pub(crate) const ALLOWS_FORM: u32 = 4;
 pub(crate) const fn form_of(command: &Command) -> u32 {
     match command {
         Command::UpdateNode { inventory: Inventory { allows: Some(_), .. }, .. } => ALLOWS_FORM,
+        Command::AddOperator { .. } | Command::RemoveOperator { .. } => 4,
         Command::IntroduceAuthority { .. }
         | Command::AdvanceAuthority { .. }
         | Command::HoldAuthority { .. } => 3,

@@ -60,6 +60,8 @@ fn kind(command: &Command) -> &'static str {
         Command::IntroduceAuthority { .. } => "introduce-authority",
         Command::AdvanceAuthority { .. } => "advance-authority",
         Command::HoldAuthority { .. } => "hold-authority",
+        Command::AddOperator { .. } => "add-operator",
+        Command::RemoveOperator { .. } => "remove-operator",
     }
 }
 

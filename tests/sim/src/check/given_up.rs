@@ -42,8 +42,7 @@ impl World {
         if !Behaviour::of(&held.spec.image).is_good() {
             return None;
         }
-        let task = reason.split("(task t").nth(1).and_then(|rest| rest.split(')').next());
-        let Some(task) = task.and_then(|number| number.parse().ok()).map(TaskId::new) else {
+        let Some(task) = named_task(reason) else {
             return Some(format!("{}, which names no task", what()));
         };
         let interrupted = INTERRUPTED.iter().filter(|_| may_end(&held.spec));
@@ -146,6 +145,12 @@ impl World {
         });
         tasks.max_by_key(|task| task.epoch)
     }
+}
+
+/// The task that a reason names.
+pub(super) fn named_task(reason: &str) -> Option<TaskId> {
+    let number = reason.split("(task t").nth(1).and_then(|rest| rest.split(')').next());
+    number.and_then(|number| number.parse().ok()).map(TaskId::new)
 }
 
 /// Whether its policy lets it end for good.

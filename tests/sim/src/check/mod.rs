@@ -2,6 +2,7 @@
 //! asking the code under test whether it is right would prove little.
 
 mod agents;
+mod deadlines;
 mod engines;
 mod given_up;
 mod moves;
@@ -9,6 +10,7 @@ mod order;
 
 use std::collections::BTreeMap;
 
+pub(crate) use deadlines::Deadlines;
 use model::{Desired, RequestId, Task, TaskState, TaskStatus};
 pub(crate) use moves::Moves;
 use scheduler_core::{ClusterImage, Plan, cluster::invariants};
@@ -54,6 +56,7 @@ impl World {
     /// Every decision tells of every node, and nobody is down who was heard.
     pub(crate) fn check_plan(&mut self, plan: &Plan) {
         self.check_downs(plan);
+        self.check_drains(plan);
         let nodes = self.log.led().map_or(0, |cluster| cluster.nodes().len());
         let silent = plan.report.placed.iter().find(|placed| placed.verdicts.len() != nodes);
         if let Some(placed) = silent {

@@ -93,6 +93,10 @@ impl World {
 
     /// After the entry was taken: those of its moves that were not refused.
     pub(crate) fn check_moves(&mut self, moves: Vec<Move>) {
+        // It goes by the stamps: a clock that steps may let a service move twice, or hold it for longer.
+        if self.steps_clock {
+            return;
+        }
         for Move { task, service, node, at, flaps } in moves {
             if self.log.reference.task(task).is_none_or(|made| made.created_at.0 != at) {
                 continue;

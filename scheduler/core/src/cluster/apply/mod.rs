@@ -4,6 +4,7 @@
 mod authorities;
 mod check;
 mod nodes;
+mod operators;
 mod plan;
 mod schedulers;
 mod stacks;
@@ -92,6 +93,8 @@ impl Cluster {
                 self.advance_authority(at, (*authority, *to), *force)
             }
             Command::HoldAuthority { node, authority } => self.hold_authority(*node, *authority),
+            Command::AddOperator { name } => self.add_operator(at, name),
+            Command::RemoveOperator { name } => self.remove_operator(at, name),
             Command::RevokeToken { token } => self.revoke_token(at, *token),
             Command::ConfirmVolumesRemoved { node, volumes, left } => {
                 self.confirm_removed(at, *node, (volumes, left))
@@ -111,7 +114,8 @@ impl Cluster {
 
     fn remember(&mut self, request: RequestId, at: Timestamp, result: &Answered) {
         let answer = Answer::of(result);
-        self.requests.remember(request, Remembered { at, revision: self.revision, answer });
+        let held = Remembered { at, revision: self.revision, answer };
+        self.requests.remember(request, held, self.form);
     }
 
     /// Writes down what happened, at the revision being made.

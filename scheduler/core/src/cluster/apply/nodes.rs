@@ -13,6 +13,9 @@ use crate::{
     orchestrate,
 };
 
+/// Since this form it is written down when a drain began.
+const DRAIN_SINCE_FORM: u32 = 4;
+
 impl Cluster {
     pub(super) fn join(
         &mut self,
@@ -47,6 +50,7 @@ impl Cluster {
             liveness: Liveness::Unreachable,
             schedulable: true,
             drain: None,
+            drain_since: None,
             joined_at: at,
             returned_at: None,
             since: at,
@@ -131,7 +135,7 @@ impl Cluster {
             return Ok(Outcome::Unchanged);
         }
         node.schedulable = schedulable;
-        node.drain = None;
+        (node.drain, node.drain_since) = (None, None);
         let node = node.clone();
         if schedulable {
             self.forgive(id);
@@ -144,12 +148,13 @@ impl Cluster {
     }
 
     pub(super) fn drain(&mut self, at: Timestamp, id: NodeId, until: Timestamp) -> Answered {
+        let known = self.form >= DRAIN_SINCE_FORM;
         let node = self.nodes.get_mut(&id).ok_or(Rejection::UnknownNode(id))?;
         if node.drain == Some(until) {
             return Ok(Outcome::Unchanged);
         }
         node.schedulable = false;
-        node.drain = Some(until);
+        (node.drain, node.drain_since) = (Some(until), known.then_some(at));
         let node = node.clone();
         // What failed elsewhere at the last drain is tried again.
         self.forgive(id);
@@ -163,7 +168,7 @@ impl Cluster {
     pub(super) fn end_drain(&mut self, at: Timestamp, id: NodeId) -> Result<(), String> {
         let node = self.nodes.get_mut(&id).filter(|node| node.drain.is_some());
         let node = node.ok_or_else(|| format!("{id} is not drained"))?;
-        node.drain = None;
+        (node.drain, node.drain_since) = (None, None);
         let node = node.clone();
         let left = self.tasks_on(id).filter(|task| task.holds_resources()).count();
         let happened = if left == 0 {

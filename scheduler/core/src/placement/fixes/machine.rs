@@ -103,6 +103,7 @@ fn bought(fleet: &Fleet<'_>, ask: &Ask<'_>, offers: Resources) -> Option<Node> {
         liveness: Liveness::Ready,
         schedulable: true,
         drain: None,
+        drain_since: None,
         joined_at: Timestamp(0),
         since: Timestamp(0),
         returned_at: None,

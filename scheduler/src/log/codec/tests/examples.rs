@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use model::{
     Allows, Bytes, Desired, Epoch, Event, Generation, Health, Inventory, Liveness, MilliCpu, Node,
-    NodeId, RequestId, Revision, ServiceSpec, TaskId, TaskReport, TaskState, TaskStatus, Timestamp,
-    TokenId,
+    NodeId, OperatorName, RequestId, Revision, ServiceSpec, TaskId, TaskReport, TaskState,
+    TaskStatus, Timestamp, TokenId,
     event::Severity,
     task::{Cause, Decision, Failure, TaskVolume},
     token::{Role, Token},
@@ -184,6 +184,8 @@ pub(super) fn entries() -> Vec<Entry> {
         Command::IntroduceAuthority { current: vec![0x30, 0x82, 1], next: vec![0x30, 0x82, 2] },
         Command::AdvanceAuthority { authority: 2, to: AuthorityPhase::Presented, force: true },
         Command::HoldAuthority { node, authority: 2 },
+        Command::AddOperator { name: OperatorName::new("ada").unwrap() },
+        Command::RemoveOperator { name: OperatorName::new("admin-2").unwrap() },
         Command::DrainNode { node, until: AT.plus_millis(600_000) },
     ];
     commands.into_iter().map(|command| Entry { at: AT, request: Some(REQUEST), command }).collect()
@@ -284,6 +286,7 @@ fn node() -> Node {
         liveness: Liveness::Down,
         schedulable: true,
         drain: None,
+        drain_since: None,
         joined_at: AT,
         returned_at: None,
         since: AT.plus_millis(3_000),
@@ -360,6 +363,8 @@ pub(super) fn image() -> ClusterImage {
         least_scheduler: 0,
         removed_schedulers: std::collections::BTreeSet::new(),
         authorities: None,
+        operators: BTreeMap::new(),
+        removed_operators: std::collections::BTreeSet::new(),
     }
 }
 
@@ -391,6 +396,16 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
         }),
         ..image()
     };
+    let name = |text: &str| OperatorName::new(text).unwrap();
+    let mut people = ClusterImage {
+        version: 4,
+        operators: [(name("ada"), AT), (name("bob"), AT.plus_millis(1))].into(),
+        removed_operators: [name("admin"), name("eve")].into(),
+        ..drained.clone()
+    };
+    for (node, _) in &mut people.nodes {
+        node.drain_since = Some(AT.plus_millis(4));
+    }
     let mut moved = image();
     for (node, _) in &mut moved.nodes {
         node.returned_at = Some(AT.plus_millis(1));
@@ -408,5 +423,6 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
         ("snapshot-2-recovered.bin", recovered),
         ("snapshot-1-moved.bin", moved),
         ("snapshot-3-authorities.bin", rotating),
+        ("snapshot-4-operators.bin", people),
     ]
 }

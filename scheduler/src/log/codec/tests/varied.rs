@@ -16,7 +16,7 @@ use model::{
 use scheduler_core::{Change, Command, Entry, RolloutOutcome, cluster::AuthorityPhase};
 
 /// How many kinds of commands there are.
-pub(super) const KINDS: u64 = 24;
+pub(super) const KINDS: u64 = 26;
 const CHANGES: u64 = 10;
 
 /// A seed that moves on with every draw (splitmix64).
@@ -189,7 +189,7 @@ impl Varied {
                 volumes: self.yes(),
                 down_since: self.maybe(Self::time),
             },
-            18 => Command::RaiseForm { form: 1 + self.u32() % 3 },
+            18 => Command::RaiseForm { form: 1 + self.u32() % 4 },
             20 => Command::IntroduceAuthority {
                 current: self.hash().to_vec(),
                 next: self.list(Self::byte),
@@ -200,6 +200,8 @@ impl Varied {
                 force: self.yes(),
             },
             22 => Command::HoldAuthority { node: self.id(), authority: self.u64() },
+            23 => Command::AddOperator { name: self.name() },
+            24 => Command::RemoveOperator { name: self.name() },
             19 => Command::RemoveScheduler { scheduler: self.u64() },
             17 => Command::JoinScheduler { token: self.id(), secret_hash: self.hash() },
             _ => Command::Plan {

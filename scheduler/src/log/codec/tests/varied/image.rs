@@ -36,6 +36,8 @@ impl Varied {
             least_scheduler: self.u64(),
             removed_schedulers: self.list(Self::u64),
             authorities: self.maybe(Self::authorities),
+            operators: self.list(|v| (v.name(), v.time())),
+            removed_operators: self.list(Self::name),
         }
     }
 
@@ -115,6 +117,7 @@ impl Varied {
             liveness: self.liveness(),
             schedulable: self.yes(),
             drain: self.maybe(Self::time),
+            drain_since: self.maybe(Self::time),
             joined_at: self.time(),
             returned_at: self.maybe(Self::time),
             since: self.time(),
