@@ -83,7 +83,7 @@ impl Fault {
             for thread in threads.flatten() {
                 let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
                 if status.contains("TracerPid:\t0\n") {
-                    return Err(format!("{:?} is not traced", thread.file_name()));
+                    return Err(format!("{} is not traced", thread.path().display()));
                 }
             }
             Ok(())
