@@ -88,7 +88,7 @@ fn suppositions_are_so_all_at_once() {
 
     let other = stack("t", &[("new", service("x", 1_200)), ("tiny", service("x", 10))]);
     let applied = Supposition::Apply(other.clone());
-    let found = ask(&world, &[applied.clone()]);
+    let found = ask(&world, std::slice::from_ref(&applied));
     assert_eq!(moves(&found), ["new.1 - a", "tiny.1 - a"]);
     assert_eq!((found.stack.as_deref(), found.revision, found.unplaced), (Some("t"), Some(1), 0));
     assert_eq!(found.changes.len(), 2);
