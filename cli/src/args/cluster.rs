@@ -311,6 +311,9 @@ pub struct OperatorAdd {
     /// Where to write the context [default: `NAME.yaml` here]
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// `--yes`
+    #[command(flatten)]
+    pub asks: NeverAsks,
 }
 
 /// `operator rm`

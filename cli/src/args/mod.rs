@@ -14,8 +14,8 @@ pub use cluster::{
 };
 pub use habits::habit;
 pub use stacks::{
-    Apply, Config, ConfigFormat, Events, Exec, Explain, Logs, Plan, Ps, Restart, Scale, Stack,
-    StackFiles, StackRm, StackRollback, WhatIf,
+    Apply, Config, ConfigFormat, Events, Exec, Explain, Logs, Placement, Plan, Ps, Restart, Scale,
+    Stack, StackFiles, StackRm, StackRollback, WhatIf,
 };
 pub use values::{JoinLabel, LabelChange, ScaleTo, ServiceTarget, Since, Span, SshTarget, Target};
 
@@ -108,7 +108,9 @@ pub enum Command {
     /// The health of the cluster on one screen, with every problem and its cause
     Status,
     /// Who sits where and what is free, as bars
-    Placement,
+    ///
+    /// Each machine is a bar of blocks to scale, one for each task; the machines have one scale.
+    Placement(Placement),
     /// Why a task is, or is not, where it is: a verdict per node and the cheapest fix
     Explain(Explain),
     /// What would move and what would fit nowhere, were a machine gone, drained or added, or a stack applied

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
-use model::StackName;
+use model::{NodeName, StackName};
 
 use super::{NeverAsks, ScaleTo, ServiceTarget, Since, Target};
 
@@ -59,6 +59,14 @@ pub struct Plan {
     pub nodes: Option<PathBuf>,
 }
 
+/// `placement`
+#[derive(Debug, clap::Args)]
+pub struct Placement {
+    /// Write the same as a picture
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+}
+
 /// `whatif`
 #[derive(Debug, clap::Args)]
 pub struct WhatIf {
@@ -110,6 +118,9 @@ pub struct Explain {
     /// A service, or one replica of it
     #[arg(value_name = "STACK/SERVICE[.N]")]
     pub target: ServiceTarget,
+    /// What it would take to be on this machine, all of it
+    #[arg(long, value_name = "NODE")]
+    pub on: Option<NodeName>,
 }
 
 /// `logs`

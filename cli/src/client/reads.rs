@@ -1,7 +1,7 @@
 //! Questions that change nothing.
 
 use model::{
-    StackSpec,
+    NodeName, StackSpec,
     view::{
         AuthoritiesView, DrainView, ExplainView, NodeRow, OperatorRow, PlacementView, PlanView,
         RevisionRow, StackRow, StatusView, TaskRow, TokenRow, VoterRow, WhatIfView,
@@ -75,11 +75,16 @@ impl Client {
     }
 
     /// Why the replicas of a service are where they are.
-    pub async fn explain(&self, target: &ServiceTarget) -> Result<Vec<ExplainView>, Error> {
+    pub async fn explain(
+        &self,
+        target: &ServiceTarget,
+        on: Option<&NodeName>,
+    ) -> Result<Vec<ExplainView>, Error> {
         let question = pb::ExplainRequest {
             stack: target.stack.to_string(),
             service: target.service.to_string(),
             replica: target.replica,
+            on: on.map(ToString::to_string),
         };
         let answer = self.ask(question, async |mut control, q| control.explain(q).await).await?;
         believe_all(answer.explanations)

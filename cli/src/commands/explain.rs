@@ -3,9 +3,13 @@
 mod score;
 
 use jiff::Timestamp;
-use model::view::{ExplainView, Verdict};
+use model::{
+    NodeName,
+    view::{ExplainView, Verdict},
+};
 use serde::Serialize;
 
+use super::node::known;
 use crate::{
     args::Explain,
     client::Client,
@@ -32,8 +36,12 @@ struct Document<'a> {
 /// Carries out `explain`.
 pub async fn run(args: &Explain, client: &Client, out: &mut Out) -> Result<(), Error> {
     let target = &args.target;
-    let views = match client.explain(target).await {
+    let views = match client.explain(target, args.on.as_ref()).await {
         Ok(views) => views,
+        Err(error) if args.on.is_some() => {
+            let on = args.on.as_ref().map(ToString::to_string).unwrap_or_default();
+            return known(Err(error), &on, client).await;
+        }
         Err(error) => {
             let (stack, service) = (target.stack.as_str(), target.service.as_str());
             return Err(client.with_nearest(error, stack, Some(service)).await);
@@ -49,14 +57,22 @@ pub async fn run(args: &Explain, client: &Client, out: &mut Out) -> Result<(), E
         return json::document(out, &Document { explained: first, replicas });
     }
     let now = Timestamp::now();
-    let texts: Vec<String> =
-        views.iter().map(|view| render(target.stack.as_str(), view, now, out)).collect();
+    let texts: Vec<String> = views
+        .iter()
+        .map(|view| render(target.stack.as_str(), view, args.on.as_ref(), now, out))
+        .collect();
     let legend = score::legend(views.iter().map(|view| view.placement.verdicts.as_slice()));
     out.data(&(texts.join("\n") + &legend))
 }
 
 /// One replica: where it is, a verdict per node, the fixes.
-pub fn render(stack: &str, view: &ExplainView, now: Timestamp, out: &Out) -> String {
+pub fn render(
+    stack: &str,
+    view: &ExplainView,
+    on: Option<&NodeName>,
+    now: Timestamp,
+    out: &Out,
+) -> String {
     let placement = &view.placement;
     let (service, replica) = (&placement.service, placement.replica);
     let name = format!("{stack}/{service}.{replica}{}", mark(placement.succession));
@@ -88,8 +104,12 @@ pub fn render(stack: &str, view: &ExplainView, now: Timestamp, out: &Out) -> Str
     if !placement.fixes.is_empty() {
         parts.push("\n".to_owned());
     }
+    if let Some(on) = on.filter(|_| !placement.fixes.is_empty()) {
+        parts.push(format!("to be on {on} it would take, all of it:\n"));
+    }
+    let mark = if on.is_some() { "  -" } else { "fix:" };
     for fix in &placement.fixes {
-        parts.push(format!("fix: {}\n", safe::line(fix)));
+        parts.push(format!("{mark} {}\n", safe::line(fix)));
     }
     parts.concat()
 }
@@ -136,7 +156,7 @@ mod tests {
 
     fn rendered(view: &ExplainView) -> String {
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
-        render("shop", view, now, &streams(Look::plain()).0)
+        render("shop", view, None, now, &streams(Look::plain()).0)
     }
 
     #[test]

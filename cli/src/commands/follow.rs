@@ -246,7 +246,7 @@ pub async fn why_not(stack: &StackName, end: &End, client: &Client) -> Error {
         let target = format!("{stack}/{service}.{replica}").parse::<ServiceTarget>();
         let Ok(target) = target else { continue };
         // Without an explanation the note of the rollout says it in a sentence.
-        let views = client.explain(&target).await.unwrap_or_default();
+        let views = client.explain(&target, None).await.unwrap_or_default();
         for view in views.iter().filter(|view| view.placement.node.is_none()) {
             lines.push(format!("{service}.{replica} is pending, it fits nowhere:"));
             lines.extend(misfit_lines(&view.placement).into_iter().map(|line| format!("  {line}")));

@@ -102,7 +102,7 @@ async fn carry_out(
         }
         Command::Ps(args) => ps::run(&args, client, out).await?,
         Command::Status => status::run(client, out).await?,
-        Command::Placement => placement::run(client, out).await?,
+        Command::Placement(args) => placement::run(&args, client, out).await?,
         Command::Explain(args) => explain::run(&args, client, out).await?,
         Command::Logs(args) => logs::run(&args, client, out).await?,
         Command::Exec(args) => return exec::run(args, client, out).await,

@@ -36,7 +36,7 @@ pub async fn run(args: &Operator, client: &Client, out: &mut Out) -> Result<(), 
 }
 
 async fn add(args: &OperatorAdd, client: &Client, out: &mut Out) -> Result<(), Error> {
-    let OperatorAdd { name, file } = args;
+    let OperatorAdd { name, file, .. } = args;
     let file = file.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.yaml")));
     if file.exists() {
         return Err(Error::input(format!(

@@ -1,25 +1,31 @@
 //! `placement`: who sits where and what is free.
 
+use std::fs;
+
 use model::{
     Bytes,
-    view::{PlacedTask, PlacementNode, PlacementView},
+    view::{PlacementNode, PlacementView},
 };
 
 use crate::{
+    args::Placement,
     client::Client,
     error::Error,
     output::{
         Out, Tone,
-        bars::bar,
+        blocks::{self, name},
         json, safe,
-        succession::mark,
         table::{Cell, Table},
     },
 };
 
 /// Carries out `placement`.
-pub async fn run(client: &Client, out: &mut Out) -> Result<(), Error> {
+pub async fn run(args: &Placement, client: &Client, out: &mut Out) -> Result<(), Error> {
     let placement = client.placement().await?;
+    if let Some(file) = &args.svg {
+        fs::write(file, blocks::svg(&placement.nodes))
+            .map_err(|error| Error::input(format!("cannot write {}: {error}", file.display())))?;
+    }
     if out.is_json() {
         return json::document(out, &placement);
     }
@@ -32,7 +38,9 @@ pub async fn run(client: &Client, out: &mut Out) -> Result<(), Error> {
 
 /// A bar per node, each task below it with its own share.
 pub fn render(placement: &PlacementView, out: &Out) -> String {
-    let mut parts: Vec<String> = placement.nodes.iter().map(|node| node_part(node, out)).collect();
+    let largest = placement.nodes.iter().map(|node| node.allocatable).max().unwrap_or_default();
+    let nodes = placement.nodes.iter();
+    let mut parts: Vec<String> = nodes.map(|node| node_part(node, largest, out)).collect();
     if !placement.pending.is_empty() {
         let mut table = Table::new(&["", "", ""]).indented(2);
         for task in &placement.pending {
@@ -47,33 +55,25 @@ pub fn render(placement: &PlacementView, out: &Out) -> String {
     parts.join("\n")
 }
 
-fn node_part(node: &PlacementNode, out: &Out) -> String {
+fn node_part(node: &PlacementNode, largest: Bytes, out: &Out) -> String {
     let title = out.paint(Tone::Strong, &safe::line(&node.name));
     let PlacementNode { allocatable, reserved, free, .. } = node;
-    let bar = bar(*reserved, Bytes::ZERO, *allocatable, &out.look);
-    let mut text = format!("{title}\n  {bar} {reserved} of {allocatable} reserved, {free} free\n");
-    let mut tasks: Vec<&PlacedTask> = node.tasks.iter().collect();
-    tasks.sort_by(|a, b| b.memory.cmp(&a.memory).then_with(|| name(a).cmp(&name(b))));
-    let mut table = Table::new(&["", "", ""]).indented(2);
-    for task in tasks {
-        let share = self::bar(task.memory, Bytes::ZERO, *allocatable, &out.look);
+    let bar = blocks::bar(node, largest, out);
+    let mut text = format!("{title}: {reserved} of {allocatable} reserved, {free} free\n{bar}\n");
+    let mut table = Table::new(&["", ""]).indented(2);
+    for (index, task) in blocks::drawn(node).into_iter().enumerate() {
         table.row([
-            Cell::new(share.as_str()).tone(Tone::Faint),
             Cell::amount(task.memory.to_string()),
-            Cell::new(name(task).as_str()),
+            Cell::new(name(task).as_str()).tone(Tone::Hue(index)),
         ]);
     }
     text.push_str(&table.render(out));
     text
 }
 
-fn name(task: &PlacedTask) -> String {
-    format!("{}/{}.{}{}", task.stack, task.service, task.replica, mark(task.succession))
-}
-
 #[cfg(test)]
 mod tests {
-    use model::view::Succession;
+    use model::view::{PlacedTask, Succession};
 
     use super::*;
     use crate::{output::Look, testing::streams};

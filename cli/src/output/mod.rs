@@ -3,6 +3,7 @@
 
 pub mod amount;
 pub mod bars;
+pub mod blocks;
 pub mod drain;
 pub mod json;
 pub mod plan;

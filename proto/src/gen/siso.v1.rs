@@ -2186,6 +2186,9 @@ pub struct ExplainRequest {
     pub service: ::prost::alloc::string::String,
     #[prost(uint32, optional, tag = "3")]
     pub replica: ::core::option::Option<u32>,
+    /// What it would take to be on this node.
+    #[prost(string, optional, tag = "4")]
+    pub on: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExplainReply {

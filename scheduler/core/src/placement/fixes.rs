@@ -3,6 +3,7 @@
 //! **Invariant:** each was tried: with it, and nothing else changed, the task fits.
 
 mod machine;
+mod way;
 
 use std::collections::BTreeSet;
 
@@ -12,6 +13,7 @@ use model::{
 };
 
 use self::machine::more_machine;
+pub use self::way::way_to;
 use crate::placement::{Ask, Fleet, Misfit, Room, filter::flags};
 
 /// More would not be read.
@@ -63,7 +65,7 @@ pub fn fixes(fleet: &Fleet<'_>, ask: &Ask<'_>, beside: u32) -> Vec<String> {
     for (node, room) in fleet.rooms() {
         match fleet.misfits(ask, *node).as_slice() {
             [] => return Vec::new(),
-            [only] => found.extend(for_one(fleet, ask, room, only)),
+            [only] => found.extend(for_one(fleet, ask, room, only, true)),
             // Memory and CPU short together, or a port that its holder takes along.
             several if several.iter().all(gone_with_tasks) => {
                 found.extend(stop(ask, room, several));
@@ -107,11 +109,19 @@ const fn gone_with_tasks(why: &Misfit) -> bool {
     matches!(why, Misfit::Short(_) | Misfit::PortTaken { .. } | Misfit::TooManyTasks { .. })
 }
 
-/// The fix when this alone stands against a node.
-fn for_one(fleet: &Fleet<'_>, ask: &Ask<'_>, room: &Room<'_>, why: &Misfit) -> Option<Fix> {
+/// The fix of what stands against a node; `alone` when nothing else does.
+fn for_one(
+    fleet: &Fleet<'_>,
+    ask: &Ask<'_>,
+    room: &Room<'_>,
+    why: &Misfit,
+    alone: bool,
+) -> Option<Fix> {
     let node = &room.node.name;
+    let which = if alone { ", which has room," } else { "" };
+    let because = |what: &str| if alone { format!(": {what}") } else { String::new() };
+    let has_room = because(&format!("{node} has room"));
     let service = ask.service;
-    let only_service = fleet.rooms().len() == 1;
     let with_node = |cost, order, text, change: &dyn Fn(&mut Node)| {
         let mut changed = room.node.clone();
         change(&mut changed);
@@ -131,23 +141,23 @@ fn for_one(fleet: &Fleet<'_>, ask: &Ask<'_>, room: &Room<'_>, why: &Misfit) -> O
             if let (ConstraintKey::Label(label), ConstraintOp::Equal) = (&wanted.key, wanted.op) {
                 let value = &wanted.value;
                 let text = format!(
-                    "give {node}, which has room, the label: sisoctl node label {node} {label}={value}"
+                    "give {node}{which} the label: sisoctl node label {node} {label}={value}"
                 );
                 return with_node(Cost::Command, 1, text, &|node| {
                     node.labels.insert(label.clone(), value.clone());
                 });
             }
-            let text = format!("remove the constraint `{wanted}` from {service}: {node} has room");
+            let text = format!("remove the constraint `{wanted}` from {service}{has_room}");
             with_spec(1, text, &|spec| spec.placement.constraints.retain(|one| one != wanted))
         }
         Misfit::NotAllowed(lacks) => {
             let flags = flags(lacks);
-            let text = format!("start the agent of {node} with {flags} as well: it has room");
+            let text =
+                format!("start the agent of {node} with {flags} as well{}", because("it has room"));
             with_node(Cost::Command, 2, text, &|node| node.inventory.allows = None)
         }
         Misfit::TooManyReplicas { max } => {
-            let text =
-                format!("raise max_replicas_per_node of {service} above {max}: {node} has room");
+            let text = format!("raise max_replicas_per_node of {service} above {max}{has_room}");
             with_spec(2, text, &|spec| spec.placement.max_replicas_per_node = None)
         }
         Misfit::PortTaken { port, holder, .. } => {
@@ -164,11 +174,11 @@ fn for_one(fleet: &Fleet<'_>, ask: &Ask<'_>, room: &Room<'_>, why: &Misfit) -> O
             with_node(Cost::Repair, 0, text, &|node| node.inventory.engine_ready = true)
         }
         Misfit::NotThere(liveness) => {
-            let text =
-                format!("bring {node} back: it is {} and would have room", liveness.as_str());
+            let then = if alone { " and would have room" } else { "" };
+            let text = format!("bring {node} back: it is {}{then}", liveness.as_str());
             with_node(Cost::Repair, 1, text, &|node| node.liveness = Liveness::Ready)
         }
-        Misfit::VolumeElsewhere { volume, home, node } if !only_service => {
+        Misfit::VolumeElsewhere { volume, home, node } if fleet.rooms().len() > 1 => {
             let text = format!("make room on {home}, where the data of volume `{volume}` lives");
             let there = fleet.rooms().get(node)?;
             let others = there.tasks.values().filter(|(other, _)| !other.same_service(ask));

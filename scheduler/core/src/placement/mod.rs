@@ -18,10 +18,10 @@ use model::{NodeId, Task};
 
 pub use filter::{FILTERS, Filter, Misfit};
 pub(crate) use filter::{flags, holds};
-pub use fixes::fixes;
+pub use fixes::{fixes, way_to};
 pub use fleet::{Ask, Fleet, NodeView, Room};
 pub(crate) use place::labels_wanted;
-pub use place::{Placed, judge, place};
+pub use place::{Placed, judge, judge_on, place};
 pub use score::{Criterion, Score};
 pub(crate) use verdict::leaves;
 pub use verdict::verdicts;

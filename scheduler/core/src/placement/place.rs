@@ -14,6 +14,7 @@ use crate::{
         filter::holds,
         repair,
         score::{Context, score},
+        verdict::verdict_on,
         verdicts,
     },
 };
@@ -72,6 +73,17 @@ pub(super) fn verdicts_kept(fleet: &Fleet<'_>, asks: &[Ask<'_>]) -> usize {
 pub fn judge(fleet: &Fleet<'_>, ask: &Ask<'_>, wanted_labels: &BTreeSet<String>) -> Vec<Verdict> {
     let context = Context { wanted_labels, with_companions: ask.reserved() };
     verdicts(fleet, ask, &rank(fleet, ask, context), limits::MAX_VERDICTS)
+}
+
+/// The same for one node, with every rule it breaks there.
+pub fn judge_on(
+    fleet: &Fleet<'_>,
+    ask: &Ask<'_>,
+    wanted_labels: &BTreeSet<String>,
+    node: NodeId,
+) -> Verdict {
+    let context = Context { wanted_labels, with_companions: ask.reserved() };
+    verdict_on(fleet, ask, &rank(fleet, ask, context), node)
 }
 
 /// The nodes a task fits on, the best first.

@@ -21,6 +21,22 @@ pub fn verdicts(fleet: &Fleet<'_>, ask: &Ask<'_>, scores: &[Score], most: usize)
     fitting.chain(others).skip(skipped).take(most).collect()
 }
 
+/// The verdict on one node, with every rule the task breaks there.
+pub(super) fn verdict_on(
+    fleet: &Fleet<'_>,
+    ask: &Ask<'_>,
+    scores: &[Score],
+    node: NodeId,
+) -> Verdict {
+    if let Some(score) = scores.iter().find(|score| score.node == node) {
+        return fitting(fleet, ask, score, scores.first());
+    }
+    let misfits = fleet.misfits(ask, node);
+    let first = misfits.first().unwrap_or(&Misfit::Gone);
+    let reasons: Vec<String> = misfits.iter().map(ToString::to_string).collect();
+    Verdict { reason: reasons.join("; "), ..misfitting(fleet.name(node), first) }
+}
+
 /// The nodes that have no score, the nearest misses first.
 fn misfits(fleet: &Fleet<'_>, ask: &Ask<'_>, scores: &[Score]) -> Vec<(NodeId, Misfit)> {
     let fitting: BTreeSet<NodeId> = scores.iter().map(|score| score.node).collect();

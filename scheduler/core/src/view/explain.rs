@@ -3,13 +3,13 @@
 use std::cmp::Reverse;
 
 use model::{
-    ServiceName, StackName, Task, TaskId, TaskState,
+    NodeId, ServiceName, StackName, Task, TaskId, TaskState,
     view::{ExplainView, ReplicaPlacement},
 };
 
 use crate::{
     cluster::{Cluster, Rejection, Service},
-    placement::{Ask, Fleet, fixes, judge},
+    placement::{Ask, Fleet, fixes, judge, judge_on, way_to},
     plan::labels,
     view::{Soft, succession::succession, tasks::waiting_for},
 };
@@ -39,6 +39,41 @@ pub fn explain(
     }
     Ok(tasks.into_iter().map(|task| view(cluster, known, task, soft)).collect())
 }
+
+/// What it would take for those replicas to be on that node: the verdict on it alone, and everything that
+/// would have to change, in order.
+pub fn explain_on(
+    cluster: &Cluster,
+    (stack, service): (&StackName, &ServiceName),
+    slot: Option<u32>,
+    node: NodeId,
+    soft: &Soft<'_>,
+) -> Result<Vec<ExplainView>, Rejection> {
+    cluster.node(node).ok_or(Rejection::UnknownNode(node))?;
+    let mut views = explain(cluster, stack, service, slot, soft)?;
+    for view in &mut views {
+        let Some(task) =
+            view.task.as_ref().and_then(|id| id.parse().ok()).and_then(|id| cluster.task(id))
+        else {
+            continue;
+        };
+        let (mut fleet, _) = fleet_for(cluster, task);
+        if let Some(place) = task.node {
+            fleet.take_away(task.id, place);
+        }
+        let ask = Ask::of(task);
+        view.placement.verdicts = vec![judge_on(&fleet, &ask, &labels(cluster), node)];
+        view.placement.fixes = if task.node == Some(node) {
+            Vec::new()
+        } else {
+            way_to(&fleet, &ask, node).unwrap_or_else(|| vec![NO_WAY.to_owned()])
+        };
+    }
+    Ok(views)
+}
+
+/// Said where nothing that is known would do.
+const NO_WAY: &str = "nothing: what stands against it cannot be changed from here";
 
 fn outside(slot: u32, service: &Service) -> bool {
     slot == 0 || slot > service.spec.replicas

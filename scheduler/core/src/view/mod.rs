@@ -23,9 +23,9 @@ use model::{Bytes, TaskId, Timestamp, task::Telemetry};
 use crate::lease::Leases;
 
 pub use drain::{drain_plan, drain_stays};
-pub use explain::explain;
 #[cfg(test)]
 pub(crate) use explain::fleet_for;
+pub use explain::{explain, explain_on};
 pub use losses::losses;
 pub use nodes::{nodes, placement};
 pub use preview::plan_view;

@@ -2,6 +2,7 @@
 
 mod drain;
 mod losses;
+mod on;
 mod what_if;
 
 use model::{

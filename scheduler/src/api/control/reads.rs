@@ -152,10 +152,21 @@ pub(super) async fn explain(
     request: ExplainRequest,
 ) -> Result<ExplainReply, Status> {
     let (stack, service) = (stack(&request.stack)?, service(&request.service)?);
+    let on = match &request.on {
+        Some(node) => Some(named(office, node).await?),
+        None => None,
+    };
     let explained = {
         let (telemetry, leases) = (BTreeMap::new(), leases(office));
         let soft = soft(&telemetry, &leases);
-        view::explain(&*read(office).await?, &stack, &service, request.replica, &soft)
+        let replica = request.replica;
+        match on {
+            Some(node) => {
+                let of = (&stack, &service);
+                view::explain_on(&*read(office).await?, of, replica, node, &soft)
+            }
+            None => view::explain(&*read(office).await?, &stack, &service, replica, &soft),
+        }
     };
     let mut explanations = explained.map_err(|rejection| statuses::rejected(&rejection))?;
     bound(&mut explanations, |view| &mut view.placement);

@@ -1,0 +1,72 @@
+//! What it would take to be on one node: not the cheapest that helps, but all of it.
+
+use model::NodeId;
+
+use super::{Change, Cost, Fix, LEAST_RESERVATION, for_one, gone_with_tasks, stop};
+use crate::placement::{Ask, Fleet, Room};
+
+/// More than there are kinds of rules.
+const MAX_STEPS: u32 = 16;
+
+/// Everything it would take for the task to be on that node, in order: with all of it, it fits. Empty when
+/// it fits already, nothing when no change that is known of would do.
+pub fn way_to(fleet: &Fleet<'_>, ask: &Ask<'_>, node: NodeId) -> Option<Vec<String>> {
+    onward(fleet, ask, node, MAX_STEPS)
+}
+
+fn onward(fleet: &Fleet<'_>, ask: &Ask<'_>, node: NodeId, left: u32) -> Option<Vec<String>> {
+    let misfits = fleet.misfits(ask, node);
+    if misfits.is_empty() {
+        return Some(Vec::new());
+    }
+    let left = left.checked_sub(1)?;
+    let room = fleet.rooms().get(&node)?;
+    // What others have to stop for comes last, when all else is settled.
+    let fix = match misfits.iter().find(|why| !gone_with_tasks(why)) {
+        Some(why) => for_one(fleet, ask, room, why, false)?,
+        None => stop(ask, room, &misfits).or_else(|| lower(ask, room))?,
+    };
+    let rest = match &fix.change {
+        Change::Node(changed) => {
+            let room = Room { node: changed, ..room.clone() };
+            onward(&fleet.alone(room), ask, node, left)?
+        }
+        Change::Spec(spec) => onward(fleet, &Ask { spec, ..*ask }, node, left)?,
+        Change::Ends(there, tasks) if *there == node => {
+            let mut fleet = fleet.alone(room.clone());
+            for task in tasks {
+                fleet.take_away(*task, node);
+            }
+            onward(&fleet, ask, node, left)?
+        }
+        Change::Ends(..) => return None,
+    };
+    Some(std::iter::once(fix.text).chain(rest).collect())
+}
+
+/// A reservation that the node has free, where stopping others is not enough.
+fn lower(ask: &Ask<'_>, room: &Room<'_>) -> Option<Fix> {
+    let (asked, free) = (ask.reserved(), room.free_for(ask.task));
+    let memory = asked.memory.min(free.memory.rounded_down());
+    let cpu = asked.cpu.min(free.cpu);
+    if memory < LEAST_RESERVATION.min(asked.memory) {
+        return None;
+    }
+    let mut what = Vec::new();
+    if memory < asked.memory {
+        what.push(format!(
+            "memory reservation of {} from {} to {memory}",
+            ask.service, asked.memory
+        ));
+    }
+    if cpu < asked.cpu {
+        what.push(format!("CPU reservation of {} from {} to {cpu}", ask.service, asked.cpu));
+    }
+    if what.is_empty() {
+        return None;
+    }
+    let mut spec = ask.spec.clone();
+    (spec.resources.reserved.memory, spec.resources.reserved.cpu) = (memory, cpu);
+    let text = format!("lower the {}", what.join(" and the "));
+    Some(Fix { cost: Cost::Edit, order: 0, text, change: Change::Spec(Box::new(spec)) })
+}

@@ -1,0 +1,81 @@
+//! What it would take to be on one node.
+
+use model::view::ExplainView;
+
+use super::*;
+use crate::view::explain_on;
+
+fn ask(world: &World, service: &str, node: &str) -> ExplainView {
+    let (stack, service) = (stack_name("s"), crate::testing::service_name(service));
+    let (node, soft) = (world.node(node), Soft::none(world.now));
+    explain_on(&world.cluster, (&stack, &service), Some(1), node, &soft).unwrap().remove(0)
+}
+
+/// The web server is on `a`; `b` is small, full, cordoned and no machine for it.
+fn world() -> World {
+    let mut world = World::new(&[("a", 1_000)]);
+    let on_a = |mib| {
+        service("x", mib).with(|s| {
+            s.placement.constraints = vec!["node.labels.zone == inside".parse().unwrap()];
+        })
+    };
+    let a = world.node("a");
+    let inside = [("zone".to_owned(), "inside".to_owned())].into();
+    world.ok(Command::LabelNode { node: a, set: inside, remove: [].into() });
+    world.apply(&stack(
+        "s",
+        &[
+            ("db", service("x", 50).with(|s| mount(s, "data"))),
+            ("large", service("x", 400)),
+            ("web", on_a(200)),
+        ],
+    ));
+    world.settle();
+    world.join("b", 300, &[]);
+    world.apply(&stack("t", &[("there", service("x", 250))]));
+    world.settle();
+    world.ok(Command::SetSchedulable { node: world.node("b"), schedulable: false });
+    world
+}
+
+#[test]
+fn everything_it_would_take_is_told_in_order() {
+    let world = world();
+    world.expect(&[
+        "s/db.1 e1 run running@a",
+        "s/large.1 e1 run running@a",
+        "s/web.1 e1 run running@a",
+        "t/there.1 e1 run running@b",
+    ]);
+    let web = ask(&world, "web", "b");
+    assert_eq!(web.placement.node.as_deref(), Some("a"));
+    let verdict = &web.placement.verdicts[..];
+    assert_eq!((verdict.len(), verdict[0].node.as_str(), verdict[0].fits), (1, "b", false));
+    let reason = &verdict[0].reason;
+    assert!(reason.contains("is cordoned; node.labels.zone == inside does not hold"), "{reason}");
+    assert!(reason.contains("short 150.0 MiB"), "{reason}");
+    assert_eq!(
+        web.placement.fixes,
+        [
+            "let b take new tasks: sisoctl node uncordon b",
+            "give b the label: sisoctl node label b zone=inside",
+            "stop or scale down t/there.1 on b (frees 250.0 MiB)",
+        ]
+    );
+}
+
+#[test]
+fn a_reservation_is_lowered_where_stopping_others_is_not_enough() {
+    let fixes = ask(&world(), "large", "b").placement.fixes;
+    let lower = "lower the memory reservation of large from 400.0 MiB to 50.0 MiB";
+    assert_eq!(fixes, ["let b take new tasks: sisoctl node uncordon b", lower]);
+}
+
+#[test]
+fn data_is_where_it_is_and_what_is_there_already_needs_nothing() {
+    let world = world();
+    let db = ask(&world, "db", "b").placement.fixes;
+    assert_eq!(db, ["nothing: what stands against it cannot be changed from here"]);
+    let here = ask(&world, "web", "a");
+    assert!(here.placement.fixes.is_empty() && here.placement.verdicts[0].fits, "{here:?}");
+}
