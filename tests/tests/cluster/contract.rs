@@ -178,6 +178,13 @@ fn the_json_of_every_read_has_the_fields_scripts_rely_on() {
     check_shape("explain", &explained, EXPLAINED);
     let status = world.ctl.json(&["status"]);
     check_shape("status", &status, STATUS);
+    let on = world.ctl.json(&["explain", "contract/web.1", "--on", "mini-1"]);
+    check_shape("explain --on", &on, REPLICA);
+    world.ctl.run(&["explain", "contract/web.1", "--on", "mini-9"]).expect(1).says(&["mini-9"]);
+    let picture = world.path("placement.svg");
+    world.ctl.run(&["placement", "--svg", &picture.display().to_string()]).expect(0);
+    let picture = std::fs::read_to_string(picture).expect("a picture");
+    assert!(picture.contains("contract/db.1 64.0 MiB"), "{picture}");
     let lost = world.ctl.json(&["whatif", "lose", "mini-1"]);
     check_shape("whatif", &lost, WHAT_IF);
     check_shape("whatif: a placement", &lost["placements"][0], REPLICA);

@@ -58,7 +58,7 @@ services:
     cap_add: [NET_ADMIN]
 ";
     let refused = world.apply(text).expect(3);
-    let named = refused.stderr.split("siso-agent --allow ").nth(1);
+    let named = refused.stdout.split("start its agent with --allow ").nth(1);
     let value = named.and_then(|rest| rest.split(['`', ' ', '\n']).next());
     let allowed = value.unwrap_or_else(|| panic!("no value of --allow: {refused}")).to_owned();
     world.ctl.run(&["stack", "rm", "allowed", "--yes"]).expect(0);
