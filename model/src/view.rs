@@ -357,6 +357,8 @@ pub struct StatusView {
     pub problems: Vec<Problem>,
     /// What the loss of one node would leave without a place; nodes that can be spared are not named.
     pub losses: Vec<LossRow>,
+    /// How many nodes were not looked at for that: in a large cluster it would take too long.
+    pub losses_unknown: u32,
 }
 
 /// A node whose loss would leave something without a place.

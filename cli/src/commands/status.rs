@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use model::view::{LossRow, StatusView};
+use model::view::StatusView;
 
 use crate::{
     client::Client,
@@ -42,7 +42,7 @@ pub fn render(status: &StatusView, now: Timestamp, out: &Out) -> String {
     parts.push(format!("schedulers   {}\n", voters(status.schedulers.len())));
     parts.push(format!("nodes        {}\n", counts(&status.nodes)));
     parts.push(format!("tasks        {}\n", counts(&status.tasks)));
-    parts.extend(losses(&status.losses, &status.nodes, out));
+    parts.extend(losses(status, out));
     if !status.schedulers.is_empty() {
         parts.push("\n".to_owned());
         parts.push(schedulers(status).render(out));
@@ -78,13 +78,18 @@ fn counts(counts: &BTreeMap<String, u32>) -> String {
 }
 
 /// What the loss of one machine would cost.
-fn losses(losses: &[LossRow], nodes: &BTreeMap<String, u32>, out: &Out) -> Vec<String> {
-    let Some(ready) = nodes.get("ready").filter(|count| **count > 0) else { return Vec::new() };
+fn losses(status: &StatusView, out: &Out) -> Vec<String> {
+    let losses = &status.losses;
+    let ready = status.nodes.get("ready").filter(|count| **count > 0);
+    let Some(ready) = ready else { return Vec::new() };
     if losses.is_empty() {
-        let what = if *ready > 1 {
-            "any one machine may be lost"
-        } else {
-            "nothing runs that would be missed"
+        let what = match (status.losses_unknown, ready) {
+            (0, 1) => "nothing runs that would be missed".to_owned(),
+            (0, _) => "any one machine may be lost".to_owned(),
+            (unknown, _) => format!(
+                "not looked at for {}, the cluster is large: see `sisoctl whatif lose NODE`",
+                count(unknown, "machine")
+            ),
         };
         return vec![format!("spare        {what}\n")];
     }
@@ -149,41 +154,7 @@ mod tests {
     use super::*;
     use crate::{output::Look, testing::streams};
 
-    fn loss() -> LossRow {
-        LossRow {
-            node: "mini-1".to_owned(),
-            homeless: vec!["shop/api.1".to_owned(), "shop/web.1".to_owned()],
-            memory: Bytes::mib(1_536),
-            bound: vec!["shop/db.1".to_owned()],
-            cure: Some(Bytes::gib(1)),
-        }
-    }
-
-    #[test]
-    fn what_a_loss_would_cost_is_told_with_its_cure() {
-        let out = &streams(Look::plain()).0;
-        let told = |losses: Vec<LossRow>, ready| {
-            let nodes = BTreeMap::from([("ready".to_owned(), ready)]);
-            self::losses(&losses, &nodes, out).join("")
-        };
-        assert_eq!(told(Vec::new(), 0), "");
-        assert_eq!(told(Vec::new(), 2), "spare        any one machine may be lost\n");
-        let without = "spare        without mini-1 ";
-        let two = "2 tasks (1.5 GiB) would be nowhere: shop/api.1, shop/web.1; ";
-        let cure = "a further machine of 1.0 GiB would do\n";
-        let bound = "shop/db.1 would wait for it, whose data is there\n";
-        let text = told(vec![loss()], 2);
-        assert_eq!(text, format!("{without}{two}{cure}             and {bound}"));
-        let alone = LossRow { homeless: Vec::new(), ..loss() };
-        assert_eq!(told(vec![alone], 2), format!("{without}{bound}"));
-        let hopeless = LossRow { cure: None, bound: Vec::new(), ..loss() };
-        assert!(told(vec![hopeless], 2).ends_with("; no further machine would do\n"));
-        let many = LossRow { homeless: vec!["s/x.1".to_owned(); 9], ..loss() };
-        assert!(told(vec![many; 5], 9).contains("s/x.1 and 6 more; "));
-    }
-
-    #[test]
-    fn a_problem_comes_with_its_cause_and_its_fix() {
+    fn status() -> StatusView {
         let scheduler = SchedulerRow {
             id: 1,
             address: "10.0.0.1:7400".to_owned(),
@@ -200,7 +171,7 @@ mod tests {
         let counts = |pairs: &[(&str, u32)]| {
             pairs.iter().map(|(state, count)| ((*state).to_owned(), *count)).collect()
         };
-        let status = StatusView {
+        StatusView {
             cluster: "home".to_owned(),
             healthy: false,
             leader: Some("1".to_owned()),
@@ -209,7 +180,50 @@ mod tests {
             tasks: counts(&[("running", 5), ("pending", 1)]),
             problems: vec![problem],
             losses: vec![loss()],
+            losses_unknown: 0,
+        }
+    }
+
+    fn loss() -> LossRow {
+        LossRow {
+            node: "mini-1".to_owned(),
+            homeless: vec!["shop/api.1".to_owned(), "shop/web.1".to_owned()],
+            memory: Bytes::mib(1_536),
+            bound: vec!["shop/db.1".to_owned()],
+            cure: Some(Bytes::gib(1)),
+        }
+    }
+
+    #[test]
+    fn what_a_loss_would_cost_is_told_with_its_cure() {
+        let out = &streams(Look::plain()).0;
+        let told = |rows: Vec<LossRow>, ready| {
+            let nodes = BTreeMap::from([("ready".to_owned(), ready)]);
+            let status = StatusView { losses: rows, nodes, ..status() };
+            losses(&status, out).join("")
         };
+        assert_eq!(told(Vec::new(), 0), "");
+        assert_eq!(told(Vec::new(), 1), "spare        nothing runs that would be missed\n");
+        assert_eq!(told(Vec::new(), 2), "spare        any one machine may be lost\n");
+        let large = StatusView { losses: Vec::new(), losses_unknown: 990, ..status() };
+        assert!(losses(&large, out).join("").contains("not looked at for 990 machines"));
+        let without = "spare        without mini-1 ";
+        let two = "2 tasks (1.5 GiB) would be nowhere: shop/api.1, shop/web.1; ";
+        let cure = "a further machine of 1.0 GiB would do\n";
+        let bound = "shop/db.1 would wait for it, whose data is there\n";
+        let text = told(vec![loss()], 2);
+        assert_eq!(text, format!("{without}{two}{cure}             and {bound}"));
+        let alone = LossRow { homeless: Vec::new(), ..loss() };
+        assert_eq!(told(vec![alone], 2), format!("{without}{bound}"));
+        let hopeless = LossRow { cure: None, bound: Vec::new(), ..loss() };
+        assert!(told(vec![hopeless], 2).ends_with("; no further machine would do\n"));
+        let many = LossRow { homeless: vec!["s/x.1".to_owned(); 9], ..loss() };
+        assert!(told(vec![many; 5], 9).contains("s/x.1 and 6 more; "));
+    }
+
+    #[test]
+    fn a_problem_comes_with_its_cause_and_its_fix() {
+        let status = status();
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
         insta::assert_snapshot!(render(&status, now, &streams(Look::plain()).0));
     }

@@ -2764,6 +2764,9 @@ pub struct StatusView {
     pub problems: ::prost::alloc::vec::Vec<Problem>,
     #[prost(message, repeated, tag = "8")]
     pub losses: ::prost::alloc::vec::Vec<LossRow>,
+    /// How many nodes were not looked at for that.
+    #[prost(uint32, tag = "9")]
+    pub losses_unknown: u32,
 }
 /// A node whose loss would leave something without a place.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

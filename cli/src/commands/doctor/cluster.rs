@@ -207,6 +207,7 @@ mod tests {
             tasks: BTreeMap::new(),
             problems: Vec::new(),
             losses: Vec::new(),
+            losses_unknown: 0,
         };
         assert_eq!(judge_status(&status).detail, "home is healthy, 2 nodes");
         status.healthy = false;

@@ -353,6 +353,7 @@ impl Draw {
                 bound: draw.some(Self::text),
                 cure: draw.maybe(Self::bytes),
             }),
+            losses_unknown: self.small(),
         }
     }
 

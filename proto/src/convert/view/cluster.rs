@@ -25,6 +25,7 @@ mirror!(v1::StatusView => StatusView {
     tasks: Same<BTreeMap<String, u32>>,
     problems: Rows<Message<v1::Problem, Problem>>,
     losses: Rows<Message<v1::LossRow, LossRow>>,
+    losses_unknown: Same<u32>,
 });
 
 mirror!(v1::LossRow => LossRow {

@@ -24,19 +24,26 @@ const USUAL_CORES: MilliCpu = MilliCpu::cores(8);
 /// The step in which its memory is told.
 const STEP: Bytes = Bytes::mib(1);
 
-/// The nodes whose loss would leave something without a place, by name.
-pub fn losses(cluster: &Cluster) -> Vec<LossRow> {
+/// The nodes whose loss would leave something without a place, by name, and how many were not looked at.
+pub fn losses(cluster: &Cluster) -> (Vec<LossRow>, u32) {
+    losses_within(cluster, MAX_QUESTIONS)
+}
+
+/// The same, with at most so many questions of whether a task fits.
+pub(super) fn losses_within(cluster: &Cluster, mut questions: usize) -> (Vec<LossRow>, u32) {
     let wanted_labels = labels(cluster);
     let mut nodes: Vec<&Node> = cluster.nodes().values().collect();
     nodes.retain(|node| node.liveness != Liveness::Down);
     nodes.sort_by_key(|node| &node.name);
-    let mut questions = MAX_QUESTIONS;
-    let mut rows = Vec::new();
+    let (mut rows, mut unknown) = (Vec::new(), 0_u32);
     for node in nodes {
         let (movable, bound): (Vec<&Task>, Vec<&Task>) =
             there(cluster, node.id).into_iter().partition(|task| orchestrate::is_movable(task));
         let asked = movable.len().saturating_mul(cluster.nodes().len());
-        let Some(left) = questions.checked_sub(asked) else { continue };
+        let Some(left) = questions.checked_sub(asked) else {
+            unknown = unknown.saturating_add(1);
+            continue;
+        };
         questions = left;
         let asks: Vec<Ask<'_>> = movable.into_iter().map(Ask::of).collect();
         let fleet = Fleet::without(cluster, node.id);
@@ -53,7 +60,7 @@ pub fn losses(cluster: &Cluster) -> Vec<LossRow> {
             cure: cure(&fleet, &asks, &homeless, &wanted_labels),
         });
     }
-    rows
+    (rows, unknown)
 }
 
 fn named(ask: &Ask<'_>) -> String {

@@ -58,6 +58,7 @@ pub fn status(cluster: &Cluster, soft: &Soft<'_>) -> StatusView {
     let of_tasks = cluster.tasks().values().filter_map(|task| task_problem(cluster, soft, task));
     problems.extend(of_tasks);
     problems.truncate(MAX_PROBLEMS);
+    let (losses, losses_unknown) = losses(cluster);
     StatusView {
         cluster: cluster.name().to_owned(),
         healthy: problems.is_empty(),
@@ -66,7 +67,8 @@ pub fn status(cluster: &Cluster, soft: &Soft<'_>) -> StatusView {
         nodes,
         tasks,
         problems,
-        losses: losses(cluster),
+        losses,
+        losses_unknown,
     }
 }
 

@@ -3,7 +3,13 @@
 use model::view::LossRow;
 
 use super::*;
-use crate::view::losses;
+use crate::{Cluster, view};
+
+fn losses(cluster: &Cluster) -> Vec<LossRow> {
+    let (rows, unknown) = view::losses(cluster);
+    assert_eq!(unknown, 0);
+    rows
+}
 
 fn row(node: &str, homeless: &[&str], mib: u64, bound: &[&str], cure: Option<u64>) -> LossRow {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -71,4 +77,14 @@ fn a_cure_has_the_labels_that_are_asked_for_and_there_is_none_for_what_asks_for_
     world.settle();
     let both = row("b", &["s/db.1", "t/here.1"], 600, &[], None);
     assert_eq!(losses(&world.cluster), [both]);
+}
+
+#[test]
+fn of_a_large_cluster_it_is_said_how_much_was_not_looked_at() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000), ("c", 1_000)]);
+    world.apply(&stack("s", &[("web", service("x", 600).with(|s| s.replicas = 3))]));
+    world.settle();
+    let (rows, unknown) = view::losses::losses_within(&world.cluster, 6);
+    let named: Vec<_> = rows.iter().map(|row| row.node.as_str()).collect();
+    assert_eq!((named, unknown), (vec!["a", "b"], 1));
 }
