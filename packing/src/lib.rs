@@ -1,9 +1,11 @@
 //! draft
 #![warn(missing_docs)]
-pub mod budget;
+mod bound;
+mod budget;
 mod check;
 mod greedy;
 mod model;
+mod moves;
 mod pack;
 mod problem;
 mod rng;
@@ -11,7 +13,9 @@ pub mod score;
 mod search;
 mod state;
 
+pub use bound::{Impossible, Short};
 pub use budget::Budget;
 pub use check::{Violation, check};
-pub use pack::{Answer, pack};
+pub use moves::{Moves, Step, empty, rescue};
+pub use pack::{Answer, Proof, pack};
 pub use problem::*;

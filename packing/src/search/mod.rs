@@ -2,16 +2,26 @@
 //! fills each anew from what was in them and what is left out, and keeps that when no more is left out
 //! than before.
 
+pub(crate) mod exact;
 mod fill;
 
 use std::cmp::Reverse;
 
 pub(crate) use fill::{Filler, unit};
 
-use crate::{budget::Budget, model::Model, rng::Rng, state::State};
+use crate::{
+    budget::Budget,
+    model::{Model, signed},
+    problem::UNLIMITED,
+    rng::Rng,
+    state::State,
+};
 
 /// Bins that are emptied at once.
 const MAX_EMPTIED: usize = 4;
+
+/// What a round costs besides what it fills.
+const ROUND: u64 = 40;
 
 /// Items left out that take part in one round.
 const MAX_LEFT_OUT: usize = 24;
@@ -36,14 +46,8 @@ pub(crate) struct Search<'s, 'm, 'p> {
 impl<'s, 'm, 'p> Search<'s, 'm, 'p> {
     pub(crate) fn new(state: &'s mut State<'m, 'p>, seed: u64) -> Self {
         let model = state.model;
-        let largest = (0..model.bins()).map(|bin| state.space(bin)).max().unwrap_or(0);
-        let largest = model
-            .problem
-            .bins
-            .iter()
-            .map(|bin| crate::model::signed(bin.capacity.first().copied().unwrap_or(0)))
-            .max()
-            .unwrap_or(largest);
+        let capacities = model.capacities.iter().step_by(model.resources.max(1));
+        let largest = capacities.copied().filter(|most| *most < signed(UNLIMITED)).max().unwrap_or(0);
         let unit = unit((0..model.items()).map(|item| model.size(item)), largest);
         Self {
             left_out: state.left_out().collect(),
@@ -65,11 +69,25 @@ impl<'s, 'm, 'p> Search<'s, 'm, 'p> {
         }
     }
 
-    /// Until nothing is left out, or the budget is.
-    pub(crate) fn run(&mut self, budget: &mut Budget) {
+    /// Only these may be moved and placed.
+    pub(crate) fn among(state: &'s mut State<'m, 'p>, items: &[usize], seed: u64) -> Self {
+        let mut search = Self::new(state, seed);
+        search.movable.fill(false);
+        for item in items {
+            search.movable[*item] = true;
+        }
+        let Self { left_out, movable, .. } = &mut search;
+        left_out.retain(|item| movable[*item]);
+        search
+    }
+
+    /// Until nothing is left out, what is lost is good enough, or the budget is spent.
+    pub(crate) fn run(&mut self, budget: &mut Budget, enough: impl Fn(&[u64]) -> bool) {
         while !self.left_out.is_empty() && !budget.is_over() {
-            self.round(budget);
-            budget.spend(40);
+            if self.round(budget) && enough(&self.model().loss(self.left_out.iter().copied())) {
+                return;
+            }
+            budget.spend(ROUND);
         }
     }
 
@@ -77,10 +95,11 @@ impl<'s, 'm, 'p> Search<'s, 'm, 'p> {
         self.state.model
     }
 
-    fn round(&mut self, budget: &mut Budget) {
+    /// Answers whether less is left out than before.
+    fn round(&mut self, budget: &mut Budget) -> bool {
         let wanted = self.left_out[self.rng.below(self.left_out.len())];
         if !self.choose_bins(wanted) {
-            return;
+            return false;
         }
         self.empty(wanted);
         let loss_before = self.model().loss(self.candidates.iter().copied().skip(self.before.len()));
@@ -103,7 +122,7 @@ impl<'s, 'm, 'p> Search<'s, 'm, 'p> {
             && self.state.is_spread(wanted);
         if loss > loss_before || !spread {
             self.undo();
-            return;
+            return false;
         }
         let state = &*self.state;
         self.left_out.retain(|item| state.at(*item).is_none());
@@ -112,6 +131,7 @@ impl<'s, 'm, 'p> Search<'s, 'm, 'p> {
                 self.left_out.push(*item);
             }
         }
+        loss < loss_before
     }
 
     /// Some bins: one the wanted item may be in, and others, those with space rather than full ones.

@@ -6,6 +6,7 @@ fn main() {
     let dir = PathBuf::from(std::env::args().nth(1).unwrap());
     let steps: u64 = std::env::args().nth(2).unwrap().parse().unwrap();
     let only = std::env::args().nth(3).unwrap_or_default();
+    if only == "defrag" { return defrag(&dir, steps) }
     for family in ["planted", "planted_c", "planted_h", "planted_x"] {
         if !only.is_empty() && only != family { continue }
         let mut full = 0;
@@ -24,4 +25,32 @@ fn main() {
         }
         println!("{family}: {full}");
     }
+}
+
+fn on_cpu() -> u64 { std::fs::read_to_string("/proc/thread-self/schedstat").unwrap().split(' ').next().unwrap().parse().unwrap() }
+fn defrag(dir: &std::path::Path, steps: u64) {
+    use std::collections::BTreeMap;
+    let mut sums: BTreeMap<String, (u64, u64, u64, u64, u64)> = BTreeMap::new();
+    for c in instance::clusters(&dir.join("cluster/defrag.json")) {
+        let p = &c.problem;
+        let wanted: Vec<usize> = (0..p.items.len()).filter(|i| p.items[*i].current.is_none()).collect();
+        check(p, &p.current()).unwrap();
+        let t = on_cpu();
+        let m = packing::rescue(p, &wanted, Budget::steps(steps));
+        let t = std::time::Duration::from_nanos(on_cpu() - t);
+        check(p, &m.placement).unwrap();
+        let kind = c.raw["kind"].as_str().unwrap();
+        let r = &c.raw["ref"];
+        let drained = c.raw["drained"].as_str();
+        let forced = c.raw["items"].as_array().unwrap().iter().flat_map(|i| i["current"].as_array().into_iter().flatten()).filter(|n| drained.is_some() && n.as_str() == drained).count() as u64;
+        let moves = m.moves + forced;
+        let rf = r["moves"].as_u64().unwrap();
+        let stops = m.sequence.iter().filter(|s| matches!(s, packing::Step::Stop{..})).count();
+        println!("{:36} wanted {:2} left {} moves {} ref {} {} mem {} ref {} fewest {} seq {} stops {} steps {} {:.1} ms", c.name, wanted.len(), m.left_out.len(), moves, rf, if r["unplaced_memory"] == 0 {""} else {"(unsolvable)"}, m.moved, r["moved_memory"], m.fewest, m.sequence.len(), stops, m.steps, t.as_secs_f64()*1e3);
+        let s = sums.entry(kind.to_owned()).or_default();
+        s.0 += 1;
+        if m.left_out.is_empty() { s.1 += 1; s.2 += moves; s.3 += rf; }
+        s.4 = s.4.max(t.as_micros() as u64);
+    }
+    println!("{sums:?}");
 }
