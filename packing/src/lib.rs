@@ -3,6 +3,7 @@
 mod bound;
 mod budget;
 mod check;
+mod fewest;
 mod greedy;
 mod model;
 mod moves;
@@ -16,6 +17,7 @@ mod state;
 pub use bound::{Impossible, Short};
 pub use budget::Budget;
 pub use check::{Violation, check};
+pub use fewest::{Fewest, fewest_bins};
 pub use moves::{Moves, Step, empty, rescue};
 pub use pack::{Answer, Proof, pack};
 pub use problem::*;

@@ -9,6 +9,26 @@ const MAX_K: u64 = 60;
 /// Items by size: `(size, how many)`, the largest first.
 pub(crate) type Counts = [(u64, u64)];
 
+/// Sizes and how many items have each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sizes(pub(crate) Vec<(u64, u64)>);
+
+impl Sizes {
+    /// Counts sizes; those of nothing need no bin.
+    pub(crate) fn of(sizes: impl Iterator<Item = u64>) -> Self {
+        let mut sizes: Vec<u64> = sizes.filter(|size| *size > 0).collect();
+        sizes.sort_unstable_by(|one, other| other.cmp(one));
+        let mut counts: Vec<(u64, u64)> = Vec::new();
+        for size in sizes {
+            match counts.last_mut() {
+                Some((last, count)) if *last == size => *count += 1,
+                Some(_) | None => counts.push((size, 1)),
+            }
+        }
+        Self(counts)
+    }
+}
+
 fn bins_for(amount: u128, capacity: u128) -> u64 {
     u64::try_from(amount.div_ceil(capacity.max(1))).unwrap_or(u64::MAX)
 }

@@ -10,6 +10,6 @@
 mod identical;
 mod restricted;
 
-pub(crate) use identical::{dual_feasible, l2};
+pub(crate) use identical::{Sizes, dual_feasible, l2};
 pub use restricted::{Impossible, Short};
 pub(crate) use restricted::{impossible, least_loss};

@@ -6,6 +6,7 @@ fn main() {
     let dir = PathBuf::from(std::env::args().nth(1).unwrap());
     let steps: u64 = std::env::args().nth(2).unwrap().parse().unwrap();
     let only = std::env::args().nth(3).unwrap_or_default();
+    if only == "bpp" { return bpp(&dir, steps) }
     if only == "defrag" { return defrag(&dir, steps) }
     for family in ["planted", "planted_c", "planted_h", "planted_x"] {
         if !only.is_empty() && only != family { continue }
@@ -53,4 +54,31 @@ fn defrag(dir: &std::path::Path, steps: u64) {
         s.4 = s.4.max(t.as_micros() as u64);
     }
     println!("{sums:?}");
+}
+
+fn bpp(dir: &std::path::Path, steps: u64) {
+    for f in ["falkenauer_u", "falkenauer_t", "scholl_1", "scholl_2", "schwerin_1"] {
+        let b = instance::read(&dir.join(format!("bpp/{f}.json")));
+        let (mut n, mut opt, mut proven) = (0, 0, 0);
+        let mut times = Vec::new();
+        for x in b["instances"].as_array().unwrap() {
+            let cap = [x["capacity"].as_u64().unwrap()];
+            let demands: Vec<Vec<u64>> = x["items"].as_array().unwrap().iter().flat_map(|i| vec![vec![i[0].as_u64().unwrap()]; i[1].as_u64().unwrap() as usize]).collect();
+            let t = on_cpu();
+            let a = packing::fewest_bins(&cap, &demands, Budget::steps(steps)).unwrap();
+            let t = on_cpu() - t;
+            times.push((t as f64 / 1e6, x["name"].as_str().unwrap().to_owned()));
+            let ub = x["ub"].as_u64().unwrap() as usize;
+            n += 1;
+            opt += usize::from(a.bins.len() == ub);
+            proven += usize::from(a.is_proven());
+            assert!(a.at_least <= ub && a.bins.len() >= ub);
+            let mut seen = vec![false; demands.len()];
+            for b in &a.bins { assert!(b.iter().map(|i| demands[*i][0]).sum::<u64>() <= cap[0]); for i in b { assert!(!seen[*i]); seen[*i] = true; } }
+            assert!(seen.iter().all(|s| *s));
+            if !a.is_proven() { eprintln!("{} found {} lb {} opt {} {} ms {}", x["name"], a.bins.len(), a.at_least, ub, a.steps, t as f64 / 1e6); }
+        }
+        times.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        println!("{f:14} {n:4} optimal {opt:4} proven {proven:4} median {:.2} ms p99 {:?} max {:?}", times[n / 2].0, times[n * 99 / 100], times[n - 1]);
+    }
 }
