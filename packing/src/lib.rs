@@ -1,4 +1,5 @@
 //! draft
+#![allow(clippy::disallowed_methods)]
 #![warn(missing_docs)]
 mod bound;
 mod budget;

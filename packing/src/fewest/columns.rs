@@ -3,7 +3,7 @@
 //!
 //! Whatever the prices, as integers: when no pattern is worth more than `z`, every bin takes at most `z`
 //! of what all items are worth together, `Σ price·demand`; so `⌈Σ price·demand / z⌉` bins are needed
-//! (Farley, Operations Research 38, 1990). `z` is computed exactly, in integers.
+//! (Farley, Operations Research 38, 1990). `z` is computed in integers.
 
 use crate::{
     budget::Budget,
@@ -16,8 +16,21 @@ use crate::{
 /// Prices of patterns are rounded down to so many parts of one.
 const PARTS: u64 = 1 << 20;
 
+/// A pattern is added when it is worth more than its cost by this.
+const WORTH: u64 = PARTS + PARTS / 100_000;
+
+/// Quarters of the prices that a search uses are those of the best bound so far (Wentges,
+/// International Transactions in Operational Research 4, 1997).
+const CENTER_QUARTERS: u64 = 3;
+
+/// Patterns that are added at once, of different items.
+const MAX_BESIDE: usize = 10;
+
 /// Pivots between two searches for patterns.
-const MAX_PIVOTS: u64 = 400;
+const MAX_PIVOTS: u64 = 20;
+
+/// Pivots that make good what was taken.
+const MAX_REPAIRS: u64 = 500;
 
 /// Searches for patterns in one program.
 const MAX_ROUNDS: usize = 2_000;
@@ -31,63 +44,151 @@ pub(super) struct Cover {
     pub(super) demand: Vec<u64>,
 }
 
-/// A program that was solved.
-#[derive(Debug)]
-pub(super) struct Solved {
-    /// So many bins are needed.
-    pub(super) at_least: u64,
-    /// Patterns that are used, with how often, in fixed point.
-    pub(super) used: Vec<(Column, i64)>,
-    /// All patterns.
-    pub(super) columns: Vec<Column>,
+/// A program that grows.
+#[derive(Debug, Clone)]
+pub(super) struct Columns {
+    pub(super) cover: Cover,
+    pub(super) program: Program,
+    /// The prices of the best bound; prices near them swing less.
+    center: Vec<u64>,
 }
 
-/// Solves the program of that cover, from some patterns that are known. Ends early when the bound
-/// reaches `enough`.
-pub(super) fn solve(cover: &Cover, known: &[Column], enough: u64, budget: &mut Budget) -> Solved {
-    let alone: Vec<u64> = cover
-        .sizes
-        .iter()
-        .zip(&cover.demand)
-        .map(|(size, demand)| (cover.capacity / size).min(*demand))
-        .collect();
-    let mut program = Program::new(&cover.demand, &alone);
-    for column in known {
-        program.add(column.clone());
+impl Columns {
+    /// Starts from some patterns that are known.
+    pub(super) fn new(cover: Cover, known: Vec<Column>) -> Self {
+        let alone = cover.sizes.iter().zip(&cover.demand);
+        let alone: Vec<u64> =
+            alone.map(|(size, demand)| (cover.capacity / size).min(*demand)).collect();
+        let mut program = Program::new(&cover.demand, &alone);
+        for column in known {
+            program.add(column);
+        }
+        let center = cover.sizes.iter().map(|size| PARTS * size / cover.capacity).collect();
+        Self { cover, program, center }
     }
-    let mut at_least = 0;
-    for _ in 0..MAX_ROUNDS {
-        let before = program.work;
-        let held = program.optimize(MAX_PIVOTS);
-        budget.spend((program.work - before) / 4);
-        if !held || budget.is_over() {
-            break;
+
+    /// Adds patterns until what is to be covered is shown to take more bins than `target`, or no more
+    /// in fractions. Answers how many it takes at least.
+    pub(super) fn improve(&mut self, target: u64, budget: &mut Budget) -> u64 {
+        let (mut best, mut smooth) = (0, true);
+        for _ in 0..MAX_ROUNDS {
+            let before = self.program.work;
+            let held = self.program.optimize(MAX_PIVOTS);
+            budget.spend((self.program.work - before) / 4);
+            if !held || budget.is_over() || self.program.objective() <= whole_bins(target) {
+                break;
+            }
+            let prices: Vec<u64> = self.program.prices.iter().map(|price| parts(*price)).collect();
+            let mixed: Vec<u64> = if smooth { self.mix(&prices) } else { prices.clone() };
+            let filled = fill(&self.kinds(&mixed), self.cover.capacity, 1, true);
+            budget.spend(filled.steps);
+            let bound = self.bound(&mixed, filled.most);
+            if bound > best {
+                best = bound;
+                self.center.clone_from(&mixed);
+            }
+            if rounded_up(best) > target {
+                break;
+            }
+            if self.add(filled.patterns, &prices, &mixed, budget) {
+                smooth = true;
+            } else if smooth {
+                // The mixed prices mislead: once with the true ones.
+                smooth = false;
+            } else {
+                break;
+            }
         }
-        let kinds: Vec<Kind> = program
-            .prices
-            .iter()
-            .enumerate()
-            .map(|(row, price)| Kind {
-                row,
-                size: cover.sizes[row],
-                most: cover.demand[row],
-                value: u64::try_from((*price).max(0) >> (ONE.trailing_zeros() - 20)).unwrap_or(0),
-            })
-            .collect();
-        let filled = fill(&kinds, cover.capacity, PARTS);
-        budget.spend(filled.steps);
-        let worth: u128 =
-            kinds.iter().map(|kind| u128::from(kind.value) * u128::from(kind.most)).sum();
-        let bound = worth.div_ceil(u128::from(filled.most.max(1)));
-        at_least = at_least.max(u64::try_from(bound).unwrap_or(0));
-        if filled.patterns.is_empty() || filled.most <= PARTS + PARTS / 100_000 || at_least >= enough {
-            break;
-        }
-        for pattern in filled.patterns {
-            program.add(pattern);
-        }
+        rounded_up(best)
     }
-    let used = program.solution();
-    let used = used.into_iter().map(|(column, value)| (program.columns[column].clone(), value));
-    Solved { at_least, used: used.collect(), columns: program.columns }
+
+    /// Takes patterns: what is left is to be covered. Answers whether the program is still sound.
+    pub(super) fn take(&mut self, taken: &[(usize, u64)], budget: &mut Budget) -> bool {
+        for (column, times) in taken {
+            for (row, count) in &self.program.columns[*column] {
+                self.cover.demand[*row] -= (count * times).min(self.cover.demand[*row]);
+            }
+            self.program.take(*column, *times);
+        }
+        self.program.close(&self.cover.demand);
+        for (row, demand) in self.cover.demand.iter().enumerate() {
+            if *demand > 0 {
+                let alone = (self.cover.capacity / self.cover.sizes[row]).min(*demand);
+                self.program.add(vec![(row, alone)]);
+            }
+        }
+        let before = self.program.work;
+        let sound = self.program.repair(MAX_REPAIRS);
+        budget.spend((self.program.work - before) / 4);
+        sound
+    }
+
+    fn mix(&self, prices: &[u64]) -> Vec<u64> {
+        let pairs = prices.iter().zip(&self.center);
+        pairs.map(|(price, at)| (price * (4 - CENTER_QUARTERS) + at * CENTER_QUARTERS) / 4).collect()
+    }
+
+    fn kinds(&self, prices: &[u64]) -> Vec<Kind> {
+        let kind = |(row, value): (usize, &u64)| Kind {
+            row,
+            size: self.cover.sizes[row],
+            most: self.cover.demand[row],
+            value: *value,
+        };
+        prices.iter().enumerate().map(kind).collect()
+    }
+
+    /// Farley's bound, times [`PARTS`].
+    fn bound(&self, prices: &[u64], most: u64) -> u128 {
+        let all = prices.iter().zip(&self.cover.demand);
+        let worth: u128 = all.map(|(price, demand)| u128::from(*price) * u128::from(*demand)).sum();
+        (worth << PARTS.trailing_zeros()).div_ceil(u128::from(most.max(1)))
+    }
+
+    /// Adds the patterns that are worth it, and others of what those leave.
+    fn add(
+        &mut self,
+        mut patterns: Vec<Column>,
+        prices: &[u64],
+        mixed: &[u64],
+        budget: &mut Budget,
+    ) -> bool {
+        let mut left = self.kinds(mixed);
+        let mut added = false;
+        for _ in 0..MAX_BESIDE {
+            let Some(last) = patterns.last().cloned() else { break };
+            let mut good = false;
+            for pattern in patterns {
+                let worth: u64 = pattern.iter().map(|(row, count)| prices[*row] * count).sum();
+                if worth > WORTH {
+                    self.program.add(pattern);
+                    good = true;
+                }
+            }
+            added |= good;
+            if !good {
+                break;
+            }
+            for (row, count) in last {
+                left[row].most -= count;
+            }
+            let more = fill(&left, self.cover.capacity, 1, false);
+            budget.spend(more.steps);
+            patterns = more.patterns.into_iter().next_back().into_iter().collect();
+        }
+        added
+    }
+}
+
+fn rounded_up(bound: u128) -> u64 {
+    u64::try_from(bound.div_ceil(u128::from(PARTS))).unwrap_or(0)
+}
+
+/// So many bins and hardly any more, in fixed point.
+fn whole_bins(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(0) * ONE + ONE / 5_000
+}
+
+fn parts(price: i64) -> u64 {
+    u64::try_from(price.max(0) >> (ONE.trailing_zeros() - PARTS.trailing_zeros())).unwrap_or(0)
 }

@@ -4,7 +4,7 @@
 use crate::{
     budget::Budget,
     fewest::{
-        columns::{Cover, Solved, solve},
+        columns::Columns,
         program::{Column, ONE},
     },
     rng::Rng,
@@ -18,81 +18,53 @@ pub(super) type Packing = Vec<(Column, u64)>;
 
 /// Dives once. Answers a packing of everything, or `None` when it would take more than `target` bins.
 pub(super) fn dive(
-    cover: &Cover,
-    first: &Solved,
+    mut columns: Columns,
     target: u64,
     rng: &mut Rng,
     noise: bool,
     budget: &mut Budget,
 ) -> Option<Packing> {
-    let mut left = cover.demand.clone();
     let mut packing: Packing = Vec::new();
     let mut bins = 0;
-    let mut used: Vec<(Column, i64)> = first.used.clone();
-    let mut known: Vec<Column> = first.columns.clone();
     loop {
-        let many = left.iter().sum::<u64>();
-        if many == 0 {
+        if columns.cover.demand.iter().all(|left| *left == 0) {
             return (bins <= target).then_some(packing);
         }
         if bins >= target || budget.is_over() {
             return None;
         }
-        let taken = take(&mut left, &used, (target - bins).div_ceil(TAKEN_PARTS), rng, noise);
-        bins += taken.iter().map(|(_, times)| times).sum::<u64>();
-        packing.extend(taken);
-        let rows: Vec<usize> = (0..left.len()).filter(|row| left[*row] > 0).collect();
-        if rows.is_empty() {
-            continue;
-        }
-        // The rest, with its own rows.
-        let mut own = vec![usize::MAX; left.len()];
-        for (index, row) in rows.iter().enumerate() {
-            own[*row] = index;
-        }
-        let rest = Cover {
-            capacity: cover.capacity,
-            sizes: rows.iter().map(|row| cover.sizes[*row]).collect(),
-            demand: rows.iter().map(|row| left[*row]).collect(),
-        };
-        let fits = |column: &&Column| column.iter().all(|(row, count)| *count <= left[*row]);
-        known.retain(|column| fits(&column));
-        let translated: Vec<Column> = known
-            .iter()
-            .map(|column| column.iter().map(|(row, count)| (own[*row], *count)).collect())
-            .collect();
-        let solved = solve(&rest, &translated, target - bins + 1, budget);
-        if bins + solved.at_least > target {
+        let taken = choose(&columns, (target - bins).div_ceil(TAKEN_PARTS), rng, noise);
+        if taken.is_empty() {
             return None;
         }
-        let back = |column: &Column| -> Column {
-            column.iter().map(|(index, count)| (rows[*index], *count)).collect()
-        };
-        used = solved.used.iter().map(|(column, value)| (back(column), *value)).collect();
-        known = solved.columns.iter().map(back).collect();
+        bins += taken.iter().map(|(_, times)| times).sum::<u64>();
+        let patterns = &columns.program.columns;
+        packing.extend(taken.iter().map(|(column, times)| (patterns[*column].clone(), *times)));
+        if bins > target || !columns.take(&taken, budget) {
+            return None;
+        }
+        if columns.improve(target - bins, budget) > target - bins {
+            return None;
+        }
     }
 }
 
-/// Takes what is used a whole time; or else what is used most, `least` bins at least.
-fn take(
-    left: &mut [u64],
-    used: &[(Column, i64)],
-    least: u64,
-    rng: &mut Rng,
-    noise: bool,
-) -> Packing {
-    let mut taken: Packing = Vec::new();
+/// What is used a whole time; or else what is used most, `least` bins at least.
+fn choose(columns: &Columns, least: u64, rng: &mut Rng, noise: bool) -> Vec<(usize, u64)> {
+    let mut left = columns.cover.demand.clone();
+    let mut taken: Vec<(usize, u64)> = Vec::new();
     let mut bins = 0;
     let mut order: Vec<(i64, usize)> = Vec::new();
-    for (index, (column, value)) in used.iter().enumerate() {
+    for (index, value) in columns.program.solution() {
+        let column = &columns.program.columns[index];
         let times = u64::try_from((value + (ONE >> 10)) / ONE).unwrap_or(0);
-        let times = times.min(times_left(left, column));
+        let times = times.min(times_left(&left, column));
         if times > 0 {
-            cover(left, column, times);
+            cover(&mut left, column, times);
             bins += times;
-            taken.push((column.clone(), times));
+            taken.push((index, times));
         }
-        let more = if noise { rng.below(1 << 34) as i64 } else { 0 };
+        let more = if noise { i64::try_from(rng.below(NOISE)).unwrap_or(0) } else { 0 };
         order.push((value % ONE + more, index));
     }
     order.sort_unstable_by(|one, other| other.cmp(one));
@@ -100,32 +72,21 @@ fn take(
         if bins >= least {
             break;
         }
-        let column = &used[index].0;
-        if times_left(left, column) > 0 {
-            cover(left, column, 1);
+        let column = &columns.program.columns[index];
+        if times_left(&left, column) > 0 {
+            cover(&mut left, column, 1);
             bins += 1;
-            taken.push((column.clone(), 1));
+            match taken.iter_mut().find(|(other, _)| *other == index) {
+                Some((_, times)) => *times += 1,
+                None => taken.push((index, 1)),
+            }
         }
-    }
-    if taken.is_empty() {
-        // Only patterns that cover too much: a part of one.
-        let column = used.iter().map(|(column, _)| column).max_by_key(|column| column.len());
-        let column: Column = column
-            .into_iter()
-            .flatten()
-            .map(|(row, count)| (*row, (*count).min(left[*row])))
-            .filter(|(_, count)| *count > 0)
-            .collect();
-        let column = if column.is_empty() {
-            left.iter().position(|count| *count > 0).map(|row| vec![(row, 1)]).unwrap_or_default()
-        } else {
-            column
-        };
-        cover(left, &column, 1);
-        taken.push((column, 1));
     }
     taken
 }
+
+/// How far a dive may prefer another pattern: a quarter of one use.
+const NOISE: usize = 1 << 34;
 
 fn times_left(left: &[u64], column: &Column) -> u64 {
     column.iter().map(|(row, count)| left[*row] / (*count).max(1)).min().unwrap_or(0)

@@ -32,8 +32,8 @@ pub(super) struct Filled {
 }
 
 /// Fills a bin with the most value. `worth` is what a filling must exceed to be kept.
-pub(super) fn fill(kinds: &[Kind], capacity: u64, worth: u64) -> Filled {
-    let mut kinds: Vec<Kind> = kinds.iter().copied().filter(|kind| kind.value > 0).collect();
+pub(super) fn fill(kinds: &[Kind], capacity: u64, worth: u64, exactly: bool) -> Filled {
+    let mut kinds: Vec<Kind> = kinds.iter().copied().filter(|kind| kind.value > 0 && kind.most > 0).collect();
     kinds.sort_unstable_by(|one, other| {
         let left = u128::from(other.value) * u128::from(one.size);
         let right = u128::from(one.value) * u128::from(other.size);
@@ -45,7 +45,7 @@ pub(super) fn fill(kinds: &[Kind], capacity: u64, worth: u64) -> Filled {
         taken: vec![0; kinds.len()],
         found: Vec::new(),
         nodes: 0,
-        limit: MAX_NODES,
+        limit: if exactly { MAX_NODES } else { MAX_NODES / 20 },
     };
     tree.descend(0, capacity, 0);
     let nodes = u64::from(tree.nodes);
@@ -55,7 +55,7 @@ pub(super) fn fill(kinds: &[Kind], capacity: u64, worth: u64) -> Filled {
     }
     let copies: u64 = kinds.iter().map(|kind| kind.most.min(capacity / kind.size)).sum();
     let cells = copies * (capacity + 1);
-    if cells <= MAX_CELLS {
+    if exactly && cells <= MAX_CELLS {
         let (most, pattern) = by_table(&kinds, capacity);
         let mut patterns = tree.into_patterns();
         if most > worth {

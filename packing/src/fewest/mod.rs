@@ -9,7 +9,7 @@ mod start;
 use crate::{
     bound::{Sizes, dual_feasible, l2},
     budget::Budget,
-    fewest::{columns::Cover, program::Column},
+    fewest::{columns::{Columns, Cover}, program::Column},
     model::Model,
     problem::{Bin, BinSet, Item, Problem},
     rng::Rng,
@@ -144,16 +144,23 @@ fn by_columns(
             column
         })
         .collect();
-    let solved = columns::solve(&cover, &known, bins.len() as u64, budget);
-    *at_least = (*at_least).max(usize::try_from(solved.at_least).unwrap_or(0));
+    let mut columns = Columns::new(cover, known);
+    while bins.len() > *at_least {
+        let bound = columns.improve(*at_least as u64, budget);
+        let bound = usize::try_from(bound).unwrap_or(0);
+        if bound <= *at_least {
+            break;
+        }
+        *at_least = bound;
+    }
     let mut rng = Rng::new(7);
     let mut noise = false;
     for _ in 0..MAX_DIVES {
         if bins.len() <= *at_least || budget.is_over() {
             return;
         }
-        if let Some(packing) = dive::dive(&cover, &solved, *at_least as u64, &mut rng, noise, budget) {
-            *bins = whole_bins(&cover, demands, &packing);
+        if let Some(packing) = dive::dive(columns.clone(), *at_least as u64, &mut rng, noise, budget) {
+            *bins = whole_bins(&columns.cover, demands, &packing);
         }
         noise = true;
     }

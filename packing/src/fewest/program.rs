@@ -21,6 +21,9 @@ const WORTH: i64 = ONE >> 20;
 /// A pivot that is not too small to divide by.
 const PIVOT: i64 = ONE >> 12;
 
+/// A value below zero that is no rounding error.
+const NEGATIVE: i64 = ONE >> 18;
+
 /// Entries of a column: `(row, how many)`.
 pub(super) type Column = Vec<(usize, u64)>;
 
@@ -45,13 +48,15 @@ enum Basic {
     Surplus(usize),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Program {
     rows: usize,
     pub(super) columns: Vec<Column>,
     basis: Vec<Basic>,
     is_basic: Vec<bool>,
-    /// The inverse of the basis, row after row.
+    /// Whether the column may enter the basis.
+    is_open: Vec<bool>,
+    /// The inverse of the basis, column after column.
     inverse: Vec<i64>,
     /// The values of the basic columns.
     values: Vec<i64>,
@@ -73,7 +78,7 @@ impl Program {
             let share = ONE / whole(alone[row].max(1));
             inverse[row * rows + row] = share;
             // A little more than is wanted, by row: ties would let the method go round in circles.
-            values[row] = whole(demand[row]) * share + whole(row as u64 % 97) * (ONE >> 26);
+            values[row] = whole(demand[row]) * share + whole((row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) * (ONE >> 23);
             prices[row] = share;
         }
         Self {
@@ -85,6 +90,7 @@ impl Program {
             values,
             prices,
             direction: vec![0; rows],
+            is_open: vec![true; rows],
             work: 0,
         }
     }
@@ -92,6 +98,7 @@ impl Program {
     pub(super) fn add(&mut self, column: Column) {
         self.columns.push(column);
         self.is_basic.push(false);
+        self.is_open.push(true);
     }
 
     /// The patterns that are used, with how often, in fixed point.
@@ -101,6 +108,12 @@ impl Program {
             Basic::Pattern(_) | Basic::Surplus(_) => None,
         });
         used.collect()
+    }
+
+    /// How many bins the patterns take that are used.
+    pub(super) fn objective(&self) -> i64 {
+        let of_patterns = self.basis.iter().zip(&self.values);
+        of_patterns.filter(|(basic, _)| matches!(basic, Basic::Pattern(_))).map(|(_, value)| value).sum()
     }
 
     /// Pivots until no column is worth it. Answers whether the numbers held.
@@ -118,7 +131,7 @@ impl Program {
         let mut best = None;
         let mut least = -WORTH;
         for (index, column) in self.columns.iter().enumerate() {
-            if self.is_basic[index] {
+            if self.is_basic[index] || !self.is_open[index] {
                 continue;
             }
             let value: i64 = column.iter().map(|(row, count)| self.prices[*row] * whole(*count)).sum();
@@ -138,23 +151,7 @@ impl Program {
     }
 
     fn pivot(&mut self, entering: Basic, reduced: i64) -> bool {
-        let rows = self.rows;
-        self.direction.fill(0);
-        match entering {
-            Basic::Pattern(column) => {
-                for (row, count) in &self.columns[column] {
-                    let count = whole(*count);
-                    for (at, direction) in self.direction.iter_mut().enumerate() {
-                        *direction += self.inverse[at * rows + row] * count;
-                    }
-                }
-            }
-            Basic::Surplus(row) => {
-                for (at, direction) in self.direction.iter_mut().enumerate() {
-                    *direction = -self.inverse[at * rows + row];
-                }
-            }
-        }
+        self.point(entering);
         let mut leaving: Option<(i64, usize)> = None;
         for (row, direction) in self.direction.iter().enumerate() {
             if *direction < PIVOT {
@@ -169,19 +166,42 @@ impl Program {
             }
         }
         let Some((ratio, leaving)) = leaving else { return false };
+        self.exchange(entering, leaving, ratio, reduced);
+        true
+    }
+
+    /// What the basic columns lose when one enters.
+    fn point(&mut self, entering: Basic) {
+        let rows = self.rows;
+        self.direction.fill(0);
+        match entering {
+            Basic::Pattern(column) => {
+                for (row, count) in &self.columns[column] {
+                    let count = whole(*count);
+                    let own = &self.inverse[row * rows..(row + 1) * rows];
+                    for (direction, entry) in self.direction.iter_mut().zip(own) {
+                        *direction += entry * count;
+                    }
+                }
+            }
+            Basic::Surplus(row) => {
+                let own = &self.inverse[row * rows..(row + 1) * rows];
+                for (direction, entry) in self.direction.iter_mut().zip(own) {
+                    *direction = -entry;
+                }
+            }
+        }
+    }
+
+    fn exchange(&mut self, entering: Basic, leaving: usize, ratio: i64, reduced: i64) {
         let by = self.direction[leaving];
-        for at in 0..rows {
+        for (at, value) in self.values.iter_mut().enumerate() {
             if at != leaving && self.direction[at] != 0 {
-                self.values[at] -= times(self.direction[at], ratio);
+                *value -= times(self.direction[at], ratio);
             }
         }
         self.values[leaving] = ratio;
-        self.update_inverse(leaving, by);
-        for (price, entry) in
-            self.prices.iter_mut().zip(&self.inverse[leaving * rows..(leaving + 1) * rows])
-        {
-            *price += times(reduced, *entry);
-        }
+        self.update_inverse(leaving, by, reduced);
         if let Basic::Pattern(column) = self.basis[leaving] {
             self.is_basic[column] = false;
         }
@@ -189,29 +209,101 @@ impl Program {
             self.is_basic[column] = true;
         }
         self.basis[leaving] = entering;
-        true
     }
 
-    fn update_inverse(&mut self, leaving: usize, by: i64) {
-        let rows = self.rows;
-        let mut pivot_row: Vec<i64> = self.inverse[leaving * rows..(leaving + 1) * rows].to_vec();
-        for entry in &mut pivot_row {
-            if *entry != 0 {
-                *entry = over(*entry, by);
-            }
+    /// Takes a pattern so many times: what is left to be covered needs it less.
+    pub(super) fn take(&mut self, column: usize, times: u64) {
+        if let Some(row) = self.basis.iter().position(|basic| *basic == Basic::Pattern(column)) {
+            self.values[row] -= whole(times) * ONE;
         }
-        let touched: Vec<usize> = (0..rows).filter(|at| pivot_row[*at] != 0).collect();
-        for at in 0..rows {
-            let direction = self.direction[at];
-            if at == leaving || direction == 0 {
+    }
+
+    /// Closes the columns that cover more of a row than is left to cover.
+    pub(super) fn close(&mut self, left: &[u64]) {
+        for (column, is_open) in self.columns.iter().zip(&mut self.is_open) {
+            *is_open = *is_open && column.iter().all(|(row, count)| *count <= left[*row]);
+        }
+    }
+
+    /// Makes negative values good again, by the dual simplex method. Answers whether that worked.
+    pub(super) fn repair(&mut self, most_pivots: u64) -> bool {
+        for _ in 0..most_pivots {
+            let worst = (0..self.rows).min_by_key(|row| self.values[*row]);
+            let Some(leaving) = worst.filter(|row| self.values[*row] < -NEGATIVE) else {
+                return true;
+            };
+            let Some((entering, reduced)) = self.best_against(leaving) else { return false };
+            self.point(entering);
+            if self.direction[leaving] > -PIVOT {
+                return false;
+            }
+            let ratio = over(self.values[leaving], self.direction[leaving]);
+            self.exchange(entering, leaving, ratio, reduced);
+        }
+        false
+    }
+
+    /// The column that raises the value of a row at the least cost.
+    fn best_against(&mut self, leaving: usize) -> Option<(Basic, i64)> {
+        let own: Vec<i64> = self.inverse.iter().skip(leaving).step_by(self.rows).copied().collect();
+        let mut best: Option<(i64, Basic, i64)> = None;
+        let mut consider = |basic: Basic, reduced: i64, along: i64| {
+            if along < -PIVOT {
+                let ratio = over(reduced.max(0), -along);
+                if best.is_none_or(|(least, _, _)| ratio < least) {
+                    best = Some((ratio, basic, reduced));
+                }
+            }
+        };
+        for (index, column) in self.columns.iter().enumerate() {
+            if self.is_basic[index] || !self.is_open[index] {
                 continue;
             }
-            let row = &mut self.inverse[at * rows..(at + 1) * rows];
-            for index in &touched {
-                row[*index] -= times(direction, pivot_row[*index]);
+            let (mut worth, mut along) = (0, 0);
+            for (row, count) in column {
+                worth += self.prices[*row] * whole(*count);
+                along += own[*row] * whole(*count);
+            }
+            consider(Basic::Pattern(index), ONE - worth, along);
+        }
+        for (row, price) in self.prices.iter().enumerate() {
+            if !self.basis.contains(&Basic::Surplus(row)) {
+                consider(Basic::Surplus(row), *price, -own[row]);
+            }
+        }
+        self.work += self.columns.len() as u64;
+        best.map(|(_, basic, reduced)| (basic, reduced))
+    }
+
+    /// Every column but in the pivot's row loses what the pivot takes of it; prices follow that row.
+    fn update_inverse(&mut self, leaving: usize, by: i64, reduced: i64) {
+        let rows = self.rows;
+        self.direction[leaving] = 0;
+        let touched: Vec<(usize, i64)> = self
+            .direction
+            .iter()
+            .enumerate()
+            .filter(|(_, direction)| **direction != 0)
+            .map(|(at, direction)| (at, *direction))
+            .collect();
+        let is_dense = touched.len() * 3 > rows;
+        for (column, price) in self.inverse.chunks_exact_mut(rows).zip(&mut self.prices) {
+            if column[leaving] == 0 {
+                continue;
+            }
+            let entry = over(column[leaving], by);
+            if is_dense {
+                for (to, direction) in column.iter_mut().zip(&self.direction) {
+                    *to -= times(*direction, entry);
+                }
+            } else {
+                for (at, direction) in &touched {
+                    column[*at] -= times(*direction, entry);
+                }
             }
             self.work += touched.len() as u64;
+            column[leaving] = entry;
+            *price += times(reduced, entry);
         }
-        self.inverse[leaving * rows..(leaving + 1) * rows].copy_from_slice(&pivot_row);
     }
 }

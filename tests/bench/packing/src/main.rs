@@ -64,6 +64,7 @@ fn bpp(dir: &std::path::Path, steps: u64) {
         for x in b["instances"].as_array().unwrap() {
             let cap = [x["capacity"].as_u64().unwrap()];
             let demands: Vec<Vec<u64>> = x["items"].as_array().unwrap().iter().flat_map(|i| vec![vec![i[0].as_u64().unwrap()]; i[1].as_u64().unwrap() as usize]).collect();
+            if std::env::args().nth(4).is_some_and(|f| !x["name"].as_str().unwrap().contains(&f)) { continue }
             let t = on_cpu();
             let a = packing::fewest_bins(&cap, &demands, Budget::steps(steps)).unwrap();
             let t = on_cpu() - t;
@@ -78,6 +79,7 @@ fn bpp(dir: &std::path::Path, steps: u64) {
             assert!(seen.iter().all(|s| *s));
             if !a.is_proven() { eprintln!("{} found {} lb {} opt {} {} ms {}", x["name"], a.bins.len(), a.at_least, ub, a.steps, t as f64 / 1e6); }
         }
+        if n == 0 { continue }
         times.sort_by(|a, b| a.partial_cmp(b).unwrap());
         println!("{f:14} {n:4} optimal {opt:4} proven {proven:4} median {:.2} ms p99 {:?} max {:?}", times[n / 2].0, times[n * 99 / 100], times[n - 1]);
     }
