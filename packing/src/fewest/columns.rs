@@ -29,11 +29,14 @@ const MAX_BESIDE: usize = 10;
 /// Pivots between two searches for patterns.
 const MAX_PIVOTS: u64 = 20;
 
-/// Pivots that make good what was taken.
-const MAX_REPAIRS: u64 = 500;
+/// Pivots among patterns that are known.
+const MAX_FINISHING: u64 = 3_000;
 
 /// Searches for patterns in one program.
 const MAX_ROUNDS: usize = 2_000;
+
+/// `(size, how many)` of one bin.
+pub(super) type Pattern = Vec<(u64, u64)>;
 
 /// What is to be covered.
 #[derive(Debug, Clone)]
@@ -102,25 +105,47 @@ impl Columns {
         rounded_up(best)
     }
 
-    /// Takes patterns: what is left is to be covered. Answers whether the program is still sound.
-    pub(super) fn take(&mut self, taken: &[(usize, u64)], budget: &mut Budget) -> bool {
+    /// The program of what these patterns leave.
+    pub(super) fn without(&self, taken: &[(usize, u64)]) -> Self {
+        let mut left = self.cover.demand.clone();
         for (column, times) in taken {
             for (row, count) in &self.program.columns[*column] {
-                self.cover.demand[*row] -= (count * times).min(self.cover.demand[*row]);
-            }
-            self.program.take(*column, *times);
-        }
-        self.program.close(&self.cover.demand);
-        for (row, demand) in self.cover.demand.iter().enumerate() {
-            if *demand > 0 {
-                let alone = (self.cover.capacity / self.cover.sizes[row]).min(*demand);
-                self.program.add(vec![(row, alone)]);
+                left[*row] -= (count * times).min(left[*row]);
             }
         }
+        let kept: Vec<usize> = (0..left.len()).filter(|row| left[*row] > 0).collect();
+        let mut own = vec![0; left.len()];
+        for (index, row) in kept.iter().enumerate() {
+            own[*row] = index;
+        }
+        let fits = |column: &&Column| column.iter().all(|(row, count)| *count <= left[*row]);
+        let translate = |column: &Column| -> Column {
+            column.iter().map(|(row, count)| (own[*row], *count)).collect()
+        };
+        let known = self.program.columns.iter().filter(fits).map(translate).collect();
+        let cover = Cover {
+            capacity: self.cover.capacity,
+            sizes: kept.iter().map(|row| self.cover.sizes[*row]).collect(),
+            demand: kept.iter().map(|row| left[*row]).collect(),
+        };
+        Self {
+            center: kept.iter().map(|row| self.center[*row]).collect(),
+            ..Self::new(cover, known)
+        }
+    }
+
+    /// A pattern by sizes.
+    pub(super) fn pattern(&self, column: usize) -> Pattern {
+        let rows = self.program.columns[column].iter();
+        rows.map(|(row, count)| (self.cover.sizes[*row], *count)).collect()
+    }
+
+    /// Pivots until no known pattern is worth more than it costs.
+    pub(super) fn finish(&mut self, budget: &mut Budget) -> bool {
         let before = self.program.work;
-        let sound = self.program.repair(MAX_REPAIRS);
+        let held = self.program.optimize(MAX_FINISHING);
         budget.spend((self.program.work - before) / 4);
-        sound
+        held
     }
 
     fn mix(&self, prices: &[u64]) -> Vec<u64> {

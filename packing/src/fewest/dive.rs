@@ -4,7 +4,7 @@
 use crate::{
     budget::Budget,
     fewest::{
-        columns::Columns,
+        columns::{Columns, Pattern},
         program::{Column, ONE},
     },
     rng::Rng,
@@ -13,39 +13,66 @@ use crate::{
 /// Of what is left, this part is taken at a time when nothing is used a whole time.
 const TAKEN_PARTS: u64 = 12;
 
-/// How many times each pattern is used: a packing, in patterns of rows.
-pub(super) type Packing = Vec<(Column, u64)>;
+/// How many times each pattern is used: a packing, by patterns.
+pub(super) type Packing = Vec<(Pattern, u64)>;
 
-/// Dives once. Answers a packing of everything, or `None` when it would take more than `target` bins.
+/// Programs that one dive solves at most.
+const MAX_NODES: u32 = 80;
+
+/// Choices that are tried at one depth.
+const MAX_TRIES: u32 = 3;
+
+/// Dives once, and tries other choices where it fails, the deepest first. Answers a packing of
+/// everything into `target` bins.
 pub(super) fn dive(
-    mut columns: Columns,
+    columns: &Columns,
     target: u64,
     rng: &mut Rng,
     noise: bool,
     budget: &mut Budget,
 ) -> Option<Packing> {
-    let mut packing: Packing = Vec::new();
-    let mut bins = 0;
-    loop {
+    let mut dive = Dive { packing: Vec::new(), nodes: 0, rng, budget };
+    dive.descend(columns, target, noise).then_some(dive.packing)
+}
+
+struct Dive<'d> {
+    packing: Packing,
+    nodes: u32,
+    rng: &'d mut Rng,
+    budget: &'d mut Budget,
+}
+
+impl Dive<'_> {
+    /// Covers what is left with so many bins. Answers whether that worked.
+    fn descend(&mut self, columns: &Columns, bins: u64, noise: bool) -> bool {
         if columns.cover.demand.iter().all(|left| *left == 0) {
-            return (bins <= target).then_some(packing);
+            return true;
         }
-        if bins >= target || budget.is_over() {
-            return None;
+        for tried in 0..MAX_TRIES {
+            if bins == 0 || self.nodes >= MAX_NODES || self.budget.is_over() {
+                return false;
+            }
+            self.nodes += 1;
+            let least = bins.div_ceil(TAKEN_PARTS);
+            let taken = choose(columns, least, self.rng, noise || tried > 0);
+            let many = taken.iter().map(|(_, times)| times).sum::<u64>();
+            if taken.is_empty() || many > bins {
+                return false;
+            }
+            let before = self.packing.len();
+            let copies = taken.iter().map(|(column, times)| (columns.pattern(*column), *times));
+            self.packing.extend(copies);
+            let mut rest = columns.without(&taken);
+            let left = bins - many;
+            if rest.finish(self.budget)
+                && rest.improve(left, self.budget) <= left
+                && self.descend(&rest, left, noise)
+            {
+                return true;
+            }
+            self.packing.truncate(before);
         }
-        let taken = choose(&columns, (target - bins).div_ceil(TAKEN_PARTS), rng, noise);
-        if taken.is_empty() {
-            return None;
-        }
-        bins += taken.iter().map(|(_, times)| times).sum::<u64>();
-        let patterns = &columns.program.columns;
-        packing.extend(taken.iter().map(|(column, times)| (patterns[*column].clone(), *times)));
-        if bins > target || !columns.take(&taken, budget) {
-            return None;
-        }
-        if columns.improve(target - bins, budget) > target - bins {
-            return None;
-        }
+        false
     }
 }
 

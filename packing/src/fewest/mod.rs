@@ -6,6 +6,8 @@ mod knapsack;
 mod program;
 mod start;
 
+use std::collections::BTreeMap;
+
 use crate::{
     bound::{Sizes, dual_feasible, l2},
     budget::Budget,
@@ -13,7 +15,7 @@ use crate::{
     model::Model,
     problem::{Bin, BinSet, Item, Problem},
     rng::Rng,
-    search::Search,
+    search::{Filler, Search, unit},
     state::State,
 };
 
@@ -54,18 +56,23 @@ pub fn fewest_bins(capacity: &[u64], demands: &[Vec<u64>], mut budget: Budget) -
     let mut at_least = at_least;
     let mut bins = start::best(capacity, demands);
     if bins.len() > at_least {
-        let mut part = budget.part(200_000);
-        if let Some(fewer) = with_fewer(capacity, demands, &bins, at_least, &mut part) {
-            bins = fewer;
+        for anew in [true, false] {
+            let start = if anew { None } else { Some(&bins) };
+            let mut part = budget.part(if anew { 1_000_000 } else { 200_000 });
+            let fewer = with_fewer(capacity, demands, start, at_least, &mut part);
+            budget.settle(&part);
+            if let Some(fewer) = fewer {
+                bins = fewer;
+                break;
+            }
         }
-        budget.settle(&part);
     }
     if let ([capacity], true) = (capacity, bins.len() > at_least) {
         by_columns(*capacity, demands, &mut bins, &mut at_least, &mut budget);
     }
     while bins.len() > at_least && !budget.is_over() {
         let mut part = budget.part(budget.left());
-        let found = with_fewer(capacity, demands, &bins, at_least, &mut part);
+        let found = with_fewer(capacity, demands, Some(&bins), at_least, &mut part);
         budget.settle(&part);
         match found {
             Some(fewer) => bins = fewer,
@@ -79,7 +86,7 @@ pub fn fewest_bins(capacity: &[u64], demands: &[Vec<u64>], mut budget: Budget) -
 fn with_fewer(
     capacity: &[u64],
     demands: &[Vec<u64>],
-    bins: &[Vec<usize>],
+    bins: Option<&Vec<Vec<usize>>>,
     count: usize,
     budget: &mut Budget,
 ) -> Option<Vec<Vec<usize>>> {
@@ -94,14 +101,20 @@ fn with_fewer(
     };
     let model = Model::new(&problem);
     let mut state = State::new(&model);
-    // The emptiest bins are given up.
-    let mut order: Vec<usize> = (0..bins.len()).collect();
-    let filled = |bin: &usize| -> u64 { bins[*bin].iter().map(|item| model.weights[*item]).sum() };
-    order.sort_by_key(|bin| (std::cmp::Reverse(filled(bin)), *bin));
-    for (to, from) in order.into_iter().take(count).enumerate() {
-        for item in &bins[from] {
-            state.put(*item, to);
+    match bins {
+        Some(bins) => {
+            // The emptiest bins are given up.
+            let mut order: Vec<usize> = (0..bins.len()).collect();
+            let filled =
+                |bin: &usize| -> u64 { bins[*bin].iter().map(|item| model.weights[*item]).sum() };
+            order.sort_by_key(|bin| (std::cmp::Reverse(filled(bin)), *bin));
+            for (to, from) in order.into_iter().take(count).enumerate() {
+                for item in &bins[from] {
+                    state.put(*item, to);
+                }
+            }
         }
+        None => fill_in_turn(&mut state, budget),
     }
     Search::new(&mut state, 1).run(budget, |_| false);
     if state.left_out().next().is_some() {
@@ -153,36 +166,32 @@ fn by_columns(
         }
         *at_least = bound;
     }
-    let mut rng = Rng::new(7);
-    let mut noise = false;
-    for _ in 0..MAX_DIVES {
+    let mut rng = Rng::new(1);
+    for round in 0..MAX_DIVES {
         if bins.len() <= *at_least || budget.is_over() {
             return;
         }
-        if let Some(packing) = dive::dive(columns.clone(), *at_least as u64, &mut rng, noise, budget) {
-            *bins = whole_bins(&columns.cover, demands, &packing);
+        let target = *at_least as u64;
+        if let Some(packing) = dive::dive(&columns, target, &mut rng, round > 0, budget) {
+            *bins = whole_bins(demands, &packing);
         }
-        noise = true;
     }
 }
 
-/// The items of each bin of a packing in patterns.
-fn whole_bins(cover: &Cover, demands: &[Vec<u64>], packing: &dive::Packing) -> Vec<Vec<usize>> {
-    let mut of_size: Vec<Vec<usize>> = vec![Vec::new(); cover.sizes.len()];
-    let mut bins: Vec<Vec<usize>> = Vec::new();
-    let mut nothing = Vec::new();
+/// The items of each bin of a packing by patterns.
+fn whole_bins(demands: &[Vec<u64>], packing: &dive::Packing) -> Vec<Vec<usize>> {
+    let mut of_size: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (item, demand) in demands.iter().enumerate() {
-        match cover.sizes.iter().position(|size| *size == demand[0]) {
-            Some(row) => of_size[row].push(item),
-            None => nothing.push(item),
-        }
+        of_size.entry(demand[0]).or_default().push(item);
     }
-    for (column, times) in packing {
+    let nothing = of_size.remove(&0).unwrap_or_default();
+    let mut bins: Vec<Vec<usize>> = Vec::new();
+    for (pattern, times) in packing {
         for _ in 0..*times {
             let mut bin = Vec::new();
-            for (row, count) in column {
+            for (size, count) in pattern {
                 for _ in 0..*count {
-                    bin.extend(of_size[*row].pop());
+                    bin.extend(of_size.get_mut(size).and_then(Vec::pop));
                 }
             }
             bins.push(bin);
@@ -192,4 +201,21 @@ fn whole_bins(cover: &Cover, demands: &[Vec<u64>], packing: &dive::Packing) -> V
         bin.extend(nothing);
     }
     bins
+}
+
+/// Fills one bin after the other: the largest item that is left, and what fills the bin best beside it
+/// (Fleszar and Hindi, Computers & Operations Research 29, 2002).
+fn fill_in_turn(state: &mut State<'_, '_>, budget: &mut Budget) {
+    let model = state.model;
+    let largest = model.capacities.first().copied().unwrap_or(0);
+    let mut filler = Filler::new(unit((0..model.items()).map(|item| model.size(item)), largest));
+    let mut left: Vec<usize> = (0..model.items()).collect();
+    left.sort_by_key(|item| (std::cmp::Reverse(model.size(*item)), *item));
+    for bin in 0..model.bins() {
+        if left.is_empty() {
+            return;
+        }
+        state.put(left.remove(0), bin);
+        filler.fill(state, bin, &mut left, budget);
+    }
 }

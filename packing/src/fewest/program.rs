@@ -21,9 +21,6 @@ const WORTH: i64 = ONE >> 20;
 /// A pivot that is not too small to divide by.
 const PIVOT: i64 = ONE >> 12;
 
-/// A value below zero that is no rounding error.
-const NEGATIVE: i64 = ONE >> 18;
-
 /// Entries of a column: `(row, how many)`.
 pub(super) type Column = Vec<(usize, u64)>;
 
@@ -54,8 +51,6 @@ pub(super) struct Program {
     pub(super) columns: Vec<Column>,
     basis: Vec<Basic>,
     is_basic: Vec<bool>,
-    /// Whether the column may enter the basis.
-    is_open: Vec<bool>,
     /// The inverse of the basis, column after column.
     inverse: Vec<i64>,
     /// The values of the basic columns.
@@ -90,7 +85,6 @@ impl Program {
             values,
             prices,
             direction: vec![0; rows],
-            is_open: vec![true; rows],
             work: 0,
         }
     }
@@ -98,7 +92,6 @@ impl Program {
     pub(super) fn add(&mut self, column: Column) {
         self.columns.push(column);
         self.is_basic.push(false);
-        self.is_open.push(true);
     }
 
     /// The patterns that are used, with how often, in fixed point.
@@ -131,7 +124,7 @@ impl Program {
         let mut best = None;
         let mut least = -WORTH;
         for (index, column) in self.columns.iter().enumerate() {
-            if self.is_basic[index] || !self.is_open[index] {
+            if self.is_basic[index] {
                 continue;
             }
             let value: i64 = column.iter().map(|(row, count)| self.prices[*row] * whole(*count)).sum();
@@ -209,70 +202,6 @@ impl Program {
             self.is_basic[column] = true;
         }
         self.basis[leaving] = entering;
-    }
-
-    /// Takes a pattern so many times: what is left to be covered needs it less.
-    pub(super) fn take(&mut self, column: usize, times: u64) {
-        if let Some(row) = self.basis.iter().position(|basic| *basic == Basic::Pattern(column)) {
-            self.values[row] -= whole(times) * ONE;
-        }
-    }
-
-    /// Closes the columns that cover more of a row than is left to cover.
-    pub(super) fn close(&mut self, left: &[u64]) {
-        for (column, is_open) in self.columns.iter().zip(&mut self.is_open) {
-            *is_open = *is_open && column.iter().all(|(row, count)| *count <= left[*row]);
-        }
-    }
-
-    /// Makes negative values good again, by the dual simplex method. Answers whether that worked.
-    pub(super) fn repair(&mut self, most_pivots: u64) -> bool {
-        for _ in 0..most_pivots {
-            let worst = (0..self.rows).min_by_key(|row| self.values[*row]);
-            let Some(leaving) = worst.filter(|row| self.values[*row] < -NEGATIVE) else {
-                return true;
-            };
-            let Some((entering, reduced)) = self.best_against(leaving) else { return false };
-            self.point(entering);
-            if self.direction[leaving] > -PIVOT {
-                return false;
-            }
-            let ratio = over(self.values[leaving], self.direction[leaving]);
-            self.exchange(entering, leaving, ratio, reduced);
-        }
-        false
-    }
-
-    /// The column that raises the value of a row at the least cost.
-    fn best_against(&mut self, leaving: usize) -> Option<(Basic, i64)> {
-        let own: Vec<i64> = self.inverse.iter().skip(leaving).step_by(self.rows).copied().collect();
-        let mut best: Option<(i64, Basic, i64)> = None;
-        let mut consider = |basic: Basic, reduced: i64, along: i64| {
-            if along < -PIVOT {
-                let ratio = over(reduced.max(0), -along);
-                if best.is_none_or(|(least, _, _)| ratio < least) {
-                    best = Some((ratio, basic, reduced));
-                }
-            }
-        };
-        for (index, column) in self.columns.iter().enumerate() {
-            if self.is_basic[index] || !self.is_open[index] {
-                continue;
-            }
-            let (mut worth, mut along) = (0, 0);
-            for (row, count) in column {
-                worth += self.prices[*row] * whole(*count);
-                along += own[*row] * whole(*count);
-            }
-            consider(Basic::Pattern(index), ONE - worth, along);
-        }
-        for (row, price) in self.prices.iter().enumerate() {
-            if !self.basis.contains(&Basic::Surplus(row)) {
-                consider(Basic::Surplus(row), *price, -own[row]);
-            }
-        }
-        self.work += self.columns.len() as u64;
-        best.map(|(_, basic, reduced)| (basic, reduced))
     }
 
     /// Every column but in the pivot's row loses what the pivot takes of it; prices follow that row.
