@@ -47,6 +47,20 @@ pub(super) struct Cover {
     pub(super) demand: Vec<u64>,
 }
 
+impl Cover {
+    /// Of items by size.
+    pub(super) fn new(capacity: u64, counts: &[(u64, u64)]) -> Self {
+        let (sizes, demand) = counts.iter().copied().unzip();
+        Self { capacity, sizes, demand }
+    }
+
+    /// A pattern of sizes as a column.
+    pub(super) fn column(&self, counts: &[(u64, u64)]) -> Column {
+        let row = |size: u64| self.sizes.partition_point(|other| *other > size);
+        counts.iter().map(|(size, count)| (row(*size), *count)).collect()
+    }
+}
+
 /// A program that grows.
 #[derive(Debug, Clone)]
 pub(super) struct Columns {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use crate::{
     bound::{Sizes, dual_feasible, l2},
     budget::Budget,
-    fewest::{columns::{Columns, Cover}, program::Column},
+    fewest::columns::{Columns, Cover},
     model::Model,
     problem::{Bin, BinSet, Item, Problem},
     rng::Rng,
@@ -20,7 +20,13 @@ use crate::{
 };
 
 /// Dives for a packing.
-const MAX_DIVES: usize = 200;
+const MAX_DIVES: u64 = 200;
+
+/// Steps of a first search, for each entry of a program's matrix.
+const STEPS_PER_ROW: u64 = 20;
+
+/// Steps of the first search when all others failed.
+const FIRST_SEARCH: u64 = 2_000_000;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +48,7 @@ impl Fewest {
 }
 
 /// Packs items into as few bins of that capacity as possible. `None` when an item is larger than a bin.
-pub fn fewest_bins(capacity: &[u64], demands: &[Vec<u64>], mut budget: Budget) -> Option<Fewest> {
+pub fn fewest_bins(capacity: &[u64], demands: &[Vec<u64>], budget: Budget) -> Option<Fewest> {
     let fits = |demand: &Vec<u64>| demand.iter().zip(capacity).all(|(one, most)| one <= most);
     if !demands.iter().all(fits) {
         return None;
@@ -53,41 +59,32 @@ pub fn fewest_bins(capacity: &[u64], demands: &[Vec<u64>], mut budget: Budget) -
         at_least = at_least.max(l2(&sizes.0, *capacity)).max(dual_feasible(&sizes.0, *capacity));
     }
     let at_least = usize::try_from(at_least).unwrap_or(usize::MAX);
-    let mut at_least = at_least;
-    let mut bins = start::best(capacity, demands);
-    if bins.len() > at_least {
-        for anew in [true, false] {
-            let start = if anew { None } else { Some(&bins) };
-            let mut part = budget.part(if anew { 1_000_000 } else { 200_000 });
-            let fewer = with_fewer(capacity, demands, start, at_least, &mut part);
-            budget.settle(&part);
-            if let Some(fewer) = fewer {
-                bins = fewer;
-                break;
-            }
+    let sizes = Sizes::of(demands.iter().map(|demand| demand.first().copied().unwrap_or(0)));
+    let mut search =
+        Bins { capacity, demands, at_least, bins: start::best(capacity, demands), budget };
+    // Where a program is expensive, a search for a packing goes first for longer.
+    let rows = sizes.0.len() as u64;
+    search.once(true, 1, STEPS_PER_ROW * rows * rows);
+    search.once(false, 1, STEPS_PER_ROW * rows * rows);
+    if let [capacity] = capacity {
+        search.by_columns(&Cover::new(*capacity, &sizes.0));
+    }
+    for round in 2.. {
+        if search.is_done() {
+            break;
         }
+        search.once(round % 2 == 0, round, FIRST_SEARCH * round);
     }
-    if let ([capacity], true) = (capacity, bins.len() > at_least) {
-        by_columns(*capacity, demands, &mut bins, &mut at_least, &mut budget);
-    }
-    while bins.len() > at_least && !budget.is_over() {
-        let mut part = budget.part(budget.left());
-        let found = with_fewer(capacity, demands, Some(&bins), at_least, &mut part);
-        budget.settle(&part);
-        match found {
-            Some(fewer) => bins = fewer,
-            None => break,
-        }
-    }
+    let Bins { bins, at_least, budget, .. } = search;
     Some(Fewest { bins, at_least, steps: budget.used() })
 }
 
 /// Looks for a packing into `count` bins, from one into more.
 fn with_fewer(
-    capacity: &[u64],
-    demands: &[Vec<u64>],
+    (capacity, demands): (&[u64], &[Vec<u64>]),
     bins: Option<&Vec<Vec<usize>>>,
     count: usize,
+    seed: u64,
     budget: &mut Budget,
 ) -> Option<Vec<Vec<usize>>> {
     let bin = Bin { capacity: capacity.to_vec(), ..Bin::default() };
@@ -116,64 +113,73 @@ fn with_fewer(
         }
         None => fill_in_turn(&mut state, budget),
     }
-    Search::new(&mut state, 1).run(budget, |_| false);
+    Search::new(&mut state, seed).run(budget, |_| false);
     if state.left_out().next().is_some() {
         return None;
     }
     Some((0..count).map(|bin| state.contents(bin).to_vec()).collect())
 }
 
-/// Raises the bound by column generation, and dives for a packing that meets it.
-fn by_columns(
-    capacity: u64,
-    demands: &[Vec<u64>],
-    bins: &mut Vec<Vec<usize>>,
-    at_least: &mut usize,
-    budget: &mut Budget,
-) {
-    let counts = Sizes::of(demands.iter().map(|demand| demand[0])).0;
-    let cover = Cover {
-        capacity,
-        sizes: counts.iter().map(|(size, _)| *size).collect(),
-        demand: counts.iter().map(|(_, count)| *count).collect(),
-    };
-    let row_of = |item: &usize| {
-        let size = demands[*item][0];
-        cover.sizes.partition_point(|other| *other > size)
-    };
-    let known: Vec<Column> = bins
-        .iter()
-        .map(|bin| {
-            let mut rows: Vec<usize> =
-                bin.iter().filter(|item| demands[**item][0] > 0).map(row_of).collect();
-            rows.sort_unstable();
-            let mut column: Column = Vec::new();
-            for row in rows {
-                match column.last_mut() {
-                    Some((last, count)) if *last == row => *count += 1,
-                    Some(_) | None => column.push((row, 1)),
-                }
-            }
-            column
-        })
-        .collect();
-    let mut columns = Columns::new(cover, known);
-    while bins.len() > *at_least {
-        let bound = columns.improve(*at_least as u64, budget);
-        let bound = usize::try_from(bound).unwrap_or(0);
-        if bound <= *at_least {
-            break;
-        }
-        *at_least = bound;
+/// A packing, and how many bins it takes at least.
+struct Bins<'b> {
+    capacity: &'b [u64],
+    demands: &'b [Vec<u64>],
+    at_least: usize,
+    bins: Vec<Vec<usize>>,
+    budget: Budget,
+}
+
+impl Bins<'_> {
+    fn is_done(&self) -> bool {
+        self.bins.len() <= self.at_least || self.budget.is_over()
     }
-    let mut rng = Rng::new(1);
-    for round in 0..MAX_DIVES {
-        if bins.len() <= *at_least || budget.is_over() {
+
+    /// Searches once for a packing that meets the bound.
+    fn once(&mut self, anew: bool, seed: u64, steps: u64) {
+        if self.is_done() {
             return;
         }
-        let target = *at_least as u64;
-        if let Some(packing) = dive::dive(&columns, target, &mut rng, round > 0, budget) {
-            *bins = whole_bins(demands, &packing);
+        let mut part = self.budget.part(steps);
+        let start = if anew { None } else { Some(&self.bins) };
+        let (capacity, demands) = (self.capacity, self.demands);
+        let found = with_fewer((capacity, demands), start, self.at_least, seed, &mut part);
+        self.budget.settle(&part);
+        if let Some(fewer) = found {
+            self.bins = fewer;
+        }
+    }
+
+    /// Raises the bound by column generation, and dives for a packing that meets it, in turns with the
+    /// search.
+    fn by_columns(&mut self, cover: &Cover) {
+        if self.is_done() {
+            return;
+        }
+        let known = self.bins.iter().map(|bin| {
+            let sizes = bin.iter().map(|item| self.demands[*item][0]);
+            cover.column(&Sizes::of(sizes).0)
+        });
+        let mut columns = Columns::new(cover.clone(), known.collect());
+        while !self.is_done() {
+            let bound = columns.improve(self.at_least as u64, &mut self.budget);
+            let bound = usize::try_from(bound).unwrap_or(0);
+            if bound <= self.at_least {
+                break;
+            }
+            self.at_least = bound;
+        }
+        let mut rng = Rng::new(1);
+        for round in 1..=MAX_DIVES {
+            if self.is_done() {
+                return;
+            }
+            let before = self.budget.used();
+            let target = self.at_least as u64;
+            let found = dive::dive(&columns, target, &mut rng, round > 1, &mut self.budget);
+            if let Some(packing) = found {
+                self.bins = whole_bins(self.demands, &packing);
+            }
+            self.once(true, round, (self.budget.used() - before) / 2);
         }
     }
 }
