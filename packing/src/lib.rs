@@ -1,5 +1,4 @@
 //! draft
-#![allow(clippy::disallowed_methods)]
 #![warn(missing_docs)]
 mod bound;
 mod budget;
@@ -8,10 +7,11 @@ mod fewest;
 mod greedy;
 mod model;
 mod moves;
+mod online;
 mod pack;
 mod problem;
 mod rng;
-pub mod score;
+mod score;
 mod search;
 mod state;
 
@@ -20,5 +20,7 @@ pub use budget::Budget;
 pub use check::{Violation, check};
 pub use fewest::{Fewest, fewest_bins};
 pub use moves::{Moves, Step, empty, rescue};
+pub use online::{MAX_SCANNED, Online};
 pub use pack::{Answer, Proof, pack};
 pub use problem::*;
+pub use score::{BINDING_SLACK, Measure, ONE, Scarcity};

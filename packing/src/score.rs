@@ -58,28 +58,29 @@ impl Measure {
                 / u128::from(demands[resource].max(1));
             (resource, u64::try_from(wide).unwrap_or(u64::MAX))
         };
-        Self { reciprocals: (0..demands.len()).filter(binds).map(reciprocal).collect() }
+        let mut tightest_first: Vec<usize> = (0..demands.len()).filter(binds).collect();
+        tightest_first.sort_by_key(|resource| (std::cmp::Reverse(share(*resource)), *resource));
+        Self { reciprocals: tightest_first.into_iter().map(reciprocal).collect() }
     }
 
     /// Of everything in a problem.
     pub fn of(problem: &Problem) -> Self {
-        let mean = |resource: usize, amounts: &mut dyn Iterator<Item = u64>| {
+        let mean = |amounts: &mut dyn Iterator<Item = u64>| {
             let (mut sum, mut count) = (0_u128, 0_u128);
             for amount in amounts {
                 sum += u128::from(amount);
                 count += 1;
             }
             let mean = sum.checked_div(count).unwrap_or(0);
-            let _ = resource;
             u64::try_from(mean).unwrap_or(u64::MAX)
         };
         let each = 0..problem.resources;
         let demands: Vec<u64> = each
             .clone()
-            .map(|r| mean(r, &mut problem.items.iter().map(|item| item.demand[r])))
+            .map(|r| mean(&mut problem.items.iter().map(|item| item.demand[r])))
             .collect();
         let capacities: Vec<u64> =
-            each.map(|r| mean(r, &mut problem.bins.iter().map(|bin| bin.capacity[r]))).collect();
+            each.map(|r| mean(&mut problem.bins.iter().map(|bin| bin.capacity[r]))).collect();
         Self::new(&demands, &capacities, BINDING_SLACK)
     }
 
@@ -91,10 +92,17 @@ impl Measure {
     /// An amount list in mean demands, [`ONE`] each.
     pub fn scaled(&self, amounts: &[i64], into: &mut Vec<i64>) {
         into.clear();
-        into.extend(self.reciprocals.iter().map(|(resource, reciprocal)| {
+        into.resize(self.width(), 0);
+        self.scale_into(amounts, into);
+    }
+
+    /// The same, into a slice of [`Measure::width`].
+    pub fn scale_into(&self, amounts: &[i64], into: &mut [i64]) {
+        for (to, (resource, reciprocal)) in into.iter_mut().zip(&self.reciprocals) {
             let wide = i128::from(amounts[*resource]) * i128::from(*reciprocal);
-            i64::try_from(wide >> RECIPROCAL_BITS).unwrap_or(CEILING).clamp(-CEILING, CEILING)
-        }));
+            let narrow = i64::try_from(wide >> RECIPROCAL_BITS).unwrap_or(CEILING);
+            *to = narrow.clamp(-CEILING, CEILING);
+        }
     }
 
     /// The score of a bin without scarcity; both lists are scaled.
