@@ -37,13 +37,13 @@ impl Scores {
     ) -> Option<usize> {
         let model = state.model;
         let set = model.problem.items[item].allowed;
-        self.measure.scaled(model.demand(item), &mut self.demand);
+        self.measure.scaled(model.demand(item).iter().copied(), &mut self.demand);
         let mut best: Option<((u32, i64), usize)> = None;
         for bin in bins {
             if !state.fits(item, bin) {
                 continue;
             }
-            self.measure.scaled(state.free(bin), &mut self.free);
+            self.measure.scaled(state.free(bin).iter().copied(), &mut self.free);
             let cost = Measure::shape(&self.free, &self.demand) + self.scarcity.cost(set, bin);
             let key = (beside(state, item, bin), cost);
             if best.is_none_or(|(least, _)| key < least) {

@@ -19,7 +19,7 @@ pub use bound::{Impossible, Short};
 pub use budget::Budget;
 pub use check::{Violation, check};
 pub use fewest::{Fewest, fewest_bins};
-pub use moves::{Moves, Step, empty, rescue};
+pub use moves::{Moves, Step, consolidate, empty, rescue, room};
 pub use online::{MAX_SCANNED, Online};
 pub use pack::{Answer, Proof, pack};
 pub use problem::*;

@@ -4,7 +4,7 @@
 //! can bind, lower is better:
 //!
 //! ```text
-//! [max(f−q) − min(f−q)] − [max f − min f] + 0.02·min(f−q) + 2·Σ scarcity
+//! [max(f−q) − min(f−q)] − [max f − min f] + min(f−q)/51 + 2·Σ scarcity
 //! ```
 //!
 //! The first part keeps what is free in proportion to what is wanted, so that no memory is stranded
@@ -24,8 +24,10 @@ const RECIPROCAL_BITS: u32 = 40;
 /// Larger parts of a score are cut off.
 const CEILING: i64 = 1 << 44;
 
-/// Best fit counts one fiftieth of balance.
-const BEST_FIT_PARTS: i64 = 50;
+/// Best fit counts about one fiftieth of balance: 1/64 + 1/256, which needs no division.
+const fn best_fit(left: i64) -> i64 {
+    (left >> 6) + (left >> 8)
+}
 
 /// A unit of scarcity counts as two of balance.
 const SCARCITY_WEIGHT: i64 = 2;
@@ -89,20 +91,15 @@ impl Measure {
         self.reciprocals.len()
     }
 
-    /// An amount list in mean demands, [`ONE`] each.
-    pub fn scaled(&self, amounts: &[i64], into: &mut Vec<i64>) {
+    /// An amount list in mean demands, [`ONE`] each, the tightest resource first.
+    pub fn scaled(&self, amounts: impl Iterator<Item = i64> + Clone, into: &mut Vec<i64>) {
         into.clear();
-        into.resize(self.width(), 0);
-        self.scale_into(amounts, into);
-    }
-
-    /// The same, into a slice of [`Measure::width`].
-    pub fn scale_into(&self, amounts: &[i64], into: &mut [i64]) {
-        for (to, (resource, reciprocal)) in into.iter_mut().zip(&self.reciprocals) {
-            let wide = i128::from(amounts[*resource]) * i128::from(*reciprocal);
+        into.extend(self.reciprocals.iter().map(|(resource, reciprocal)| {
+            let amount = amounts.clone().nth(*resource).unwrap_or(0);
+            let wide = i128::from(amount) * i128::from(*reciprocal);
             let narrow = i64::try_from(wide >> RECIPROCAL_BITS).unwrap_or(CEILING);
-            *to = narrow.clamp(-CEILING, CEILING);
-        }
+            narrow.clamp(-CEILING, CEILING)
+        }));
     }
 
     /// The score of a bin without scarcity; both lists are scaled.
@@ -118,7 +115,7 @@ impl Measure {
         if free.is_empty() {
             return 0;
         }
-        (most_left - least_left) - (most - least) + least_left / BEST_FIT_PARTS
+        (most_left - least_left) - (most - least) + best_fit(least_left)
     }
 }
 

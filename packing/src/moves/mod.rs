@@ -11,7 +11,7 @@ use crate::{
     budget::Budget,
     greedy::{Scores, hardest_first, put_all},
     model::Model,
-    problem::{BinSet, Placement, Problem},
+    problem::{BinSet, Item, Placement, Problem},
     search::Search,
     state::{NOWHERE, State},
 };
@@ -68,6 +68,92 @@ pub fn empty(problem: &Problem, bin: usize, mut budget: Budget) -> Moves {
     let model = Model::new(&without);
     let (placement, fewest) = settle(&model, &homes(&without), &wanted, &mut budget);
     finish(problem, &wanted, placement, fewest, &budget)
+}
+
+/// Makes room for so much, in that bin or in whichever takes the fewest moves. Answers the bin, and the
+/// moves; `None` when none was found.
+pub fn room(
+    problem: &Problem,
+    amount: &[u64],
+    bin: Option<usize>,
+    budget: Budget,
+) -> Option<(usize, Moves)> {
+    let mut with = problem.clone();
+    let item = with.items.len();
+    with.sets.push(bin.map_or_else(|| BinSet::all(problem.bins.len()), |bin| [bin].into_iter().collect()));
+    with.items.push(Item {
+        demand: amount.to_vec(),
+        allowed: with.sets.len() - 1,
+        priority: with.items.iter().map(|item| item.priority).max().unwrap_or(0),
+        ..Item::default()
+    });
+    let mut moves = rescue(&with, &[item], budget);
+    let bin = moves.placement.pop().flatten()?;
+    moves.sequence.retain(|step| !matches!(step, Step::Start { item: other, .. } if *other == item));
+    Some((bin, moves))
+}
+
+/// Bins that are tried to be emptied, each time one more shall be.
+const MAX_EMPTIED: usize = 8;
+
+/// Reaches a packing in as few bins as can be reached by emptying one after the other, the one that takes
+/// the fewest moves first; before, what is nowhere is placed. Once there is no more to gain, a further run
+/// moves nothing.
+pub fn consolidate(problem: &Problem, mut budget: Budget) -> Moves {
+    let try_steps = budget.left() / 64;
+    let mut now = problem.clone();
+    let waiting = |now: &Problem| -> Vec<usize> {
+        (0..now.items.len()).filter(|item| now.items[*item].current.is_none()).collect()
+    };
+    let wanted = waiting(problem);
+    if !wanted.is_empty() {
+        let part = budget.part(budget.left() / 4);
+        let found = rescue(&now, &wanted, part);
+        budget.spend(found.steps);
+        settle_at(&mut now, &found.placement);
+    }
+    while let Some(found) = cheapest_emptied(&now, try_steps, &mut budget) {
+        settle_at(&mut now, &found.placement);
+    }
+    let placement = now.current();
+    finish(problem, &wanted, placement, false, &budget)
+}
+
+fn settle_at(problem: &mut Problem, placement: &Placement) {
+    for (item, bin) in problem.items.iter_mut().zip(placement) {
+        item.current = *bin;
+    }
+}
+
+/// The bin that is emptied into other used ones by the fewest moves.
+fn cheapest_emptied(now: &Problem, try_steps: u64, budget: &mut Budget) -> Option<Moves> {
+    let mut contents: Vec<Vec<usize>> = vec![Vec::new(); now.bins.len()];
+    for (item, what) in now.items.iter().enumerate() {
+        if let Some(bin) = what.current {
+            contents[bin].push(item);
+        }
+    }
+    let used: BinSet = (0..now.bins.len()).filter(|bin| !contents[*bin].is_empty()).collect();
+    let movable = |bin: &usize| contents[*bin].iter().all(|item| !now.items[*item].pinned);
+    let mut candidates: Vec<usize> = used.iter().filter(movable).collect();
+    candidates.sort_by_key(|bin| (contents[*bin].len(), *bin));
+    let mut among = now.clone();
+    for set in &mut among.sets {
+        *set = set.iter().filter(|bin| used.contains(*bin)).collect();
+    }
+    let mut best: Option<Moves> = None;
+    for bin in candidates.into_iter().take(MAX_EMPTIED) {
+        if budget.left() < try_steps {
+            break;
+        }
+        let found = empty(&among, bin, Budget::steps(try_steps));
+        budget.spend(found.steps);
+        let key = |moves: &Moves| (moves.moves, moves.moved);
+        if found.left_out.is_empty() && best.as_ref().is_none_or(|best| key(&found) < key(best)) {
+            best = Some(found);
+        }
+    }
+    best
 }
 
 fn homes(problem: &Problem) -> Vec<usize> {

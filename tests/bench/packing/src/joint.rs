@@ -41,10 +41,9 @@ pub(crate) fn greedy(problem: &Problem, policy: Policy) -> f64 {
                     -(20.0 - sum).clamp(0.0, 18.0)
                 }
                 Policy::Shape => {
-                    let signed = |list: &[u64]| list.iter().map(|one| *one as i64).collect::<Vec<_>>();
-                    let (mut left, mut wanted) = (Vec::new(), Vec::new());
-                    measure.scaled(&signed(&free[bin]), &mut left);
-                    measure.scaled(&signed(demand), &mut wanted);
+                                        let (mut left, mut wanted) = (Vec::new(), Vec::new());
+                    measure.scaled(free[bin].iter().map(|one| *one as i64), &mut left);
+                    measure.scaled(demand.iter().map(|one| *one as i64), &mut wanted);
                     Measure::shape(&left, &wanted) as f64
                 }
             }

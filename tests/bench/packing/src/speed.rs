@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use packing::{Measure, Online};
 
-use crate::{draw::Draw, instance};
+use crate::{clock::Clock, draw::Draw, instance};
 
 /// Label classes of the nodes.
 const CLASSES: usize = 4;
@@ -57,7 +57,7 @@ fn once(nodes: usize, known: &[Vec<u64>]) -> (f64, f64) {
     let rounds = 200_000;
     let asks: Vec<_> = (0..rounds).map(|_| (ask(&mut draw), draw.below(placed.len()))).collect();
     let mut turn = |times: Option<&mut Vec<u64>>| {
-        let start = Instant::now();
+        let clock = Clock::start();
         let mut each = times;
         for ((item, port, class), gone) in &asks {
             let begun = each.is_some().then(Instant::now);
@@ -82,7 +82,7 @@ fn once(nodes: usize, known: &[Vec<u64>]) -> (f64, f64) {
                 times.push(begun.elapsed().as_nanos() as u64);
             }
         }
-        start.elapsed().as_secs_f64()
+        clock.milliseconds() / 1e3
     };
     let seconds = turn(None);
     let mut times = Vec::with_capacity(rounds);
