@@ -37,13 +37,13 @@ impl Scores {
     ) -> Option<usize> {
         let model = state.model;
         let set = model.problem.items[item].allowed;
-        self.measure.scaled(model.demand(item).iter().copied(), &mut self.demand);
+        self.measure.scaled(model.demand(item), &mut self.demand);
         let mut best: Option<((u32, i64), usize)> = None;
         for bin in bins {
             if !state.fits(item, bin) {
                 continue;
             }
-            self.measure.scaled(state.free(bin).iter().copied(), &mut self.free);
+            self.measure.scaled(state.free(bin), &mut self.free);
             let cost = Measure::shape(&self.free, &self.demand) + self.scarcity.cost(set, bin);
             let key = (beside(state, item, bin), cost);
             if best.is_none_or(|(least, _)| key < least) {
@@ -64,7 +64,7 @@ fn beside(state: &State<'_, '_>, item: usize, bin: usize) -> u32 {
 /// rules, and the rest; the largest first within each.
 pub(crate) fn hardest_first(model: &Model<'_>, items: impl Iterator<Item = usize>) -> Vec<usize> {
     let mut order: Vec<usize> = items.collect();
-    let sizes: Vec<usize> = model.problem.sets.iter().map(|set| set.len()).collect();
+    let sizes: Vec<usize> = model.problem.sets.iter().map(crate::problem::BinSet::len).collect();
     order.sort_by_cached_key(|item| {
         let choices = sizes[model.problem.items[*item].allowed];
         let class = match choices {

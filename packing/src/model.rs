@@ -74,7 +74,10 @@ impl<'p> Model<'p> {
         Self {
             problem,
             resources: problem.resources,
-            demands: items.iter().flat_map(|item| item.demand.iter().copied().map(signed)).collect(),
+            demands: items
+                .iter()
+                .flat_map(|item| item.demand.iter().copied().map(signed))
+                .collect(),
             capacities: problem
                 .bins
                 .iter()

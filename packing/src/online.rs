@@ -49,6 +49,7 @@ pub struct Online {
     classes: Vec<usize>,
     cells: Option<Cells>,
     scaled: Vec<i64>,
+    demand: Vec<i64>,
 }
 
 /// What is wanted, and where it may be.
@@ -74,6 +75,7 @@ impl Online {
             classes,
             cells: None,
             scaled: Vec::new(),
+            demand: Vec::new(),
         };
         online.remeasure(measure);
         online
@@ -104,7 +106,9 @@ impl Online {
         accept: impl Fn(usize) -> bool,
     ) -> Option<usize> {
         let mut scaled = std::mem::take(&mut self.scaled);
-        self.measure.scaled(demand.iter().map(|one| signed(*one)), &mut scaled);
+        self.demand.clear();
+        self.demand.extend(demand.iter().map(|one| signed(*one)));
+        self.measure.scaled(&self.demand, &mut scaled);
         let wanted = point(&scaled);
         self.scaled = scaled;
         let ask = Ask { demand, wanted, class_cost, accept };
@@ -139,7 +143,7 @@ impl Online {
     fn point_of(&mut self, bin: usize) -> Point {
         let mut scaled = std::mem::take(&mut self.scaled);
         let own = &self.free[bin * self.resources..(bin + 1) * self.resources];
-        self.measure.scaled(own.iter().copied(), &mut scaled);
+        self.measure.scaled(own, &mut scaled);
         let point = point(&scaled);
         self.scaled = scaled;
         point

@@ -54,9 +54,10 @@ impl BinSet {
 
     /// Whether every bin of it is in the other.
     pub fn is_within(&self, other: &Self) -> bool {
-        self.words.iter().enumerate().all(|(index, word)| {
-            word & !other.words.get(index).copied().unwrap_or(0) == 0
-        })
+        self.words
+            .iter()
+            .enumerate()
+            .all(|(index, word)| word & !other.words.get(index).copied().unwrap_or(0) == 0)
     }
 
     /// The bins that are in one of the two.
@@ -226,7 +227,13 @@ impl Problem {
             }
         }
         let short = |partition: &&Vec<Option<usize>>| partition.len() != self.bins.len();
-        match self.partitions.iter().position(|partition| short(&partition)) {
+        // Every part up to the last has a bin: one without could take no member and would be the emptiest.
+        let gap = |partition: &Vec<Option<usize>>| {
+            let last = partition.iter().flatten().max().copied();
+            last.is_some_and(|last| (0..last).any(|part| !partition.contains(&Some(part))))
+        };
+        let bad = |partition: &Vec<Option<usize>>| short(&partition) || gap(partition);
+        match self.partitions.iter().position(bad) {
             Some(index) => Err(Malformed::Index("partition", index)),
             None => Ok(()),
         }

@@ -92,10 +92,10 @@ impl Measure {
     }
 
     /// An amount list in mean demands, [`ONE`] each, the tightest resource first.
-    pub fn scaled(&self, amounts: impl Iterator<Item = i64> + Clone, into: &mut Vec<i64>) {
+    pub fn scaled(&self, amounts: &[i64], into: &mut Vec<i64>) {
         into.clear();
         into.extend(self.reciprocals.iter().map(|(resource, reciprocal)| {
-            let amount = amounts.clone().nth(*resource).unwrap_or(0);
+            let amount = amounts.get(*resource).copied().unwrap_or(0);
             let wide = i128::from(amount) * i128::from(*reciprocal);
             let narrow = i64::try_from(wide >> RECIPROCAL_BITS).unwrap_or(CEILING);
             narrow.clamp(-CEILING, CEILING)
@@ -132,7 +132,9 @@ pub struct Scarcity {
 impl Scarcity {
     /// Of everything in a problem. Sets of one bin are left out: what is bound to it goes first.
     pub fn of(problem: &Problem) -> Self {
-        let lead = |amounts: &[u64]| u128::from(amounts.get(LEADING).copied().unwrap_or(0));
+        // Cut off so that products of sums stay within 128 bits.
+        let lead =
+            |amounts: &[u64]| u128::from(amounts.get(LEADING).copied().unwrap_or(0).min(1 << 44));
         let capacity_in = |set: &BinSet| -> u128 {
             set.iter().filter_map(|bin| problem.bins.get(bin)).map(|bin| lead(&bin.capacity)).sum()
         };
@@ -149,7 +151,7 @@ impl Scarcity {
                 continue;
             }
             // (wanted / demand) / (capacity of the set / capacity)
-            let below = demand.max(1) * capacity_in(set).max(1) >> 16;
+            let below = (demand.max(1) * capacity_in(set).max(1)) >> 16;
             let share = (wanted[index] * capacity).checked_div(below.max(1)).unwrap_or(0);
             scarce.push((i64::try_from(share).unwrap_or(CEILING).min(CEILING), index));
         }

@@ -115,6 +115,15 @@ impl<'m, 'p> State<'m, 'p> {
         model.allowed(item, bin) && self.keys_free(item, bin) && self.rules_allow(item, bin)
     }
 
+    /// The same, but for how its groups are spread: that is looked at when all are placed.
+    pub(crate) fn fits_loosely(&self, item: usize, bin: usize) -> bool {
+        let groups = self.model.ruled(item);
+        self.has_room(item, bin)
+            && self.model.allowed(item, bin)
+            && self.keys_free(item, bin)
+            && groups.iter().all(|group| self.counts_allow(*group, bin))
+    }
+
     pub(crate) fn has_room(&self, item: usize, bin: usize) -> bool {
         let free = self.free(bin);
         self.model.demand(item).iter().zip(free).all(|(demand, free)| demand <= free)
@@ -130,6 +139,12 @@ impl<'m, 'p> State<'m, 'p> {
     }
 
     fn group_allows(&self, group: usize, bin: usize) -> bool {
+        let spread = self.model.problem.groups[group].spread;
+        self.counts_allow(group, bin)
+            && spread.is_none_or(|spread| self.keeps_skew(group, spread, bin))
+    }
+
+    fn counts_allow(&self, group: usize, bin: usize) -> bool {
         let rules = &self.model.problem.groups[group];
         if rules.most_per_bin.is_some_and(|most| self.members(group, bin) >= most) {
             return false;
@@ -146,10 +161,7 @@ impl<'m, 'p> State<'m, 'p> {
                 return false;
             }
         }
-        match rules.spread {
-            Some(spread) => self.keeps_skew(group, spread, bin),
-            None => true,
-        }
+        rules.spread.is_none() || part_of(self.model, group, bin).is_some()
     }
 
     fn keeps_skew(&self, group: usize, spread: Spread, bin: usize) -> bool {

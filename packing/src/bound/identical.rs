@@ -67,7 +67,8 @@ pub(crate) fn l2(counts: &Counts, capacity: u64) -> u64 {
             sum_small += u128::from(counts[end].0) * u128::from(counts[end].1);
             end += 1;
         }
-        let beside = u128::from(many_large - many_alone) * u128::from(capacity) - (sum_large - sum_alone);
+        let beside =
+            u128::from(many_large - many_alone) * u128::from(capacity) - (sum_large - sum_alone);
         let more = bins_for(sum_small.saturating_sub(beside), u128::from(capacity));
         best = best.max(many_large + more);
     }
@@ -89,7 +90,8 @@ pub(crate) fn dual_feasible(counts: &Counts, capacity: u64) -> u64 {
         counts.iter().map(|(size, count)| value(*size) * u128::from(*count)).sum()
     };
     for threshold in thresholds.into_iter().take(MAX_THRESHOLDS) {
-        best = best.max(bins_for(sum(&|size| cut(size, threshold, capacity)), u128::from(capacity)));
+        best =
+            best.max(bins_for(sum(&|size| cut(size, threshold, capacity)), u128::from(capacity)));
         let whole = u128::from(capacity / threshold) * 2;
         best = best.max(bins_for(sum(&|size| rounded(size, threshold, capacity)), whole));
     }

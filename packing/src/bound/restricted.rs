@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     model::Model,
-    problem::{BinSet, LEADING, UNLIMITED},
+    problem::{BinSet, UNLIMITED},
 };
 
 /// Sets whose unions are looked at.
@@ -169,7 +169,8 @@ fn resources(model: &Model<'_>, items: &[usize], bins: &[usize], found: &mut Vec
             let loss = cover(model, measured, demand - room);
             found.push((Short::Resource { resource, amount }, loss));
         }
-        let mut divisors: Vec<u64> = items.iter().map(|item| size(*item)).filter(|s| *s > 0).collect();
+        let mut divisors: Vec<u64> =
+            items.iter().map(|item| size(*item)).filter(|s| *s > 0).collect();
         divisors.sort_unstable_by(|one, other| other.cmp(one));
         divisors.dedup();
         // ⌊size / divisor⌋: never more in sum than ⌊capacity / divisor⌋, whatever the bins are like.
@@ -233,7 +234,7 @@ fn members(model: &Model<'_>, items: &[usize], bins: &[usize], found: &mut Vec<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::{Bin, Item, Problem};
+    use crate::problem::{Bin, Item, LEADING, Problem};
 
     #[test]
     fn what_is_short_is_named_with_the_bins_it_is_short_in() {

@@ -164,7 +164,9 @@ impl Columns {
 
     fn mix(&self, prices: &[u64]) -> Vec<u64> {
         let pairs = prices.iter().zip(&self.center);
-        pairs.map(|(price, at)| (price * (4 - CENTER_QUARTERS) + at * CENTER_QUARTERS) / 4).collect()
+        pairs
+            .map(|(price, at)| (price * (4 - CENTER_QUARTERS) + at * CENTER_QUARTERS) / 4)
+            .collect()
     }
 
     fn kinds(&self, prices: &[u64]) -> Vec<Kind> {

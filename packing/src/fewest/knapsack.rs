@@ -33,7 +33,8 @@ pub(super) struct Filled {
 
 /// Fills a bin with the most value. `worth` is what a filling must exceed to be kept.
 pub(super) fn fill(kinds: &[Kind], capacity: u64, worth: u64, exactly: bool) -> Filled {
-    let mut kinds: Vec<Kind> = kinds.iter().copied().filter(|kind| kind.value > 0 && kind.most > 0).collect();
+    let mut kinds: Vec<Kind> =
+        kinds.iter().copied().filter(|kind| kind.value > 0 && kind.most > 0).collect();
     kinds.sort_unstable_by(|one, other| {
         let left = u128::from(other.value) * u128::from(one.size);
         let right = u128::from(one.value) * u128::from(other.size);
@@ -134,17 +135,17 @@ fn by_table(kinds: &[Kind], capacity: u64) -> (u64, Pattern) {
     let width = usize::try_from(capacity).unwrap_or(0) + 1;
     let mut best = vec![0_u64; width];
     // For each kind, how many of it the best of each capacity takes.
-    let mut counts: Vec<Vec<u16>> = Vec::with_capacity(kinds.len());
+    let mut table: Vec<Vec<u16>> = Vec::with_capacity(kinds.len());
     for kind in kinds {
         let size = usize::try_from(kind.size).unwrap_or(usize::MAX);
-        let mut count = vec![0_u16; width];
+        let mut copies = vec![0_u16; width];
         for _ in 0..kind.most.min(capacity / kind.size) {
             let mut better = false;
             for at in (size..width).rev() {
-                let with = best[at - size] + kind.value;
-                if with > best[at] {
-                    best[at] = with;
-                    count[at] = count[at - size] + 1;
+                let more = best[at - size] + kind.value;
+                if more > best[at] {
+                    best[at] = more;
+                    copies[at] = copies[at - size] + 1;
                     better = true;
                 }
             }
@@ -152,14 +153,14 @@ fn by_table(kinds: &[Kind], capacity: u64) -> (u64, Pattern) {
                 break;
             }
         }
-        counts.push(count);
+        table.push(copies);
     }
     let mut pattern = Vec::new();
     let mut at = width - 1;
-    for (kind, count) in kinds.iter().zip(&counts).rev() {
-        if count[at] > 0 {
-            pattern.push((kind.row, u64::from(count[at])));
-            at -= usize::from(count[at]) * usize::try_from(kind.size).unwrap_or(0);
+    for (kind, taken) in kinds.iter().zip(&table).rev() {
+        if taken[at] > 0 {
+            pattern.push((kind.row, u64::from(taken[at])));
+            at -= usize::from(taken[at]) * usize::try_from(kind.size).unwrap_or(0);
         }
     }
     (best[width - 1], pattern)

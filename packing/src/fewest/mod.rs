@@ -61,7 +61,7 @@ pub fn fewest_bins(capacity: &[u64], demands: &[Vec<u64>], budget: Budget) -> Op
     let at_least = usize::try_from(at_least).unwrap_or(usize::MAX);
     let sizes = Sizes::of(demands.iter().map(|demand| demand.first().copied().unwrap_or(0)));
     let mut search =
-        Bins { capacity, demands, at_least, bins: start::best(capacity, demands), budget };
+        Attempt { capacity, demands, at_least, bins: start::best(capacity, demands), budget };
     // Where a program is expensive, a search for a packing goes first for longer.
     let rows = sizes.0.len() as u64;
     search.once(true, 1, STEPS_PER_ROW * rows * rows);
@@ -75,7 +75,7 @@ pub fn fewest_bins(capacity: &[u64], demands: &[Vec<u64>], budget: Budget) -> Op
         }
         search.once(round % 2 == 0, round, FIRST_SEARCH * round);
     }
-    let Bins { bins, at_least, budget, .. } = search;
+    let Attempt { bins, at_least, budget, .. } = search;
     Some(Fewest { bins, at_least, steps: budget.used() })
 }
 
@@ -121,7 +121,7 @@ fn with_fewer(
 }
 
 /// A packing, and how many bins it takes at least.
-struct Bins<'b> {
+struct Attempt<'b> {
     capacity: &'b [u64],
     demands: &'b [Vec<u64>],
     at_least: usize,
@@ -129,7 +129,7 @@ struct Bins<'b> {
     budget: Budget,
 }
 
-impl Bins<'_> {
+impl Attempt<'_> {
     fn is_done(&self) -> bool {
         self.bins.len() <= self.at_least || self.budget.is_over()
     }

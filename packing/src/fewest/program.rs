@@ -73,7 +73,8 @@ impl Program {
             let share = ONE / whole(alone[row].max(1));
             inverse[row * rows + row] = share;
             // A little more than is wanted, by row: ties would let the method go round in circles.
-            values[row] = whole(demand[row]) * share + whole((row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) * (ONE >> 23);
+            values[row] = whole(demand[row]) * share
+                + whole((row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) * (ONE >> 23);
             prices[row] = share;
         }
         Self {
@@ -106,7 +107,10 @@ impl Program {
     /// How many bins the patterns take that are used.
     pub(super) fn objective(&self) -> i64 {
         let of_patterns = self.basis.iter().zip(&self.values);
-        of_patterns.filter(|(basic, _)| matches!(basic, Basic::Pattern(_))).map(|(_, value)| value).sum()
+        of_patterns
+            .filter(|(basic, _)| matches!(basic, Basic::Pattern(_)))
+            .map(|(_, value)| value)
+            .sum()
     }
 
     /// Pivots until no column is worth it. Answers whether the numbers held.
@@ -127,7 +131,8 @@ impl Program {
             if self.is_basic[index] {
                 continue;
             }
-            let value: i64 = column.iter().map(|(row, count)| self.prices[*row] * whole(*count)).sum();
+            let value: i64 =
+                column.iter().map(|(row, count)| self.prices[*row] * whole(*count)).sum();
             if ONE - value < least {
                 least = ONE - value;
                 best = Some((Basic::Pattern(index), least));

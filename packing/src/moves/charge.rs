@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use crate::{
     budget::Budget,
-    model::Model,
+    model::{Model, signed},
     problem::Placement,
     rng::Rng,
     search::{Filler, unit},
@@ -161,8 +161,7 @@ impl<'s, 'm, 'p> Charged<'s, 'm, 'p> {
         let home = self.home;
         // Items are as they were before this round; those of `before` are taken out already.
         let at_home = |(item, bin): &(usize, usize)| home[*item] == NOWHERE || home[*item] == *bin;
-        let mut before =
-            cost(self.state, home, self.pool.iter().copied().skip(self.before.len()));
+        let mut before = cost(self.state, home, self.pool.iter().copied().skip(self.before.len()));
         for (item, _) in self.before.iter().filter(|held| !at_home(held)) {
             before.moves += 1;
             before.moved += self.state.model.weights[*item];
@@ -283,9 +282,9 @@ impl<'s, 'm, 'p> Charged<'s, 'm, 'p> {
         for item in &self.pool {
             let size = usize::try_from(model.size(*item)).unwrap_or(0);
             let key = match noise {
-                0 => self.rng.next() as i64,
+                0 => signed(self.rng.next() >> 2),
                 1 => model.size(*item),
-                _ => model.size(*item) + self.rng.below(size / 2 + 1) as i64,
+                _ => model.size(*item) + signed(self.rng.below(size / 2 + 1) as u64),
             };
             keyed.push((key, *item));
         }

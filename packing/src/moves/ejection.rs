@@ -19,14 +19,8 @@ pub(super) fn with_moves(
     moves: usize,
     budget: &mut Budget,
 ) -> Option<Found> {
-    let mut tree = Tree {
-        best: None,
-        moved: 0,
-        waiting: homeless.to_vec(),
-        placed: Vec::new(),
-        home,
-        budget,
-    };
+    let mut tree =
+        Tree { best: None, moved: 0, waiting: homeless.to_vec(), placed: Vec::new(), home, budget };
     tree.descend(state, moves);
     tree.best
 }
@@ -59,7 +53,7 @@ impl Tree<'_> {
         let mut fits = Vec::new();
         for bin in 0..state.model.bins() {
             // To go back is to have moved nothing: that is looked at with fewer moves.
-            if self.home[item] != bin && state.fits(item, bin) {
+            if self.home[item] != bin && state.fits_loosely(item, bin) {
                 fits.push(bin);
             }
         }
@@ -68,11 +62,11 @@ impl Tree<'_> {
         for bin in fits.iter().copied().take(if is_last { 1 } else { usize::MAX }) {
             self.with(state, item, bin, moves);
         }
-        if moves > 0 && !(is_last && !fits.is_empty()) {
+        if moves > 0 && (fits.is_empty() || !is_last) {
             for bin in 0..state.model.bins() {
                 let other = self.home[item] != bin && !fits.contains(&bin);
                 if other && state.model.allowed(item, bin) && !self.budget.is_over() {
-                    self.eject(state, (item, bin), 0, moves, MAX_EJECTED);
+                    self.eject(state, (item, bin), (0, MAX_EJECTED), moves);
                 }
             }
         }
@@ -92,9 +86,8 @@ impl Tree<'_> {
         &mut self,
         state: &mut State<'_, '_>,
         (item, bin): (usize, usize),
-        start: usize,
+        (start, most): (usize, usize),
         moves: usize,
-        most: usize,
     ) {
         let model = state.model;
         let mut contents: Vec<usize> = state.contents(bin).to_vec();
@@ -112,10 +105,10 @@ impl Tree<'_> {
             state.take(out);
             self.moved += model.weights[out];
             self.waiting.push(out);
-            if state.fits(item, bin) {
+            if state.fits_loosely(item, bin) {
                 self.with(state, item, bin, moves - 1);
             } else if moves > 1 && most > 1 {
-                self.eject(state, (item, bin), index, moves - 1, most - 1);
+                self.eject(state, (item, bin), (index, most - 1), moves - 1);
             }
             self.waiting.retain(|other| *other != out);
             self.moved -= model.weights[out];

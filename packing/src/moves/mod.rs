@@ -19,6 +19,9 @@ use crate::{
 /// Moves that are tried exhaustively before the neighbourhood search goes on.
 const MAX_EXHAUSTIVE: usize = 3;
 
+/// Steps of the shortest search with charged moves.
+const SHORTEST_SEARCH: u64 = 200_000;
+
 /// Items that wait together and are tried exhaustively.
 const MAX_TOGETHER: usize = 4;
 
@@ -80,7 +83,9 @@ pub fn room(
 ) -> Option<(usize, Moves)> {
     let mut with = problem.clone();
     let item = with.items.len();
-    with.sets.push(bin.map_or_else(|| BinSet::all(problem.bins.len()), |bin| [bin].into_iter().collect()));
+    with.sets.push(
+        bin.map_or_else(|| BinSet::all(problem.bins.len()), |bin| [bin].into_iter().collect()),
+    );
     with.items.push(Item {
         demand: amount.to_vec(),
         allowed: with.sets.len() - 1,
@@ -89,7 +94,9 @@ pub fn room(
     });
     let mut moves = rescue(&with, &[item], budget);
     let bin = moves.placement.pop().flatten()?;
-    moves.sequence.retain(|step| !matches!(step, Step::Start { item: other, .. } if *other == item));
+    moves
+        .sequence
+        .retain(|step| !matches!(step, Step::Start { item: other, .. } if *other == item));
     Some((bin, moves))
 }
 
@@ -168,94 +175,110 @@ fn settle(
     wanted: &[usize],
     budget: &mut Budget,
 ) -> (Placement, bool) {
-    let mut state = State::current(model);
+    let start = State::current(model);
+    let mut state = start.clone();
     let order = hardest_first(model, wanted.iter().copied());
-    let mut scores = Scores::of(model);
-    let start = state.clone();
-    put_all(&mut state, &mut scores, &order, budget);
-    let stuck = |state: &State<'_, '_>| -> Vec<usize> {
-        wanted.iter().copied().filter(|item| state.at(*item).is_none()).collect()
-    };
-    if stuck(&state).is_empty() {
-        return (state.placement(), true);
-    }
-    if wanted.len() > MAX_TOGETHER {
+    put_all(&mut state, &mut Scores::of(model), &order, budget);
+    let is_stuck = |state: &State<'_, '_>| wanted.iter().any(|item| state.at(*item).is_none());
+    if is_stuck(&state) && wanted.len() > MAX_TOGETHER {
         let mut part = budget.part(budget.left() / 8);
         Search::among(&mut state, wanted, 1).run(&mut part, |_| false);
         budget.settle(&part);
-        if stuck(&state).is_empty() {
-            return (state.placement(), true);
+    }
+    if !is_stuck(&state) {
+        return (state.placement(), true);
+    }
+    let mut best = Best { home, wanted, found: None };
+    best.keep(&state);
+    let few = wanted.len() <= MAX_TOGETHER;
+    let least = exhaust(if few { &start } else { &state }, &mut best, budget);
+    // What was tried of a part of the wanted proves nothing of all of them.
+    let least = if few { least } else { 1 };
+    charge(model, &state, least, &mut best, budget);
+    let fewest = few && best.moves() == Some(least);
+    let placement = best.found.map(|(_, placement)| placement);
+    (placement.unwrap_or_else(|| state.placement()), fewest)
+}
+
+/// The best placement so far.
+struct Best<'b> {
+    home: &'b [usize],
+    wanted: &'b [usize],
+    found: Option<(Cost, Placement)>,
+}
+
+impl Best<'_> {
+    fn keep(&mut self, state: &State<'_, '_>) {
+        let counts = |item: &usize| self.home[*item] != NOWHERE || self.wanted.contains(item);
+        let cost = cost(state, self.home, (0..self.home.len()).filter(counts));
+        if self.found.as_ref().is_none_or(|(least, _)| cost < *least) {
+            self.found = Some((cost, state.placement()));
         }
     }
-    let mut best: Option<(Cost, Placement)> = None;
-    let everyone = || 0..model.items();
-    let wanted_cost = |state: &State<'_, '_>| {
-        let others = everyone().filter(|item| home[*item] != NOWHERE || wanted.contains(item));
-        cost(state, home, others)
-    };
-    let keep = |best: &mut Option<(Cost, Placement)>, state: &State<'_, '_>| {
-        let cost = wanted_cost(state);
-        if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-            *best = Some((cost, state.placement()));
-        }
-    };
-    keep(&mut best, &state);
-    // So many moves it takes at least.
-    let mut least = 0;
-    let from = if wanted.len() > MAX_TOGETHER { &state } else { &start };
-    let homeless = stuck(from);
-    if homeless.len() <= MAX_TOGETHER {
-        for moves in 0..=MAX_EXHAUSTIVE {
-            let mut part = budget.part(budget.left() / 4);
-            let mut from = from.clone();
-            let found = ejection::with_moves(&mut from, home, &homeless, moves, &mut part);
-            let complete = !part.is_over();
-            budget.settle(&part);
-            if let Some((_, places)) = found {
-                for (item, _) in &places {
-                    if from.at(*item).is_some() {
-                        from.take(*item);
-                    }
+
+    /// The moves of the best placement, when it leaves nothing out.
+    fn moves(&self) -> Option<u64> {
+        self.found.as_ref().filter(|(cost, _)| cost.is_complete()).map(|(cost, _)| cost.moves)
+    }
+}
+
+/// Tries everything with no move, one, two and so on. Answers how many moves it takes at
+/// least.
+fn exhaust(from: &State<'_, '_>, best: &mut Best<'_>, budget: &mut Budget) -> u64 {
+    let homeless: Vec<usize> =
+        best.wanted.iter().copied().filter(|item| from.at(*item).is_none()).collect();
+    if homeless.len() > MAX_TOGETHER {
+        return 0;
+    }
+    for moves in 0..=MAX_EXHAUSTIVE {
+        let mut part = budget.part(budget.left() / 4);
+        let mut state = from.clone();
+        let found = ejection::with_moves(&mut state, best.home, &homeless, moves, &mut part);
+        let complete = !part.is_over();
+        budget.settle(&part);
+        if let Some((_, places)) = found {
+            for (item, _) in &places {
+                if state.at(*item).is_some() {
+                    state.take(*item);
                 }
-                for (item, bin) in places {
-                    from.put(item, bin);
-                }
-                keep(&mut best, &from);
-                if complete && least == moves && wanted.len() <= MAX_TOGETHER {
-                    return (from.placement(), true);
-                }
-                break;
             }
-            if !complete {
-                break;
+            for (item, bin) in places {
+                state.put(item, bin);
             }
-            least = moves + 1;
+            best.keep(&state);
+        } else if complete {
+            continue;
         }
+        return moves as u64;
     }
-    if wanted.len() > MAX_TOGETHER {
-        least = 1;
-    }
+    MAX_EXHAUSTIVE as u64 + 1
+}
+
+/// Searches with charged moves, in turns from where nothing has moved and from the best so far.
+fn charge(
+    model: &Model<'_>,
+    start: &State<'_, '_>,
+    least: u64,
+    best: &mut Best<'_>,
+    budget: &mut Budget,
+) {
     let mut seed = 1;
-    while !budget.is_over() {
-        let mut part = budget.part(budget.left().min(budget.left() / 4 + 200_000));
-        let from = best.as_ref().filter(|(cost, _)| seed % 2 == 0 && cost.is_complete());
+    while !budget.is_over() && best.moves().is_none_or(|moves| moves > least) {
+        let mut part = budget.part(budget.left() / 4 + SHORTEST_SEARCH);
+        let from = best.found.as_ref().filter(|(cost, _)| seed % 2 == 0 && cost.is_complete());
         let mut state = match from {
             Some((_, placement)) => placed(model, placement),
-            None => state.clone(),
+            None => start.clone(),
         };
-        let mut search = Charged::new(&mut state, home, wanted, seed);
-        search.run(least as u64, &mut part);
+        let mut search = Charged::new(&mut state, best.home, best.wanted, seed);
+        search.run(least, &mut part);
         if let Some(found) = search.into_best() {
             state = placed(model, &found);
         }
         budget.settle(&part);
-        keep(&mut best, &state);
+        best.keep(&state);
         seed += 1;
-        if best.as_ref().is_some_and(|(cost, _)| cost.is_complete() && cost.moves <= least as u64) {
-            break;
-        }
     }
-    (best.map_or_else(|| state.placement(), |(_, placement)| placement), false)
 }
 
 /// The state of that placement.

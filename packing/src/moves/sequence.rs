@@ -83,28 +83,23 @@ fn go(state: &mut State<'_, '_>, item: usize, to: usize, steps: &mut Vec<Step>) 
 }
 
 /// Moves wait for each other: one goes by way of a third bin, or stops until its turn comes.
-fn make_way(
-    state: &mut State<'_, '_>,
-    todo: &mut [(usize, usize)],
-    steps: &mut Vec<Step>,
-) -> bool {
+fn make_way(state: &mut State<'_, '_>, todo: &mut [(usize, usize)], steps: &mut Vec<Step>) -> bool {
     let mut waiting: Vec<usize> =
         todo.iter().map(|(item, _)| *item).filter(|item| state.at(*item).is_some()).collect();
     waiting.sort_by_key(|item| (state.model.size(*item), *item));
     // What stops anyway while it moves may as well stop earlier; the smallest waits.
-    let stops = waiting.iter().copied().find(|item| !state.model.problem.items[*item].twice);
-    if stops.is_none() {
+    let halted = waiting.iter().copied().find(|item| !state.model.problem.items[*item].twice);
+    if halted.is_none() {
         for item in &waiting {
-            let by_way = (0..state.model.bins()).find(|bin| {
-                state.at(*item) != Some(*bin) && unlocks(state, todo, *item, *bin)
-            });
+            let by_way = (0..state.model.bins())
+                .find(|bin| state.at(*item) != Some(*bin) && unlocks(state, todo, *item, *bin));
             if let Some(bin) = by_way {
                 go(state, *item, bin, steps);
                 return true;
             }
         }
     }
-    let Some(item) = stops.or_else(|| waiting.first().copied()) else { return false };
+    let Some(item) = halted.or_else(|| waiting.first().copied()) else { return false };
     let Some(from) = state.at(item) else { return false };
     steps.push(Step::Stop { item, from });
     state.take(item);

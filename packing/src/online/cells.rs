@@ -15,7 +15,7 @@ const MAX_AT_EDGES: usize = 48;
 const SIDE: usize = 32;
 
 /// An even step: half a mean demand.
-const STEP: i32 = (ONE / 2) as i32;
+const STEP: i32 = 1 << (ONE.trailing_zeros() - 1);
 
 /// Even steps; beyond, two to each doubling.
 const EVEN_STEPS: i32 = 8;

@@ -34,8 +34,10 @@ impl Tree<'_> {
             return true;
         }
         let Some(item) = self.order.get(depth).copied() else {
-            self.best.clone_from(&self.loss);
-            self.found = Some(state.placement());
+            if self.order.iter().all(|item| state.is_spread(*item)) {
+                self.best.clone_from(&self.loss);
+                self.found = Some(state.placement());
+            }
             return true;
         };
         if !self.budget.spend(state.model.bins() as u64) {
@@ -43,7 +45,7 @@ impl Tree<'_> {
         }
         let mut complete = true;
         for bin in 0..state.model.bins() {
-            if !state.fits(item, bin) || is_like_an_earlier(state, bin, item) {
+            if !state.fits_loosely(item, bin) || is_like_an_earlier(state, bin, item) {
                 continue;
             }
             state.put(item, bin);
@@ -70,7 +72,7 @@ fn is_like_an_earlier(state: &State<'_, '_>, bin: usize, item: usize) -> bool {
     }
     (0..bin).any(|other| {
         plain(other)
-            && state.fits(item, other)
+            && state.fits_loosely(item, other)
             && problem.bins[other] == problem.bins[bin]
             && problem.sets.iter().all(|set| set.contains(bin) == set.contains(other))
     })

@@ -47,7 +47,8 @@ impl<'s, 'm, 'p> Search<'s, 'm, 'p> {
     pub(crate) fn new(state: &'s mut State<'m, 'p>, seed: u64) -> Self {
         let model = state.model;
         let capacities = model.capacities.iter().step_by(model.resources.max(1));
-        let largest = capacities.copied().filter(|most| *most < signed(UNLIMITED)).max().unwrap_or(0);
+        let largest =
+            capacities.copied().filter(|most| *most < signed(UNLIMITED)).max().unwrap_or(0);
         let unit = unit((0..model.items()).map(|item| model.size(item)), largest);
         Self {
             left_out: state.left_out().collect(),
@@ -102,12 +103,13 @@ impl<'s, 'm, 'p> Search<'s, 'm, 'p> {
             return false;
         }
         self.empty(wanted);
-        let loss_before = self.model().loss(self.candidates.iter().copied().skip(self.before.len()));
+        let loss_before =
+            self.model().loss(self.candidates.iter().copied().skip(self.before.len()));
         let first = self.bins[0];
         let insert = self.model().is_ruled(wanted) || self.rng.below(2) == 0;
         self.pool.clear();
         let order = self.rng.below(4);
-        let noise = if order == 0 { i64::MAX } else { 1 + (order as i64 - 1) * 2 };
+        let noise = if order == 0 { i64::MAX } else { signed(2 * order as u64 - 1) };
         self.order_candidates(noise);
         if insert && self.state.fits(wanted, first) {
             self.state.put(wanted, first);
@@ -217,7 +219,11 @@ impl<'s, 'm, 'p> Search<'s, 'm, 'p> {
         let mut put = false;
         for (item, _) in &self.before {
             let last = later.iter().all(|bin| !model.allowed(*item, *bin));
-            if last && !later.is_empty() && self.state.at(*item).is_none() && self.state.fits(*item, bin) {
+            if last
+                && !later.is_empty()
+                && self.state.at(*item).is_none()
+                && self.state.fits(*item, bin)
+            {
                 self.state.put(*item, bin);
                 put = true;
             }

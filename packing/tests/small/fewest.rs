@@ -41,7 +41,7 @@ fn verify(capacity: &[u64], demands: &[Vec<u64>], bins: &[Vec<usize>]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 150, ..ProptestConfig::default() })]
 
     #[test]
     fn bounds_hold_and_few_bins_are_found(
@@ -78,7 +78,7 @@ fn what_is_larger_than_a_bin_has_no_packing() {
 /// Three to a bin, without a rest: no simple bound or order finds these.
 #[test]
 fn triplets_are_found_by_column_generation() {
-    for seed in 1..=3 {
+    for seed in 1..=2 {
         let mut draw = Draw(seed);
         let mut demands = Vec::new();
         for _ in 0..20 {
@@ -94,7 +94,7 @@ fn triplets_are_found_by_column_generation() {
 
 #[test]
 fn uniform_sizes_are_proven() {
-    for seed in 1..=5 {
+    for seed in 1..=3 {
         let mut draw = Draw(seed);
         let demands: Vec<Vec<u64>> = (0..120).map(|_| vec![20 + draw.below(81)]).collect();
         let found = fewest_bins(&[150], &demands, Budget::steps(100_000_000)).unwrap();

@@ -39,9 +39,7 @@ fn build(bins: &[(u64, u64)], items: &[Drawn], groups: &[(u32, u32, usize)]) -> 
     for (most, skew, conflict) in groups {
         problem.groups.push(Group {
             most_per_bin: Some(*most).filter(|most| *most > 0),
-            spread: Some(*skew)
-                .filter(|skew| *skew > 0)
-                .map(|skew| Spread { partition: 0, skew }),
+            spread: Some(*skew).filter(|skew| *skew > 0).map(|skew| Spread { partition: 0, skew }),
             conflicts: if *conflict < groups.len() { vec![(*conflict, 1)] } else { Vec::new() },
             apart: *most == 0,
         });
@@ -75,7 +73,8 @@ pub struct Draw(pub u64);
 
 impl Draw {
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }

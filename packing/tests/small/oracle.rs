@@ -19,9 +19,11 @@ pub fn least_loss(problem: &Problem) -> Vec<u64> {
 pub fn loss(problem: &Problem, placement: &Placement) -> Vec<u64> {
     let priorities: BTreeSet<u32> = problem.items.iter().map(|item| item.priority).collect();
     let of = |priority: &u32| {
-        let left_out = problem.items.iter().zip(placement).filter(|(item, bin)| {
-            bin.is_none() && item.priority == *priority
-        });
+        let left_out = problem
+            .items
+            .iter()
+            .zip(placement)
+            .filter(|(item, bin)| bin.is_none() && item.priority == *priority);
         left_out.map(|(item, _)| item.demand[0].max(1)).sum()
     };
     priorities.iter().rev().map(of).collect()
@@ -49,9 +51,11 @@ pub fn every(problem: &Problem, mut visit: impl FnMut(&Placement)) {
 pub fn fewest_moves(problem: &Problem, wanted: &[usize]) -> Option<u64> {
     let mut best = None;
     every(problem, |placement| {
-        let stays = |item: usize| placement[item].is_some() == problem.items[item].current.is_some();
-        let whole = (0..placement.len())
-            .all(|item| if wanted.contains(&item) { placement[item].is_some() } else { stays(item) });
+        let stays =
+            |item: usize| placement[item].is_some() == problem.items[item].current.is_some();
+        let whole = (0..placement.len()).all(|item| {
+            if wanted.contains(&item) { placement[item].is_some() } else { stays(item) }
+        });
         if whole {
             let moved = (0..placement.len()).filter(|item| {
                 let current = problem.items[*item].current;
@@ -85,7 +89,11 @@ pub fn fewest_steps(problem: &Problem, wanted: &[usize], most: usize) -> Option<
             for bin in 0..problem.bins.len() {
                 let mut next = placement.clone();
                 next[item] = Some(bin);
-                if may && placement[item] != Some(bin) && check(problem, &next).is_ok() && seen.insert(next.clone()) {
+                if may
+                    && placement[item] != Some(bin)
+                    && check(problem, &next).is_ok()
+                    && seen.insert(next.clone())
+                {
                     queue.push_back((steps + 1, next));
                 }
             }

@@ -37,8 +37,13 @@ pub(crate) fn measure(directory: &Path) {
             let demands: Vec<Vec<u64>> = sizes.iter().map(|size| vec![*size]).collect();
             let (found, time) = fastest(&[capacity], &demands);
             check(&[capacity], &demands, &found);
-            let (lb, ub) = (one["lb"].as_u64().unwrap() as usize, one["ub"].as_u64().unwrap() as usize);
-            assert!(found.at_least <= ub && found.bins.len() >= lb, "{} is impossible", one["name"]);
+            let (lb, ub) =
+                (one["lb"].as_u64().unwrap() as usize, one["ub"].as_u64().unwrap() as usize);
+            assert!(
+                found.at_least <= ub && found.bins.len() >= lb,
+                "{} is impossible",
+                one["name"]
+            );
             // By construction the optimum of these is their lower bound.
             let optimum = if family == "ai" { lb } else { ub };
             optimal += usize::from(found.bins.len() <= optimum);

@@ -24,7 +24,8 @@ impl Clock {
     /// ticks of some milliseconds here and there; what is shorter is taken from the clock on the wall.
     pub(crate) fn milliseconds(&self) -> f64 {
         let wall = self.begun.elapsed().as_secs_f64() * 1e3;
-        let ran = on_processor().zip(self.on_processor).map(|(now, then)| (now - then) as f64 / 1e6);
+        let ran =
+            on_processor().zip(self.on_processor).map(|(now, then)| (now - then) as f64 / 1e6);
         match ran {
             Some(ran) if ran > 0.0 => ran.min(wall),
             Some(_) | None => wall,

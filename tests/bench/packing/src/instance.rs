@@ -35,7 +35,8 @@ fn amounts(value: &Value, missing: u64) -> Vec<u64> {
 fn cluster(raw: &Value) -> Cluster {
     let nodes = raw["nodes"].as_array().expect("nodes");
     let names: Vec<String> = nodes.iter().map(|n| n["name"].as_str().unwrap().to_owned()).collect();
-    let index: BTreeMap<&str, usize> = names.iter().enumerate().map(|(i, n)| (n.as_str(), i)).collect();
+    let index: BTreeMap<&str, usize> =
+        names.iter().enumerate().map(|(i, n)| (n.as_str(), i)).collect();
     let bins = nodes.iter().map(|n| Bin { capacity: amounts(n, UNLIMITED), ..Bin::default() });
     let mut problem = Problem { resources: 3, bins: bins.collect(), ..Problem::default() };
     let mut services = Vec::new();
@@ -50,7 +51,8 @@ fn cluster(raw: &Value) -> Cluster {
             .filter(|(_, n)| pinned.is_none_or(|name| n["name"] == name))
             .map(|(i, _)| i)
             .collect();
-        let mut group = Group { apart: item["replicas"].as_u64().unwrap_or(1) > 1, ..Group::default() };
+        let mut group =
+            Group { apart: item["replicas"].as_u64().unwrap_or(1) > 1, ..Group::default() };
         group.most_per_bin = item["max_per_node"].as_u64().map(|m| m as u32);
         let mut set = set;
         if let Some(spread) = item["spread"].as_object() {
@@ -80,10 +82,13 @@ fn cluster(raw: &Value) -> Cluster {
             problem.sets.len() - 1
         });
         problem.groups.push(group);
-        let keys = item["host_ports"].as_array().map(|p| p.iter().map(|p| p.as_u64().unwrap() as u32).collect());
+        let keys = item["host_ports"]
+            .as_array()
+            .map(|p| p.iter().map(|p| p.as_u64().unwrap() as u32).collect());
         let keys: Vec<u32> = keys.unwrap_or_default();
         for replica in 0..item["replicas"].as_u64().unwrap_or(1) {
-            let current = item["current"][replica as usize].as_str().and_then(|n| index.get(n)).copied();
+            let current =
+                item["current"][replica as usize].as_str().and_then(|n| index.get(n)).copied();
             problem.items.push(Item {
                 demand: amounts(item, 0),
                 allowed,
@@ -98,5 +103,11 @@ fn cluster(raw: &Value) -> Cluster {
         }
     }
     problem.well_formed().unwrap();
-    Cluster { name: raw["name"].as_str().unwrap().to_owned(), problem, services, nodes: names, raw: raw.clone() }
+    Cluster {
+        name: raw["name"].as_str().unwrap().to_owned(),
+        problem,
+        services,
+        nodes: names,
+        raw: raw.clone(),
+    }
 }

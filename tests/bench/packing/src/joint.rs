@@ -11,6 +11,7 @@ pub(crate) fn greedy(problem: &Problem, policy: Policy) -> f64 {
     let mut contents: Vec<Vec<usize>> = vec![Vec::new(); problem.bins.len()];
     let mut draw = Draw::new(1);
     let measure = Measure::of(problem);
+    let signed = |list: &[u64]| list.iter().map(|one| *one as i64).collect::<Vec<_>>();
     for item in 0..problem.items.len() {
         let mut fitting: Vec<usize> = (0..problem.bins.len())
             .filter(|bin| fits(problem, item, *bin, &free, &contents, &placement))
@@ -41,14 +42,15 @@ pub(crate) fn greedy(problem: &Problem, policy: Policy) -> f64 {
                     -(20.0 - sum).clamp(0.0, 18.0)
                 }
                 Policy::Shape => {
-                                        let (mut left, mut wanted) = (Vec::new(), Vec::new());
-                    measure.scaled(free[bin].iter().map(|one| *one as i64), &mut left);
-                    measure.scaled(demand.iter().map(|one| *one as i64), &mut wanted);
+                    let (mut left, mut wanted) = (Vec::new(), Vec::new());
+                    measure.scaled(&signed(&free[bin]), &mut left);
+                    measure.scaled(&signed(demand), &mut wanted);
                     Measure::shape(&left, &wanted) as f64
                 }
             }
         };
-        let best = fitting.into_iter().min_by(|a, b| score(*a).total_cmp(&score(*b)).then(a.cmp(b)));
+        let best =
+            fitting.into_iter().min_by(|a, b| score(*a).total_cmp(&score(*b)).then(a.cmp(b)));
         if let Some(bin) = best {
             placement[item] = Some(bin);
             contents[bin].push(item);

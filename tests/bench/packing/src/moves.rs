@@ -33,8 +33,9 @@ pub(crate) fn measure(directory: &Path, placements: Option<&Path>) {
     let mut written = Map::new();
     for cluster in instance::clusters(&directory.join("cluster/defrag.json")) {
         let problem = &cluster.problem;
-        let wanted: Vec<usize> =
-            (0..problem.items.len()).filter(|item| problem.items[*item].current.is_none()).collect();
+        let wanted: Vec<usize> = (0..problem.items.len())
+            .filter(|item| problem.items[*item].current.is_none())
+            .collect();
         let reference = &cluster.raw["ref"];
         let drained = cluster.raw["drained"].as_str();
         let of_drained = |node: &&Value| drained.is_some() && node.as_str() == drained;

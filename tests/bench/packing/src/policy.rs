@@ -67,9 +67,8 @@ pub(crate) struct Fleet {
 impl Fleet {
     pub(crate) fn new(policy: Policy, capacity: &[[u64; 2]], seed: u64) -> Self {
         let lists: Vec<Vec<u64>> = capacity.iter().map(|one| one.to_vec()).collect();
-        let mean = |at: usize| {
-            capacity.iter().map(|one| one[at]).sum::<u64>() / capacity.len() as u64
-        };
+        let mean =
+            |at: usize| capacity.iter().map(|one| one[at]).sum::<u64>() / capacity.len() as u64;
         let capacity_means = [mean(0), mean(1)];
         Self {
             policy,

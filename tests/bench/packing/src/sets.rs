@@ -21,7 +21,9 @@ const RUNS: usize = 5;
 /// Prints the table, and writes the placements for whoever checks them.
 pub(crate) fn measure(directory: &Path, placements: Option<&Path>) {
     println!("\n## Planted clusters: everything can be placed\n");
-    println!("| set | placed whole | within 10 ms | 100 ms | 1 s | median | slowest | steps, most |");
+    println!(
+        "| set | placed whole | within 10 ms | 100 ms | 1 s | median | slowest | steps, most |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     for family in ["planted", "planted_c", "planted_h", "planted_x"] {
         let clusters = instance::clusters(&directory.join(format!("cluster/{family}.json")));
@@ -44,7 +46,8 @@ pub(crate) fn measure(directory: &Path, placements: Option<&Path>) {
                 times.push(fastest);
             }
             steps = steps.max(answer.steps);
-            written.insert(cluster.name.clone(), json!({ "placements": by_name(cluster, &answer) }));
+            written
+                .insert(cluster.name.clone(), json!({ "placements": by_name(cluster, &answer) }));
         }
         times.sort_by(f64::total_cmp);
         let within = |most: f64| times.iter().filter(|time| **time <= most).count();
@@ -63,7 +66,9 @@ pub(crate) fn measure(directory: &Path, placements: Option<&Path>) {
         }
     }
     println!("\n### Beside greed: memory left out, percent of all (clusters placed whole)\n");
-    println!("| policy, in order of arrival | planted | planted_c | planted_h | planted_x |\n|---|---|---|---|---|");
+    println!(
+        "| policy, in order of arrival | planted | planted_c | planted_h | planted_x |\n|---|---|---|---|---|"
+    );
     for policy in ALL {
         let row = ["planted", "planted_c", "planted_h", "planted_x"].map(|family| {
             let clusters = instance::clusters(&directory.join(format!("cluster/{family}.json")));

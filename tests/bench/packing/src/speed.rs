@@ -46,8 +46,7 @@ fn once(nodes: usize, known: &[Vec<u64>]) -> (f64, f64) {
     };
     while used < nodes as u64 * 14_336 * 85 / 100 {
         let (item, port, class) = ask(&mut draw);
-        let found =
-            online.best(&known[item], |c| cost(class, c), |node| ports[node] & port == 0);
+        let found = online.best(&known[item], |c| cost(class, c), |node| ports[node] & port == 0);
         let Some(node) = found else { break };
         online.put(node, &known[item]);
         ports[node] |= port;

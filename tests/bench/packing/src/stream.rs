@@ -1,11 +1,6 @@
 //! One after the other: how full a fleet is when it first says no, and what it refuses under churn.
 
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    fs,
-    path::Path,
-};
+use std::{cmp::Reverse, collections::BinaryHeap, fs, path::Path};
 
 use crate::{
     draw::Draw,
@@ -75,7 +70,8 @@ fn streams(directory: &Path, seed: u64) -> Vec<Stream> {
     let mut draw = Draw::new(seed + 50);
     let capacity = (0..40).map(|_| kinds[draw.below(kinds.len())]).collect();
     found.push(Stream { name: "40 mixed", capacity, arrivals });
-    let pods = column(&directory.join("traces/openb_pod_list_default.csv"), ["memory_mib", "cpu_milli"]);
+    let pods =
+        column(&directory.join("traces/openb_pod_list_default.csv"), ["memory_mib", "cpu_milli"]);
     let pods: Vec<Pair> = pods.into_iter().filter(|pod| pod[0] > 0).collect();
     let mut nodes =
         column(&directory.join("traces/openb_node_list_all_node.csv"), ["memory_mib", "cpu_milli"]);
@@ -147,13 +143,15 @@ fn churn(known: &[Pair], load: f64, policy: Policy, seed: u64) -> f64 {
 
 /// Prints both tables.
 pub(crate) fn measure(directory: &Path) {
-    let sets: Vec<Vec<Stream>> = (0..REPLAYS).map(|seed| streams(directory, 7_000 + seed)).collect();
+    let sets: Vec<Vec<Stream>> =
+        (0..REPLAYS).map(|seed| streams(directory, 7_000 + seed)).collect();
     let names: Vec<&str> = sets[0].iter().map(|stream| stream.name).collect();
     println!("\n## First refusal: percent of the binding resource, mean of {REPLAYS} replays\n");
     println!("| policy | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
     for policy in ALL {
         let mean = |index: usize| {
-            let all = sets.iter().zip(0..).map(|(set, seed)| first_refusal(&set[index], policy, seed));
+            let all =
+                sets.iter().zip(0..).map(|(set, seed)| first_refusal(&set[index], policy, seed));
             format!("{:.1}", all.sum::<f64>() / REPLAYS as f64)
         };
         let row: Vec<String> = (0..names.len()).map(mean).collect();
