@@ -14,7 +14,7 @@ pub(crate) fn greedy(problem: &Problem, policy: Policy) -> f64 {
     let signed = |list: &[u64]| list.iter().map(|one| *one as i64).collect::<Vec<_>>();
     for item in 0..problem.items.len() {
         let mut fitting: Vec<usize> = (0..problem.bins.len())
-            .filter(|bin| fits(problem, item, *bin, &free, &contents, &placement))
+            .filter(|bin| fits(problem, item, *bin, (&free, &contents), &placement))
             .collect();
         if policy == Policy::NomadLog {
             draw.shuffle(&mut fitting);
@@ -73,21 +73,20 @@ fn fits(
     problem: &Problem,
     item: usize,
     bin: usize,
-    free: &[Vec<u64>],
-    contents: &[Vec<usize>],
+    (free, contents): (&[Vec<u64>], &[Vec<usize>]),
     placement: &[Option<usize>],
 ) -> bool {
     let what = &problem.items[item];
     let group = what.groups[0];
-    let alike = |other: &&usize| problem.items[**other].groups[0] == group;
+    let of_group = |other: &&usize| problem.items[**other].groups[0] == group;
     let rules = &problem.groups[group];
-    let room = free[bin].iter().zip(&what.demand).all(|(free, one)| one <= free);
-    let ports = contents[bin]
+    let has_room = free[bin].iter().zip(&what.demand).all(|(free, one)| one <= free);
+    let own_ports = contents[bin]
         .iter()
         .all(|other| problem.items[*other].keys.iter().all(|key| !what.keys.contains(key)));
     let few = rules
         .most_per_bin
-        .is_none_or(|most| (contents[bin].iter().filter(alike).count() as u32) < most);
+        .is_none_or(|most| (contents[bin].iter().filter(of_group).count() as u32) < most);
     let even = rules.spread.is_none_or(|spread| {
         let parts = &problem.partitions[spread.partition];
         let count = parts.iter().flatten().max().map_or(0, |last| last + 1);
@@ -102,5 +101,5 @@ fn fits(
         let least = there.iter().min().copied().unwrap_or(0);
         parts[bin].is_some_and(|part| there[part] < least + spread.skew)
     });
-    room && ports && few && even && problem.sets[what.allowed].contains(bin)
+    has_room && own_ports && few && even && problem.sets[what.allowed].contains(bin)
 }

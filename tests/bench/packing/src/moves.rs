@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use packing::{Budget, Step, check, rescue};
+use packing::{Budget, Moves, Step, check, rescue};
 use serde_json::{Map, Value, json};
 
-use crate::{clock::Clock, instance};
+use crate::{
+    clock::Clock,
+    instance::{self, Cluster},
+};
 
 /// Steps an instance may take.
 const STEPS: u64 = 8_000_000;
@@ -71,17 +74,16 @@ pub(crate) fn measure(directory: &Path, placements: Option<&Path>) {
         sums.halted += moves.sequence.iter().filter(stops).count();
         let whole = wanted.len() - moves.left_out.len() + usize::try_from(moves.moves).unwrap_or(0);
         sums.by_way += moves.sequence.len().saturating_sub(whole);
-        let mut by_name: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
-        for (service, bin) in cluster.services.iter().zip(&moves.placement) {
-            let node = bin.map_or(Value::Null, |bin| Value::from(cluster.nodes[bin].clone()));
-            by_name.entry(service).or_default().push(node);
-        }
-        written.insert(cluster.name.clone(), json!({ "placements": by_name }));
+        written.insert(cluster.name.clone(), json!({ "placements": by_name(&cluster, &moves) }));
     }
     if let Some(folder) = placements {
         let path = folder.join("defrag.placements.json");
         std::fs::write(path, Value::Object(written).to_string()).expect("written");
     }
+    print(kinds);
+}
+
+fn print(kinds: BTreeMap<String, Sums>) {
     println!("\n## Stuck services and drains\n");
     println!(
         "| set | solved / possible / all | with no move | moves | reference | fewest proven | \
@@ -105,4 +107,14 @@ pub(crate) fn measure(directory: &Path, placements: Option<&Path>) {
             sums.times[sums.times.len() - 1],
         );
     }
+}
+
+/// The placement as the evaluator of the instances reads it.
+fn by_name<'c>(cluster: &'c Cluster, moves: &Moves) -> BTreeMap<&'c str, Vec<Value>> {
+    let mut by_name: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for (service, bin) in cluster.services.iter().zip(&moves.placement) {
+        let node = bin.map_or(Value::Null, |bin| Value::from(cluster.nodes[bin].clone()));
+        by_name.entry(service).or_default().push(node);
+    }
+    by_name
 }

@@ -65,18 +65,10 @@ fn once(nodes: usize, known: &[Vec<u64>]) -> (f64, f64) {
             ports[node] &= !held;
             let found =
                 online.best(&known[*item], |c| cost(*class, c), |node| ports[node] & port == 0);
-            placed[*gone] = match found {
-                Some(node) => {
-                    online.put(node, &known[*item]);
-                    ports[node] |= port;
-                    (*item, node, *port)
-                }
-                None => {
-                    online.put(node, &known[old]);
-                    ports[node] |= held;
-                    (old, node, held)
-                }
-            };
+            let (item, node, held) = found.map_or((old, node, held), |node| (*item, node, *port));
+            online.put(node, &known[item]);
+            ports[node] |= held;
+            placed[*gone] = (item, node, held);
             if let (Some(times), Some(begun)) = (each.as_mut(), begun) {
                 times.push(begun.elapsed().as_nanos() as u64);
             }
