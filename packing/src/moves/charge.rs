@@ -19,7 +19,7 @@ const MAX_BINS: usize = 4;
 const MAX_HOMELESS: usize = 24;
 
 /// One in so many rounds may move more than before, to get away from where nothing gets better.
-const RELUCTANCE: usize = 32;
+const RELUCTANCE: usize = 20;
 
 /// What a round costs besides what it fills.
 const ROUND: u64 = 400;

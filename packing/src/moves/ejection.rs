@@ -7,6 +7,10 @@ use crate::{budget::Budget, state::State};
 /// Most items that leave one bin for one item.
 const MAX_EJECTED: usize = 3;
 
+/// What it costs to try one ejection, and one bin.
+const EJECTION: u64 = 20;
+const PLACE: u64 = 2;
+
 /// What was found: how much of the leading resource moves, and where everybody goes.
 pub(super) type Found = (u64, Vec<(usize, usize)>);
 
@@ -57,7 +61,7 @@ impl Tree<'_> {
                 fits.push(bin);
             }
         }
-        self.budget.spend(state.model.bins() as u64);
+        self.budget.spend(PLACE * state.model.bins() as u64);
         let is_last = self.waiting.is_empty();
         for bin in fits.iter().copied().take(if is_last { 1 } else { usize::MAX }) {
             self.with(state, item, bin, moves);
@@ -99,7 +103,7 @@ impl Tree<'_> {
             {
                 continue;
             }
-            if !self.budget.spend(1) {
+            if !self.budget.spend(EJECTION) {
                 return;
             }
             state.take(out);

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Steps an instance may take.
-const STEPS: u64 = 8_000_000;
+const STEPS: u64 = 10_000_000;
 
 /// Runs of each instance; the fastest counts.
 const RUNS: usize = 5;
