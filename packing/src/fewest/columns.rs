@@ -19,9 +19,9 @@ const PARTS: u64 = 1 << 20;
 /// A pattern is added when it is worth more than its cost by this.
 const WORTH: u64 = PARTS + PARTS / 100_000;
 
-/// Quarters of the prices that a search uses are those of the best bound so far (Wentges,
+/// Eighths of the prices that a search uses are those of the best bound so far (Wentges,
 /// International Transactions in Operational Research 4, 1997).
-const CENTER_QUARTERS: u64 = 3;
+const CENTER_EIGHTHS: u64 = 6;
 
 /// Patterns that are added at once, of different items.
 const MAX_BESIDE: usize = 10;
@@ -165,7 +165,7 @@ impl Columns {
     fn mix(&self, prices: &[u64]) -> Vec<u64> {
         let pairs = prices.iter().zip(&self.center);
         pairs
-            .map(|(price, at)| (price * (4 - CENTER_QUARTERS) + at * CENTER_QUARTERS) / 4)
+            .map(|(price, at)| (price * (8 - CENTER_EIGHTHS) + at * CENTER_EIGHTHS) / 8)
             .collect()
     }
 

@@ -142,7 +142,9 @@ impl Attempt<'_> {
         let mut part = self.budget.part(steps);
         let start = if anew { None } else { Some(&self.bins) };
         let (capacity, demands) = (self.capacity, self.demands);
-        let found = with_fewer((capacity, demands), start, self.at_least, seed, &mut part);
+        // With several resources the bound is far off: one fewer at a time.
+        let target = if capacity.len() > 1 { self.bins.len() - 1 } else { self.at_least };
+        let found = with_fewer((capacity, demands), start, target, seed, &mut part);
         self.budget.settle(&part);
         if let Some(fewer) = found {
             self.bins = fewer;
