@@ -1,7 +1,7 @@
 //! Places all it can, and says whether more is possible.
 
 use crate::{
-    bound::{Impossible, impossible, least_loss},
+    bound::{Impossible, impossible},
     budget::Budget,
     greedy::{Scores, hardest_first, put_all},
     model::Model,
@@ -54,8 +54,10 @@ fn improve(state: &mut State<'_, '_>, order: &[usize], budget: &mut Budget) -> A
     if state.left_out().next().is_none() {
         return answer(state, budget, Proof::Optimal, None);
     }
-    let bounds: Vec<u64> = (1..=model.rank_count).map(|ranks| least_loss(model, ranks)).collect();
-    let why = impossible(model);
+    let mut whys: Vec<Option<Impossible>> =
+        (1..=model.rank_count).map(|ranks| impossible(model, ranks)).collect();
+    let bounds: Vec<u64> = whys.iter().map(|why| why.as_ref().map_or(0, |why| why.loss)).collect();
+    let why = whys.pop().flatten();
     let off = |loss: &[u64]| {
         let mut sum = 0;
         let mut sums = loss.iter().map(move |loss| {

@@ -11,5 +11,5 @@ mod identical;
 mod restricted;
 
 pub(crate) use identical::{Sizes, dual_feasible, l2};
+pub(crate) use restricted::impossible;
 pub use restricted::{Impossible, Short};
-pub(crate) use restricted::{impossible, least_loss};

@@ -10,6 +10,12 @@ use crate::{
 /// Sets whose unions are looked at.
 const MAX_SETS: usize = 128;
 
+/// Sets that are looked at, however many items there are.
+const MIN_SETS: usize = 8;
+
+/// Comparisons of all bounds of a problem: some tenths of a second.
+const MAX_WORK: usize = 100_000_000;
+
 /// Divisors of a resource that are tried as measures.
 const MAX_DIVISORS: usize = 48;
 
@@ -61,17 +67,8 @@ pub struct Impossible {
     pub loss: u64,
 }
 
-/// The strongest reason why not everything can be placed.
-pub(crate) fn impossible(model: &Model<'_>) -> Option<Impossible> {
-    strongest(model, model.rank_count)
-}
-
-/// What must be left out at least of the items of these priorities and all higher ones.
-pub(crate) fn least_loss(model: &Model<'_>, ranks: usize) -> u64 {
-    strongest(model, ranks).map_or(0, |found| found.loss)
-}
-
-fn strongest(model: &Model<'_>, ranks: usize) -> Option<Impossible> {
+/// The strongest reason why not everything of the so many highest priorities can be placed.
+pub(crate) fn impossible(model: &Model<'_>, ranks: usize) -> Option<Impossible> {
     let problem = model.problem;
     let own = |item: usize| -> BinSet {
         let what = &problem.items[item];
@@ -85,7 +82,10 @@ fn strongest(model: &Model<'_>, ranks: usize) -> Option<Impossible> {
         .map(|item| (item, own(item)))
         .collect();
     let mut best: Option<Impossible> = None;
-    for set in families(model, &items) {
+    // Every set is compared with every item by every measure, once for each priority.
+    let each = model.items().max(1) * model.resources.max(1) * MAX_DIVISORS * model.rank_count;
+    let most = (MAX_WORK / each).clamp(MIN_SETS, MAX_SETS);
+    for set in families(model, &items, most) {
         let within: Vec<usize> =
             items.iter().filter(|(_, own)| own.is_within(&set)).map(|(item, _)| *item).collect();
         let bins: Vec<usize> = set.iter().filter(|bin| *bin < model.bins()).collect();
@@ -107,22 +107,25 @@ fn strongest(model: &Model<'_>, ranks: usize) -> Option<Impossible> {
 }
 
 /// All bins, the sets items are restricted to, and unions of them.
-fn families(model: &Model<'_>, items: &[(usize, BinSet)]) -> Vec<BinSet> {
+fn families(model: &Model<'_>, items: &[(usize, BinSet)], most: usize) -> Vec<BinSet> {
     let mut sets: Vec<BinSet> = vec![BinSet::all(model.bins())];
     let mut own: Vec<BinSet> = items.iter().map(|(_, own)| own.clone()).collect();
     own.sort_unstable();
     own.dedup();
     sets.extend(own.iter().cloned());
-    sets.sort_unstable();
+    // Larger ones first: what is bound to one bin is rarely short by itself.
+    sets.sort_by_key(|set| (std::cmp::Reverse(set.len()), set.clone()));
     sets.dedup();
+    sets.truncate(most);
+    own.truncate(most);
     let mut index = 0;
-    while index < sets.len() && sets.len() < MAX_SETS {
+    while index < sets.len() && sets.len() < most {
         for other in &own {
             let union = sets[index].or(other);
             if !sets.contains(&union) {
                 sets.push(union);
             }
-            if sets.len() >= MAX_SETS {
+            if sets.len() >= most {
                 break;
             }
         }
@@ -247,7 +250,7 @@ mod tests {
             sets: vec![BinSet::all(3), [0, 1].into_iter().collect()],
             ..Problem::default()
         };
-        let found = impossible(&Model::new(&problem)).unwrap();
+        let found = impossible(&Model::new(&problem), 1).unwrap();
         assert_eq!(found.bins, [0, 1]);
         assert_eq!(found.items, [0, 1, 3]);
         assert_eq!(found.short, Short::Pieces { resource: LEADING, size: 6, count: 1 });

@@ -164,9 +164,7 @@ impl Columns {
 
     fn mix(&self, prices: &[u64]) -> Vec<u64> {
         let pairs = prices.iter().zip(&self.center);
-        pairs
-            .map(|(price, at)| (price * (8 - CENTER_EIGHTHS) + at * CENTER_EIGHTHS) / 8)
-            .collect()
+        pairs.map(|(price, at)| (price * (8 - CENTER_EIGHTHS) + at * CENTER_EIGHTHS) / 8).collect()
     }
 
     fn kinds(&self, prices: &[u64]) -> Vec<Kind> {
