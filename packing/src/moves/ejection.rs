@@ -1,0 +1,122 @@
+//! Room for items by the fewest moves: everything there is to try with one move, then two, and so on.
+//! Whoever must make room goes where it fits, or has others make room there in turn: a chain of
+//! ejections (Glover, Discrete Applied Mathematics 65, 1996), searched depth first with deepening limits.
+
+use crate::{budget::Budget, state::State};
+
+/// Most items that leave one bin for one item.
+const MAX_EJECTED: usize = 3;
+
+/// What it costs to try one ejection, and one bin.
+const EJECTION: u64 = 20;
+const PLACE: u64 = 2;
+
+/// What was found: how much of the leading resource moves, and where everybody goes.
+pub(super) type Found = (u64, Vec<(usize, usize)>);
+
+/// Finds places for `homeless` with at most `moves` other items moved, the least of the leading
+/// resource; leaves the state as it was.
+pub(super) fn with_moves(
+    state: &mut State<'_, '_>,
+    home: &[usize],
+    homeless: &[usize],
+    moves: usize,
+    budget: &mut Budget,
+) -> Option<Found> {
+    let mut tree =
+        Tree { best: None, moved: 0, waiting: homeless.to_vec(), placed: Vec::new(), home, budget };
+    tree.descend(state, moves);
+    tree.best
+}
+
+struct Tree<'t> {
+    best: Option<Found>,
+    moved: u64,
+    waiting: Vec<usize>,
+    placed: Vec<(usize, usize)>,
+    home: &'t [usize],
+    budget: &'t mut Budget,
+}
+
+impl Tree<'_> {
+    fn is_worse(&self, moved: u64) -> bool {
+        self.best.as_ref().is_some_and(|(least, _)| moved >= *least)
+    }
+
+    /// Places the largest of those that wait, and then the others.
+    fn descend(&mut self, state: &mut State<'_, '_>, moves: usize) {
+        let largest = (0..self.waiting.len()).max_by_key(|at| state.model.size(self.waiting[*at]));
+        let Some(index) = largest else {
+            let spread = self.placed.iter().all(|(item, _)| state.is_spread(*item));
+            if spread && !self.is_worse(self.moved) {
+                self.best = Some((self.moved, self.placed.clone()));
+            }
+            return;
+        };
+        let item = self.waiting.swap_remove(index);
+        let mut fits = Vec::new();
+        for bin in 0..state.model.bins() {
+            // To go back is to have moved nothing: that is looked at with fewer moves.
+            if self.home[item] != bin && state.fits_loosely(item, bin) {
+                fits.push(bin);
+            }
+        }
+        self.budget.spend(PLACE * state.model.bins() as u64);
+        let is_last = self.waiting.is_empty();
+        for bin in fits.iter().copied().take(if is_last { 1 } else { usize::MAX }) {
+            self.with(state, item, bin, moves);
+        }
+        if moves > 0 && (fits.is_empty() || !is_last) {
+            for bin in 0..state.model.bins() {
+                let other = self.home[item] != bin && !fits.contains(&bin);
+                if other && state.model.allowed(item, bin) && !self.budget.is_over() {
+                    self.eject(state, (item, bin), (0, MAX_EJECTED), moves);
+                }
+            }
+        }
+        self.waiting.push(item);
+    }
+
+    fn with(&mut self, state: &mut State<'_, '_>, item: usize, bin: usize, moves: usize) {
+        state.put(item, bin);
+        self.placed.push((item, bin));
+        self.descend(state, moves);
+        self.placed.pop();
+        state.take(item);
+    }
+
+    /// Ejects items of the bin, by size from `start` on, until `item` fits there.
+    fn eject(
+        &mut self,
+        state: &mut State<'_, '_>,
+        (item, bin): (usize, usize),
+        (start, most): (usize, usize),
+        moves: usize,
+    ) {
+        let model = state.model;
+        let mut contents: Vec<usize> = state.contents(bin).to_vec();
+        contents.sort_unstable_by_key(|item| (model.size(*item), *item));
+        for (index, out) in contents.iter().copied().enumerate().skip(start) {
+            if model.problem.items[out].pinned
+                || self.home[out] != bin
+                || self.is_worse(self.moved + model.weights[out])
+            {
+                continue;
+            }
+            if !self.budget.spend(EJECTION) {
+                return;
+            }
+            state.take(out);
+            self.moved += model.weights[out];
+            self.waiting.push(out);
+            if state.fits_loosely(item, bin) {
+                self.with(state, item, bin, moves - 1);
+            } else if moves > 1 && most > 1 {
+                self.eject(state, (item, bin), (index, most - 1), moves - 1);
+            }
+            self.waiting.retain(|other| *other != out);
+            self.moved -= model.weights[out];
+            state.put(out, bin);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! As few bins as possible.
+
+use proptest::prelude::*;
+use siso_packing::{Budget, fewest_bins};
+
+use crate::generate::Draw;
+
+/// The fewest bins, by trying everything.
+fn fewest(capacity: &[u64], demands: &[Vec<u64>], bins: &mut Vec<Vec<u64>>, best: usize) -> usize {
+    if bins.len() >= best {
+        return best;
+    }
+    let Some((first, rest)) = demands.split_first() else { return bins.len() };
+    let mut best = best;
+    for bin in 0..=bins.len() {
+        if bin == bins.len() {
+            bins.push(capacity.to_vec());
+        }
+        if bins[bin].iter().zip(first).all(|(free, one)| one <= free) {
+            bins[bin].iter_mut().zip(first).for_each(|(free, one)| *free -= one);
+            best = best.min(fewest(capacity, rest, bins, best));
+            bins[bin].iter_mut().zip(first).for_each(|(free, one)| *free += one);
+        }
+        if bins[bin].iter().eq(capacity) {
+            bins.truncate(bin);
+            break;
+        }
+    }
+    best
+}
+
+fn verify(capacity: &[u64], demands: &[Vec<u64>], bins: &[Vec<usize>]) {
+    let mut seen: Vec<usize> = bins.iter().flatten().copied().collect();
+    seen.sort_unstable();
+    assert_eq!(seen, (0..demands.len()).collect::<Vec<_>>());
+    for bin in bins {
+        for (resource, most) in capacity.iter().enumerate() {
+            assert!(bin.iter().map(|item| demands[*item][resource]).sum::<u64>() <= *most);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn bounds_hold_and_few_bins_are_found(
+        capacity in 5_u64..40,
+        sizes in prop::collection::vec(1_u64..30, 1..8),
+    ) {
+        let demands: Vec<Vec<u64>> = sizes.iter().map(|size| vec![(*size).min(capacity)]).collect();
+        let found = fewest_bins(&[capacity], &demands, Budget::steps(2_000_000)).unwrap();
+        verify(&[capacity], &demands, &found.bins);
+        let least = fewest(&[capacity], &demands, &mut Vec::new(), demands.len());
+        prop_assert!(found.at_least <= least, "{} {}", found.at_least, least);
+        prop_assert_eq!(found.bins.len(), least);
+    }
+
+    #[test]
+    fn bounds_hold_in_two_dimensions(
+        sizes in prop::collection::vec((0_u64..12, 1_u64..12), 1..7),
+    ) {
+        let demands: Vec<Vec<u64>> = sizes.iter().map(|(one, other)| vec![*one, *other]).collect();
+        let found = fewest_bins(&[12, 12], &demands, Budget::steps(300_000)).unwrap();
+        verify(&[12, 12], &demands, &found.bins);
+        let least = fewest(&[12, 12], &demands, &mut Vec::new(), demands.len());
+        prop_assert!(found.at_least <= least);
+        prop_assert_eq!(found.bins.len(), least);
+    }
+}
+
+#[test]
+fn what_is_larger_than_a_bin_has_no_packing() {
+    assert_eq!(fewest_bins(&[5], &[vec![6]], Budget::steps(1)), None);
+    assert_eq!(fewest_bins(&[5], &[], Budget::steps(1)).unwrap().bins.len(), 0);
+}
+
+/// Three to a bin, without a rest: no simple bound or order finds these.
+#[test]
+fn triplets_are_found_by_column_generation() {
+    for seed in 1..=2 {
+        let mut draw = Draw(seed);
+        let mut demands = Vec::new();
+        for _ in 0..20 {
+            let first = 380 + draw.below(110);
+            let second = 251 + draw.below((1_000 - first) / 2 - 250);
+            demands.extend([first, second, 1_000 - first - second].map(|size| vec![size]));
+        }
+        let found = fewest_bins(&[1_000], &demands, Budget::steps(400_000_000)).unwrap();
+        verify(&[1_000], &demands, &found.bins);
+        assert_eq!((found.bins.len(), found.at_least), (20, 20), "seed {seed}");
+    }
+}
+
+#[test]
+fn uniform_sizes_are_proven() {
+    for seed in 1..=3 {
+        let mut draw = Draw(seed);
+        let demands: Vec<Vec<u64>> = (0..120).map(|_| vec![20 + draw.below(81)]).collect();
+        let found = fewest_bins(&[150], &demands, Budget::steps(100_000_000)).unwrap();
+        verify(&[150], &demands, &found.bins);
+        assert!(found.is_proven(), "seed {seed}: {} {}", found.bins.len(), found.at_least);
+    }
+}

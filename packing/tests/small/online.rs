@@ -1,0 +1,62 @@
+//! One at a time.
+
+use proptest::prelude::*;
+use siso_packing::{BINDING_SLACK, Measure, Online};
+
+use crate::generate::Draw;
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 40, ..ProptestConfig::default() })]
+
+    /// The index says no only where nothing fits, as a look at every bin does.
+    #[test]
+    fn what_fits_somewhere_finds_a_bin_that_fits(bins in 1_usize..260, seed in any::<u64>()) {
+        let mut draw = Draw(seed);
+        let capacity = vec![14_336, 8_000, 200_000];
+        let measure = Measure::new(&[700, 300, 1_000], &capacity, BINDING_SLACK);
+        let classes: Vec<usize> = (0..bins).map(|bin| bin % 3).collect();
+        let mut online = Online::new(&vec![capacity.clone(); bins], classes.clone(), measure);
+        let mut free = vec![capacity; bins];
+        let mut placed: Vec<(usize, Vec<u64>)> = Vec::new();
+        for _ in 0..bins * 40 {
+            let demand = vec![draw.below(1_500), draw.below(700), draw.below(3_000)];
+            let class = Some(draw.below(5)).filter(|class| *class < 3);
+            let even_only = draw.below(4) == 0;
+            let may = |bin: usize| class.is_none_or(|class| classes[bin] as u64 == class);
+            let accept = |bin: usize| !even_only || bin % 2 == 0;
+            let fits = |bin: usize| free[bin].iter().zip(&demand).all(|(free, one)| one <= free);
+            let found = online.best(
+                &demand,
+                |own| class.is_none_or(|class| own as u64 == class).then_some(0),
+                accept,
+            );
+            match found {
+                Some(bin) => {
+                    prop_assert!(fits(bin) && may(bin) && accept(bin));
+                    online.put(bin, &demand);
+                    free[bin].iter_mut().zip(&demand).for_each(|(free, one)| *free -= one);
+                    placed.push((bin, demand));
+                }
+                None => prop_assert!(!(0..bins).any(|bin| fits(bin) && may(bin) && accept(bin))),
+            }
+            if draw.below(3) == 0 && !placed.is_empty() {
+                let index = usize::try_from(draw.below(placed.len() as u64)).unwrap();
+                let (bin, demand) = placed.swap_remove(index);
+                online.take(bin, &demand);
+                free[bin].iter_mut().zip(&demand).for_each(|(free, one)| *free += one);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_free_stays_in_proportion_to_what_is_wanted() {
+    let capacity = vec![100, 100];
+    let measure = Measure::new(&[10, 10], &capacity, BINDING_SLACK);
+    let mut online = Online::new(&[capacity.clone(), capacity], vec![0, 0], measure);
+    online.put(0, &[60, 20]);
+    online.put(1, &[20, 60]);
+    // Much CPU goes where much CPU is left, though the other bin is as full.
+    assert_eq!(online.best(&[5, 30], |_| Some(0), |_| true), Some(0));
+    assert_eq!(online.best(&[30, 5], |_| Some(0), |_| true), Some(1));
+}
