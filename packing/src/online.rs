@@ -12,7 +12,7 @@ use cells::Cells;
 use crate::{model::signed, score::Measure};
 
 /// Bins that are scored one by one; measured: cells cost more up to there.
-pub const MAX_SCANNED: usize = 100;
+pub const MAX_SCANNED: usize = 200;
 
 /// Scaled amounts are cut off here: sums of a few stay in 32 bits.
 const CEILING: i64 = 1 << 28;

@@ -15,7 +15,8 @@ use crate::{
 pub enum Proof {
     /// No placement leaves out less.
     Optimal,
-    /// So much more of the leading resource could be placed, at most.
+    /// So much more of the leading resource could be placed at most, of some of the highest
+    /// priorities or of all.
     AtMost {
         /// How much.
         off: u64,
@@ -64,7 +65,8 @@ fn improve(state: &mut State<'_, '_>, order: &[usize], budget: &mut Budget) -> A
             sum += loss;
             sum
         });
-        bounds.iter().find_map(|bound| Some(sums.next()? - bound).filter(|off| *off > 0))
+        let offs = bounds.iter().filter_map(|bound| Some(sums.next()? - bound));
+        offs.max().filter(|off| *off > 0)
     };
     let mut proven = false;
     if off(&model.loss(state.left_out())).is_some() && order.len() <= exact::MAX_ITEMS {

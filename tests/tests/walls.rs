@@ -132,7 +132,9 @@ fn a_fenced_library_is_named_in_its_room_only() {
 fn bugs_are_planted_by_the_simulation_and_the_stores_own_tests_only() {
     let planters = ["tests/sim/", "scheduler/src/log/store/tests/"];
     let mut seen = 0;
-    for room in ["model", "packing", "stackfile", "proto", "scheduler", "node-agent", "cli", "tests"] {
+    for room in
+        ["model", "packing", "stackfile", "proto", "scheduler", "node-agent", "cli", "tests"]
+    {
         for file in rust_files(&root().join(room)) {
             let relative = file.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
             let text = std::fs::read_to_string(&file).unwrap();

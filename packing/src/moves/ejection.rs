@@ -43,15 +43,15 @@ impl Tree<'_> {
         self.best.as_ref().is_some_and(|(least, _)| moved >= *least)
     }
 
-    /// Places the largest of those that wait, and then the others.
-    fn descend(&mut self, state: &mut State<'_, '_>, moves: usize) {
+    /// Places the largest of those that wait, and then the others. Answers whether that worked.
+    fn descend(&mut self, state: &mut State<'_, '_>, moves: usize) -> bool {
         let largest = (0..self.waiting.len()).max_by_key(|at| state.model.size(self.waiting[*at]));
         let Some(index) = largest else {
             let spread = self.placed.iter().all(|(item, _)| state.is_spread(*item));
             if spread && !self.is_worse(self.moved) {
                 self.best = Some((self.moved, self.placed.clone()));
             }
-            return;
+            return spread;
         };
         let item = self.waiting.swap_remove(index);
         let mut fits = Vec::new();
@@ -62,27 +62,34 @@ impl Tree<'_> {
             }
         }
         self.budget.spend(PLACE * state.model.bins() as u64);
+        // The last one needs any bin; before it, every bin may be the wrong one.
         let is_last = self.waiting.is_empty();
-        for bin in fits.iter().copied().take(if is_last { 1 } else { usize::MAX }) {
-            self.with(state, item, bin, moves);
+        let mut placed = false;
+        for bin in fits.iter().copied() {
+            placed |= self.with(state, item, bin, moves);
+            if placed && is_last {
+                break;
+            }
         }
-        if moves > 0 && (fits.is_empty() || !is_last) {
+        if moves > 0 && !(placed && is_last) {
             for bin in 0..state.model.bins() {
                 let other = self.home[item] != bin && !fits.contains(&bin);
                 if other && state.model.allowed(item, bin) && !self.budget.is_over() {
-                    self.eject(state, (item, bin), (0, MAX_EJECTED), moves);
+                    placed |= self.eject(state, (item, bin), (0, MAX_EJECTED), moves);
                 }
             }
         }
         self.waiting.push(item);
+        placed
     }
 
-    fn with(&mut self, state: &mut State<'_, '_>, item: usize, bin: usize, moves: usize) {
+    fn with(&mut self, state: &mut State<'_, '_>, item: usize, bin: usize, moves: usize) -> bool {
         state.put(item, bin);
         self.placed.push((item, bin));
-        self.descend(state, moves);
+        let placed = self.descend(state, moves);
         self.placed.pop();
         state.take(item);
+        placed
     }
 
     /// Ejects items of the bin, by size from `start` on, until `item` fits there.
@@ -92,7 +99,8 @@ impl Tree<'_> {
         (item, bin): (usize, usize),
         (start, most): (usize, usize),
         moves: usize,
-    ) {
+    ) -> bool {
+        let mut placed = false;
         let model = state.model;
         let mut contents: Vec<usize> = state.contents(bin).to_vec();
         contents.sort_unstable_by_key(|item| (model.size(*item), *item));
@@ -104,19 +112,20 @@ impl Tree<'_> {
                 continue;
             }
             if !self.budget.spend(EJECTION) {
-                return;
+                return placed;
             }
             state.take(out);
             self.moved += model.weights[out];
             self.waiting.push(out);
             if state.fits_loosely(item, bin) {
-                self.with(state, item, bin, moves - 1);
+                placed |= self.with(state, item, bin, moves - 1);
             } else if moves > 1 && most > 1 {
-                self.eject(state, (item, bin), (index, most - 1), moves - 1);
+                placed |= self.eject(state, (item, bin), (index, most - 1), moves - 1);
             }
             self.waiting.retain(|other| *other != out);
             self.moved -= model.weights[out];
             state.put(out, bin);
         }
+        placed
     }
 }

@@ -44,7 +44,7 @@ fn nowhere(problem: &Problem) -> Vec<usize> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 80, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 50, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_stuck_is_rescued_by_the_fewest_moves(problem in generate::small(6)) {
@@ -55,7 +55,7 @@ proptest! {
             prop_assert!(!moves.left_out.is_empty());
             return Ok(());
         };
-        let moves = rescue(&problem, &wanted, Budget::steps(5_000_000));
+        let moves = rescue(&problem, &wanted, Budget::steps(2_000_000));
         prop_assert_eq!(check(&problem, &moves.placement), Ok(()));
         prop_assert_eq!(&moves.left_out, &Vec::<usize>::new());
         prop_assert_eq!(moves.moves, fewest);
@@ -73,7 +73,7 @@ proptest! {
         let wanted = nowhere(&problem);
         prop_assume!(wanted.len() == 1);
         let Some(steps) = oracle::fewest_steps(&problem, &wanted, 4) else { return Ok(()) };
-        let moves = rescue(&problem, &wanted, Budget::steps(5_000_000));
+        let moves = rescue(&problem, &wanted, Budget::steps(2_000_000));
         prop_assert!(moves.left_out.is_empty());
         // The last of the steps starts what was stuck.
         prop_assert!(moves.moves < steps as u64, "{} {}", moves.moves, steps);
@@ -113,13 +113,13 @@ proptest! {
 
     #[test]
     fn a_second_consolidation_moves_nothing(problem in generate::small(6)) {
-        let first = consolidate(&problem, Budget::steps(20_000_000));
+        let first = consolidate(&problem, Budget::steps(5_000_000));
         prop_assert_eq!(check(&problem, &first.placement), Ok(()));
         let mut after = problem.clone();
         for (item, bin) in after.items.iter_mut().zip(&first.placement) {
             item.current = *bin;
         }
-        let second = consolidate(&after, Budget::steps(20_000_000));
+        let second = consolidate(&after, Budget::steps(5_000_000));
         prop_assert_eq!(second.moves, 0);
         prop_assert_eq!(second.placement, first.placement);
     }

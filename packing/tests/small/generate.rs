@@ -5,7 +5,7 @@ use siso_packing::{Bin, BinSet, Group, Item, Problem, Spread};
 
 /// A small problem with labels, host ports, replicas, conflicts, skew and priorities; items may be
 /// somewhere already, within the rules.
-pub fn small(max_items: usize) -> impl Strategy<Value = Problem> {
+pub(crate) fn small(max_items: usize) -> impl Strategy<Value = Problem> {
     let bins = prop::collection::vec((4_u64..14, 3_u64..10), 1..4);
     let items = prop::collection::vec(
         (1_u64..8, 0_u64..5, 0_usize..3, 0_usize..4, 0_u32..6, 0_u32..2, any::<u8>()),
@@ -69,10 +69,10 @@ fn build(bins: &[(u64, u64)], items: &[Drawn], groups: &[(u32, u32, usize)]) -> 
 }
 
 /// Numbers that are the same in every run.
-pub struct Draw(pub u64);
+pub(crate) struct Draw(pub(crate) u64);
 
 impl Draw {
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
@@ -80,7 +80,7 @@ impl Draw {
 }
 
 /// Bins cut into pieces without a rest in the leading resource: everything fits, exactly.
-pub fn perfect(bins: usize, seed: u64) -> Problem {
+pub(crate) fn perfect(bins: usize, seed: u64) -> Problem {
     let mut draw = Draw(seed);
     let capacity = vec![14_336, 8_000];
     let mut problem = Problem {
@@ -102,13 +102,13 @@ pub fn perfect(bins: usize, seed: u64) -> Problem {
 }
 
 /// Bins with labels, ports, replicas that avoid each other, and two per cent of room: everything fits.
-pub fn planted(bins: usize, seed: u64) -> Problem {
+pub(crate) fn planted(bins: usize, seed: u64) -> Problem {
     let mut draw = Draw(seed);
     let mut problem = perfect(bins, seed);
     for bin in &mut problem.bins {
         bin.capacity[0] += 290;
     }
-    let labelled: BinSet = (0..bins).filter(|bin| bin % 3 == 0).collect();
+    let labelled: BinSet = (0..bins).filter(|bin| bin.is_multiple_of(3)).collect();
     problem.sets.push(labelled.clone());
     let mut at = 0;
     let (mut filled, mut ports) = (0, Vec::new());

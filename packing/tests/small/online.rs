@@ -23,7 +23,7 @@ proptest! {
             let class = Some(draw.below(5)).filter(|class| *class < 3);
             let even_only = draw.below(4) == 0;
             let may = |bin: usize| class.is_none_or(|class| classes[bin] as u64 == class);
-            let accept = |bin: usize| !even_only || bin % 2 == 0;
+            let accept = |bin: usize| !even_only || bin.is_multiple_of(2);
             let fits = |bin: usize| free[bin].iter().zip(&demand).all(|(free, one)| one <= free);
             let found = online.best(
                 &demand,

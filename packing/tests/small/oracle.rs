@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use siso_packing::{Placement, Problem, check};
 
 /// The least that can be left out, by priority, the highest first.
-pub fn least_loss(problem: &Problem) -> Vec<u64> {
+pub(crate) fn least_loss(problem: &Problem) -> Vec<u64> {
     let mut best: Option<Vec<u64>> = None;
     every(problem, |placement| {
         let loss = loss(problem, placement);
@@ -16,7 +16,7 @@ pub fn least_loss(problem: &Problem) -> Vec<u64> {
     best.unwrap_or_default()
 }
 
-pub fn loss(problem: &Problem, placement: &Placement) -> Vec<u64> {
+pub(crate) fn loss(problem: &Problem, placement: &Placement) -> Vec<u64> {
     let priorities: BTreeSet<u32> = problem.items.iter().map(|item| item.priority).collect();
     let of = |priority: &u32| {
         let left_out = problem
@@ -30,7 +30,7 @@ pub fn loss(problem: &Problem, placement: &Placement) -> Vec<u64> {
 }
 
 /// Every placement that keeps the rules.
-pub fn every(problem: &Problem, mut visit: impl FnMut(&Placement)) {
+pub(crate) fn every(problem: &Problem, mut visit: impl FnMut(&Placement)) {
     let choices = problem.bins.len() + 1;
     let mut placement: Placement = vec![None; problem.items.len()];
     let all = choices.pow(u32::try_from(problem.items.len()).unwrap());
@@ -48,7 +48,7 @@ pub fn every(problem: &Problem, mut visit: impl FnMut(&Placement)) {
 
 /// The fewest moves after which these items are all somewhere and nothing else is left out, whatever the
 /// order; `None` when that cannot be.
-pub fn fewest_moves(problem: &Problem, wanted: &[usize]) -> Option<u64> {
+pub(crate) fn fewest_moves(problem: &Problem, wanted: &[usize]) -> Option<u64> {
     let mut best = None;
     every(problem, |placement| {
         let stays =
@@ -57,11 +57,11 @@ pub fn fewest_moves(problem: &Problem, wanted: &[usize]) -> Option<u64> {
             if wanted.contains(&item) { placement[item].is_some() } else { stays(item) }
         });
         if whole {
-            let moved = (0..placement.len()).filter(|item| {
+            let others = (0..placement.len()).filter(|item| {
                 let current = problem.items[*item].current;
                 current.is_some() && placement[*item] != current
             });
-            let moves = moved.count() as u64;
+            let moves = others.count() as u64;
             if best.is_none_or(|best| moves < best) {
                 best = Some(moves);
             }
@@ -73,7 +73,7 @@ pub fn fewest_moves(problem: &Problem, wanted: &[usize]) -> Option<u64> {
 /// How few steps of one move each lead from where everything is to a placement in which these items are
 /// somewhere too, by breadth first search over states: each state keeps the rules. Without a limit on
 /// what moves, a move to a place and back counts twice.
-pub fn fewest_steps(problem: &Problem, wanted: &[usize], most: usize) -> Option<usize> {
+pub(crate) fn fewest_steps(problem: &Problem, wanted: &[usize], most: usize) -> Option<usize> {
     let start = problem.current();
     let mut seen: BTreeSet<Placement> = [start.clone()].into();
     let mut queue: VecDeque<(usize, Placement)> = [(0, start)].into();

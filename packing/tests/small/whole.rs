@@ -6,7 +6,7 @@ use siso_packing::{Bin, BinSet, Budget, Item, Problem, Proof, Short, check, pack
 use crate::{generate, oracle};
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn as_little_is_left_out_as_can_be(problem in generate::small(6)) {
