@@ -61,6 +61,33 @@ pub struct ImaginedNode {
     pub arch: Option<String>,
 }
 
+impl ImaginedNode {
+    /// As if it had joined with this id.
+    pub fn node(&self, id: NodeId) -> Node {
+        Node {
+            id,
+            name: self.name.clone(),
+            labels: self.labels.clone(),
+            address: String::new(),
+            inventory: Inventory {
+                memory: self.memory,
+                cpu: self.cpus,
+                arch: self.arch.clone().unwrap_or_default(),
+                os: "linux".to_owned(),
+                engine_ready: true,
+                ..Inventory::default()
+            },
+            liveness: Liveness::Ready,
+            schedulable: true,
+            drain: None,
+            drain_since: None,
+            joined_at: Timestamp(0),
+            returned_at: None,
+            since: Timestamp(0),
+        }
+    }
+}
+
 /// Whether a machine is there. Written by liveness, from heartbeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Liveness {

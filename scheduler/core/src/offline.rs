@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::{
-    ImaginedNode, Inventory, Liveness, Node, NodeId, NodeName, ServiceName, StackName, StackSpec,
-    Timestamp,
+    ImaginedNode, NodeName, ServiceName, StackName, StackSpec, Timestamp,
     task::Decision,
     view::{PlanView, WhatIfView},
 };
@@ -82,7 +81,7 @@ fn imagined(
 ) -> Result<Cluster, Unimaginable> {
     let mut cluster = Cluster::new();
     for imagined in nodes {
-        cluster.imagine(node(imagined));
+        cluster.imagine(imagined);
     }
     for spec in stacks {
         let command = Command::ApplyStack { spec: spec.clone(), basis: None };
@@ -111,30 +110,5 @@ fn sit(cluster: &mut Cluster, seat: &Seat) -> Result<(), Unimaginable> {
     match cluster.take_changes(NOW, &[change]).pop() {
         Some(why) => Err(misplaced(why)),
         None => Ok(()),
-    }
-}
-
-/// As if it had joined; its id is for the cluster to give.
-pub(crate) fn node(imagined: &ImaginedNode) -> Node {
-    Node {
-        id: NodeId::new(1),
-        name: imagined.name.clone(),
-        labels: imagined.labels.clone(),
-        address: String::new(),
-        inventory: Inventory {
-            memory: imagined.memory,
-            cpu: imagined.cpus,
-            arch: imagined.arch.clone().unwrap_or_default(),
-            os: "linux".to_owned(),
-            engine_ready: true,
-            ..Inventory::default()
-        },
-        liveness: Liveness::Ready,
-        schedulable: true,
-        drain: None,
-        drain_since: None,
-        joined_at: Timestamp(0),
-        returned_at: None,
-        since: Timestamp(0),
     }
 }

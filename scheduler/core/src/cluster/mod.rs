@@ -21,8 +21,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::{
-    Event, Generation, Liveness, Node, NodeId, NodeName, OperatorName, RequestId, Revision,
-    ServiceName, StackName, Task, TaskId, Timestamp, TokenId, token::Token,
+    Event, Generation, ImaginedNode, Liveness, Node, NodeId, NodeName, OperatorName, RequestId,
+    Revision, ServiceName, StackName, Task, TaskId, Timestamp, TokenId, token::Token,
 };
 
 pub use answer::{Applied, Outcome, Rejection};
@@ -333,10 +333,10 @@ impl Cluster {
     }
 
     /// Adds a machine that never joined, to plan on; it gets the next id.
-    pub(crate) fn imagine(&mut self, node: Node) {
+    pub(crate) fn imagine(&mut self, machine: &ImaginedNode) {
         let id = self.next_node;
         self.next_node = id.next().unwrap_or(id);
-        self.nodes.insert(id, Node { id, ..node });
+        self.nodes.insert(id, machine.node(id));
     }
 
     /// Imagines that the node went down then, after a long time without a fault.

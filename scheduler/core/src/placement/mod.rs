@@ -18,6 +18,7 @@ use model::{NodeId, Task};
 
 pub use filter::{FILTERS, Filter, Misfit};
 pub(crate) use filter::{flags, holds};
+pub(crate) use fixes::machine::bought;
 pub use fixes::{fixes, way_to};
 pub use fleet::{Ask, Fleet, NodeView, Room};
 pub(crate) use place::labels_wanted;

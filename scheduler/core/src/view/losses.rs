@@ -1,17 +1,17 @@
 //! Whether any one node may be lost: what would have no place then, and how large a further machine would
 //! have to be. Looked at whenever the status is asked for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use model::{
-    Bytes, ImaginedNode, Liveness, MilliCpu, Node, NodeId, NodeName, Resources, Task, TaskState,
+    Bytes, Liveness, MilliCpu, Node, NodeId, Resources, Task, TaskState,
     spec::{ConstraintKey, ConstraintOp},
     view::LossRow,
 };
 
 use crate::{
     cluster::Cluster,
-    offline, orchestrate,
+    orchestrate,
     placement::{self, Ask, Fleet},
     plan::labels,
 };
@@ -101,16 +101,19 @@ fn cure(
     wanted_labels: &BTreeSet<String>,
 ) -> Option<Bytes> {
     let need: Resources = homeless.iter().map(Ask::reserved).sum();
+    // The machine it names is the one that is lost.
+    let named = |ask: &&Ask<'_>| {
+        let mut constraints = ask.spec.placement.constraints.iter();
+        constraints
+            .any(|wanted| wanted.key == ConstraintKey::Hostname && wanted.op == ConstraintOp::Equal)
+    };
+    if homeless.iter().any(|ask| named(&ask)) {
+        return None;
+    }
     let largest = homeless.iter().map(|ask| ask.reserved().memory).max()?;
     let does = |memory: Bytes| {
-        let imagined = ImaginedNode {
-            name: spare_name(fleet)?,
-            memory,
-            cpus: need.cpu.max(USUAL_CORES),
-            labels: required_labels(homeless),
-            arch: None,
-        };
-        let node = Node { id: fleet.spare_id(), ..offline::node(&imagined) };
+        let offers = Resources { memory, cpu: need.cpu.max(USUAL_CORES) };
+        let node = placement::bought(fleet, homeless, offers)?;
         let mut fleet = fleet.clone();
         fleet.imagine(&node);
         unplaced(fleet, asks, wanted_labels).is_empty().then_some(memory)
@@ -127,24 +130,4 @@ fn cure(
         }
     }
     Some(found)
-}
-
-/// A name no node has.
-fn spare_name(fleet: &Fleet<'_>) -> Option<NodeName> {
-    let taken: BTreeSet<&NodeName> = fleet.rooms().values().map(|room| &room.node.name).collect();
-    let mut names =
-        (1..=u32::MAX).filter_map(|number| NodeName::new(format!("spare-{number}")).ok());
-    names.find(|name| !taken.contains(name))
-}
-
-/// The labels that let all of them in, where one machine can have them all.
-fn required_labels(asks: &[Ask<'_>]) -> BTreeMap<String, String> {
-    let constraints = asks.iter().flat_map(|ask| &ask.spec.placement.constraints);
-    let labels = constraints.filter_map(|wanted| match (&wanted.key, wanted.op) {
-        (ConstraintKey::Label(label), ConstraintOp::Equal) => {
-            Some((label.clone(), wanted.value.clone()))
-        }
-        _ => None,
-    });
-    labels.collect()
 }

@@ -10,7 +10,6 @@ use model::{
 
 use crate::{
     cluster::{Cluster, Command, Entry, Rejection, Stack},
-    offline,
     orchestrate::{self, READY_DEADLINE_MS},
     view::{
         Soft,
@@ -128,7 +127,7 @@ impl Scene {
                 if self.draft.node_named(&imagined.name).is_some() {
                     return Err(Rejection::NodeNameTaken(imagined.name.clone()));
                 }
-                self.draft.imagine(offline::node(imagined));
+                self.draft.imagine(imagined);
             }
             Supposition::Apply(spec) => {
                 let before = cluster.stack(&spec.name).and_then(Stack::spec).cloned();

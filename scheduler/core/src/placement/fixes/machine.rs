@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Allows, Id, Inventory, Liveness, Node, NodeId, NodeName, Resources, Shortfall, Timestamp,
+    Allows, ImaginedNode, Node, NodeId, NodeName, Resources, Shortfall,
     spec::{Constraint, ConstraintKey, ConstraintOp},
 };
 
@@ -52,7 +52,7 @@ fn larger(fleet: &Fleet<'_>, ask: &Ask<'_>, by: &str, home: NodeId) -> String {
 fn another(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Option<String> {
     let Resources { memory, cpu } = ask.reserved();
     let memory = memory.rounded_up();
-    let node = bought(fleet, ask, Resources { memory, cpu })?;
+    let node = bought(fleet, std::slice::from_ref(ask), Resources { memory, cpu })?;
     let meets: Vec<String> = ask
         .spec
         .placement
@@ -83,33 +83,23 @@ fn is_asked_of_another(fleet: &Fleet<'_>, wanted: &Constraint) -> bool {
     }
 }
 
-/// A node that was bought for the task: with what it reserves, and what its constraints ask for.
-fn bought(fleet: &Fleet<'_>, ask: &Ask<'_>, offers: Resources) -> Option<Node> {
-    let last = fleet.rooms().keys().next_back().copied();
+/// A node that was bought for these tasks: with what it is to offer, and what their constraints ask for.
+pub(crate) fn bought(fleet: &Fleet<'_>, asks: &[Ask<'_>], offers: Resources) -> Option<Node> {
     let like = fleet.rooms().values().next().map(|room| &room.node.inventory);
-    let mut node = Node {
-        id: last.map_or(Some(NodeId::new(1)), Id::next)?,
+    let machine = ImaginedNode {
         name: NodeName::new("another").ok()?,
+        memory: offers.memory,
+        cpus: offers.cpu,
         labels: BTreeMap::new(),
-        address: String::new(),
-        inventory: Inventory {
-            memory: offers.memory,
-            cpu: offers.cpu,
-            arch: like.map(|like| like.arch.clone()).unwrap_or_default(),
-            os: like.map(|like| like.os.clone()).unwrap_or_default(),
-            engine_ready: true,
-            ..Inventory::default()
-        },
-        liveness: Liveness::Ready,
-        schedulable: true,
-        drain: None,
-        drain_since: None,
-        joined_at: Timestamp(0),
-        since: Timestamp(0),
-        returned_at: None,
+        arch: like.map(|like| like.arch.clone()),
     };
+    let mut node = machine.node(fleet.spare_id());
+    if let Some(like) = like {
+        node.inventory.os.clone_from(&like.os);
+    }
     let equal = |wanted: &&Constraint| wanted.op == ConstraintOp::Equal;
-    for wanted in ask.spec.placement.constraints.iter().filter(equal) {
+    let constraints = asks.iter().flat_map(|ask| &ask.spec.placement.constraints);
+    for wanted in constraints.filter(equal) {
         let value = wanted.value.clone();
         match &wanted.key {
             ConstraintKey::Label(label) => drop(node.labels.insert(label.clone(), value)),

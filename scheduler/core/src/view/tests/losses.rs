@@ -73,6 +73,12 @@ fn a_cure_has_the_labels_that_are_asked_for_and_there_is_none_for_what_asks_for_
     world.apply(&stack("s", &[("db", on("node.labels.role == database"))]));
     world.settle();
     assert_eq!(losses(&world.cluster), [row("b", &["s/db.1"], 300, &[], Some(300))]);
+    world.apply(&stack("u", &[("arm", on("node.platform.arch == arm64"))]));
+    world.settle();
+    let bound = ["s/db.1", "u/arm.1"];
+    assert_eq!(losses(&world.cluster), [row("b", &bound, 600, &[], Some(600))]);
+    world.ok(Command::RemoveStack { stack: stack_name("u"), volumes: false });
+    world.settle();
     world.apply(&stack("t", &[("here", on("node.hostname == b"))]));
     world.settle();
     let both = row("b", &["s/db.1", "t/here.1"], 600, &[], None);
