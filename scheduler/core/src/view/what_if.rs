@@ -201,20 +201,25 @@ fn homeless(
     now: Timestamp,
 ) -> ReplicaPlacement {
     let name = after.node_name(node);
+    let movable = orchestrate::is_movable(task);
     let why = waiting_for(after, &Soft::none(now), task);
     let verdict = Verdict {
         node: name.clone(),
         fits: false,
         reason: why.unwrap_or_else(|| format!("{name} is gone")),
-        resource: Some(if orchestrate::is_movable(task) { "node" } else { "volume" }.to_owned()),
+        resource: Some(if movable { "node" } else { "volume" }.to_owned()),
         needed: None,
         free: None,
         short: None,
         score: None,
     };
-    let others = told.verdicts.into_iter().filter(|verdict| verdict.node != name && !verdict.fits);
+    // Where its data is not, nothing else matters.
+    let others = told
+        .verdicts
+        .into_iter()
+        .filter(|verdict| movable && verdict.node != name && !verdict.fits);
     let mut fixes = vec![format!("bring {name} back")];
-    if !orchestrate::is_movable(task) {
+    if !movable {
         fixes.push(format!(
             "keep a copy of its data elsewhere: nothing moves data by itself when {name} is gone"
         ));

@@ -60,6 +60,7 @@ fn what_a_lost_node_leaves_without_a_place_is_what_comes_of_its_loss() {
     assert_eq!((found.unplaced, found.stack.as_deref(), found.warnings.len()), (2, None, 0));
     let reason = |at: usize| found.placements[at].verdicts[0].reason.as_str();
     assert_eq!(reason(1), "held: its volume `data` lives on a, which is down");
+    assert_eq!(found.placements[1].verdicts.len(), 1, "nothing but its data matters");
     assert!(found.placements[1].fixes[0].contains("bring a back"), "{:?}", found.placements[1]);
     assert_eq!(reason(2), "needs 500.0 MiB, 190.0 MiB free, short 310.0 MiB");
     assert!(!found.placements[2].fixes.is_empty());
