@@ -115,10 +115,9 @@ impl Cluster {
         if self.tasks().len() >= limits::MAX_TASKS.saturating_mul(2) {
             return Err("too many tasks are remembered".to_owned());
         }
-        let left_behind = self.tasks_of(name).find(|task| {
+        let left_behind = self.tasks_of_slot(name, service, *slot).find(|task| {
             let down = task.node.and_then(|node| self.node(node));
-            (&task.service, task.slot) == (service, *slot)
-                && task.holds_resources()
+            task.holds_resources()
                 && !task.desired.is_leaving()
                 && down.is_some_and(|node| node.liveness == Liveness::Down)
         });
