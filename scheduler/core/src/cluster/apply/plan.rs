@@ -122,8 +122,10 @@ impl Cluster {
                 && down.is_some_and(|node| node.liveness == Liveness::Down)
         });
         let moves = left_behind.is_some();
-        // Another leader may have moved it since this was planned.
+        // Another leader may have moved it since this was planned; what was moved in this very plan are its
+        // other replicas, which go together.
         if let (Some(task), Some(held)) = (left_behind, self.service(name, service))
+            && held.moved_at != Some(at)
             && orchestrate::is_current(self, held, task)
             && orchestrate::held_down(self, held, task, at).is_some()
             && !is_planted(Bug::HoldDownForgotten)
