@@ -11,7 +11,7 @@ use crate::{
     cluster::{Cluster, Rejection, Service},
     placement::{Ask, Fleet, fixes, judge, judge_on, way_to},
     plan::labels,
-    view::{Soft, succession::succession, tasks::waiting_for},
+    view::{Soft, memory, succession::succession, tasks::waiting_for},
 };
 
 /// Why the replicas of a service, or one of them, are where they are. A placed task answers with
@@ -115,6 +115,7 @@ pub(super) fn replica_placement(cluster: &Cluster, task: &Task) -> ReplicaPlacem
         node: task.node.map(|node| cluster.node_name(node)),
         origin: None,
         memory: resources.memory,
+        memory_basis: Some(memory::source(cluster, task)),
         cpus: resources.cpu,
         verdicts,
         fixes,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{
     Allows, Desired, Health, Liveness, Node, NodeId, ServiceName, StackSpec, Task, TaskId,
     TaskReport, TaskState, TaskStatus, Timestamp,
-    spec::{Condition, MemoryBasis},
+    spec::Condition,
     view::{PlanNode, PlanView, ReplicaPlacement},
 };
 
@@ -16,7 +16,7 @@ use crate::{
     orchestrate::{self, MIN_READY_MS, RECREATE_DELAY_MS},
     placement::{Score, flags, leaves},
     plan::plan,
-    view::{explain::replica_placement, stacks::changes},
+    view::{explain::replica_placement, memory, stacks::changes},
 };
 
 /// Plans made before the preview ends though something still moves: a service of many replicas is
@@ -45,6 +45,9 @@ pub fn plan_view(
             draft.stack(&spec.name).map(Stack::revision).unwrap_or_default()
         }
     };
+    // With the figures that services get which say nothing about memory.
+    let given = draft.stack(&spec.name).and_then(|stack| stack.spec()).cloned();
+    let spec = given.as_deref().unwrap_or(spec);
     let replicas = spec.services.values().map(|service| service.replicas);
     let replicas = usize::try_from(replicas.fold(1, u32::saturating_add)).unwrap_or(usize::MAX);
     let steps = steps(draft.tasks().len().saturating_add(replicas));
@@ -235,12 +238,7 @@ pub(super) fn nodes(before: &Cluster, after: &Cluster) -> Vec<PlanNode> {
 fn warnings(before: &Cluster, after: &Cluster, spec: &StackSpec, ends: &Ends) -> Vec<String> {
     let mut warnings = Vec::new();
     for (name, service) in &spec.services {
-        if service.resources.basis == MemoryBasis::Assumed {
-            let assumed = service.resources.reserved.memory;
-            warnings.push(format!(
-                "{name} says nothing about memory: {assumed} are assumed, as reservation and as limit"
-            ));
-        }
+        warnings.extend(memory::assumption(after, (&spec.name, name), service));
         let last = before.service(&spec.name, name).and_then(|known| known.failed.as_ref());
         if let Some(failed) = last {
             warnings.push(format!("{name} failed last time: {}; it is tried again", failed.reason));
