@@ -6,10 +6,10 @@ use model::{
     Bytes, ImaginedNode, MilliCpu, NodeName,
     view::{
         AdviceRow, ChangeAction, DrainMove, DrainStay, DrainView, EventRow, ExplainView,
-        FieldChange, LossRow, MemorySource, NodeCpus, NodeDisk, NodeMemory, NodeRow, PlacedTask,
-        PlacementNode, PlacementView, PlanNode, PlanView, Problem, PullProgress, ReplicaPlacement,
-        RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, Succession, TaskRow,
-        TokenRow, Verdict, WhatIfView,
+        FieldChange, LossRow, MemorySource, NodeCpus, NodeDisk, NodeMemory, NodeRow, OutlookView,
+        PlacedTask, PlacementNode, PlacementView, PlanNode, PlanView, Problem, PullProgress,
+        ReplicaPlacement, RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView,
+        Succession, TaskRow, TokenRow, Verdict, WhatIfView,
     },
 };
 use proptest::prelude::*;
@@ -352,6 +352,11 @@ impl Draw {
             }),
             unplaced: self.small(),
             warnings: self.some(Self::text),
+            outlook: self.maybe(|draw| OutlookView {
+                optimal: draw.flag(),
+                off: draw.bytes(),
+                short: draw.maybe(Self::text),
+            }),
         }
     }
 
