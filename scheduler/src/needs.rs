@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::{clock, dispatch::Dispatch};
 
 /// Between two looks at what was seen: agents tell of it every few minutes.
-pub(crate) const NEEDS_EVERY: Duration = Duration::from_secs(60);
+pub(crate) const NEEDS_EVERY: Duration = Duration::from_mins(1);
 
 /// Looks again and again, for as long as it is asked to.
 pub(crate) async fn run(dispatch: &Dispatch, every: Duration) {

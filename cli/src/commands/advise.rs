@@ -112,11 +112,10 @@ fn yaml(rows: &[AdviceRow]) -> String {
     for row in rows {
         let Some(lines) = lines(row) else { continue };
         if stack.replace(&row.stack) != Some(&row.stack) {
-            let name = safe::line(&row.stack);
             let gap = if text.is_empty() { "" } else { "\n" };
-            text.push_str(&format!(
-                "{gap}# stack {name}, in place of what its services say of memory now\nservices:\n"
-            ));
+            let name = safe::line(&row.stack);
+            let what = "in place of what its services say of memory now\nservices:\n";
+            text.extend([gap, "# stack ", name.as_ref(), ", ", what]);
         }
         text.push_str(&lines);
         text.push('\n');
@@ -279,6 +278,7 @@ mod tests {
             dotenv: &[],
             profiles: &[],
             sources: &Alone,
+            bounds: stackfile::Bounds::APPLIED,
         });
         let spec = &loaded.unwrap().stack.services["web"];
         assert_eq!(Some(spec.resources.reserved.memory), web.advised_reservation);

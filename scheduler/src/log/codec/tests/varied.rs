@@ -205,21 +205,23 @@ impl Varied {
             22 => Command::HoldAuthority { node: self.id(), authority: self.u64() },
             23 => Command::AddOperator { name: self.name() },
             24 => Command::RemoveOperator { name: self.name() },
-            25 => Command::RecordNeeds {
-                needs: self.list(|v| ServiceNeed {
-                    stack: v.name(),
-                    service: v.name(),
-                    peak: Bytes(v.u64()),
-                    usual: Bytes(v.u64()),
-                    observed_ms: v.u64(),
-                }),
-            },
+            25 => Command::RecordNeeds { needs: self.list(Self::need) },
             19 => Command::RemoveScheduler { scheduler: self.u64() },
             17 => Command::JoinScheduler { token: self.id(), secret_hash: self.hash() },
             _ => Command::Plan {
                 basis: self.revision(),
                 changes: (0..CHANGES).map(|kind| self.change(kind)).collect(),
             },
+        }
+    }
+
+    fn need(&mut self) -> ServiceNeed {
+        ServiceNeed {
+            stack: self.name(),
+            service: self.name(),
+            peak: Bytes(self.u64()),
+            usual: Bytes(self.u64()),
+            observed_ms: self.u64(),
         }
     }
 
