@@ -3,7 +3,8 @@
 use model::{
     Bytes, MilliCpu,
     view::{
-        ChangeAction, FieldChange, OutlookView, PlanNode, PlanView, ReplicaPlacement, ServiceChange,
+        ChangeAction, FieldChange, MemorySource, OutlookView, PlanNode, PlanView, ReplicaPlacement,
+        ServiceChange,
     },
 };
 
@@ -141,19 +142,32 @@ fn arrow(out: &Out) -> &'static str {
 }
 
 fn placements(placements: &[ReplicaPlacement], out: &Out) -> String {
-    let mut table = Table::new(&["REPLICA", "NODE", "MEMORY", "CPUS", "WHY"]);
+    // Where nobody said how much it needs, that is a word of its own.
+    let undeclared = |placement: &ReplicaPlacement| {
+        placement.memory_basis.filter(|basis| !basis.is_declared()).map(MemorySource::as_str)
+    };
+    let marked = placements.iter().any(|placement| undeclared(placement).is_some());
+    let mut table = if marked {
+        Table::new(&["REPLICA", "NODE", "MEMORY", "", "CPUS", "WHY"])
+    } else {
+        Table::new(&["REPLICA", "NODE", "MEMORY", "CPUS", "WHY"])
+    };
     for placement in placements {
         let node = match &placement.node {
             Some(node) => Cell::new(node.as_str()),
             None => Cell::new("none").tone(Tone::Bad),
         };
-        table.row([
+        let mut cells = vec![
             Cell::new(name(placement).as_str()),
             node,
             Cell::amount(placement.memory.to_string()),
-            cpus(placement.cpus),
-            Cell::remark(why(placement)).tone(Tone::Faint),
-        ]);
+        ];
+        if marked {
+            cells.push(Cell::remark(undeclared(placement).unwrap_or_default()).tone(Tone::Careful));
+        }
+        cells.push(cpus(placement.cpus));
+        cells.push(Cell::remark(why(placement)).tone(Tone::Faint));
+        table.row(cells);
     }
     table.render(out)
 }

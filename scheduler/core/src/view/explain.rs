@@ -10,7 +10,7 @@ use model::{
 use crate::{
     cluster::{Cluster, Rejection, Service},
     placement::{Ask, Fleet, Judge, fixes, way_to},
-    view::{Soft, succession::succession, tasks::waiting_for},
+    view::{Soft, memory, succession::succession, tasks::waiting_for},
 };
 
 /// Why the replicas of a service, or one of them, are where they are. A placed task answers with
@@ -122,6 +122,7 @@ pub(super) fn replica_placement(asking: &mut Asking<'_>, task: &Task) -> Replica
         node: task.node.map(|node| cluster.node_name(node)),
         origin: None,
         memory: resources.memory,
+        memory_basis: Some(memory::source(cluster, task)),
         cpus: resources.cpu,
         verdicts,
         fixes,

@@ -36,7 +36,7 @@ use thiserror::Error;
 use self::{command::CommandForm, form::RequestKey, image::ImageForm};
 
 /// The highest form of entries this version writes and reads; it reads all lower ones too.
-pub(crate) const ENTRY_VERSION: u32 = 4;
+pub(crate) const ENTRY_VERSION: u32 = 5;
 
 /// The form of entries that say what an agent permits.
 pub(crate) const ALLOWS_FORM: u32 = 4;
@@ -46,6 +46,7 @@ pub(crate) const ALLOWS_FORM: u32 = 4;
 pub(crate) const fn form_of(command: &Command) -> u32 {
     match command {
         Command::UpdateNode { inventory: Inventory { allows: Some(_), .. }, .. } => ALLOWS_FORM,
+        Command::RecordNeeds { .. } => 5,
         Command::AddOperator { .. } | Command::RemoveOperator { .. } => 4,
         Command::IntroduceAuthority { .. }
         | Command::AdvanceAuthority { .. }

@@ -17,7 +17,8 @@ use model::{
 use scheduler_core::{
     Change, ClusterImage, Command, Entry, RolloutOutcome,
     cluster::{
-        Answer, Authorities, Authority, AuthorityPhase, FailedRollout, Remembered, Removal, Volume,
+        Answer, Authorities, Authority, AuthorityPhase, FailedRollout, Kills, Need, Remembered,
+        Removal, ServiceNeed, Volume,
         snapshot::{RequestImage, RevisionImage, ServiceImage, StackImage, TaskImage},
     },
 };
@@ -187,6 +188,15 @@ pub(super) fn entries() -> Vec<Entry> {
         Command::AddOperator { name: OperatorName::new("ada").unwrap() },
         Command::RemoveOperator { name: OperatorName::new("admin-2").unwrap() },
         Command::DrainNode { node, until: AT.plus_millis(600_000) },
+        Command::RecordNeeds {
+            needs: vec![ServiceNeed {
+                stack: stack_name(),
+                service: service_name(),
+                peak: Bytes::mib(150),
+                usual: Bytes::mib(120),
+                observed_ms: 86_400_000,
+            }],
+        },
     ];
     commands.into_iter().map(|command| Entry { at: AT, request: Some(REQUEST), command }).collect()
 }
@@ -248,6 +258,8 @@ fn stack_image() -> StackImage {
             }),
             slots: vec![(1, Epoch(3), Epoch(2)), (2, Epoch(1), Epoch(0))],
             moved_at: None,
+            need: None,
+            kills: None,
         }],
         removal: Some(Removal { volumes: true, since: AT }),
     }
@@ -417,7 +429,14 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
     for (node, _) in &mut permitting.nodes {
         node.inventory = permissive();
     }
+    let mut sized = ClusterImage { version: 5, ..image() };
+    for service in sized.stacks.iter_mut().flat_map(|stack| &mut stack.services) {
+        let (peak, usual) = (Bytes::mib(150), Bytes::mib(120));
+        service.need = Some(Need { at: AT, peak, usual, observed_ms: 86_400_000 });
+        service.kills = Some(Kills { count: 3, at: AT, limit: Bytes::mib(256) });
+    }
     vec![
+        ("snapshot-5-needs.bin", sized),
         ("snapshot-4-allows.bin", permitting),
         ("snapshot-1-drain.bin", drained),
         ("snapshot-2-recovered.bin", recovered),
