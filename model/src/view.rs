@@ -328,6 +328,39 @@ pub struct DrainStay {
     pub fixes: Vec<String>,
 }
 
+/// `rebalance`: by which few moves the cluster would be packed better.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
+pub struct RebalanceView {
+    /// In the order in which they are made: each has room when its turn comes.
+    pub moves: Vec<RebalanceMove>,
+    pub nodes: Vec<PlanNode>,
+    /// What was to have a place, or to leave its node, and stays as it is.
+    pub left: Vec<DrainStay>,
+    /// Whether it is proven that fewer moves do not do.
+    pub fewest: bool,
+    pub unplaced_before: u32,
+    pub unplaced_after: u32,
+    /// What it comes to, a sentence each.
+    pub gains: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// A task that goes to another node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
+pub struct RebalanceMove {
+    pub stack: String,
+    pub service: String,
+    pub replica: u32,
+    pub task: String,
+    pub from: String,
+    pub to: String,
+    pub memory: Bytes,
+    /// `start-first`, or `stop-first` when it is down for a moment.
+    pub how: String,
+}
+
 /// `explain`: a placement with the task it belongs to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the contract and say what they hold")]

@@ -26,6 +26,7 @@ pub(crate) struct Script {
     pub(crate) remove: Answers<pb::WriteReply>,
     pub(crate) plan_drain: Answers<pb::DrainView>,
     pub(crate) drain: Answers<pb::WriteReply>,
+    pub(crate) moves: Answers<pb::WriteReply>,
     pub(crate) label: Answers<pb::WriteReply>,
     pub(crate) remove_node: Answers<pb::WriteReply>,
     pub(crate) nodes: Answers<pb::ListNodesReply>,
@@ -219,6 +220,13 @@ impl server::Control for FakeCluster {
         _: Request<pb::RestartRequest>,
     ) -> Result<Response<pb::WriteReply>, Status> {
         Err(unscripted())
+    }
+    async fn move_task(
+        &self,
+        request: Request<pb::MoveTaskRequest>,
+    ) -> Result<Response<pb::WriteReply>, Status> {
+        let asked = request.into_inner();
+        self.answer("move", &asked.request_id, |script| &mut script.moves)
     }
     async fn set_schedulable(
         &self,

@@ -25,6 +25,8 @@ enum Step {
     Cordon(usize, bool),
     Label(usize, bool),
     Drain(usize, u64),
+    /// Some task is to be on that node.
+    Move(usize, usize),
     /// A node is removed, if need be with all it has, and its machine joins anew.
     Rejoin(usize, bool),
     /// The node loses power or gets it back.
@@ -103,6 +105,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Cordon(node, on)),
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Label(node, on)),
         1 => (0..NODES.len(), 1_u64..40).prop_map(|(node, time)| Step::Drain(node, time)),
+        3 => (0_usize..20, 0..NODES.len()).prop_map(|(task, node)| Step::Move(task, node)),
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, all)| Step::Rejoin(node, all)),
         2 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Power(node, on)),
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Mute(node, on)),
@@ -159,6 +162,20 @@ fn take(world: &mut World, step: Step) {
         Step::Drain(index, seconds) => {
             let until = world.now.plus_millis(seconds * 1_000);
             Command::DrainNode { node: node(world, index), until }
+        }
+        Step::Move(task, index) => {
+            let tasks = world.cluster.tasks();
+            let chosen = tasks.keys().cycle().nth(task).copied();
+            let Some(task) = chosen else { return };
+            let command = Command::MoveTask { task, to: node(world, index) };
+            let before = world.cluster.clone();
+            let moved = world.run(command.clone());
+            if moved.result.is_err() {
+                assert_eq!(world.cluster, before, "a refused command changes nothing");
+            } else {
+                assert_eq!(world.run(command).result, Ok(crate::Outcome::Unchanged));
+            }
+            return;
         }
         Step::Rejoin(index, all) => {
             let gone = node(world, index);

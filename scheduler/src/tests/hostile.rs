@@ -33,6 +33,7 @@ const CONTROL: &[&str] = &[
     "RollbackStack",
     "Scale",
     "Restart",
+    "MoveTask",
     "SetSchedulable",
     "WhatIf",
     "PlanDrain",

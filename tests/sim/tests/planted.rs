@@ -63,6 +63,7 @@ const fn rule(bug: Bug) -> &'static str {
         Bug::PolicyForgotten => "and has to run always",
         Bug::TakenForItsSuccessor => "for a container of",
         Bug::WaitByWallClock => "its deadline",
+        Bug::MovedBeforeReady => "for a successor that does not serve",
     }
 }
 

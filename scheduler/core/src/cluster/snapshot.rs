@@ -25,7 +25,7 @@ use crate::cluster::{
 
 /// The highest form this version writes and reads; a higher one is refused. What is written has the
 /// form that every scheduler of the cluster reads ([`Cluster::form`]).
-pub const IMAGE_VERSION: u32 = 4;
+pub const IMAGE_VERSION: u32 = 5;
 
 /// A whole [`Cluster`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +142,7 @@ pub struct TaskImage {
     pub status: TaskStatus,
     pub created_at: Timestamp,
     pub since: Timestamp,
+    pub moves_from: Option<NodeId>,
 }
 
 /// A remembered answer.
@@ -302,6 +303,7 @@ fn task_image(task: &Task, table: &mut SpecTable) -> TaskImage {
         status: task.status.clone(),
         created_at: task.created_at,
         since: task.since,
+        moves_from: task.moves_from,
     }
 }
 
@@ -451,5 +453,6 @@ fn read_task(image: TaskImage, specs: &[Arc<ServiceSpec>]) -> Result<Task, BadIm
         status: image.status,
         created_at: image.created_at,
         since: image.since,
+        moves_from: image.moves_from,
     })
 }

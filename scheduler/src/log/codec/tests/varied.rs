@@ -16,8 +16,8 @@ use model::{
 use scheduler_core::{Change, Command, Entry, RolloutOutcome, cluster::AuthorityPhase};
 
 /// How many kinds of commands there are.
-pub(super) const KINDS: u64 = 26;
-const CHANGES: u64 = 10;
+pub(super) const KINDS: u64 = 27;
+const CHANGES: u64 = 11;
 
 /// A seed that moves on with every draw (splitmix64).
 pub(super) struct Varied(pub(super) u64);
@@ -202,6 +202,7 @@ impl Varied {
             22 => Command::HoldAuthority { node: self.id(), authority: self.u64() },
             23 => Command::AddOperator { name: self.name() },
             24 => Command::RemoveOperator { name: self.name() },
+            25 => Command::MoveTask { task: self.id(), to: self.id() },
             19 => Command::RemoveScheduler { scheduler: self.u64() },
             17 => Command::JoinScheduler { token: self.id(), secret_hash: self.hash() },
             _ => Command::Plan {
@@ -233,6 +234,7 @@ impl Varied {
             6 => Change::ForgetStack { stack: self.name() },
             7 => Change::MarkReady { stack: self.name(), revision: self.revision() },
             8 => Change::EndDrain { node: self.id() },
+            9 => Change::EndMove { task: self.id(), failed: self.maybe(Self::text) },
             _ => Change::Note {
                 severity: self.severity(),
                 kind: self.text(),

@@ -104,6 +104,7 @@ impl Varied {
             status: self.status(),
             created_at: self.time(),
             since: self.time(),
+            moves_from: self.maybe(Self::id),
         }
     }
 
