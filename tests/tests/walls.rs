@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("siso-packing", &[]),
     ("siso-stackfile", &["siso-model"]),
     ("siso-proto", &["siso-model"]),
-    ("siso-core", &["siso-model"]),
+    ("siso-core", &["siso-model", "siso-packing"]),
     ("siso-scheduler", &["siso-core", "siso-model", "siso-proto"]),
     ("siso-agent", &["siso-model", "siso-proto"]),
     ("siso-cli", &["siso-core", "siso-model", "siso-proto", "siso-stackfile"]),

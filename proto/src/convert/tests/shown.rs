@@ -6,10 +6,10 @@ use model::{
     Bytes, ImaginedNode, MilliCpu, NodeName,
     view::{
         ChangeAction, DrainMove, DrainStay, DrainView, EventRow, ExplainView, FieldChange, LossRow,
-        NodeCpus, NodeDisk, NodeMemory, NodeRow, PlacedTask, PlacementNode, PlacementView,
-        PlanNode, PlanView, Problem, PullProgress, RebalanceMove, RebalanceView, ReplicaPlacement,
-        RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, Succession, TaskRow,
-        TokenRow, Verdict, WhatIfView,
+        NodeCpus, NodeDisk, NodeMemory, NodeRow, OutlookView, PlacedTask, PlacementNode,
+        PlacementView, PlanNode, PlanView, Problem, PullProgress, RebalanceMove, RebalanceView,
+        ReplicaPlacement, RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, Succession,
+        TaskRow, TokenRow, Verdict, WhatIfView,
     },
 };
 use proptest::prelude::*;
@@ -345,6 +345,11 @@ impl Draw {
             }),
             unplaced: self.small(),
             warnings: self.some(Self::text),
+            outlook: self.maybe(|draw| OutlookView {
+                optimal: draw.flag(),
+                off: draw.bytes(),
+                short: draw.maybe(Self::text),
+            }),
         }
     }
 

@@ -41,8 +41,10 @@ pub fn held_down<'a>(
     let flaps = node.since.millis_since(node.returned_at?) < HOLD_DOWN_MS;
     // A clock that was set back must not hold anything for longer.
     let recent = moved_at <= now && now.millis_since(moved_at) < HOLD_DOWN_MS;
+    // Its other replicas went with the same loss: this is still that move.
+    let goes_on = moved_at >= node.since;
     let until = moved_at.plus_millis(HOLD_DOWN_MS);
-    (flaps && recent).then_some(FlappingHold { node, moved_at, until })
+    (flaps && recent && !goes_on).then_some(FlappingHold { node, moved_at, until })
 }
 
 impl<'a> Scene<'a> {

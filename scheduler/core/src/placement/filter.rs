@@ -1,5 +1,5 @@
-//! Hard rules. A rule is one function, one [`Misfit`] and one line in [`FILTERS`]; it answers with
-//! the reason, never with `false`.
+//! Hard rules. A rule is one function, one [`Misfit`] and one line in [`OF_NODES`] or
+//! [`OF_ROOMS`]; it answers with the reason, never with `false`.
 
 use std::collections::BTreeSet;
 
@@ -19,19 +19,19 @@ use crate::{
 /// One hard rule.
 pub type Filter = fn(&Ask<'_>, &NodeView<'_, '_>) -> Result<(), Misfit>;
 
+/// The hard rules that ask only what the node is and what the task's constraints and permissions are:
+/// tasks that are alike in these have the same answer.
+pub(super) const OF_NODES: &[Filter] =
+    &[is_there, accepts_work, engine_answers, matches_constraints, permits_it];
+
+/// The hard rules that ask what is on the node, or where volumes are.
+pub(super) const OF_ROOMS: &[Filter] =
+    &[is_home_of_volumes, below_replicas_per_node, has_ports_free, has_room, below_task_limit];
+
 /// All hard rules; the first that is broken is the reason shown.
-pub const FILTERS: &[Filter] = &[
-    is_there,
-    accepts_work,
-    engine_answers,
-    matches_constraints,
-    permits_it,
-    is_home_of_volumes,
-    below_replicas_per_node,
-    has_ports_free,
-    has_room,
-    below_task_limit,
-];
+pub fn filters() -> impl Iterator<Item = &'static Filter> {
+    OF_NODES.iter().chain(OF_ROOMS)
+}
 
 /// Why a task cannot be on a node.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -207,11 +207,7 @@ fn is_home_of_volumes(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misf
 
 fn below_replicas_per_node(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
     let Some(max) = ask.spec.placement.max_replicas_per_node else { return Ok(()) };
-    // One that stops, or that this task takes over from, does not count: it goes.
-    let others = view.room.tasks.values().filter(|(other, desired)| {
-        !desired.is_leaving() && other.same_service(ask) && other.slot != ask.slot
-    });
-    let there = u32::try_from(others.count()).unwrap_or(u32::MAX);
+    let there = view.fleet.replicas_on(view.room.node.id, ask);
     if there < max { Ok(()) } else { Err(Misfit::TooManyReplicas { max }) }
 }
 
@@ -233,11 +229,13 @@ fn has_ports_free(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> 
     Ok(())
 }
 
+/// Whether it listens on every address of its node.
+pub(super) fn everywhere(port: &Port) -> bool {
+    matches!(port.host_ip.as_deref(), None | Some("" | "0.0.0.0" | "::" | "[::]"))
+}
+
 /// Whether two published ports cannot be on one node.
 fn clash(one: &Port, other: &Port) -> bool {
-    let everywhere = |port: &Port| {
-        matches!(port.host_ip.as_deref(), None | Some("" | "0.0.0.0" | "::" | "[::]"))
-    };
     one.published.is_some()
         && one.published == other.published
         && one.protocol == other.protocol
