@@ -3465,6 +3465,27 @@ pub mod control_client {
             req.extensions_mut().insert(GrpcMethod::new("siso.v1.Control", "Restart"));
             self.inner.unary(req, path, codec).await
         }
+        /// By which few moves the cluster would be packed better.
+        pub async fn rebalance(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RebalanceRequest>,
+        ) -> std::result::Result<tonic::Response<super::RebalanceView>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Control/Rebalance",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("siso.v1.Control", "Rebalance"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Moves one task to a node that is named. Answered when it begins; `Watch` shows how it goes on.
         pub async fn move_task(
             &mut self,
@@ -4034,6 +4055,11 @@ pub mod control_server {
             &self,
             request: tonic::Request<super::RestartRequest>,
         ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
+        /// By which few moves the cluster would be packed better.
+        async fn rebalance(
+            &self,
+            request: tonic::Request<super::RebalanceRequest>,
+        ) -> std::result::Result<tonic::Response<super::RebalanceView>, tonic::Status>;
         /// Moves one task to a node that is named. Answered when it begins; `Watch` shows how it goes on.
         async fn move_task(
             &self,
@@ -4882,6 +4908,49 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RestartSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Control/Rebalance" => {
+                    #[allow(non_camel_case_types)]
+                    struct RebalanceSvc<T: Control>(pub Arc<T>);
+                    impl<T: Control> tonic::server::UnaryService<super::RebalanceRequest>
+                    for RebalanceSvc<T> {
+                        type Response = super::RebalanceView;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RebalanceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::rebalance(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RebalanceSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -33,6 +33,7 @@ const CONTROL: &[&str] = &[
     "RollbackStack",
     "Scale",
     "Restart",
+    "Rebalance",
     "MoveTask",
     "SetSchedulable",
     "WhatIf",

@@ -8,8 +8,8 @@ use model::{
         ChangeAction, DrainMove, DrainStay, DrainView, EventRow, ExplainView, FieldChange, LossRow,
         NodeCpus, NodeDisk, NodeMemory, NodeRow, OutlookView, PlacedTask, PlacementNode,
         PlacementView, PlanNode, PlanView, Problem, PullProgress, RebalanceMove, RebalanceView,
-        ReplicaPlacement, RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, Succession,
-        TaskRow, TokenRow, Verdict, WhatIfView,
+        ReplicaPlacement, RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView,
+        Succession, TaskRow, TokenRow, Verdict, WhatIfView,
     },
 };
 use proptest::prelude::*;

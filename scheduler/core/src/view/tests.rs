@@ -3,6 +3,7 @@
 mod drain;
 mod losses;
 mod on;
+mod rebalance;
 mod what_if;
 
 use model::{

@@ -20,9 +20,9 @@ use proto::v1::{
     ListOperatorsRequest, ListSchedulersReply, ListSchedulersRequest, ListStacksReply,
     ListStacksRequest, ListTasksReply, ListTasksRequest, ListTokensReply, ListTokensRequest,
     LogEntry, LogsRequest, MoveTaskRequest, PlacementRequest, PlacementView, PlanDrainRequest,
-    PlanRequest, PlanView, RelayFrame, RemoveNodeRequest, RemoveOperatorRequest,
-    RemoveSchedulerRequest, RemoveStackRequest, RenewReply, RenewRequest, RestartRequest,
-    RevokeTokenRequest, RollbackStackRequest, RotateAuthorityRequest, ScaleRequest,
+    PlanRequest, PlanView, RebalanceRequest, RebalanceView, RelayFrame, RemoveNodeRequest,
+    RemoveOperatorRequest, RemoveSchedulerRequest, RemoveStackRequest, RenewReply, RenewRequest,
+    RestartRequest, RevokeTokenRequest, RollbackStackRequest, RotateAuthorityRequest, ScaleRequest,
     SetSchedulableRequest, StackHistoryReply, StackHistoryRequest, StatusRequest, StatusView,
     VersionReply, VersionRequest, WatchReply, WatchRequest, WhatIfRequest, WhatIfView, WriteReply,
     control_server,
@@ -118,6 +118,10 @@ impl control_server::Control for Control {
     async fn restart(&self, request: Request<RestartRequest>) -> Answer<WriteReply> {
         audit(&request, "restart");
         writes::restart(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rebalance(&self, request: Request<RebalanceRequest>) -> Answer<RebalanceView> {
+        moves::rebalance(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn move_task(&self, request: Request<MoveTaskRequest>) -> Answer<WriteReply> {

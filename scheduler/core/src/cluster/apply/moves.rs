@@ -68,7 +68,7 @@ impl Cluster {
     }
 
     /// Why the task cannot leave its node now, wherever to.
-    fn why_not_movable(&self, task: &Task) -> Option<String> {
+    pub(crate) fn why_not_movable(&self, task: &Task) -> Option<String> {
         let service = self.service(&task.stack, &task.service).filter(|held| held.wanted);
         let stays = self.stack(&task.stack).is_some_and(|stack| stack.removal().is_none());
         let Some(service) = service.filter(|_| stays) else {
