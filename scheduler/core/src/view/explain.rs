@@ -10,7 +10,7 @@ use model::{
 use crate::{
     cluster::{Cluster, Rejection, Service},
     placement::{Ask, Fleet, Judge, fixes, way_to},
-    view::{Soft, succession::succession, tasks::waiting_for},
+    view::{Soft, rebalance::Rescue, succession::succession, tasks::waiting_for},
 };
 
 /// Why the replicas of a service, or one of them, are where they are. A placed task answers with
@@ -107,8 +107,9 @@ pub(super) fn replica_placement(asking: &mut Asking<'_>, task: &Task) -> Replica
     let (verdicts, fixes) = if let Some(decision) = decided {
         (decision.verdicts.clone(), Vec::new())
     } else {
+        let moves = asking.moves_for(task);
         let asked = asking.about(task, |judge, ask, _| {
-            (judge.verdicts(ask), fixes(&judge.fleet, ask, beside(cluster, task)))
+            (judge.verdicts(ask), fixes(&judge.fleet, ask, beside(cluster, task), moves))
         });
         asked.unwrap_or_default()
     };
@@ -131,11 +132,20 @@ pub(super) fn replica_placement(asking: &mut Asking<'_>, task: &Task) -> Replica
 pub(super) struct Asking<'a> {
     pub(super) cluster: &'a Cluster,
     judge: Option<Judge<'a>>,
+    /// The moves that make room for what waits, when they were sought.
+    moves: Option<Rescue>,
 }
 
 impl<'a> Asking<'a> {
     pub(super) const fn of(cluster: &'a Cluster) -> Self {
-        Self { cluster, judge: None }
+        Self { cluster, judge: None, moves: None }
+    }
+
+    /// The moves that make room for it, in words: those that `rebalance` would make first.
+    fn moves_for(&mut self, task: &Task) -> Option<String> {
+        let cluster = self.cluster;
+        let rescue = self.moves.get_or_insert_with(|| Rescue::of(cluster));
+        rescue.tell(cluster, task.id)
     }
 
     /// The answer to a question about a pending task, in the fleet as it meets it: the task that it

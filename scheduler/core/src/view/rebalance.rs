@@ -1,10 +1,13 @@
 //! `rebalance`: by which few moves the cluster would be packed better. Every move is made on a copy, as it
 //! would be made in the cluster, and what comes of it is played to its end before the next.
 
-use std::collections::BTreeSet;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use model::{
-    Node, NodeId, ServiceName, StackName, Task, TaskState, Timestamp,
+    Node, NodeId, ServiceName, StackName, Task, TaskId, TaskState, Timestamp,
     view::{DrainStay, RebalanceMove, RebalanceView},
 };
 
@@ -87,6 +90,78 @@ fn find(cluster: &Cluster, goal: Goal, steps: u64) -> Way {
         movable.filter_map(|task| Some(Movable { ask: Ask::of(task), node: task.node? })).collect();
     let waiting: Vec<Ask<'_>> = cluster.pending().map(Ask::of).collect();
     placement::moves(&fleet, &movable, &waiting, goal, steps)
+}
+
+/// Tasks of a cluster for which moves are sought beside another question: more would keep it waiting.
+const MAX_BESIDE: usize = 2_000;
+/// Steps of that search: some milliseconds of work.
+const STEPS_BESIDE: u64 = 1_000_000;
+/// Moves that are named; more are counted.
+const MAX_NAMED: usize = 3;
+
+/// The moves that give what waits a place, each of which was tried.
+#[derive(Debug)]
+pub(super) struct Rescue {
+    /// The tasks that move, with where to.
+    shifts: Vec<(TaskId, NodeId)>,
+    left: BTreeSet<TaskId>,
+}
+
+impl Rescue {
+    /// In a cluster that is not too large to look.
+    pub(super) fn of(cluster: &Cluster) -> Self {
+        let none = Self { shifts: Vec::new(), left: BTreeSet::new() };
+        if cluster.tasks().len() > MAX_BESIDE || cluster.pending().next().is_none() {
+            return none;
+        }
+        let way = find(cluster, Goal::Waiting, STEPS_BESIDE);
+        if way.in_a_ring || !hold(cluster, &way) {
+            return none;
+        }
+        let shifts = way.shifts.iter().map(|shift| (shift.task, shift.to)).collect();
+        Self { shifts, left: way.left.into_iter().collect() }
+    }
+
+    /// In words, for one that gets a place by them.
+    pub(super) fn tell(&self, cluster: &Cluster, task: TaskId) -> Option<String> {
+        if self.shifts.is_empty() || self.left.contains(&task) {
+            return None;
+        }
+        let named = self.shifts.iter().take(MAX_NAMED).filter_map(|(task, to)| {
+            let task = cluster.task(*task)?;
+            let (stack, service, slot) = (&task.stack, &task.service, task.slot);
+            Some(format!("{stack}/{service}.{slot} to {}", cluster.node_name(*to)))
+        });
+        let named: Vec<String> = named.collect();
+        let more = self.shifts.len().saturating_sub(MAX_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Some(format!("move {}{more}: sisoctl rebalance --apply", named.join(", then ")))
+    }
+}
+
+/// Whether the moves can be made one after the other, and what they are for has a place then.
+fn hold(cluster: &Cluster, way: &Way) -> bool {
+    let mut fleet = Fleet::of(cluster);
+    let mut at: BTreeMap<TaskId, NodeId> = BTreeMap::new();
+    for shift in &way.shifts {
+        let Some(task) = cluster.task(shift.task) else { return false };
+        let from = at.get(&shift.task).copied().or(task.node);
+        let Some(from) = from else { return false };
+        if fleet.fits(&Ask { task: cluster.next_task(), ..Ask::of(task) }, shift.to).is_err() {
+            return false;
+        }
+        fleet.take_away(task.id, from);
+        fleet.put(Ask::of(task), shift.to);
+        at.insert(shift.task, shift.to);
+    }
+    let mut waiting: Vec<&Task> =
+        cluster.pending().filter(|task| !way.left.contains(&task.id)).collect();
+    waiting.sort_by_key(|task| Reverse(task.spec.resources.reserved.memory));
+    waiting.into_iter().all(|task| {
+        let ask = Ask::of(task);
+        let place = fleet.rooms().keys().copied().find(|node| fleet.fits(&ask, *node).is_ok());
+        place.map(|node| fleet.put(ask, node)).is_some()
+    })
 }
 
 /// The copy on which moves are made.

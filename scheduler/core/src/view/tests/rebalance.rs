@@ -86,6 +86,29 @@ fn what_is_stuck_gets_a_place_by_the_fewest_moves_and_then_there_is_nothing_to_g
 }
 
 #[test]
+fn a_fix_of_what_is_stuck_names_the_moves_and_they_help() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    seat(&mut world, "one", service("web:1", 400), "a");
+    let near = "node.hostname == b".parse().unwrap();
+    let bound = service("web:1", 500).with(|s| s.placement.constraints = vec![near]);
+    seat(&mut world, "two", bound, "b");
+    world.apply(&stack("big", &[("db", service("db:1", 800))]));
+    world.settle();
+    let told = view::explain(
+        &world.cluster,
+        &stack_name("big"),
+        &service_name("db"),
+        None,
+        &Soft::none(world.now),
+    );
+    let fixes = told.unwrap().remove(0).placement.fixes;
+    assert_eq!(fixes[0], "move one/web.1 to b: sisoctl rebalance --apply", "{fixes:?}");
+    let view = asked(&world, Goal::Best);
+    make(&mut world, &view);
+    assert_eq!(world.cluster.pending().count(), 0);
+}
+
+#[test]
 fn what_runs_on_several_nodes_is_brought_together_and_replicas_stay_apart() {
     let mut world = World::new(&[("a", 1_000), ("b", 1_000), ("c", 1_000)]);
     seat(&mut world, "one", service("web:1", 300), "a");
