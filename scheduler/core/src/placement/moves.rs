@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{NodeId, Resources, TaskId};
-use packing::{BinSet, Budget, Item, Moves, Problem, Step, consolidate, empty, rescue, room};
+use packing::{
+    BinSet, Budget, Item, MAX_AMOUNT, Moves, Problem, Step, consolidate, empty, rescue, room,
+};
 
 use crate::placement::{
     Ask, Fleet,
@@ -150,7 +152,8 @@ impl<'a> Scene<'a> {
     fn room(&self, amount: Resources, on: Option<NodeId>, steps: u64) -> Way {
         let pieces = self.pieces(false);
         let mut posed = self.pose(&pieces);
-        let mut wanted = amounts(amount).to_vec();
+        // Also more than there can be stays an amount the search can add to.
+        let mut wanted = amounts(amount).map(|amount| amount.min(MAX_AMOUNT)).to_vec();
         wanted.resize(posed.problem.resources, 0);
         let bin = match on {
             Some(node) => match self.scales.index(node) {

@@ -179,6 +179,9 @@ fn room_is_made_where_it_takes_least_or_where_it_was_asked_for() {
     let view = asked(&world, room(1_500, None));
     assert_eq!(moves(&view), Vec::<String>::new());
     assert_eq!(view.warnings, ["no moves of what can move make 1.5 GiB free on any node"]);
+    let endless = Resources { memory: Bytes(u64::MAX), cpu: MilliCpu(u64::MAX) };
+    let view = asked(&world, Goal::Room { amount: endless, on: None });
+    assert_eq!((moves(&view).len(), view.warnings.len()), (0, 1));
 }
 
 #[test]
