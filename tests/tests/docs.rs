@@ -141,7 +141,7 @@ fn medians() -> Vec<(String, f64)> {
         let commit = kept["about"]["commit"].as_str().expect("the commit");
         let name = entry.file_name().to_string_lossy().into_owned();
         assert!(
-            commit.starts_with(name.split(['-', '.']).next().unwrap()),
+            commit.starts_with(name.split(['-', '.']).next().unwrap_or("-")),
             "{name} is of {commit}"
         );
         for figure in kept["figures"].as_array().expect("figures") {

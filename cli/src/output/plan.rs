@@ -19,6 +19,9 @@ use super::{
 /// Misfits shown per replica; more machines than this say the same in other amounts.
 const MAX_VERDICTS: usize = 10;
 
+/// Replicas without a place that are told of one by one.
+const MAX_HOMELESS: usize = 20;
+
 /// The whole plan.
 pub fn render(plan: &PlanView, out: &Out) -> String {
     let mut parts = vec![heading(plan, out)];
@@ -27,12 +30,17 @@ pub fn render(plan: &PlanView, out: &Out) -> String {
         parts.push("\n".to_owned());
         parts.push(placements(&plan.placements, out));
     }
-    for placement in plan.placements.iter().filter(|placement| placement.node.is_none()) {
+    let homeless = || plan.placements.iter().filter(|placement| placement.node.is_none());
+    for placement in homeless().take(MAX_HOMELESS) {
         let name = format!("{} fits nowhere:", name(placement));
         parts.push(format!("\n{}\n", out.paint(Tone::Bad, &safe::line(&name))));
         for line in misfit_lines(placement) {
             parts.push(format!("  {}\n", safe::line(&line)));
         }
+    }
+    let more = homeless().count().saturating_sub(MAX_HOMELESS);
+    if more > 0 {
+        parts.push(format!("\nand {} that fit nowhere\n", count(more as u64, "more replica")));
     }
     if let Some(outlook) = plan.outlook.as_ref().filter(|_| plan.unplaced > 0) {
         parts.push("\n".to_owned());

@@ -41,21 +41,8 @@ pub fn held_down<'a>(
     let flaps = node.since.millis_since(node.returned_at?) < HOLD_DOWN_MS;
     // A clock that was set back must not hold anything for longer.
     let recent = moved_at <= now && now.millis_since(moved_at) < HOLD_DOWN_MS;
-    // Its other replicas went with the same loss, from the same node: this is still that move.
-    let goes_on = moved_at >= node.since && has_left(cluster, task, node, moved_at);
     let until = moved_at.plus_millis(HOLD_DOWN_MS);
-    (flaps && recent && !goes_on).then_some(FlappingHold { node, moved_at, until })
-}
-
-/// Whether another replica of the task's service was made anew then in the place of one on that node.
-fn has_left(cluster: &Cluster, task: &Task, node: &Node, at: Timestamp) -> bool {
-    let mut others = cluster
-        .tasks_of_service(&task.stack, &task.service)
-        .filter(|other| other.slot != task.slot && other.node == Some(node.id));
-    others.any(|other| {
-        let mut later = cluster.tasks_of_replica(other);
-        later.any(|new| new.epoch > other.epoch && new.created_at == at)
-    })
+    (flaps && recent).then_some(FlappingHold { node, moved_at, until })
 }
 
 impl<'a> Scene<'a> {

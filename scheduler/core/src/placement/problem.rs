@@ -17,6 +17,10 @@ use crate::{
     },
 };
 
+/// Demands are cut off here, so that the sum of all of them is small enough: 16 TiB. What is larger fits
+/// nowhere, which `fits` sees.
+const MAX_DEMAND: u64 = 1 << 44;
+
 /// What an item of the problem is made of.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece<'o, 'a> {
@@ -75,7 +79,7 @@ pub(super) fn pose<'o, 'a>(
             let one = [u64::from(counts_tasks)];
             let needs = amounts(piece.ask.reserved()).into_iter().chain(one);
             for (sum, amount) in demand.iter_mut().zip(needs) {
-                *sum = sum.saturating_add(amount).min(MAX_AMOUNT);
+                *sum = sum.saturating_add(amount).min(MAX_DEMAND);
             }
             item.keys.extend(posed.ports.keys_of(&piece.ask.spec.ports));
             item.groups.extend(posed.group(fleet, piece.ask, &mut groups));

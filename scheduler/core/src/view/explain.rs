@@ -107,9 +107,15 @@ pub(super) fn replica_placement(asking: &mut Asking<'_>, task: &Task) -> Replica
     let (verdicts, fixes) = if let Some(decision) = decided {
         (decision.verdicts.clone(), Vec::new())
     } else {
-        let moves = asking.moves_for(task);
+        let worth = asking.is_worth_a_fix();
+        let moves = if worth { asking.moves_for(task) } else { None };
         let asked = asking.about(task, |judge, ask, _| {
-            (judge.verdicts(ask), fixes(&judge.fleet, ask, beside(cluster, task), moves))
+            let fixes = if worth {
+                fixes(&judge.fleet, ask, beside(cluster, task), moves)
+            } else {
+                Vec::new()
+            };
+            (judge.verdicts(ask), fixes)
         });
         asked.unwrap_or_default()
     };
@@ -134,11 +140,15 @@ pub(super) struct Asking<'a> {
     judge: Option<Judge<'a>>,
     /// The moves that make room for what waits, when they were sought.
     moves: Option<Rescue>,
+    fixed: usize,
 }
+
+/// Tasks without a place for which one answer says what would help: each is tried on every node.
+const MAX_FIXED: usize = 50;
 
 impl<'a> Asking<'a> {
     pub(super) const fn of(cluster: &'a Cluster) -> Self {
-        Self { cluster, judge: None, moves: None }
+        Self { cluster, judge: None, moves: None, fixed: 0 }
     }
 
     /// The moves that make room for it, in words: those that `rebalance` would make first.
@@ -146,6 +156,12 @@ impl<'a> Asking<'a> {
         let cluster = self.cluster;
         let rescue = self.moves.get_or_insert_with(|| Rescue::of(cluster));
         rescue.tell(cluster, task.id)
+    }
+
+    /// Whether what would help is looked for once more in this answer.
+    const fn is_worth_a_fix(&mut self) -> bool {
+        self.fixed = self.fixed.saturating_add(1);
+        self.fixed <= MAX_FIXED
     }
 
     /// The answer to a question about a pending task, in the fleet as it meets it: the task that it

@@ -116,16 +116,17 @@ impl Cluster {
         if self.tasks().len() >= limits::MAX_TASKS.saturating_mul(2) {
             return Err("too many tasks are remembered".to_owned());
         }
-        let left_behind = self.tasks_of(name).find(|task| {
+        let left_behind = self.tasks_of_slot(name, service, *slot).find(|task| {
             let down = task.node.and_then(|node| self.node(node));
-            (&task.service, task.slot) == (service, *slot)
-                && task.holds_resources()
+            task.holds_resources()
                 && !task.desired.is_leaving()
                 && down.is_some_and(|node| node.liveness == Liveness::Down)
         });
         let moves = left_behind.is_some();
-        // Another leader may have moved it since this was planned.
+        // Another leader may have moved it since this was planned; what was moved in this very plan are its
+        // other replicas, which go together.
         if let (Some(task), Some(held)) = (left_behind, self.service(name, service))
+            && held.moved_at != Some(at)
             && orchestrate::is_current(self, held, task)
             && orchestrate::held_down(self, held, task, at).is_some()
             && !is_planted(Bug::HoldDownForgotten)
