@@ -128,6 +128,19 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Asked twice it is one move, and refused it is none.
+fn take_move((task, to): (usize, model::NodeId), world: &mut World) {
+    let chosen = world.cluster.tasks().keys().cycle().nth(task).copied();
+    let Some(task) = chosen else { return };
+    let command = Command::MoveTask { task, to };
+    let before = world.cluster.clone();
+    if world.run(command.clone()).result.is_ok() {
+        assert_eq!(world.run(command).result, Ok(crate::Outcome::Unchanged));
+    } else {
+        assert_eq!(world.cluster, before, "a refused command changes nothing");
+    }
+}
+
 fn take(world: &mut World, step: Step) {
     let node = |world: &World, index: usize| world.node(NODES[index].0);
     let command = match step {
@@ -163,20 +176,7 @@ fn take(world: &mut World, step: Step) {
             let until = world.now.plus_millis(seconds * 1_000);
             Command::DrainNode { node: node(world, index), until }
         }
-        Step::Move(task, index) => {
-            let tasks = world.cluster.tasks();
-            let chosen = tasks.keys().cycle().nth(task).copied();
-            let Some(task) = chosen else { return };
-            let command = Command::MoveTask { task, to: node(world, index) };
-            let before = world.cluster.clone();
-            let moved = world.run(command.clone());
-            if moved.result.is_err() {
-                assert_eq!(world.cluster, before, "a refused command changes nothing");
-            } else {
-                assert_eq!(world.run(command).result, Ok(crate::Outcome::Unchanged));
-            }
-            return;
-        }
+        Step::Move(task, index) => return take_move((task, node(world, index)), world),
         Step::Rejoin(index, all) => {
             let gone = node(world, index);
             let removed = world.remove(gone, all);

@@ -127,7 +127,7 @@ impl<'a> Scene<'a> {
         let posed = self.pose(&pieces);
         let wanted: Vec<usize> = waiting_items(&posed.problem);
         let found = rescue(&posed.problem, &wanted, Budget::steps(steps));
-        self.way(&posed, &found)
+        way(&posed, &found)
     }
 
     fn consolidate(&self, steps: u64) -> Way {
@@ -136,7 +136,7 @@ impl<'a> Scene<'a> {
         self.pin_what_stays(&mut posed.problem);
         keep_apart(&mut posed.problem);
         let found = consolidate(&posed.problem, Budget::steps(steps));
-        let way = self.way(&posed, &found);
+        let way = way(&posed, &found);
         // Half of the way empties no node.
         if way.in_a_ring { Way { shifts: Vec::new(), ..way } } else { way }
     }
@@ -146,7 +146,7 @@ impl<'a> Scene<'a> {
         let posed = self.pose(&pieces);
         let Some(bin) = self.scales.index(node) else { return Way::none() };
         let found = empty(&posed.problem, bin, Budget::steps(steps));
-        self.way(&posed, &found)
+        way(&posed, &found)
     }
 
     fn room(&self, amount: Resources, on: Option<NodeId>, steps: u64) -> Way {
@@ -173,7 +173,7 @@ impl<'a> Scene<'a> {
         }
         match room(&posed.problem, &wanted, bin, Budget::steps(steps)) {
             Some((bin, found)) => {
-                Way { room_on: posed.nodes.get(bin).copied(), ..self.way(&posed, &found) }
+                Way { room_on: posed.nodes.get(bin).copied(), ..way(&posed, &found) }
             }
             None => Way::none(),
         }
@@ -224,37 +224,38 @@ impl<'a> Scene<'a> {
             }
         }
     }
+}
 
-    fn way(&self, posed: &Posed<'_, 'a>, found: &Moves) -> Way {
-        let task =
-            |item: usize| posed.items.get(item).and_then(|asks| asks.first()).map(|ask| ask.task);
-        let mut way = Way { fewest: found.fewest, ..Way::none() };
-        let mut moved = 0_u64;
-        for step in &found.sequence {
-            let (item, to) = match *step {
-                Step::Move { item, to, .. } | Step::Start { item, to } => (item, to),
-                Step::Stop { .. } => {
-                    way.in_a_ring = true;
-                    break;
-                }
-            };
-            let runs = posed.problem.items.get(item).is_some_and(|item| item.current.is_some());
-            if let (true, Some(task), Some(to)) = (runs, task(item), posed.nodes.get(to)) {
-                way.shifts.push(Shift { task, to: *to });
-                moved = moved.saturating_add(1);
+/// What was found, in the words of the core.
+fn way(posed: &Posed<'_, '_>, found: &Moves) -> Way {
+    let task =
+        |item: usize| posed.items.get(item).and_then(|asks| asks.first()).map(|ask| ask.task);
+    let mut way = Way { fewest: found.fewest, ..Way::none() };
+    let mut moved = 0_u64;
+    for step in &found.sequence {
+        let (item, to) = match *step {
+            Step::Move { item, to, .. } | Step::Start { item, to } => (item, to),
+            Step::Stop { .. } => {
+                way.in_a_ring = true;
+                break;
             }
+        };
+        let runs = posed.problem.items.get(item).is_some_and(|item| item.current.is_some());
+        if let (true, Some(task), Some(to)) = (runs, task(item), posed.nodes.get(to)) {
+            way.shifts.push(Shift { task, to: *to });
+            moved = moved.saturating_add(1);
         }
-        // By way of another node one more move is made than there are tasks that move.
-        way.fewest &= moved == found.moves;
-        let left: BTreeSet<TaskId> = found
-            .left_out
-            .iter()
-            .filter_map(|item| posed.items.get(*item))
-            .flat_map(|asks| asks.iter().map(|ask| ask.task))
-            .collect();
-        way.left = left.into_iter().collect();
-        way
     }
+    // By way of another node one more move is made than there are tasks that move.
+    way.fewest &= moved == found.moves;
+    let left: BTreeSet<TaskId> = found
+        .left_out
+        .iter()
+        .filter_map(|item| posed.items.get(*item))
+        .flat_map(|asks| asks.iter().map(|ask| ask.task))
+        .collect();
+    way.left = left.into_iter().collect();
+    way
 }
 
 impl Way {

@@ -46,7 +46,7 @@ impl Cluster {
             spec_revision: held.spec_revision,
         };
         self.create_task(at, &create).map_err(&refused)?;
-        let decision = decision(at, self.revision, &to_name.to_string(), &left);
+        let decision = decision(at, self.revision, to_name.as_str(), &left);
         self.place_task(at, new, to, &decision).map_err(&refused)?;
         if let Some(task) = self.tasks.get_mut(new) {
             task.moves_from = Some(from);

@@ -35,7 +35,7 @@ fn on_a(spec: model::ServiceSpec) -> World {
 fn serves(world: &mut World, seconds: u64) {
     for _ in 0..seconds {
         world.seconds(1);
-        let up = world.cluster.tasks().values().any(|task| task.is_ready());
+        let up = world.cluster.tasks().values().any(model::Task::is_ready);
         assert!(up, "it is missed: {:#?}", world.show());
     }
 }

@@ -235,12 +235,11 @@ proptest! {
                 }
             });
             let name = format!("s{index}");
-            match ["a", "b", "c"].get(*node) {
-                Some(node) => seat(&mut world, &name, spec, node),
-                None => {
-                    world.apply(&stack(&name, &[("web", spec)]));
-                    world.settle();
-                }
+            if let Some(node) = ["a", "b", "c"].get(*node) {
+                seat(&mut world, &name, spec, node);
+            } else {
+                world.apply(&stack(&name, &[("web", spec)]));
+                world.settle();
             }
         }
         world.settle();
