@@ -80,9 +80,9 @@ fn what_is_stuck_gets_room_by_one_move_and_nothing_runs_fewer_meanwhile() {
     assert_eq!(again.stdout, "nothing to gain\n");
 
     // What cannot run twice moves as well, and stops first.
-    let moved = world.ctl.run(&["rebalance", "--empty", "mini-1", "--apply", "--yes"]).expect(0);
-    assert!(moved.stdout.contains("left/single.1"), "{moved}");
-    assert!(moved.stdout.contains("stops here before it starts there"), "{moved}");
+    let emptied = world.ctl.run(&["rebalance", "--empty", "mini-1", "--apply", "--yes"]).expect(0);
+    assert!(emptied.stdout.contains("left/single.1"), "{emptied}");
+    assert!(emptied.stdout.contains("stops here before it starts there"), "{emptied}");
     let tasks = world.tasks("left");
     assert!(tasks.iter().all(|task| task["node"] == "mini-2"), "{tasks:#?}");
     world.wait_running("left", 2);
