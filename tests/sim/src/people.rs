@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Bytes, RequestId, Revision, ServiceName, ServiceSpec, StackName, StackSpec, Timestamp,
+    Bytes, RequestId, Revision, ServiceName, ServiceSpec, StackName, StackSpec, TaskId, Timestamp,
     VolumeName,
     lease::Uptime,
     spec::{
@@ -194,11 +194,12 @@ fn any_stack(chance: &mut Chance) -> StackSpec {
 impl World {
     fn any_command(&mut self) -> Command {
         let nodes: Vec<model::NodeId> = self.machines.keys().copied().collect();
+        let tasks: Vec<TaskId> = self.log.reference.tasks().keys().copied().collect();
         let wall = self.wall().0;
         let chance = &mut self.chance;
         let stack = stack_name(chance.pick::<&str>(&STACKS));
         let service = service_name(chance.pick::<&str>(&SERVICES));
-        match chance.below(17) {
+        match chance.below(19) {
             0..6 => Command::ApplyStack { spec: any_stack(chance), basis: None },
             6 | 7 => {
                 let replicas = u32::try_from(chance.below(4)).unwrap_or_default();
@@ -214,6 +215,9 @@ impl World {
                 volumes: !chance.one_in(3),
                 down_since: None,
             },
+            17 | 18 if !tasks.is_empty() => {
+                Command::MoveTask { task: *chance.pick(&tasks), to: *chance.pick(&nodes) }
+            }
             13 => {
                 let until = Timestamp(wall + chance.between(500, 60_000));
                 Command::DrainNode { node: *chance.pick(&nodes), until }

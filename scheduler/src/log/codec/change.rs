@@ -43,6 +43,7 @@ choice!(ChangeForm: v1::Change, change::Change, change => Change {
     mark_ready: MarkReady { stack: Parsed<StackName>, revision: AtRevision },
     end_drain: EndDrain { node: Number<NodeKind> },
     forget_stack: ForgetStack { stack: Parsed<StackName> },
+    end_move: EndMove { task: Number<TaskKind>, failed: Maybe<Text> },
     note: Note { severity: SeverityWord, kind: Text, task: Number<TaskKind>, message: Text },
 });
 

@@ -30,7 +30,7 @@ use proto::{
     },
     v1,
 };
-use scheduler_core::{ClusterImage, Command, Entry};
+use scheduler_core::{Change, ClusterImage, Command, Entry};
 use thiserror::Error;
 
 use self::{command::CommandForm, form::RequestKey, image::ImageForm};
@@ -41,10 +41,19 @@ pub(crate) const ENTRY_VERSION: u32 = 5;
 /// The form of entries that say what an agent permits.
 pub(crate) const ALLOWS_FORM: u32 = 4;
 
+/// The form of moves on request.
+pub(crate) const MOVES_FORM: u32 = 5;
+
+const fn ends_move(change: &Change) -> bool {
+    matches!(change, Change::EndMove { .. })
+}
+
 /// The form that a reader of this command must know. An entry is written in the lowest form it has,
 /// so that schedulers of the version before read all they may be sent.
-pub(crate) const fn form_of(command: &Command) -> u32 {
+pub(crate) fn form_of(command: &Command) -> u32 {
     match command {
+        Command::MoveTask { .. } => MOVES_FORM,
+        Command::Plan { changes, .. } if changes.iter().any(ends_move) => MOVES_FORM,
         Command::UpdateNode { inventory: Inventory { allows: Some(_), .. }, .. } => ALLOWS_FORM,
         Command::RecordNeeds { .. } => 5,
         Command::AddOperator { .. } | Command::RemoveOperator { .. } => 4,
