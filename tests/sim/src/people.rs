@@ -194,12 +194,14 @@ fn any_stack(chance: &mut Chance) -> StackSpec {
 impl World {
     fn any_command(&mut self) -> Command {
         let nodes: Vec<model::NodeId> = self.machines.keys().copied().collect();
-        let tasks: Vec<TaskId> = self.log.reference.tasks().keys().copied().collect();
+        if let Some(moved) = self.any_move() {
+            return moved;
+        }
         let wall = self.wall().0;
         let chance = &mut self.chance;
         let stack = stack_name(chance.pick::<&str>(&STACKS));
         let service = service_name(chance.pick::<&str>(&SERVICES));
-        match chance.below(19) {
+        match chance.below(17) {
             0..6 => Command::ApplyStack { spec: any_stack(chance), basis: None },
             6 | 7 => {
                 let replicas = u32::try_from(chance.below(4)).unwrap_or_default();
@@ -215,9 +217,6 @@ impl World {
                 volumes: !chance.one_in(3),
                 down_since: None,
             },
-            17 | 18 if !tasks.is_empty() => {
-                Command::MoveTask { task: *chance.pick(&tasks), to: *chance.pick(&nodes) }
-            }
             13 => {
                 let until = Timestamp(wall + chance.between(500, 60_000));
                 Command::DrainNode { node: *chance.pick(&nodes), until }
@@ -239,6 +238,16 @@ impl World {
                 Command::SetSchedulable { node, schedulable }
             }
         }
+    }
+
+    /// In some worlds people move tasks now and then, by chances of their own: the other worlds stay as they
+    /// are.
+    fn any_move(&mut self) -> Option<Command> {
+        let tasks: Vec<TaskId> = self.log.reference.tasks().keys().copied().collect();
+        let nodes: Vec<model::NodeId> = self.machines.keys().copied().collect();
+        let chance = self.movers.as_mut()?;
+        (chance.one_in(4) && !tasks.is_empty())
+            .then(|| Command::MoveTask { task: *chance.pick(&tasks), to: *chance.pick(&nodes) })
     }
 
     /// A person asks for something, and will again.

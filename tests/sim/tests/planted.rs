@@ -14,7 +14,7 @@ const SEEDS: u64 = 1_000;
 
 /// Seeds known to find bugs that the first ones do not: tried first, so that the test is quick. Where
 /// the world has changed they may find nothing; then all are tried.
-const HINTS: [u64; 6] = [14, 22, 26, 35, 68, 434];
+const HINTS: [u64; 5] = [14, 22, 26, 35, 434];
 
 /// The most characters of a broken rule in the table.
 const RULE_CHARS: usize = 107;
@@ -76,7 +76,10 @@ fn hunt(bug: Bug) -> Option<(String, u64, String)> {
         .into_iter()
         .chain(1..=LEASE_SEEDS)
         .map(|seed| (seed, World::of_leases as Make, "--leases "));
-    let first = any(quick.clone().chain(HINTS).collect());
+    // Only in some worlds somebody moves tasks.
+    let moving = if bug == Bug::MovedBeforeReady { 1..=20 } else { 1..=0 };
+    let moving = moving.map(|number: u64| number * 8 + 7);
+    let first = any(quick.clone().chain(HINTS).chain(moving).collect());
     for (seed, world, kind) in first.chain(leases).chain(any((quick.end() + 1..=SEEDS).collect())) {
         plant(Some(bug));
         let ended = world(seed, false).run();
