@@ -49,7 +49,7 @@ pub fn offline(args: &Rebalance, machines: &Path, out: &mut Out) -> Result<(), E
     let mut stacks = Vec::new();
     for file in &args.file {
         let files = StackFiles { files: vec![file.clone()], ..StackFiles::default() };
-        let LoadedStack { spec, notes } = StackInput::read(&files)?.load()?;
+        let LoadedStack { spec, notes } = StackInput::read(&files)?.imagined().load()?;
         if !out.is_json() {
             say_notes(out, &notes);
         }

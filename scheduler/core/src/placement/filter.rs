@@ -235,7 +235,7 @@ pub(super) fn everywhere(port: &Port) -> bool {
 }
 
 /// Whether two published ports cannot be on one node.
-fn clash(one: &Port, other: &Port) -> bool {
+pub(super) fn clash(one: &Port, other: &Port) -> bool {
     one.published.is_some()
         && one.published == other.published
         && one.protocol == other.protocol

@@ -21,6 +21,8 @@ use crate::placement::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
     problem: Problem,
+    /// Steps it might take: with more, more may be found.
+    given: u64,
     answer: Answer,
 }
 
@@ -73,14 +75,16 @@ impl Effort {
 
     /// The best arrangement that is found for the problem; `in_vain` when it is known that none is better.
     fn pack(&mut self, problem: &Problem, in_vain: bool) -> Arc<Tried> {
-        if let Some(known) = self.tried.as_ref().filter(|known| known.problem == *problem) {
-            return Arc::clone(known);
-        }
         let items = u64::try_from(problem.items.len()).unwrap_or(u64::MAX);
         let most = if in_vain { 0 } else { items.saturating_mul(STEPS_PER_TASK) };
-        let answer = pack(problem, Budget::steps(self.each.min(self.left).min(most)));
+        let given = self.each.min(self.left).min(most);
+        let as_well = |known: &&Arc<Tried>| known.given >= given && known.problem == *problem;
+        if let Some(known) = self.tried.as_ref().filter(as_well) {
+            return Arc::clone(known);
+        }
+        let answer = pack(problem, Budget::steps(given));
         self.left = self.left.saturating_sub(answer.steps);
-        let tried = Arc::new(Tried { problem: problem.clone(), answer });
+        let tried = Arc::new(Tried { problem: problem.clone(), given, answer });
         self.tried = Some(Arc::clone(&tried));
         tried
     }

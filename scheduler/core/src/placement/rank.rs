@@ -13,7 +13,7 @@ use crate::{
     placement::{
         Ask, Fleet, Misfit, NodeView, Score,
         filter::OF_ROOMS,
-        scales::Scales,
+        scales::{Class, Scales},
         score::Context,
         verdict::{distance, fitting, misfitting, verdict_on},
     },
@@ -48,7 +48,14 @@ impl Ranking {
         (with_companions, first): (Resources, Option<NodeId>),
         most: usize,
     ) -> Self {
-        let Some((class, nodes)) = scales.class(ask) else { return Self::default() };
+        // One like nobody of those the scales were made of: nobody depends on its nodes for it either.
+        let own;
+        let (class, nodes) = if let Some(known) = scales.class(ask) {
+            known
+        } else {
+            own = Class::of(fleet, ask);
+            (usize::MAX, &own)
+        };
         let mut context = Context::of(fleet, scales, ask, (class, with_companions));
         let mut ranking = Self::default();
         let rooms = fleet.rooms().values().zip(&nodes.refused).enumerate();

@@ -151,7 +151,7 @@ fn scarcity(fleet: &Fleet<'_>, classes: &[Class], wanted: &[u64]) -> Scarcity {
 }
 
 impl Class {
-    fn of(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Self {
+    pub(super) fn of(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Self {
         let judged = fleet.rooms().values().map(|room| {
             let view = NodeView { room, fleet };
             let broken = filter::OF_NODES.iter().find_map(|filter| filter(ask, &view).err());

@@ -1,5 +1,7 @@
 //! Which node a task goes to, why not another, and what would help.
 
+mod joint;
+
 use model::{Bytes, MilliCpu, ServiceSpec};
 
 use crate::{
