@@ -44,11 +44,12 @@ pub enum Bug {
     PolicyForgotten,
     TakenForItsSuccessor,
     WaitByWallClock,
+    GenericIgnored,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::AcknowledgedBeforeDurable,
         Self::StalePlanAccepted,
         Self::EpochForgotten,
@@ -85,6 +86,7 @@ impl Bug {
         Self::PolicyForgotten,
         Self::TakenForItsSuccessor,
         Self::WaitByWallClock,
+        Self::GenericIgnored,
     ];
 
     /// What the mistake is.
@@ -128,6 +130,7 @@ impl Bug {
             Self::PolicyForgotten => "what ended is never started again, whatever its policy",
             Self::TakenForItsSuccessor => "a replica's old container is taken for its new task's",
             Self::WaitByWallClock => "a deadline goes by the wall clock, which steps",
+            Self::GenericIgnored => "a task is placed where its generic resources are taken",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use model::{
     Bytes, MilliCpu,
+    generic::sentence,
     view::{ChangeAction, FieldChange, PlanNode, PlanView, ReplicaPlacement, ServiceChange},
 };
 
@@ -114,19 +115,23 @@ fn arrow(out: &Out) -> &'static str {
 }
 
 fn placements(placements: &[ReplicaPlacement], out: &Out) -> String {
-    let mut table = Table::new(&["REPLICA", "NODE", "MEMORY", "CPUS", "WHY"]);
+    let generic = placements.iter().any(|placement| !placement.generic.is_empty());
+    let header: &[&str] = if generic {
+        &["REPLICA", "NODE", "MEMORY", "CPUS", "GENERIC", "WHY"]
+    } else {
+        &["REPLICA", "NODE", "MEMORY", "CPUS", "WHY"]
+    };
+    let mut table = Table::new(header);
     for placement in placements {
         let node = match &placement.node {
             Some(node) => Cell::new(node.as_str()),
             None => Cell::new("none").tone(Tone::Bad),
         };
-        table.row([
-            Cell::new(name(placement).as_str()),
-            node,
-            Cell::amount(placement.memory.to_string()),
-            cpus(placement.cpus),
-            Cell::remark(why(placement)).tone(Tone::Faint),
-        ]);
+        let amounts = [Cell::amount(placement.memory.to_string()), cpus(placement.cpus)];
+        let held = generic.then(|| Cell::amount(sentence(placement.generic.clone())));
+        let cells = [Cell::new(name(placement).as_str()), node].into_iter().chain(amounts);
+        let cells = cells.chain(held);
+        table.row(cells.chain([Cell::remark(why(placement)).tone(Tone::Faint)]));
     }
     table.render(out)
 }

@@ -10,10 +10,12 @@ use std::{
 use model::{NodeId, TaskId, Timestamp, lease::Uptime, task::Telemetry};
 use parking_lot::Mutex;
 use proto::v1::SchedulerMessage;
-use scheduler_core::{Heartbeats, Leases, Thresholds};
+use scheduler_core::{Heartbeats, Leases, Thresholds, Waits};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+
+use crate::clock;
 
 /// A node that was heard so recently is taken for running: three heartbeats.
 const COPY_HEARD_WITHIN: Duration = Duration::from_secs(3);
@@ -41,6 +43,7 @@ pub(super) struct Ticket {
 struct Present {
     ages: Ages,
     leases: Leases,
+    waits: Waits,
     telemetry: BTreeMap<TaskId, Telemetry>,
     reported_by: BTreeMap<NodeId, Vec<TaskId>>,
 }
@@ -88,10 +91,11 @@ impl Sessions {
     pub(super) fn new(thresholds: Thresholds) -> Self {
         let (ages, leases) = (Ages::new(Instant::now()), Leases::new(Uptime(0)));
         let (telemetry, reported_by) = (BTreeMap::new(), BTreeMap::new());
+        let waits = Waits::imagined();
         Self {
             thresholds,
             open: Mutex::default(),
-            present: Mutex::new(Present { ages, leases, telemetry, reported_by }),
+            present: Mutex::new(Present { ages, leases, waits, telemetry, reported_by }),
             last: AtomicU64::default(),
             heard_again: Notify::default(),
         }
@@ -172,6 +176,19 @@ impl Sessions {
         let mut present = self.present.lock();
         present.ages = Ages::new(Instant::now());
         present.leases = Leases::new(now);
+        present.waits = Waits::imagined();
+    }
+
+    /// What the leader waits for since its last plan.
+    pub(crate) fn waits(&self, waits: Waits) {
+        self.present.lock().waits = waits;
+    }
+
+    /// The same, for those who ask.
+    pub(crate) fn waited_for(&self) -> Waits {
+        let mut waits = self.present.lock().waits.clone();
+        waits.pass(clock::ticks());
+        waits
     }
 
     /// A renewal of the node's leases is about to be answered.

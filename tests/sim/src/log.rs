@@ -455,6 +455,7 @@ fn brief(change: &scheduler_core::Change) -> String {
         Change::RecordRollout { service, outcome, .. } => format!("{service} {outcome:?}"),
         Change::MarkReady { stack, .. } => format!("{stack} ready"),
         Change::EndDrain { node } => format!("end drain of {node}"),
+        Change::EndToken { token } => format!("end token {token}"),
         Change::ForgetStack { stack } => format!("forget {stack}"),
         Change::Note { kind, task, .. } => format!("note {kind} {task}"),
     }

@@ -5,7 +5,7 @@ use model::view::{
     ReplicaPlacement, ServiceChange, Verdict, WhatIfView,
 };
 
-use super::{Rows, Shown};
+use super::{Amounts, Rows, Shown};
 use crate::{
     convert::{
         BadField, Field,
@@ -61,6 +61,7 @@ mirror!(v1::ReplicaPlacement => ReplicaPlacement {
     verdicts: Rows<Message<v1::Verdict, Verdict>>,
     fixes: Rows<Shown>,
     succession: Maybe<SuccessionWord>,
+    generic: Amounts,
 });
 
 mirror!(v1::PlanNode => PlanNode {

@@ -296,6 +296,11 @@ pub enum Change {
         /// Which node.
         node: NodeId,
     },
+    /// The time of a join token that nobody used is over.
+    EndToken {
+        /// Which token.
+        token: TokenId,
+    },
     /// All tasks of a removed stack are gone.
     ForgetStack {
         /// Which stack.

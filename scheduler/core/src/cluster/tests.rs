@@ -338,7 +338,7 @@ fn a_snapshot_that_cannot_be_is_refused() {
     world.check_snapshot();
     let image = || ClusterImage::from(&world.cluster);
     let refused = |image: ClusterImage| Cluster::try_from(image).unwrap_err();
-    assert_eq!(refused(ClusterImage { version: 5, ..image() }), BadImage::Version { found: 5 });
+    assert_eq!(refused(ClusterImage { version: 6, ..image() }), BadImage::Version { found: 6 });
     assert!(matches!(refused(ClusterImage { specs: vec![], ..image() }), BadImage::NoSpec { .. }));
     assert!(matches!(refused(ClusterImage { nodes: vec![], ..image() }), BadImage::Invalid(_)));
     let twice = [image().tasks, image().tasks].concat();

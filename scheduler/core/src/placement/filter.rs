@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use model::{
-    Liveness, NodeId, Shortfall, VolumeName,
+    GenericName, Liveness, NodeId, Shortfall, VolumeName,
     allow::Lack,
+    generic::Amount,
     planted::{Bug, is_planted},
     spec::{Constraint, ConstraintKey, ConstraintOp, Port, Protocol},
 };
@@ -30,6 +31,7 @@ pub const FILTERS: &[Filter] = &[
     below_replicas_per_node,
     has_ports_free,
     has_room,
+    has_generic,
     below_task_limit,
 ];
 
@@ -88,12 +90,33 @@ pub enum Misfit {
     /// A resource is short.
     #[error(transparent)]
     Short(#[from] Shortfall),
+    /// A generic resource is short.
+    #[error("needs {} {kind}, {} free{}", Amount(*needed), Amount(*free), of_all(*needed, *offered))]
+    ShortOfGeneric {
+        /// Which kind.
+        kind: GenericName,
+        /// What was asked.
+        needed: u64,
+        /// What is there.
+        free: u64,
+        /// What the node offers, taken or not.
+        offered: u64,
+    },
     /// As many tasks as a node may have.
     #[error("already has {max} tasks, the most a node may have")]
     TooManyTasks {
         /// How many there may be.
         max: u32,
     },
+}
+
+/// Said where a node could not do it even when it is empty.
+fn of_all(needed: u64, offered: u64) -> String {
+    match offered {
+        0 => ": it offers none".to_owned(),
+        _ if needed > offered => format!(": it offers {}", Amount(offered)),
+        _ => String::new(),
+    }
 }
 
 /// What is not permitted, as part of a sentence.
@@ -135,6 +158,7 @@ impl Misfit {
             Self::PortTaken { .. } => "port",
             Self::Short(Shortfall::Memory { .. }) => "memory",
             Self::Short(Shortfall::Cpu { .. }) => "cpus",
+            Self::ShortOfGeneric { .. } => "generic",
             Self::TooManyTasks { .. } => "tasks",
         }
     }
@@ -249,6 +273,19 @@ fn has_room(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
         view.room.free_for(ask.task).after(ask.reserved())?;
     }
     Ok(())
+}
+
+fn has_generic(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    if !ask.spec.wants_generic() || is_planted(Bug::GenericIgnored) {
+        return Ok(());
+    }
+    let offers = &view.room.node.inventory.generic;
+    let free = view.room.generic_free_for(ask.task);
+    let asked = ask.spec.generic_on(offers);
+    let short = asked.iter().find(|(kind, needed)| free.get(kind) < *needed);
+    let Some((kind, needed)) = short else { return Ok(()) };
+    let (free, offered) = (free.get(kind), offers.get(kind));
+    Err(Misfit::ShortOfGeneric { kind: kind.clone(), needed, free, offered })
 }
 
 fn below_task_limit(_: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {

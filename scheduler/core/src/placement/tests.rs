@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+mod generic;
+
 use model::{Bytes, MilliCpu, ServiceSpec};
 
 use crate::{

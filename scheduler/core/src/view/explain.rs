@@ -11,7 +11,7 @@ use crate::{
     cluster::{Cluster, Rejection, Service},
     placement::{Ask, Fleet, fixes, judge, judge_on, way_to},
     plan::labels,
-    view::{Soft, succession::succession, tasks::waiting_for},
+    view::{Soft, nodes::reserves, succession::succession, tasks::waiting_for},
 };
 
 /// Why the replicas of a service, or one of them, are where they are. A placed task answers with
@@ -119,6 +119,7 @@ pub(super) fn replica_placement(cluster: &Cluster, task: &Task) -> ReplicaPlacem
         verdicts,
         fixes,
         succession: succession(cluster, task),
+        generic: reserves(cluster, task),
     }
 }
 

@@ -6,9 +6,9 @@ mod spec;
 use std::collections::BTreeMap;
 
 use model::{
-    Allows, Bytes, Desired, Epoch, Event, Generation, Health, Inventory, Liveness, MilliCpu, Node,
-    NodeId, OperatorName, RequestId, Revision, ServiceSpec, TaskId, TaskReport, TaskState,
-    TaskStatus, Timestamp, TokenId,
+    Allows, Bytes, Desired, Epoch, Event, Generation, Generic, Health, Inventory, Liveness,
+    MilliCpu, Node, NodeId, OperatorName, RequestId, Revision, ServiceSpec, TaskId, TaskReport,
+    TaskState, TaskStatus, Timestamp, TokenId,
     event::Severity,
     task::{Cause, Decision, Failure, TaskVolume},
     token::{Role, Token},
@@ -50,7 +50,12 @@ fn inventory() -> Inventory {
         engine_ready: true,
         ledger_error: None,
         allows: None,
+        generic: Generic::NONE,
     }
+}
+
+fn with_devices() -> Inventory {
+    Inventory { generic: spec::generic(), ..permissive() }
 }
 
 fn permissive() -> Inventory {
@@ -216,7 +221,15 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
         volumes: false,
         down_since: Some(AT),
     };
+    let changes = vec![Change::EndToken { token: TokenId::new(7) }];
+    let end_token = Command::Plan { basis: Revision(41), changes };
+    let (node, address) = (NodeId::new(2), "192.168.1.12".to_owned());
+    let offers = Command::UpdateNode { node, inventory: with_devices(), address };
+    let asks = Command::ApplyStack { spec: spec::of_devices(), basis: Some(Revision(3)) };
     vec![
+        ("entry-5-update-node-generic.bin", entry(offers)),
+        ("entry-5-apply-stack-generic.bin", entry(asks)),
+        ("entry-5-plan-end-token.bin", entry(end_token)),
         ("entry-4-update-node-allows.bin", entry(allows)),
         ("entry-1-remove-node-fenced.bin", entry(removed)),
         ("entry-1-plan-mark-ready.bin", entry(command)),
@@ -346,6 +359,7 @@ pub(super) fn image() -> ClusterImage {
             created_at: AT,
             expires_at: AT.plus_millis(86_400_000),
             used_at: Some(AT.plus_millis(1_000)),
+            ended_at: None,
         }],
         requests: requests(),
         events: vec![Event {
@@ -417,7 +431,21 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
     for (node, _) in &mut permitting.nodes {
         node.inventory = permissive();
     }
+    let mut ended = ClusterImage { version: 5, ..image() };
+    for token in &mut ended.tokens {
+        (token.used_at, token.ended_at) = (None, Some(AT.plus_millis(86_400_001)));
+    }
+    let mut devices = ClusterImage { version: 5, ..image() };
+    devices.specs = spec::of_devices().services.into_values().collect();
+    for stack in &mut devices.stacks {
+        stack.history.iter_mut().for_each(|past| past.spec = spec::of_devices());
+    }
+    for (node, _) in &mut devices.nodes {
+        node.inventory = with_devices();
+    }
     vec![
+        ("snapshot-5-generic.bin", devices),
+        ("snapshot-5-token-ended.bin", ended),
         ("snapshot-4-allows.bin", permitting),
         ("snapshot-1-drain.bin", drained),
         ("snapshot-2-recovered.bin", recovered),
