@@ -9,7 +9,9 @@ use std::{
 };
 
 use model::StackSpec;
-use stackfile::{Diagnostic, MAX_FILE_BYTES, ReadError, Request, Severity, SourceFile, Sources};
+use stackfile::{
+    Bounds, Diagnostic, MAX_FILE_BYTES, ReadError, Request, Severity, SourceFile, Sources,
+};
 
 use crate::{
     args::StackFiles,
@@ -33,6 +35,7 @@ pub struct StackInput {
     environment: BTreeMap<String, String>,
     dotenv: Vec<SourceFile>,
     profiles: Vec<String>,
+    bounds: Bounds,
 }
 
 /// A stack and what is to be said about it.
@@ -92,7 +95,14 @@ impl StackInput {
             environment,
             dotenv,
             profiles: arguments.profile.clone(),
+            bounds: Bounds::APPLIED,
         })
+    }
+
+    /// The same for a plan on imagined machines, which may be larger.
+    #[must_use]
+    pub fn imagined(self) -> Self {
+        Self { bounds: Bounds::IMAGINED, ..self }
     }
 
     /// The same for `stackfile`.
@@ -105,6 +115,7 @@ impl StackInput {
             dotenv: &self.dotenv,
             profiles: &self.profiles,
             sources: &self.directory,
+            bounds: self.bounds,
         }
     }
 
@@ -150,7 +161,7 @@ pub fn read_file(path: &Path) -> Result<SourceFile, Error> {
 /// One byte more than is allowed is read, so that `stackfile` sees and refuses a longer file.
 fn read_all(name: &str, from: impl Read) -> Result<SourceFile, Error> {
     let mut bytes = Vec::new();
-    from.take(MAX_FILE_BYTES as u64 + 1)
+    from.take(Bounds::IMAGINED.file_bytes as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| Error::input(format!("cannot read {name}: {error}")))?;
     Ok(SourceFile::new(name, bytes))

@@ -290,6 +290,20 @@ pub struct PlanView {
     pub nodes: Vec<PlanNode>,
     pub unplaced: u32,
     pub warnings: Vec<String>,
+    /// How good it is; `None` of a scheduler of an earlier version.
+    pub outlook: Option<OutlookView>,
+}
+
+/// How good a plan is while nothing else moves: the memory that has a place counts, by priority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
+pub struct OutlookView {
+    /// Whether it is proven that no plan gives more a place.
+    pub optimal: bool,
+    /// So much more memory could have a place at most.
+    pub off: Bytes,
+    /// What is short, where no plan has a place for everything and that is known.
+    pub short: Option<String>,
 }
 
 /// `whatif`: what the cluster would come to.

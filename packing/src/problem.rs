@@ -5,7 +5,7 @@ use std::fmt;
 /// A capacity that never binds.
 pub const UNLIMITED: u64 = 1 << 60;
 
-/// The most any amount may be; sums of as many as fit into memory stay below 2^64.
+/// The most any amount may be. The demands of all items together stay below 2^63.
 pub const MAX_AMOUNT: u64 = UNLIMITED;
 
 /// The resource that is packed first of all: memory.
@@ -218,6 +218,12 @@ impl Problem {
             if item.pinned && item.current.is_none() {
                 return Err(Malformed::PinnedNowhere(index));
             }
+        }
+        let all = |resource: usize| -> u128 {
+            self.items.iter().map(|item| u128::from(item.demand[resource].max(1))).sum()
+        };
+        if (0..self.resources).any(|resource| all(resource) >= 1 << 63) {
+            return Err(Malformed::Amounts("item", self.items.len()));
         }
         for (index, group) in self.groups.iter().enumerate() {
             let known = group.conflicts.iter().all(|(other, _)| *other < self.groups.len())

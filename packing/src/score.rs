@@ -104,6 +104,12 @@ impl Measure {
 
     /// The score of a bin without scarcity; both lists are scaled.
     pub fn shape(free: &[i64], demand: &[i64]) -> i64 {
+        let (uneven, tight) = Self::shape_parts(free, demand);
+        uneven + tight
+    }
+
+    /// The parts of that score: how much more unequal what is free becomes, and how much stays free.
+    pub fn shape_parts(free: &[i64], demand: &[i64]) -> (i64, i64) {
         let (mut most, mut least) = (i64::MIN, i64::MAX);
         let (mut most_left, mut least_left) = (i64::MIN, i64::MAX);
         for (free, demand) in free.iter().zip(demand) {
@@ -113,9 +119,9 @@ impl Measure {
             least_left = least_left.min(free - demand);
         }
         if free.is_empty() {
-            return 0;
+            return (0, 0);
         }
-        (most_left - least_left) - (most - least) + best_fit(least_left)
+        ((most_left - least_left) - (most - least), best_fit(least_left))
     }
 }
 
@@ -132,6 +138,11 @@ pub struct Scarcity {
 impl Scarcity {
     /// Of everything in a problem. Sets of one bin are left out: what is bound to it goes first.
     pub fn of(problem: &Problem) -> Self {
+        Self::of_sets_from(problem, 2)
+    }
+
+    /// The same, of the sets of so many bins or more.
+    pub fn of_sets_from(problem: &Problem, least_bins: usize) -> Self {
         // Cut off so that products of sums stay within 128 bits.
         let lead =
             |amounts: &[u64]| u128::from(amounts.get(LEADING).copied().unwrap_or(0).min(1 << 44));
@@ -147,7 +158,7 @@ impl Scarcity {
         let mut scarce: Vec<(i64, usize)> = Vec::new();
         for (index, set) in problem.sets.iter().enumerate() {
             let bins = set.len();
-            if wanted[index] == 0 || bins < 2 || bins >= problem.bins.len() {
+            if wanted[index] == 0 || bins < least_bins || bins >= problem.bins.len() {
                 continue;
             }
             // (wanted / demand) / (capacity of the set / capacity)

@@ -5,7 +5,7 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use crate::source::{Span, Texts};
+use crate::source::{Bounds, Span, Texts};
 
 /// The most messages of one load that are shown; the rest is counted.
 pub const MAX_SHOWN: usize = 50;
@@ -244,9 +244,20 @@ pub(crate) struct Report {
     findings: Vec<Finding>,
     /// How many of them are errors.
     errors: usize,
+    bounds: Bounds,
 }
 
 impl Report {
+    /// With how much may be read.
+    pub(crate) fn within(bounds: Bounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
+    /// How much may be read.
+    pub(crate) const fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
     pub(crate) fn error(
         &mut self,
         at: impl Into<Option<Span>>,

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Config, Diagnostics, Loaded, NodesFile, ReadError, Request, SourceFile, Sources, config, load,
+    Bounds, Config, Diagnostics, Loaded, NodesFile, ReadError, Request, SourceFile, Sources,
+    config, load,
 };
 
 /// No stack file names a file that is there.
@@ -31,6 +32,7 @@ fn asked<T>(
         dotenv,
         profiles: &[],
         sources: &Nowhere,
+        bounds: Bounds::APPLIED,
     })
 }
 

@@ -36,7 +36,7 @@ use diagnostic::Report;
 pub use diagnostic::{Diagnostic, Diagnostics, Location, MAX_SHOWN, Severity};
 use model::{ImaginedNode, NodeName, StackSpec};
 use source::Texts;
-pub use source::{MAX_FILE_BYTES, SourceFile};
+pub use source::{Bounds, MAX_FILE_BYTES, SourceFile};
 
 /// Reads the files a stack file names.
 pub trait Sources {
@@ -74,6 +74,8 @@ pub struct Request<'a> {
     pub profiles: &'a [String],
     /// Reads what the files name.
     pub sources: &'a dyn Sources,
+    /// How much may be read.
+    pub bounds: Bounds,
 }
 
 impl std::fmt::Debug for Request<'_> {
@@ -120,7 +122,7 @@ impl Config {
 /// Reads a stack to apply: everything in it is honoured, translated with a note, or refused.
 pub fn load(request: &Request<'_>) -> Result<Loaded, Diagnostics> {
     let mut texts = Texts::default();
-    let mut report = Report::default();
+    let mut report = Report::within(request.bounds);
     let project = project::read(request, &mut texts, &mut report);
     let stack = project.and_then(|project| lower::stack(project, &mut report));
     let notes = report.finish(&texts)?;
@@ -134,7 +136,7 @@ pub fn load(request: &Request<'_>) -> Result<Loaded, Diagnostics> {
 /// Reads a stack to show: faithful to the Compose Specification, without what a cluster refuses.
 pub fn config(request: &Request<'_>) -> Result<Config, Diagnostics> {
     let mut texts = Texts::default();
-    let mut report = Report::default();
+    let mut report = Report::within(request.bounds);
     let project = project::read(request, &mut texts, &mut report);
     let tree = project.map(|project| project.to_json());
     let notes = report.finish(&texts)?;
@@ -162,7 +164,7 @@ pub struct NodesFile {
 /// Reads `NODES.yaml`.
 pub fn nodes(file: &SourceFile) -> Result<NodesFile, Diagnostics> {
     let mut texts = Texts::default();
-    let mut report = Report::default();
+    let mut report = Report::within(Bounds::IMAGINED);
     let nodes = nodes::read(file, &mut texts, &mut report);
     report.finish(&texts)?;
     Ok(nodes)

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The most machines a plan is made for.
-const MAX_NODES: usize = 1_000;
+const MAX_NODES: usize = 10_000;
 /// Cores of a machine that does not say: those of a Mac Mini.
 const USUAL_CORES: u64 = 8;
 

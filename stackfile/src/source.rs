@@ -3,7 +3,32 @@
 use crate::diagnostic::Location;
 
 /// The largest file read: a thousand times a usual stack file, small enough to hold several.
-pub const MAX_FILE_BYTES: usize = 1 << 20;
+pub const MAX_FILE_BYTES: usize = Bounds::APPLIED.file_bytes;
+
+/// How much may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The largest file.
+    pub file_bytes: usize,
+    /// How many values a file may hold once aliases are expanded.
+    pub values: usize,
+    /// The most services of one stack.
+    pub services: usize,
+}
+
+impl Bounds {
+    /// Of a stack that is applied: what one request makes a cluster do. 500 services of 200 values each,
+    /// twice.
+    pub const APPLIED: Self = Self { file_bytes: 1 << 20, values: 200_000, services: 500 };
+    /// Of a stack that is planned on imagined machines: as many tasks as half a cluster may have.
+    pub const IMAGINED: Self = Self { file_bytes: 16 << 20, values: 1_000_000, services: 10_000 };
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self::APPLIED
+    }
+}
 /// The most files one stack may be read from; far beyond any real project.
 pub(crate) const MAX_FILES: usize = 256;
 /// What is kept of a source line in a message; longer lines are cut around the place.

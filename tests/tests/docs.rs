@@ -126,3 +126,55 @@ fn every_row_of_faults_and_attacks_names_a_test() {
     }
     assert!(count >= 20, "only {count} rows were found");
 }
+
+/// Where the samples are kept that tables were made from, by the commit they were measured on.
+const FIGURES: &str = "docs/figures";
+/// Tables round to three digits.
+const ROUNDED: f64 = 0.005;
+
+/// The medians of every kept file, by what was measured.
+fn medians() -> Vec<(String, f64)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root().join(FIGURES)).expect("figures").flatten() {
+        let text = fs::read_to_string(entry.path()).expect("a file of figures");
+        let kept: serde_json::Value = serde_json::from_str(&text).expect("figures as JSON");
+        let commit = kept["about"]["commit"].as_str().expect("the commit");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        assert!(
+            commit.starts_with(name.split(['-', '.']).next().unwrap_or("-")),
+            "{name} is of {commit}"
+        );
+        for figure in kept["figures"].as_array().expect("figures") {
+            let what = figure["what"].as_str().expect("what was measured");
+            let number = |value: &serde_json::Value| value.as_f64().expect("a number");
+            let mut samples: Vec<f64> =
+                figure["samples"].as_array().expect("samples").iter().map(number).collect();
+            samples.sort_by(f64::total_cmp);
+            let (low, high) = (samples[(samples.len() - 1) / 2], samples[samples.len() / 2]);
+            let median = number(&figure["median"]);
+            assert!((f64::midpoint(low, high) - median).abs() < 1e-6, "{name}: {what}: {median}");
+            found.push((what.to_owned(), median));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_table_of_performance_has_the_medians_of_the_samples_that_are_kept() {
+    let kept = medians();
+    let text = fs::read_to_string(root().join("docs/performance.md")).expect("the document");
+    let mut compared = 0;
+    for row in text.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let of_it: Vec<f64> =
+            kept.iter().filter(|(what, _)| *what == cells[0]).map(|(_, median)| *median).collect();
+        let Some(shown) = cells.get(1).and_then(|cell| cell.parse::<f64>().ok()) else { continue };
+        if of_it.is_empty() {
+            continue;
+        }
+        let near = |median: &f64| (shown - median).abs() <= ROUNDED * median.abs().max(1.0);
+        assert!(of_it.iter().any(near), "{}: {shown} is none of {of_it:?}", cells[0]);
+        compared += 1;
+    }
+    assert!(compared >= 30, "only {compared} rows were compared");
+}

@@ -16,7 +16,9 @@ use crate::{
 
 /// Carries out `plan`.
 pub async fn run(args: &Plan, global: &Global, out: &mut Out) -> Result<(), Error> {
-    let loaded = StackInput::read(&args.stack)?.load()?;
+    let input = StackInput::read(&args.stack)?;
+    let input = if args.nodes.is_some() { input.imagined() } else { input };
+    let loaded = input.load()?;
     if !out.is_json() {
         say_notes(out, &loaded.notes);
     }

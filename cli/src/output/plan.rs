@@ -3,7 +3,9 @@
 use model::{
     Bytes, MilliCpu,
     generic::sentence,
-    view::{ChangeAction, FieldChange, PlanNode, PlanView, ReplicaPlacement, ServiceChange},
+    view::{
+        ChangeAction, FieldChange, OutlookView, PlanNode, PlanView, ReplicaPlacement, ServiceChange,
+    },
 };
 
 use super::{
@@ -33,6 +35,10 @@ pub fn render(plan: &PlanView, out: &Out) -> String {
             parts.push(format!("  {}\n", safe::line(&line)));
         }
     }
+    if let Some(outlook) = plan.outlook.as_ref().filter(|_| plan.unplaced > 0) {
+        parts.push("\n".to_owned());
+        parts.extend(said(outlook).iter().map(|line| format!("{}\n", safe::line(line))));
+    }
     if !plan.nodes.is_empty() {
         parts.push("\n".to_owned());
         parts.push(nodes(&plan.nodes, out));
@@ -42,6 +48,19 @@ pub fn render(plan: &PlanView, out: &Out) -> String {
         parts.push(format!("\n{word} {}\n", safe::line(warning)));
     }
     parts.concat()
+}
+
+/// How good a plan is that leaves something out.
+fn said(outlook: &OutlookView) -> Vec<String> {
+    let none = outlook.short.as_ref().map(|short| format!("no plan has a place for all: {short}"));
+    let off = if outlook.optimal {
+        "optimal: no plan has a place for more, while nothing else moves".to_owned()
+    } else if outlook.off > Bytes::ZERO {
+        format!("at most {} more could have a place, while nothing else moves", outlook.off)
+    } else {
+        "whether another plan has a place for more is not known".to_owned()
+    };
+    none.into_iter().chain([off]).collect()
 }
 
 /// Whether applying would change nothing.

@@ -12,7 +12,8 @@ use model::{
     Bytes, MilliCpu,
     view::{
         ChangeAction, DrainMove, DrainStay, DrainView, FieldChange, NodeCpus, NodeDisk, NodeMemory,
-        NodeRow, PlanNode, PlanView, ReplicaPlacement, ServiceChange, TaskRow, Verdict,
+        NodeRow, OutlookView, PlanNode, PlanView, ReplicaPlacement, ServiceChange, TaskRow,
+        Verdict,
     },
 };
 
@@ -202,6 +203,11 @@ pub(crate) fn plan() -> PlanView {
         }],
         unplaced: 1,
         warnings: vec!["web names no memory: 256.0 MiB is assumed".to_owned()],
+        outlook: Some(OutlookView {
+            optimal: true,
+            off: Bytes::ZERO,
+            short: Some("1.3 GiB short on role=database".to_owned()),
+        }),
     }
 }
 

@@ -2689,6 +2689,20 @@ pub struct PlanView {
     pub unplaced: u32,
     #[prost(string, repeated, tag = "7")]
     pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "8")]
+    pub outlook: ::core::option::Option<OutlookView>,
+}
+/// How good a plan is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OutlookView {
+    #[prost(bool, tag = "1")]
+    pub optimal: bool,
+    /// So much more memory could have a place at most, in bytes.
+    #[prost(uint64, tag = "2")]
+    pub off: u64,
+    /// What is short.
+    #[prost(string, optional, tag = "3")]
+    pub short: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Something that is not so.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1,20 +1,24 @@
 //! The table of contents of every decision: which rooms are asked, in which order.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use model::{Liveness, NodeId, Revision, TaskId, Timestamp, event::Severity, task::Decision};
 
 use crate::{
-    cluster::{Change, Cluster, Stack, limits},
+    cluster::{Change, Cluster, limits},
     liveness::{self, Heartbeats},
     orchestrate,
-    placement::{self, Ask, Fleet, Placed},
+    placement::{self, Ask, Effort, Fleet, Outlook, Placed, Tried},
     waits::Wait,
 };
 
 /// Rounds of orchestration and placement in one plan. Each acts on the outcome of the one before;
 /// three are the most any case needs, the others are for surprises.
 const MAX_ROUNDS: u32 = 8;
+
+/// Steps that one search for a better arrangement may take, and all of one plan together: a tenth of a
+/// second of work. What was looked for once is not looked for again until something changes.
+const SEARCH_STEPS: u64 = 20_000_000;
 
 /// What should change now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,9 @@ pub struct Plan {
     pub wake_at: Option<Timestamp>,
     /// What it waits for: to be kept in mind until the next plan ([`crate::Waits::keep`]).
     pub waits: BTreeSet<Wait>,
+    /// The arrangement that was looked for last: to be kept in mind likewise
+    /// ([`crate::Waits::remember`]).
+    pub tried: Option<Arc<Tried>>,
 }
 
 /// Why a plan is as it is.
@@ -39,6 +46,8 @@ pub struct Plan {
 pub struct PlanReport {
     /// What was found out for each task that asked for a node: the last word on each.
     pub placed: Vec<Placed>,
+    /// How good the last arrangement is that left something out; nothing when there was none.
+    pub outlook: Option<Outlook>,
 }
 
 impl Plan {
@@ -50,20 +59,33 @@ impl Plan {
 
 /// Decides what should change. Taking the changes and planning again at the same time gives none.
 pub fn plan(cluster: &Cluster, beats: &Heartbeats, now: Timestamp) -> Plan {
+    plan_within(cluster, beats, now, limits::MAX_CHANGES)
+}
+
+/// The same with at most so many changes; the rest is for the next plan.
+pub(crate) fn plan_within(
+    cluster: &Cluster,
+    beats: &Heartbeats,
+    now: Timestamp,
+    most: usize,
+) -> Plan {
     let (liveness, mut wake_at) = liveness::transitions(cluster, beats, now);
     let mut draft = cluster.draft();
     draft.assume_liveness(now, &liveness);
     let assumed = liveness.iter().map(|(node, _)| *node).collect();
     let mut changes = Vec::new();
     let (mut report, mut waits) = (PlanReport::default(), BTreeSet::new());
+    let mut effort =
+        Effort::new(SEARCH_STEPS, SEARCH_STEPS).having_tried(beats.waits.tried().cloned());
     for _ in 0..MAX_ROUNDS {
         let steps = orchestrate::orchestrate(&draft, beats, &assumed, now);
         waits.extend(steps.waits);
         let mut round = steps.changes;
         draft.take_changes(now, &round);
-        let (placing, placed) = place(&draft, cluster.revision(), now);
+        let (placing, placed) = place(&draft, cluster.revision(), now, &mut effort);
         draft.take_changes(now, &placing);
         report.placed = placed;
+        report.outlook = effort.take_outlook().or(report.outlook);
         round.extend(placing);
         let yielding = yield_room(&draft);
         draft.take_changes(now, &yielding);
@@ -73,34 +95,34 @@ pub fn plan(cluster: &Cluster, beats: &Heartbeats, now: Timestamp) -> Plan {
             break;
         }
         changes.extend(round);
-        if changes.len() >= limits::MAX_CHANGES {
-            changes.truncate(limits::MAX_CHANGES);
+        if changes.len() >= most {
+            changes.truncate(most);
             wake_at = Some(now);
             break;
         }
     }
-    Plan { basis: cluster.revision(), changes, liveness, report, wake_at, waits }
+    let tried = effort.tried().cloned();
+    Plan { basis: cluster.revision(), changes, liveness, report, wake_at, waits, tried }
 }
 
 /// Gives pending tasks their nodes.
-fn place(cluster: &Cluster, revision: Revision, at: Timestamp) -> (Vec<Change>, Vec<Placed>) {
+fn place(
+    cluster: &Cluster,
+    revision: Revision,
+    at: Timestamp,
+    effort: &mut Effort,
+) -> (Vec<Change>, Vec<Placed>) {
     let asks: Vec<Ask<'_>> = cluster.pending().map(Ask::of).collect();
     if asks.is_empty() {
         return (Vec::new(), Vec::new());
     }
     let mut fleet = Fleet::of(cluster);
-    let placed = placement::place(&mut fleet, &asks, &labels(cluster));
+    let placed = placement::place(&mut fleet, &asks, effort);
     let changes = placed.iter().filter_map(|held| {
         let decision = Decision { at, revision, verdicts: held.verdicts.clone() };
         Some(Change::Place { task: held.task, node: held.node?, decision })
     });
     (changes.collect(), placed)
-}
-
-/// The labels some service wants: nodes that carry them are kept free where possible.
-pub(crate) fn labels(cluster: &Cluster) -> BTreeSet<String> {
-    let services = cluster.stacks().values().flat_map(Stack::wanted);
-    placement::labels_wanted(services.map(|(_, service)| &*service.spec))
 }
 
 /// Where a new task fits nowhere while its predecessor runs, but would where that one is, the old

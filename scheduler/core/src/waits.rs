@@ -7,12 +7,17 @@
 //! from moving ([`Wait::Moved`], [`Wait::Returned`]) it takes what the stamps say for the time before it led,
 //! because what is held for nothing is away.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use model::{
     NodeId, TaskId, Timestamp, TokenId,
     planted::{Bug, is_planted},
 };
+
+use crate::placement::Tried;
 
 /// A time by a clock of the leader's own, in milliseconds. Nobody sets it, and it stands still while the
 /// machine sleeps: a task did not get on meanwhile that the leader could have heard of.
@@ -102,17 +107,19 @@ pub struct Waits {
     /// What the leader's clock says; `None` where there is no clock but that of the stamps.
     now: Option<Ticks>,
     began: BTreeMap<Wait, Began>,
+    /// The arrangement that was looked for last.
+    tried: Option<Arc<Tried>>,
 }
 
 impl Waits {
     /// Those of plans that are only imagined: time passes there as the stamps say.
     pub const fn imagined() -> Self {
-        Self { now: None, began: BTreeMap::new() }
+        Self { now: None, began: BTreeMap::new(), tried: None }
     }
 
     /// Those of a leader that begins now.
     pub const fn new(now: Ticks) -> Self {
-        Self { now: Some(now), began: BTreeMap::new() }
+        Self { now: Some(now), began: BTreeMap::new(), tried: None }
     }
 
     /// It is later now.
@@ -129,6 +136,15 @@ impl Waits {
             (*wait, known.unwrap_or_else(|| Began { at, before: wait.before(wall) }))
         };
         self.began = waited_for.iter().map(began).collect();
+    }
+
+    /// What the last plan looked for is not looked for again.
+    pub fn remember(&mut self, tried: Option<Arc<Tried>>) {
+        self.tried = tried;
+    }
+
+    pub(crate) const fn tried(&self) -> Option<&Arc<Tried>> {
+        self.tried.as_ref()
     }
 
     /// How long it was waited so far, in milliseconds, the stamps' clock saying `wall`.

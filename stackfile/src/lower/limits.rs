@@ -10,18 +10,14 @@ use model::{
 use super::Context;
 use crate::{diagnostic::Report, source::Span, tree::Node};
 
-/// The most services of one stack; a limit on what one request makes the cluster do.
-const MAX_SERVICES: usize = 500;
-
 type Places<'a> = BTreeMap<ServiceName, Context<'a>>;
 
 /// Reports what contradicts itself across services.
 pub(super) fn check(stack: &StackSpec, places: &Places<'_>, report: &mut Report) {
-    if stack.services.len() > MAX_SERVICES {
-        let what = format!(
-            "a stack has at most {MAX_SERVICES} services, this one has {}",
-            stack.services.len()
-        );
+    let most = report.bounds().services;
+    if stack.services.len() > most {
+        let what =
+            format!("a stack has at most {most} services, this one has {}", stack.services.len());
         report.error(None, what).hint("split it into several stacks");
         return;
     }
@@ -51,15 +47,26 @@ fn ports(stack: &StackSpec, places: &Places<'_>, report: &mut Report) {
             let same = taken.entry((published, port.protocol.as_str())).or_default();
             let clash = same.iter().find(|(known, _)| overlaps(known, port));
             if let Some((known, other)) = clash.filter(|_| !report.is_full()) {
-                let itself = other.name == place.name;
-                let by = if itself { "itself".to_owned() } else { format!("`{}`", other.name) };
-                let what =
-                    format!("port {published} of the node is published by `{name}` and by {by}");
-                report
-                    .error(port_place(place, port), what)
+                let at = port_place(place, port);
+                let finding = if other.name == place.name {
+                    let what =
+                        format!("port {published} of the node is published by `{name}` twice");
+                    report
+                        .error(at, what)
+                        .hint("give one of them another port on the left side of the colon")
+                } else {
+                    let other = other.name;
+                    let what = format!(
+                        "port {published} of the node is published by `{name}` and by `{other}`: they \
+                         never run on one node"
+                    );
+                    report.warning(at, what).hint(
+                        "give one of them another port on the left side of the colon, if they may",
+                    )
+                };
+                finding
                     .path(place.path("ports"))
-                    .related(port_place(other, known), "published here first")
-                    .hint("give one of them another port on the left side of the colon");
+                    .related(port_place(other, known), "published here first");
             }
             same.push((port, place));
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use granit_parser::{Event, ScalarStyle, Span as Mark, Tag as YamlTag};
 
-use super::{MAX_DEPTH, MAX_EXPANDED_BYTES, MAX_VALUES, scalar};
+use super::{MAX_DEPTH, MAX_EXPANDED_BYTES, scalar};
 use crate::{
     diagnostic::Report,
     source::{Span, Texts},
@@ -125,9 +125,10 @@ impl<'r> Builder<'r> {
     fn spend(&mut self, values: usize, bytes: usize, at: Span) -> Result<(), Refused> {
         self.values = self.values.saturating_add(values);
         self.bytes = self.bytes.saturating_add(bytes);
-        if self.values > MAX_VALUES {
+        let most = self.report.bounds().values;
+        if self.values > most {
             self.report
-                .error(at, format!("the file expands to more than {MAX_VALUES} values"))
+                .error(at, format!("the file expands to more than {most} values"))
                 .hint("aliases (`*name`) of values that hold aliases multiply; write fewer");
             return Err(Refused);
         }

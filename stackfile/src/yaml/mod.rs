@@ -12,24 +12,22 @@ use granit_parser::{Options, Parser};
 
 use crate::{
     diagnostic::Report,
-    source::{MAX_FILE_BYTES, SourceFile, Span, Texts},
+    source::{SourceFile, Span, Texts},
     tree::Node,
 };
 
 /// How deep values may nest. Real files reach ten; the passes over the tree recurse this deep.
 pub(crate) const MAX_DEPTH: usize = 64;
-/// How many values a file may hold once aliases are expanded: 500 services of 200 values each,
-/// twice.
-pub(crate) const MAX_VALUES: usize = 200_000;
 /// How much text a file may hold once aliases are expanded.
 pub(crate) const MAX_EXPANDED_BYTES: usize = 16 << 20;
 
 /// Takes in a file: checks its size and encoding and remembers its text. Reports what is wrong.
 pub(crate) fn intern(file: &SourceFile, texts: &mut Texts, report: &mut Report) -> Option<u16> {
     let name = &file.name;
-    if file.bytes.len() > MAX_FILE_BYTES {
+    let most = report.bounds().file_bytes;
+    if file.bytes.len() > most {
         report
-            .error(None, format!("{name} is larger than 1 MiB"))
+            .error(None, format!("{name} is larger than {} MiB", most >> 20))
             .hint("a stack file is text of a few hundred lines; is this the right file?");
         return None;
     }

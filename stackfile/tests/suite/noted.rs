@@ -91,6 +91,17 @@ fn keys_for_another_tool() {
 }
 
 #[test]
+fn services_with_the_same_host_port_are_said_to_keep_apart() {
+    let text = "name: shop\nservices:\n  web:\n    image: a\n    ports: [\"80:80\"]\n  admin:\n    image: b\n    \
+                ports: [\"80:8000\"]\n";
+    let notes = Case::new(text).load().unwrap().notes;
+    let said = notes.iter().find(|note| note.message.contains("port 80 of the node")).unwrap();
+    assert_eq!(said.severity, Severity::Warning);
+    assert!(said.message.contains("`admin` and by `web`: they never run on one node"), "{said}");
+    assert_eq!(said.at.as_ref().map(|at| at.line), Some(8), "{said}");
+}
+
+#[test]
 fn the_same_note_on_many_places_is_said_once_with_all_of_them() {
     let first = "version: \"3\"\nname: shop\nservices:\n  web:\n    image: a\n    container_name: w\n  \
                  db:\n    image: b\n    container_name: d\n";

@@ -67,6 +67,7 @@ impl Case {
             dotenv: &self.dotenv,
             profiles: &self.profiles,
             sources: &self.named,
+            bounds: siso_stackfile::Bounds::APPLIED,
         }
     }
 

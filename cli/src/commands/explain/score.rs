@@ -34,8 +34,8 @@ impl Column {
             Criterion::LeavesOut => "LEAVES OUT",
             Criterion::Spread => "SPREAD",
             Criterion::Replicas => "REPLICAS",
-            Criterion::Scarce => "LABELS",
-            Criterion::Stranded => "UNEVEN",
+            Criterion::Scarce => "SCARCE",
+            Criterion::Uneven => "UNEVEN",
             Criterion::Left => "LEFT FREE",
             Criterion::Node => "ORDER",
         }
@@ -46,13 +46,17 @@ impl Column {
         let part = *verdict.score.as_ref()?.get(self.index)?;
         Some(match self.criterion {
             Criterion::LeavesOut => if part == 0 { "no" } else { "yes" }.to_owned(),
-            Criterion::Stranded => format!("{} %", part.saturating_mul(10)),
+            Criterion::Scarce | Criterion::Uneven => hundredths(part),
             Criterion::Left => Bytes(u64::try_from(part).unwrap_or_default()).to_string(),
-            Criterion::Spread | Criterion::Replicas | Criterion::Scarce | Criterion::Node => {
-                part.to_string()
-            }
+            Criterion::Spread | Criterion::Replicas | Criterion::Node => part.to_string(),
         })
     }
+}
+
+/// Hundredths as a number with two decimals.
+fn hundredths(part: i64) -> String {
+    let (sign, size) = (if part < 0 { "-" } else { "" }, part.unsigned_abs());
+    format!("{sign}{}.{:02}", size / 100, size % 100)
 }
 
 const fn meaning(criterion: Criterion) -> &'static str {
@@ -60,9 +64,13 @@ const fn meaning(criterion: Criterion) -> &'static str {
         Criterion::LeavesOut => "whether services that share its volume find no room there",
         Criterion::Spread => "replicas on machines with the same label to spread over",
         Criterion::Replicas => "other replicas of the service on the machine",
-        Criterion::Scarce => "labels there that other services need and this one does not",
-        Criterion::Stranded => "how far the free shares of memory and CPUs differ",
-        Criterion::Left => "memory that stays free: the fullest machine wins",
+        Criterion::Scarce => {
+            "how much others depend on the machine that can go to few, in usual tasks"
+        }
+        Criterion::Uneven => "how much more unequal free memory and CPUs become, in usual tasks",
+        Criterion::Left => {
+            "memory that stays free; what is scarce, uneven and left free counts together"
+        }
         Criterion::Node => "the machine that joined first",
     }
 }
@@ -106,8 +114,8 @@ mod tests {
                 "SPREAD 2",
                 "SPREAD 3",
                 "REPLICAS 4",
-                "LABELS 5",
-                "UNEVEN 60 %",
+                "SCARCE 0.05",
+                "UNEVEN 0.06",
                 "LEFT FREE 7.0 GiB",
             ]
         );

@@ -6,10 +6,10 @@ use model::{
     Bytes, GenericName, ImaginedNode, MilliCpu, NodeName,
     view::{
         ChangeAction, DrainMove, DrainStay, DrainView, EventRow, ExplainView, FieldChange, LossRow,
-        NodeCpus, NodeDisk, NodeGeneric, NodeMemory, NodeRow, PlacedTask, PlacementNode,
-        PlacementView, PlanNode, PlanView, Problem, PullProgress, ReplicaPlacement, RevisionRow,
-        SchedulerRow, ServiceChange, StackRow, StatusView, Succession, TaskRow, TokenRow, Verdict,
-        WhatIfView,
+        NodeCpus, NodeDisk, NodeGeneric, NodeMemory, NodeRow, OutlookView, PlacedTask,
+        PlacementNode, PlacementView, PlanNode, PlanView, Problem, PullProgress, ReplicaPlacement,
+        RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, Succession, TaskRow,
+        TokenRow, Verdict, WhatIfView,
     },
 };
 use proptest::prelude::*;
@@ -336,6 +336,11 @@ impl Draw {
             }),
             unplaced: self.small(),
             warnings: self.some(Self::text),
+            outlook: self.maybe(|draw| OutlookView {
+                optimal: draw.flag(),
+                off: draw.bytes(),
+                short: draw.maybe(Self::text),
+            }),
         }
     }
 

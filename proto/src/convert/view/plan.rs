@@ -1,7 +1,7 @@
 //! Plans, and why something sits where it does.
 
 use model::view::{
-    DrainMove, DrainStay, DrainView, ExplainView, FieldChange, PlanNode, PlanView,
+    DrainMove, DrainStay, DrainView, ExplainView, FieldChange, OutlookView, PlanNode, PlanView,
     ReplicaPlacement, ServiceChange, Verdict, WhatIfView,
 };
 
@@ -24,6 +24,13 @@ mirror!(v1::PlanView => PlanView {
     nodes: Rows<Message<v1::PlanNode, PlanNode>>,
     unplaced: Same<u32>,
     warnings: Rows<Shown>,
+    outlook: Maybe<Message<v1::OutlookView, OutlookView>>,
+});
+
+mirror!(v1::OutlookView => OutlookView {
+    optimal: Same<bool>,
+    off: Total,
+    short: Maybe<Shown>,
 });
 
 mirror!(v1::WhatIfView => WhatIfView {

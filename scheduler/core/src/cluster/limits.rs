@@ -3,8 +3,9 @@
 
 /// Stacks in a cluster: each is read at every plan.
 pub const MAX_STACKS: usize = 256;
-/// Services in one stack: a file of this length is generated, not written.
-pub const MAX_SERVICES: usize = 500;
+/// Services in one stack. Files of stacks to apply have far fewer (`stackfile`); plans on imagined machines
+/// are made of so many.
+pub const MAX_SERVICES: usize = 10_000;
 /// Replicas of one service.
 pub const MAX_REPLICAS: u32 = 1_000;
 /// Replicas in the whole cluster: the plan's draft copies every task.

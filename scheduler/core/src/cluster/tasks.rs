@@ -60,8 +60,10 @@ impl Tasks {
         if let Some(services) = self.of.get_mut(&task.stack) {
             if let Some(there) = services.get_mut(&task.service) {
                 there.remove(&(task.slot, id));
+                if there.is_empty() {
+                    services.remove(&task.service);
+                }
             }
-            services.retain(|name, there| *name != task.service || !there.is_empty());
             if services.is_empty() {
                 self.of.remove(&task.stack);
             }

@@ -1,5 +1,5 @@
-//! Hard rules. A rule is one function, one [`Misfit`] and one line in [`FILTERS`]; it answers with
-//! the reason, never with `false`.
+//! Hard rules. A rule is one function, one [`Misfit`] and one line in [`OF_NODES`] or
+//! [`OF_ROOMS`]; it answers with the reason, never with `false`.
 
 use std::collections::BTreeSet;
 
@@ -20,20 +20,25 @@ use crate::{
 /// One hard rule.
 pub type Filter = fn(&Ask<'_>, &NodeView<'_, '_>) -> Result<(), Misfit>;
 
-/// All hard rules; the first that is broken is the reason shown.
-pub const FILTERS: &[Filter] = &[
-    is_there,
-    accepts_work,
-    engine_answers,
-    matches_constraints,
-    permits_it,
+/// The hard rules that ask only what the node is and what the task's constraints, permissions and generic
+/// resources are: tasks that are alike in these have the same answer.
+pub(super) const OF_NODES: &[Filter] =
+    &[is_there, accepts_work, engine_answers, matches_constraints, permits_it, offers_generic];
+
+/// The hard rules that ask what is on the node, or where volumes are.
+pub(super) const OF_ROOMS: &[Filter] = &[
     is_home_of_volumes,
     below_replicas_per_node,
     has_ports_free,
     has_room,
-    has_generic,
+    has_generic_free,
     below_task_limit,
 ];
+
+/// All hard rules; the first that is broken is the reason shown.
+pub fn filters() -> impl Iterator<Item = &'static Filter> {
+    OF_NODES.iter().chain(OF_ROOMS)
+}
 
 /// Why a task cannot be on a node.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -231,11 +236,7 @@ fn is_home_of_volumes(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misf
 
 fn below_replicas_per_node(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
     let Some(max) = ask.spec.placement.max_replicas_per_node else { return Ok(()) };
-    // One that stops, or that this task takes over from, does not count: it goes.
-    let others = view.room.tasks.values().filter(|(other, desired)| {
-        !desired.is_leaving() && other.same_service(ask) && other.slot != ask.slot
-    });
-    let there = u32::try_from(others.count()).unwrap_or(u32::MAX);
+    let there = view.fleet.replicas_on(view.room.node.id, ask);
     if there < max { Ok(()) } else { Err(Misfit::TooManyReplicas { max }) }
 }
 
@@ -257,11 +258,13 @@ fn has_ports_free(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> 
     Ok(())
 }
 
+/// Whether it listens on every address of its node.
+pub(super) fn everywhere(port: &Port) -> bool {
+    matches!(port.host_ip.as_deref(), None | Some("" | "0.0.0.0" | "::" | "[::]"))
+}
+
 /// Whether two published ports cannot be on one node.
 fn clash(one: &Port, other: &Port) -> bool {
-    let everywhere = |port: &Port| {
-        matches!(port.host_ip.as_deref(), None | Some("" | "0.0.0.0" | "::" | "[::]"))
-    };
     one.published.is_some()
         && one.published == other.published
         && one.protocol == other.protocol
@@ -275,17 +278,36 @@ fn has_room(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
     Ok(())
 }
 
-fn has_generic(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
-    if !ask.spec.wants_generic() || is_planted(Bug::GenericIgnored) {
+/// What a node offers no more of it has free for nobody.
+fn offers_generic(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    short_of_generic(ask, view, |needed, _, offered| needed > offered)
+}
+
+fn has_generic_free(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    if is_planted(Bug::GenericIgnored) {
+        return Ok(());
+    }
+    short_of_generic(ask, view, |needed, free, offered| needed > free && needed <= offered)
+}
+
+/// The first kind of which it is short by what is needed, free and offered.
+fn short_of_generic(
+    ask: &Ask<'_>,
+    view: &NodeView<'_, '_>,
+    short: impl Fn(u64, u64, u64) -> bool,
+) -> Result<(), Misfit> {
+    if !ask.spec.wants_generic() {
         return Ok(());
     }
     let offers = &view.room.node.inventory.generic;
-    let free = view.room.generic_free_for(ask.task);
-    let asked = ask.spec.generic_on(offers);
-    let short = asked.iter().find(|(kind, needed)| free.get(kind) < *needed);
-    let Some((kind, needed)) = short else { return Ok(()) };
-    let (free, offered) = (free.get(kind), offers.get(kind));
-    Err(Misfit::ShortOfGeneric { kind: kind.clone(), needed, free, offered })
+    let all_free = view.room.generic_free_for(ask.task);
+    for (kind, needed) in ask.spec.generic_on(offers).iter() {
+        let (free, offered) = (all_free.get(kind), offers.get(kind));
+        if short(needed, free, offered) {
+            return Err(Misfit::ShortOfGeneric { kind: kind.clone(), needed, free, offered });
+        }
+    }
+    Ok(())
 }
 
 fn below_task_limit(_: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {

@@ -88,7 +88,7 @@ fn helps(fleet: &Fleet<'_>, ask: &Ask<'_>, change: &Change) -> bool {
     match change {
         Change::Node(node) => {
             let held = fleet.rooms().get(&node.id);
-            let room = held.map_or_else(|| Room::of(node), |room| Room { node, ..room.clone() });
+            let room = held.map_or_else(|| Room::of(node), |room| room.on(node));
             fleet.alone(room).fits(ask, node.id).is_ok()
         }
         Change::Spec(spec) => {

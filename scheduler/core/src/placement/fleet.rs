@@ -1,6 +1,6 @@
 //! The nodes as placement sees them: what is free, and what would be after a change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     Desired, Generic, Liveness, Node, NodeId, Resources, ServiceName, ServiceSpec, StackName, Task,
@@ -10,8 +10,8 @@ use model::{
 };
 
 use crate::{
-    cluster::Cluster,
-    placement::{FILTERS, Misfit},
+    cluster::{Cluster, Volume},
+    placement::{Misfit, filter},
 };
 
 /// A task that asks for a place.
@@ -75,24 +75,39 @@ pub struct Room<'a> {
     pub(super) earmarked: BTreeMap<TaskId, Resources>,
     /// The same of generic resources.
     pub(super) earmarked_generic: BTreeMap<TaskId, Generic>,
+    offers: Resources,
 }
 
 impl<'a> Room<'a> {
-    pub(super) const fn of(node: &'a Node) -> Self {
+    pub(super) fn of(node: &'a Node) -> Self {
         Self {
             node,
             reserved: Resources::ZERO,
             tasks: BTreeMap::new(),
             earmarked: BTreeMap::new(),
             earmarked_generic: BTreeMap::new(),
+            offers: node.inventory.allocatable(),
         }
+    }
+
+    /// The same tasks on a node that is like this.
+    pub(super) fn on(&self, node: &'a Node) -> Self {
+        Self { node, offers: node.inventory.allocatable(), ..self.clone() }
+    }
+
+    /// What may be reserved on it, taken or not.
+    pub const fn offers(&self) -> Resources {
+        self.offers
     }
 
     /// What is free for that task.
     pub fn free_for(&self, task: TaskId) -> Resources {
+        let free = self.offers.minus(self.reserved);
+        if self.earmarked.is_empty() {
+            return free;
+        }
         let kept = self.earmarked.iter().filter(|(id, _)| **id != task);
-        let kept = kept.map(|(_, amount)| *amount).sum::<Resources>();
-        self.node.inventory.allocatable().minus(self.reserved).minus(kept)
+        free.minus(kept.map(|(_, amount)| *amount).sum::<Resources>())
     }
 
     /// What of generic resources is free for that task. Counted when it is asked for: few tasks reserve
@@ -119,12 +134,18 @@ impl<'a> Room<'a> {
     }
 }
 
+/// Where the replicas of a service are that are there to stay: node and slot.
+type Replicas = BTreeSet<(NodeId, u32, TaskId)>;
+
 /// All nodes and where named volumes live.
 #[derive(Debug, Clone)]
 pub struct Fleet<'a> {
     rooms: BTreeMap<NodeId, Room<'a>>,
-    /// By the engine's name.
-    homes: BTreeMap<&'a str, NodeId>,
+    replicas: BTreeMap<(&'a StackName, &'a ServiceName), Replicas>,
+    /// Where volumes live, by the engine's name.
+    volumes: &'a BTreeMap<String, Volume>,
+    /// The homes of those that got theirs in this arrangement.
+    new_homes: BTreeMap<&'a str, NodeId>,
     /// Volumes that got their home in this arrangement, by the task that brought it.
     settled: BTreeMap<TaskId, Vec<&'a str>>,
 }
@@ -152,7 +173,11 @@ impl<'a> Fleet<'a> {
     /// The fleet as it is, but for one node.
     pub fn without(cluster: &'a Cluster, node: NodeId) -> Self {
         let mut fleet = Self::of(cluster);
-        fleet.rooms.remove(&node);
+        if let Some(room) = fleet.rooms.remove(&node) {
+            for (ask, _) in room.tasks.values() {
+                fleet.forget_replica(ask, node);
+            }
+        }
         fleet
     }
 
@@ -166,18 +191,54 @@ impl<'a> Fleet<'a> {
     }
 
     fn bare(cluster: &'a Cluster, nodes: impl IntoIterator<Item = &'a Node>) -> Self {
-        let homes = cluster.volumes().iter();
         Self {
             rooms: nodes.into_iter().map(|node| (node.id, Room::of(node))).collect(),
-            homes: homes.map(|(name, volume)| (name.as_str(), volume.home)).collect(),
+            replicas: BTreeMap::new(),
+            volumes: cluster.volumes(),
+            new_homes: BTreeMap::new(),
             settled: BTreeMap::new(),
         }
     }
 
     fn put_task(&mut self, task: &'a Task) {
-        if let Some(room) = task.node.and_then(|node| self.rooms.get_mut(&node)) {
-            room.put(Ask::of(task), task.desired);
+        if let Some(node) = task.node {
+            self.put_in(node, Ask::of(task), task.desired);
         }
+    }
+
+    fn put_in(&mut self, node: NodeId, ask: Ask<'a>, desired: Desired) {
+        let Some(room) = self.rooms.get_mut(&node) else { return };
+        room.put(ask, desired);
+        if !desired.is_leaving() {
+            let there = self.replicas.entry((ask.stack, ask.service)).or_default();
+            there.insert((node, ask.slot, ask.task));
+        }
+    }
+
+    fn forget_replica(&mut self, ask: &Ask<'a>, node: NodeId) {
+        if let Some(there) = self.replicas.get_mut(&(ask.stack, ask.service)) {
+            there.remove(&(node, ask.slot, ask.task));
+        }
+    }
+
+    /// The nodes with other replicas of a task's service that are there to stay, and how many: the one
+    /// that it takes over from does not count, it goes.
+    pub(super) fn replicas_beside(&self, ask: &Ask<'_>) -> impl Iterator<Item = (NodeId, u32)> {
+        let there = self.replicas.get(&(ask.stack, ask.service));
+        let mut counts: BTreeMap<NodeId, u32> = BTreeMap::new();
+        for (node, _, _) in there.into_iter().flatten().filter(|(_, slot, _)| *slot != ask.slot) {
+            let count = counts.entry(*node).or_default();
+            *count = count.saturating_add(1);
+        }
+        counts.into_iter()
+    }
+
+    /// How many other replicas of a task's service are on that node to stay.
+    pub(super) fn replicas_on(&self, node: NodeId, ask: &Ask<'_>) -> u32 {
+        let Some(there) = self.replicas.get(&(ask.stack, ask.service)) else { return 0 };
+        let here = (node, 0, TaskId::new(0))..=(node, u32::MAX, TaskId::new(u64::MAX));
+        let others = there.range(here).filter(|(_, slot, _)| *slot != ask.slot);
+        u32::try_from(others.count()).unwrap_or(u32::MAX)
     }
 
     /// A task may stop so that its successor has room where it was. What the successor needs beyond
@@ -229,7 +290,8 @@ impl<'a> Fleet<'a> {
 
     /// Where the volume of that engine name lives.
     pub fn home(&self, engine_name: &str) -> Option<NodeId> {
-        self.homes.get(engine_name).copied()
+        let new = self.new_homes.get(engine_name).copied();
+        new.or_else(|| self.volumes.get(engine_name).map(|volume| volume.home))
     }
 
     /// Whether the node is down, or not among these.
@@ -245,13 +307,13 @@ impl<'a> Fleet<'a> {
     /// Whether the task could be on that node; the first rule it breaks.
     pub fn fits(&self, ask: &Ask<'_>, node: NodeId) -> Result<(), Misfit> {
         let view = self.view(node).ok_or(Misfit::Gone)?;
-        FILTERS.iter().try_for_each(|filter| filter(ask, &view))
+        filter::filters().try_for_each(|filter| filter(ask, &view))
     }
 
     /// Every rule the task breaks on that node.
     pub fn misfits(&self, ask: &Ask<'_>, node: NodeId) -> Vec<Misfit> {
         match self.view(node) {
-            Some(view) => FILTERS.iter().filter_map(|filter| filter(ask, &view).err()).collect(),
+            Some(view) => filter::filters().filter_map(|filter| filter(ask, &view).err()).collect(),
             None => vec![Misfit::Gone],
         }
     }
@@ -269,17 +331,30 @@ impl<'a> Fleet<'a> {
 
     /// That node alone, as it would be.
     pub(super) fn alone(&self, room: Room<'a>) -> Self {
-        let homes = self.homes.clone();
-        Self { rooms: [(room.node.id, room)].into(), homes, settled: BTreeMap::new() }
+        let mut fleet = Self {
+            rooms: BTreeMap::new(),
+            replicas: BTreeMap::new(),
+            volumes: self.volumes,
+            new_homes: self.new_homes.clone(),
+            settled: BTreeMap::new(),
+        };
+        let node = room.node.id;
+        fleet.rooms.insert(node, Room { earmarked: room.earmarked, ..Room::of(room.node) });
+        for (ask, desired) in room.tasks.into_values() {
+            fleet.put_in(node, ask, desired);
+        }
+        fleet
     }
 
     /// Puts the task on that node; its volumes live there from then on.
     pub fn put(&mut self, ask: Ask<'a>, node: NodeId) {
-        let Some(room) = self.rooms.get_mut(&node) else { return };
-        room.put(ask, Desired::Prepare);
+        if !self.rooms.contains_key(&node) {
+            return;
+        }
+        self.put_in(node, ask, Desired::Prepare);
         for volume in ask.volumes.values() {
-            if !self.homes.contains_key(volume.engine_name.as_str()) {
-                self.homes.insert(&volume.engine_name, node);
+            if self.home(&volume.engine_name).is_none() {
+                self.new_homes.insert(&volume.engine_name, node);
                 self.settled.entry(ask.task).or_default().push(&volume.engine_name);
             }
         }
@@ -287,10 +362,22 @@ impl<'a> Fleet<'a> {
 
     /// Takes the task off that node again, and the homes it brought.
     pub fn take_away(&mut self, task: TaskId, node: NodeId) -> Option<Ask<'a>> {
-        let (ask, _) = self.rooms.get_mut(&node)?.take_away(task)?;
+        let (ask, _) = self.suspend(task, node)?;
         for volume in self.settled.remove(&task).unwrap_or_default() {
-            self.homes.remove(volume);
+            self.new_homes.remove(volume);
         }
         Some(ask)
+    }
+
+    /// Takes a task off its node for a while; what it brought stays.
+    pub(super) fn suspend(&mut self, task: TaskId, node: NodeId) -> Option<(Ask<'a>, Desired)> {
+        let (ask, desired) = self.rooms.get_mut(&node)?.take_away(task)?;
+        self.forget_replica(&ask, node);
+        Some((ask, desired))
+    }
+
+    /// Puts it back as it was.
+    pub(super) fn resume(&mut self, (ask, desired): (Ask<'a>, Desired), node: NodeId) {
+        self.put_in(node, ask, desired);
     }
 }

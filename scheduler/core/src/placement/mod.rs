@@ -6,9 +6,13 @@
 mod filter;
 mod fixes;
 mod fleet;
+mod joint;
 mod place;
-mod repair;
+mod problem;
+mod rank;
+mod scales;
 mod score;
+mod shortage;
 mod verdict;
 
 #[cfg(test)]
@@ -16,16 +20,16 @@ mod tests;
 
 use model::{NodeId, Task};
 
-pub use filter::{FILTERS, Filter, Misfit};
+pub use filter::{Filter, Misfit, filters};
 pub(crate) use filter::{flags, holds};
 pub(crate) use fixes::machine::bought;
 pub use fixes::{fixes, way_to};
 pub use fleet::{Ask, Fleet, NodeView, Room};
-pub(crate) use place::labels_wanted;
-pub use place::{Placed, judge, judge_on, place};
+pub use joint::{Effort, Outlook, Tried};
+pub use place::{Placed, place};
+pub(crate) use rank::Judge;
 pub use score::{Criterion, Score};
 pub(crate) use verdict::leaves;
-pub use verdict::verdicts;
 
 use crate::cluster::Cluster;
 

@@ -1,22 +1,16 @@
-//! All pending tasks together: the hardest first, each where it is best, then repairs.
+//! All pending tasks together: the hardest first, each where it is best; when that leaves something out,
+//! all of them anew by [`packing`].
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
 };
 
-use model::{NodeId, Resources, TaskId, spec::ConstraintKey, view::Verdict};
+use model::{NodeId, Resources, TaskId, view::Verdict};
 
 use crate::{
     cluster::limits,
-    placement::{
-        Ask, Fleet, Score,
-        filter::holds,
-        repair,
-        score::{Context, score},
-        verdict::verdict_on,
-        verdicts,
-    },
+    placement::{Ask, Fleet, joint, joint::Effort, rank::Ranking, scales::Scales},
 };
 
 /// What was decided for one task.
@@ -31,111 +25,83 @@ pub struct Placed {
     pub verdicts: Vec<Verdict>,
 }
 
-/// Finds a node for each ask and puts it there in `fleet`. Nothing that is there already moves.
-/// `wanted_labels` are those that any service asks for: they are kept free where possible.
-pub fn place<'a>(
-    fleet: &mut Fleet<'a>,
-    asks: &[Ask<'a>],
-    wanted_labels: &BTreeSet<String>,
-) -> Vec<Placed> {
+/// Finds a node for each ask and puts it there in `fleet`. Nothing that is there already moves. What was
+/// tried before is not tried again; `effort` keeps that.
+pub fn place<'a>(fleet: &mut Fleet<'a>, asks: &[Ask<'a>], effort: &mut Effort) -> Vec<Placed> {
+    let scales = Scales::of(fleet, asks);
     let mut order: Vec<Ask<'a>> = asks.to_vec();
     order.sort_by_cached_key(|ask| {
         let Resources { memory, cpu } = ask.reserved();
         let first = (Reverse(ask.replaces), Reverse(ask.spec.priority));
-        (first, choices(fleet, ask), Reverse(memory), Reverse(cpu), ask.task)
+        (first, choices(fleet, &scales, ask), Reverse(memory), Reverse(cpu), ask.task)
     });
     let most = verdicts_kept(fleet, asks);
+    let mut waiting = Waiting::new(fleet, &order);
     let mut placed = BTreeMap::new();
-    for (index, ask) in order.iter().enumerate() {
-        let waiting = order.get(index..).unwrap_or_default();
-        let with_companions = companions(fleet, ask, waiting);
-        let scores = rank(fleet, ask, Context { wanted_labels, with_companions });
-        let node = scores.first().map(|best| best.node);
-        let verdicts = verdicts(fleet, ask, &scores, most);
+    for ask in &order {
+        let with_companions = waiting.companions(fleet, ask);
+        let ranking = Ranking::of(fleet, &scales, ask, with_companions, most);
+        let node = ranking.best.first().map(|best| best.node);
+        let verdicts = ranking.verdicts(fleet, ask);
         if let Some(node) = node {
             fleet.put(*ask, node);
         }
+        waiting.had_its_turn(ask);
         placed.insert(ask.task, Placed { task: ask.task, node, verdicts });
     }
     if placed.values().any(|held| held.node.is_none()) {
-        repair::repair(fleet, &order, &mut placed, wanted_labels);
+        joint::improve(fleet, &scales, &order, (&mut placed, most), effort);
     }
     order.iter().filter_map(|ask| placed.remove(&ask.task)).collect()
 }
 
 /// How many verdicts each decision of this round keeps.
-pub(super) fn verdicts_kept(fleet: &Fleet<'_>, asks: &[Ask<'_>]) -> usize {
+fn verdicts_kept(fleet: &Fleet<'_>, asks: &[Ask<'_>]) -> usize {
     let placed = fleet.rooms().values().map(|room| room.tasks.len());
     limits::verdicts_kept(placed.fold(asks.len(), usize::saturating_add))
 }
 
-/// A verdict for every node on a task that is not placed, as if it asked alone.
-pub fn judge(fleet: &Fleet<'_>, ask: &Ask<'_>, wanted_labels: &BTreeSet<String>) -> Vec<Verdict> {
-    let context = Context { wanted_labels, with_companions: ask.reserved() };
-    verdicts(fleet, ask, &rank(fleet, ask, context), limits::MAX_VERDICTS)
-}
-
-/// The same for one node, with every rule it breaks there.
-pub fn judge_on(
-    fleet: &Fleet<'_>,
-    ask: &Ask<'_>,
-    wanted_labels: &BTreeSet<String>,
-    node: NodeId,
-) -> Verdict {
-    let context = Context { wanted_labels, with_companions: ask.reserved() };
-    verdict_on(fleet, ask, &rank(fleet, ask, context), node)
-}
-
-/// The nodes a task fits on, the best first.
-pub(super) fn rank(fleet: &Fleet<'_>, ask: &Ask<'_>, context: Context<'_>) -> Vec<Score> {
-    let fitting = fleet.rooms().keys().filter(|node| fleet.fits(ask, **node).is_ok());
-    let views = fitting.filter_map(|node| fleet.view(*node));
-    let mut scores: Vec<_> = views.map(|view| score(ask, &view, context)).collect();
-    scores.sort_unstable();
-    scores
-}
-
-/// On how many nodes the task may be at all, by its constraints and volumes.
-fn choices(fleet: &Fleet<'_>, ask: &Ask<'_>) -> usize {
-    let homes: Vec<NodeId> =
-        ask.volumes.values().filter_map(|volume| fleet.home(&volume.engine_name)).collect();
-    let nodes = fleet.rooms().values().map(|room| room.node);
-    nodes
-        .filter(|node| homes.iter().all(|home| *home == node.id))
-        .filter(|node| ask.spec.placement.constraints.iter().all(|wanted| holds(wanted, node)))
-        .count()
-}
-
-/// What the task and those that must follow it to the home of a new volume need together.
-fn companions(fleet: &Fleet<'_>, ask: &Ask<'_>, waiting: &[Ask<'_>]) -> Resources {
-    let new: BTreeSet<&str> = ask
-        .volumes
-        .values()
-        .map(|volume| volume.engine_name.as_str())
-        .filter(|name| fleet.home(name).is_none())
-        .collect();
-    if new.is_empty() {
-        return ask.reserved();
+/// On how many nodes the task may be at all, by what they are and by its volumes.
+fn choices(fleet: &Fleet<'_>, scales: &Scales<'_>, ask: &Ask<'_>) -> usize {
+    if ask.volumes.values().any(|volume| fleet.home(&volume.engine_name).is_some()) {
+        return 1;
     }
-    let follows = |other: &&Ask<'_>| {
-        let mut volumes = other.volumes.values();
-        other.task == ask.task || volumes.any(|volume| new.contains(volume.engine_name.as_str()))
-    };
-    waiting.iter().filter(follows).map(Ask::reserved).sum()
+    scales.class(ask).map_or(0, |(_, class)| class.nodes.len())
 }
 
-/// The labels the constraints of these specifications name.
-pub(crate) fn labels_wanted<'s>(
-    specs: impl Iterator<Item = &'s model::ServiceSpec>,
-) -> BTreeSet<String> {
-    specs
-        .flat_map(|spec| &spec.placement.constraints)
-        .filter_map(|wanted| match &wanted.key {
-            ConstraintKey::Label(label) => Some(label.clone()),
-            ConstraintKey::Id
-            | ConstraintKey::Hostname
-            | ConstraintKey::Arch
-            | ConstraintKey::Os => None,
-        })
-        .collect()
+/// Those whose turn is to come, by the volumes that have no home yet: who has one must follow whoever
+/// brings it.
+struct Waiting<'o, 'a> {
+    by_volume: BTreeMap<&'a str, Vec<&'o Ask<'a>>>,
+    done: BTreeSet<TaskId>,
+}
+
+impl<'o, 'a> Waiting<'o, 'a> {
+    fn new(fleet: &Fleet<'a>, order: &'o [Ask<'a>]) -> Self {
+        let mut by_volume: BTreeMap<&'a str, Vec<&'o Ask<'a>>> = BTreeMap::new();
+        for ask in order {
+            for volume in ask.volumes.values() {
+                if fleet.home(&volume.engine_name).is_none() {
+                    by_volume.entry(&volume.engine_name).or_default().push(ask);
+                }
+            }
+        }
+        Self { by_volume, done: BTreeSet::new() }
+    }
+
+    fn had_its_turn(&mut self, ask: &Ask<'_>) {
+        self.done.insert(ask.task);
+    }
+
+    /// What the task and those that must follow it to the home of a new volume need together.
+    fn companions(&self, fleet: &Fleet<'_>, ask: &Ask<'_>) -> Resources {
+        let new = ask.volumes.values().map(|volume| volume.engine_name.as_str());
+        let new = new.filter(|name| fleet.home(name).is_none());
+        let sharing = new.filter_map(|name| self.by_volume.get(name)).flatten();
+        let follow: BTreeMap<TaskId, Resources> = sharing
+            .filter(|other| other.task != ask.task && !self.done.contains(&other.task))
+            .map(|other| (other.task, other.reserved()))
+            .collect();
+        follow.into_values().sum::<Resources>().plus(ask.reserved())
+    }
 }

@@ -1,11 +1,17 @@
 //! Preferences among the nodes a task fits on.
 
-use model::{Bytes, NodeId};
+use std::collections::BTreeMap;
 
-use crate::placement::{Ask, NodeView};
+use model::{Bytes, NodeId, Resources};
+use packing::Measure;
+
+use crate::placement::{Ask, Fleet, NodeView, scales::Scales};
 
 /// How good a node is for a task: lower is better, compared from the first field to the last, and
 /// never equal for two nodes. Integers only, so that every replica of the core computes the same.
+///
+/// The cost is the shape score of `siso-packing` ([`Measure`]): what is left free shall have the
+/// proportions of what is usually asked for, tightly, and away from nodes that others depend on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Score {
     /// 1 when tasks that share a new volume with it, and so must follow it, would not all fit.
@@ -14,14 +20,22 @@ pub struct Score {
     pub spread: Vec<u32>,
     /// Replicas of its service on the node.
     pub replicas: u32,
-    /// Labels of the node that other services need and this one does not.
-    pub scarce: u32,
-    /// How unequally memory and CPU would be left, in tenths; 0 unless it asks for CPU.
-    pub stranded: u32,
+    /// [`scarce`](Self::scarce), [`uneven`](Self::uneven) and how much stays free, together; in
+    /// 65,536ths of the usual task.
+    pub cost: i64,
+    /// How much others depend on the node and may go nowhere else.
+    pub scarce: i64,
+    /// How much more unequal what is free becomes: memory behind a full CPU serves nobody.
+    pub uneven: i64,
     /// Memory that would be left: the fullest node wins, so that the largest hole stays open.
     pub left: Bytes,
     /// Breaks the last tie the same way everywhere.
     pub node: NodeId,
+}
+
+/// Numbers of the cost are told in hundredths of the usual task.
+const fn told(cost: i64) -> i64 {
+    cost.saturating_mul(100) >> packing::ONE.trailing_zeros()
 }
 
 impl Score {
@@ -32,7 +46,7 @@ impl Score {
         [i64::from(self.leaves_out)]
             .into_iter()
             .chain(spread)
-            .chain([self.replicas, self.scarce, self.stranded].map(i64::from))
+            .chain([i64::from(self.replicas), told(self.scarce), told(self.uneven)])
             .chain([wide(self.left.0), wide(self.node.raw())])
             .collect()
     }
@@ -47,25 +61,30 @@ impl Score {
 
     /// What speaks for `self` against `other`, which is worse.
     pub fn advantage(&self, other: &Self) -> &'static str {
+        let (scarce, uneven) =
+            (other.scarce.saturating_sub(self.scarce), other.uneven.saturating_sub(self.uneven));
+        let tight =
+            other.cost.saturating_sub(self.cost).saturating_sub(scarce).saturating_sub(uneven);
         if self.leaves_out != other.leaves_out {
             "services that share its volume fit there too"
         } else if self.spread != other.spread {
             "replicas are spread over its labels"
         } else if self.replicas != other.replicas {
             "fewer replicas of the service are there"
-        } else if self.scarce != other.scarce {
-            "nodes with labels others need are kept free"
-        } else if self.stranded != other.stranded {
-            "memory and CPU are used more evenly there"
-        } else if self.left != other.left {
-            "it is fuller: the largest hole stays open"
-        } else {
+        } else if self.cost == other.cost && self.left == other.left {
             "it comes first"
+        } else if scarce > 0 && scarce >= uneven.max(tight) {
+            "nodes that others depend on are kept free"
+        } else if uneven > 0 && uneven >= tight {
+            "memory and CPU are used more evenly there"
+        } else {
+            "it is fuller: the largest hole stays open"
         }
     }
 }
 
-/// What a part of a score counts, the most important first.
+/// What a part of a score counts, the most important first; [`Scarce`](Self::Scarce),
+/// [`Uneven`](Self::Uneven) and [`Left`](Self::Left) are weighed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Criterion {
     /// [`Score::leaves_out`]
@@ -76,8 +95,8 @@ pub enum Criterion {
     Replicas,
     /// [`Score::scarce`]
     Scarce,
-    /// [`Score::stranded`]
-    Stranded,
+    /// [`Score::uneven`]
+    Uneven,
     /// [`Score::left`]
     Left,
     /// [`Score::node`]
@@ -87,82 +106,82 @@ pub enum Criterion {
 impl Criterion {
     /// What [`Score::numbers`] counts, when it gives so many; `None` for a score of another make.
     pub fn of_numbers(count: usize) -> Option<Vec<Self>> {
-        let after = [Self::Replicas, Self::Scarce, Self::Stranded, Self::Left, Self::Node];
+        let after = [Self::Replicas, Self::Scarce, Self::Uneven, Self::Left, Self::Node];
         let labels = count.checked_sub(after.len())?.checked_sub(1)?;
         let spread = std::iter::repeat_n(Self::Spread, labels);
         Some([Self::LeavesOut].into_iter().chain(spread).chain(after).collect())
     }
 }
 
-/// What of a score does not depend on the node.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Context<'c> {
-    /// Labels that some service wants.
-    pub(super) wanted_labels: &'c std::collections::BTreeSet<String>,
+/// What of the scores of one task does not depend on the node.
+#[derive(Debug)]
+pub(super) struct Context<'f> {
+    class: usize,
     /// What the tasks that must follow it need, itself included.
-    pub(super) with_companions: model::Resources,
+    with_companions: Resources,
+    demand: Vec<i64>,
+    free: Vec<i64>,
+    /// Other replicas of its service that are there to stay.
+    replicas: BTreeMap<NodeId, u32>,
+    /// For each label to spread over, how many of them there are by its value.
+    spread: Vec<(&'f str, BTreeMap<Option<&'f str>, u32>)>,
 }
 
-pub(super) fn score(ask: &Ask<'_>, view: &NodeView<'_, '_>, context: Context<'_>) -> Score {
-    let free = view.room.free_for(ask.task);
-    let left = free.minus(ask.reserved());
-    Score {
-        leaves_out: u32::from(free.after(context.with_companions).is_err()),
-        spread: spread(ask, view),
-        replicas: count(ask, view.room),
-        scarce: scarce(ask, view, context),
-        stranded: stranded(ask, view, left),
-        left: left.memory,
-        node: view.room.node.id,
+impl<'f> Context<'f> {
+    pub(super) fn of<'a>(
+        fleet: &Fleet<'a>,
+        scales: &Scales<'a>,
+        ask: &Ask<'f>,
+        (class, with_companions): (usize, Resources),
+    ) -> Self
+    where
+        'a: 'f,
+    {
+        let mut demand = Vec::new();
+        scales.scaled(ask.reserved(), &mut demand);
+        let replicas: BTreeMap<NodeId, u32> = fleet.replicas_beside(ask).collect();
+        let spread = ask.spec.placement.spread.iter().map(|label| {
+            let mut by_value = BTreeMap::new();
+            for (node, count) in &replicas {
+                let Some(room) = fleet.rooms().get(node) else { continue };
+                let value: Option<&'a str> = room.node.labels.get(label).map(String::as_str);
+                let sum: &mut u32 = by_value.entry(value).or_default();
+                *sum = sum.saturating_add(*count);
+            }
+            (label.as_str(), by_value)
+        });
+        let spread = spread.collect();
+        Self { class, with_companions, demand, free: Vec::new(), replicas, spread }
     }
-}
 
-/// Other replicas of the service on a node that are there to stay.
-fn count(ask: &Ask<'_>, room: &crate::placement::Room<'_>) -> u32 {
-    let others = room.tasks.values().filter(|(other, desired)| {
-        !desired.is_leaving() && other.same_service(ask) && other.slot != ask.slot
-    });
-    u32::try_from(others.count()).unwrap_or(u32::MAX)
-}
-
-fn spread(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Vec<u32> {
-    let labels = ask.spec.placement.spread.iter();
-    labels
-        .map(|label| {
-            let here = view.room.node.labels.get(label);
-            let alike = view.fleet.rooms().values();
-            let alike = alike.filter(|room| room.node.labels.get(label) == here);
-            alike.map(|room| count(ask, room)).fold(0, u32::saturating_add)
-        })
-        .collect()
-}
-
-fn scarce(ask: &Ask<'_>, view: &NodeView<'_, '_>, context: Context<'_>) -> u32 {
-    let needs = |label: &String| {
-        ask.spec.placement.constraints.iter().any(|wanted| match &wanted.key {
-            model::spec::ConstraintKey::Label(own) => own == label,
-            model::spec::ConstraintKey::Id
-            | model::spec::ConstraintKey::Hostname
-            | model::spec::ConstraintKey::Arch
-            | model::spec::ConstraintKey::Os => false,
-        })
-    };
-    let labels = view.room.node.labels.keys();
-    let unneeded = labels.filter(|label| context.wanted_labels.contains(*label) && !needs(label));
-    u32::try_from(unneeded.count()).unwrap_or(u32::MAX)
-}
-
-fn stranded(ask: &Ask<'_>, view: &NodeView<'_, '_>, left: model::Resources) -> u32 {
-    if ask.reserved().cpu.0 == 0 {
-        return 0;
+    /// The score of a node it fits on, which has that index in the fleet.
+    pub(super) fn score(
+        &mut self,
+        scales: &Scales<'_>,
+        ask: &Ask<'_>,
+        view: &NodeView<'_, '_>,
+        index: usize,
+    ) -> Score {
+        let free = view.room.free_for(ask.task);
+        scales.scaled(free, &mut self.free);
+        let (uneven, tight) = Measure::shape_parts(&self.free, &self.demand);
+        let scarce = scales.scarce(self.class, index);
+        let node = view.room.node;
+        let here = |(label, by_value): &(&str, BTreeMap<Option<&str>, u32>)| {
+            let value = node.labels.get(*label).map(String::as_str);
+            by_value.get(&value).copied().unwrap_or(0)
+        };
+        Score {
+            leaves_out: u32::from(free.after(self.with_companions).is_err()),
+            spread: self.spread.iter().map(here).collect(),
+            replicas: self.replicas.get(&node.id).copied().unwrap_or(0),
+            cost: scarce.saturating_add(uneven).saturating_add(tight),
+            scarce,
+            uneven,
+            left: free.minus(ask.reserved()).memory,
+            node: node.id,
+        }
     }
-    let whole = view.room.node.inventory.allocatable();
-    let tenths = |part: u64, whole: u64| {
-        let scaled = u128::from(part).saturating_mul(10);
-        let share = scaled.checked_div(u128::from(whole)).unwrap_or(0);
-        u32::try_from(share).unwrap_or(u32::MAX)
-    };
-    tenths(left.memory.0, whole.memory.0).abs_diff(tenths(left.cpu.0, whole.cpu.0))
 }
 
 #[cfg(test)]
@@ -176,8 +195,9 @@ mod tests {
                 leaves_out: 0,
                 spread: vec![7; labels],
                 replicas: 1,
-                scarce: 2,
-                stranded: 3,
+                cost: 5 * packing::ONE,
+                scarce: 2 * packing::ONE,
+                uneven: 3 * packing::ONE,
                 left: Bytes::gib(4),
                 node: NodeId::new(5),
             };
@@ -185,8 +205,13 @@ mod tests {
             let criteria = Criterion::of_numbers(numbers.len()).unwrap();
             let told: Vec<_> = criteria.into_iter().zip(numbers).collect();
             assert_eq!(told.iter().filter(|part| **part == (Criterion::Spread, 7)).count(), labels);
-            for part in [(Criterion::Replicas, 1), (Criterion::Left, 4 << 30), (Criterion::Node, 5)]
-            {
+            for part in [
+                (Criterion::Replicas, 1),
+                (Criterion::Scarce, 200),
+                (Criterion::Uneven, 300),
+                (Criterion::Left, 4 << 30),
+                (Criterion::Node, 5),
+            ] {
                 assert!(told.contains(&part), "{told:?}");
             }
         }

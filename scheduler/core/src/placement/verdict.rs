@@ -1,25 +1,8 @@
 //! A verdict for every node, in words and amounts.
 
-use std::collections::BTreeSet;
-
-use model::{
-    Bytes, NodeId, Shortfall,
-    planted::{Bug, is_planted},
-    view::Verdict,
-};
+use model::{Bytes, NodeId, Shortfall, view::Verdict};
 
 use crate::placement::{Ask, Fleet, Misfit, Room, Score};
-
-/// Why a node was or was not chosen, for every node: the best first, those that do not fit last,
-/// the nearest misses before the others. At most `most`.
-pub fn verdicts(fleet: &Fleet<'_>, ask: &Ask<'_>, scores: &[Score], most: usize) -> Vec<Verdict> {
-    let best = scores.first();
-    let fitting = scores.iter().map(|score| fitting(fleet, ask, score, best));
-    let misfits = if scores.len() < most { misfits(fleet, ask, scores) } else { Vec::new() };
-    let others = misfits.into_iter().map(|(node, why)| misfitting(fleet.name(node), &why));
-    let skipped = usize::from(is_planted(Bug::VerdictSkipped));
-    fitting.chain(others).skip(skipped).take(most).collect()
-}
 
 /// The verdict on one node, with every rule the task breaks there.
 pub(super) fn verdict_on(
@@ -35,16 +18,6 @@ pub(super) fn verdict_on(
     let first = misfits.first().unwrap_or(&Misfit::Gone);
     let reasons: Vec<String> = misfits.iter().map(ToString::to_string).collect();
     Verdict { reason: reasons.join("; "), ..misfitting(fleet.name(node), first) }
-}
-
-/// The nodes that have no score, the nearest misses first.
-fn misfits(fleet: &Fleet<'_>, ask: &Ask<'_>, scores: &[Score]) -> Vec<(NodeId, Misfit)> {
-    let fitting: BTreeSet<NodeId> = scores.iter().map(|score| score.node).collect();
-    let others = fleet.rooms().keys().filter(|node| !fitting.contains(*node));
-    let misfits = others.filter_map(|node| Some((*node, fleet.fits(ask, *node).err()?)));
-    let mut misfits: Vec<_> = misfits.collect();
-    misfits.sort_by_key(|(_, why)| distance(why));
-    misfits
 }
 
 /// What a task leaves free, and how much that is once what still stops there has.
@@ -65,7 +38,12 @@ fn going(room: &Room<'_>, ask: &Ask<'_>) -> Bytes {
     going.map(|(other, _)| other.reserved().memory).sum()
 }
 
-fn fitting(fleet: &Fleet<'_>, ask: &Ask<'_>, score: &Score, best: Option<&Score>) -> Verdict {
+pub(super) fn fitting(
+    fleet: &Fleet<'_>,
+    ask: &Ask<'_>,
+    score: &Score,
+    best: Option<&Score>,
+) -> Verdict {
     let room = fleet.rooms().get(&score.node);
     let going = room.map_or(Bytes::ZERO, |room| going(room, ask));
     let left = leaves(score.left, score.left.saturating_add(going));
@@ -87,7 +65,7 @@ fn fitting(fleet: &Fleet<'_>, ask: &Ask<'_>, score: &Score, best: Option<&Score>
     }
 }
 
-fn misfitting(node: String, why: &Misfit) -> Verdict {
+pub(super) fn misfitting(node: String, why: &Misfit) -> Verdict {
     let (needed, free) = amounts(why).unzip();
     Verdict {
         node,
@@ -121,7 +99,7 @@ const fn amounts(why: &Misfit) -> Option<(u64, u64)> {
 }
 
 /// How far from fitting: a little memory short first, another kind of machine last.
-fn distance(why: &Misfit) -> (u8, u64) {
+pub(super) fn distance(why: &Misfit) -> (u8, u64) {
     let missing = amounts(why).map_or(0, |(needed, free)| needed.saturating_sub(free));
     let kind = match why {
         Misfit::Short(_) => 0,

@@ -8,8 +8,7 @@ use model::{
 use crate::{
     cluster::{Cluster, Command, Entry, Rejection},
     orchestrate::{self, READY_DEADLINE_MS, Tie},
-    placement::{self, Ask, Fleet},
-    plan::labels,
+    placement::{self, Ask, Fleet, Judge},
     view::preview::{self, alone_because},
 };
 
@@ -115,7 +114,8 @@ fn why(cluster: &Cluster, task: &Task) -> (String, Vec<String>) {
     }
     let fleet = task.node.map_or_else(|| Fleet::of(cluster), |node| Fleet::without(cluster, node));
     let ask = Ask::of(task);
-    let nearest = placement::judge(&fleet, &ask, &labels(cluster)).into_iter().next();
+    let judge = Judge::new(fleet, &[ask]);
+    let nearest = judge.verdicts(&ask).into_iter().next();
     match nearest {
         Some(verdict) if verdict.fits => (
             "its successor was not ready in time".to_owned(),
@@ -123,8 +123,8 @@ fn why(cluster: &Cluster, task: &Task) -> (String, Vec<String>) {
         ),
         Some(verdict) => (
             format!("it fits nowhere else: {}: {}", verdict.node, verdict.reason),
-            placement::fixes(&fleet, &ask, 0),
+            placement::fixes(&judge.fleet, &ask, 0),
         ),
-        None => ("there is no other node".to_owned(), placement::fixes(&fleet, &ask, 0)),
+        None => ("there is no other node".to_owned(), placement::fixes(&judge.fleet, &ask, 0)),
     }
 }

@@ -9,8 +9,7 @@ use model::{
 
 use crate::{
     cluster::{Cluster, Rejection, Service},
-    placement::{Ask, Fleet, fixes, judge, judge_on, way_to},
-    plan::labels,
+    placement::{Ask, Fleet, Judge, fixes, way_to},
     view::{Soft, nodes::reserves, succession::succession, tasks::waiting_for},
 };
 
@@ -37,7 +36,8 @@ pub fn explain(
         let (stack, service) = (stack.clone(), service.clone());
         return Err(Rejection::UnknownReplica { stack, service, slot, replicas });
     }
-    Ok(tasks.into_iter().map(|task| view(cluster, known, task, soft)).collect())
+    let mut asking = Asking::of(cluster);
+    Ok(tasks.into_iter().map(|task| view(&mut asking, known, task, soft)).collect())
 }
 
 /// What it would take for those replicas to be on that node: the verdict on it alone, and everything that
@@ -62,11 +62,12 @@ pub fn explain_on(
             fleet.take_away(task.id, place);
         }
         let ask = Ask::of(task);
-        view.placement.verdicts = vec![judge_on(&fleet, &ask, &labels(cluster), node)];
+        let judge = Judge::new(fleet, &[ask]);
+        view.placement.verdicts = vec![judge.verdict_on(&ask, node)];
         view.placement.fixes = if task.node == Some(node) {
             Vec::new()
         } else {
-            way_to(&fleet, &ask, node).unwrap_or_else(|| vec![NO_WAY.to_owned()])
+            way_to(&judge.fleet, &ask, node).unwrap_or_else(|| vec![NO_WAY.to_owned()])
         };
     }
     Ok(views)
@@ -79,16 +80,17 @@ fn outside(slot: u32, service: &Service) -> bool {
     slot == 0 || slot > service.spec.replicas
 }
 
-fn view(cluster: &Cluster, service: &Service, task: &Task, soft: &Soft<'_>) -> ExplainView {
+fn view(asking: &mut Asking<'_>, service: &Service, task: &Task, soft: &Soft<'_>) -> ExplainView {
+    let cluster = asking.cluster;
     let decided = task.decision.as_ref();
     let pending = task.node.is_none();
     let failure = task.status.failure.as_ref().map(|failure| failure.message.clone());
-    let waiting = waiting_for(cluster, soft, task);
+    let waiting = waiting_for(asking, soft, task);
     let gave_up = service.failed.as_ref().map(|failed| {
         format!("the change to revision {} was given up: {}", failed.revision, failed.reason)
     });
     ExplainView {
-        placement: replica_placement(cluster, task),
+        placement: replica_placement(asking, task),
         task: Some(task.id.to_string()),
         decided_at: decided.map_or(soft.now, |decision| decision.at).to_rfc3339().into(),
         revision: decided.map_or(cluster.revision(), |decision| decision.revision).0.into(),
@@ -98,15 +100,17 @@ fn view(cluster: &Cluster, service: &Service, task: &Task, soft: &Soft<'_>) -> E
 }
 
 /// Where one task goes, and why.
-pub(super) fn replica_placement(cluster: &Cluster, task: &Task) -> ReplicaPlacement {
+pub(super) fn replica_placement(asking: &mut Asking<'_>, task: &Task) -> ReplicaPlacement {
+    let cluster = asking.cluster;
     let resources = task.spec.resources.reserved;
     let decided = task.decision.as_ref().filter(|_| task.node.is_some());
     let (verdicts, fixes) = if let Some(decision) = decided {
         (decision.verdicts.clone(), Vec::new())
     } else {
-        let (fleet, _) = fleet_for(cluster, task);
-        let ask = Ask::of(task);
-        (judge(&fleet, &ask, &labels(cluster)), fixes(&fleet, &ask, beside(cluster, task)))
+        let asked = asking.about(task, |judge, ask, _| {
+            (judge.verdicts(ask), fixes(&judge.fleet, ask, beside(cluster, task)))
+        });
+        asked.unwrap_or_default()
     };
     ReplicaPlacement {
         stack: task.stack.to_string(),
@@ -123,6 +127,48 @@ pub(super) fn replica_placement(cluster: &Cluster, task: &Task) -> ReplicaPlacem
     }
 }
 
+/// What is asked about tasks that have no node: what they share is looked at once, when it is needed.
+#[derive(Debug)]
+pub(super) struct Asking<'a> {
+    pub(super) cluster: &'a Cluster,
+    judge: Option<Judge<'a>>,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) const fn of(cluster: &'a Cluster) -> Self {
+        Self { cluster, judge: None }
+    }
+
+    /// The answer to a question about a pending task, in the fleet as it meets it: the task that it
+    /// replaces, if any, makes room for it.
+    pub(super) fn about<R>(
+        &mut self,
+        task: &Task,
+        question: impl FnOnce(&Judge<'a>, &Ask<'a>, Option<TaskId>) -> R,
+    ) -> Option<R> {
+        let cluster = self.cluster;
+        let ask = Ask::of(cluster.task(task.id)?);
+        let judge = self.judge.get_or_insert_with(|| {
+            let asks: Vec<Ask<'a>> = cluster.pending().map(Ask::of).collect();
+            Judge::new(Fleet::of(cluster), &asks)
+        });
+        Some(match predecessor(cluster, task).and_then(|old| Some((old.id, old.node?))) {
+            Some((old, node)) => {
+                judge.without_task(old, node, |judge| question(judge, &ask, Some(old)))
+            }
+            None => question(judge, &ask, None),
+        })
+    }
+}
+
+/// The task that it takes over from, which is still there.
+fn predecessor<'a>(cluster: &'a Cluster, task: &Task) -> Option<&'a Task> {
+    let mut others = cluster.tasks_of_replica(task);
+    others.find(|other| {
+        other.epoch < task.epoch && other.holds_resources() && other.status.state != TaskState::Lost
+    })
+}
+
 /// How many other replicas of its service have no place.
 fn beside(cluster: &Cluster, task: &Task) -> u32 {
     let others = cluster.tasks_of(&task.stack).filter(|other| {
@@ -137,9 +183,7 @@ fn beside(cluster: &Cluster, task: &Task) -> u32 {
 /// The fleet as a pending task meets it: the task it replaces makes room for it.
 pub(crate) fn fleet_for<'a>(cluster: &'a Cluster, task: &Task) -> (Fleet<'a>, Option<TaskId>) {
     let mut fleet = Fleet::of(cluster);
-    let predecessor = cluster.tasks_of_replica(task).find(|other| {
-        other.epoch < task.epoch && other.holds_resources() && other.status.state != TaskState::Lost
-    });
+    let predecessor = predecessor(cluster, task);
     if let Some((old, node)) = predecessor.and_then(|old| Some((old, old.node?))) {
         fleet.take_away(old.id, node);
     }

@@ -12,8 +12,7 @@ use model::{
 use crate::{
     cluster::Cluster,
     orchestrate,
-    placement::{self, Ask, Fleet},
-    plan::labels,
+    placement::{self, Ask, Effort, Fleet},
 };
 
 /// Questions of whether a task fits on a node that one status is worth: a tenth of a second of them. Beyond
@@ -21,6 +20,9 @@ use crate::{
 const MAX_QUESTIONS: usize = 200_000;
 /// Cores of the machine that is looked for, when what it is for asks for fewer.
 const USUAL_CORES: MilliCpu = MilliCpu::cores(8);
+/// Steps of one search for a better arrangement, and of all of them: a tenth of a second.
+const SEARCH_STEPS: u64 = 500_000;
+const ALL_SEARCH_STEPS: u64 = 20_000_000;
 /// The step in which its memory is told.
 const STEP: Bytes = Bytes::mib(1);
 
@@ -31,7 +33,7 @@ pub fn losses(cluster: &Cluster) -> (Vec<LossRow>, u32) {
 
 /// The same, with at most so many questions of whether a task fits.
 pub(super) fn losses_within(cluster: &Cluster, mut questions: usize) -> (Vec<LossRow>, u32) {
-    let wanted_labels = labels(cluster);
+    let mut effort = Effort::new(SEARCH_STEPS, ALL_SEARCH_STEPS);
     let mut nodes: Vec<&Node> = cluster.nodes().values().collect();
     nodes.retain(|node| node.liveness != Liveness::Down);
     nodes.sort_by_key(|node| &node.name);
@@ -47,7 +49,7 @@ pub(super) fn losses_within(cluster: &Cluster, mut questions: usize) -> (Vec<Los
         questions = left;
         let asks: Vec<Ask<'_>> = movable.into_iter().map(Ask::of).collect();
         let fleet = Fleet::without(cluster, node.id);
-        let homeless = unplaced(fleet.clone(), &asks, &wanted_labels);
+        let homeless = unplaced(fleet.clone(), &asks, &mut effort);
         if homeless.is_empty() && bound.is_empty() {
             continue;
         }
@@ -57,7 +59,7 @@ pub(super) fn losses_within(cluster: &Cluster, mut questions: usize) -> (Vec<Los
             homeless: homeless.iter().map(named).collect(),
             memory,
             bound: bound.into_iter().map(|task| named(&Ask::of(task))).collect(),
-            cure: cure(&fleet, &asks, &homeless, &wanted_labels),
+            cure: cure(&fleet, &asks, &homeless, &mut effort),
         });
     }
     (rows, unknown)
@@ -81,12 +83,8 @@ fn there(cluster: &Cluster, node: NodeId) -> Vec<&Task> {
 }
 
 /// Those that find no place, all of them together.
-fn unplaced<'a>(
-    mut fleet: Fleet<'a>,
-    asks: &[Ask<'a>],
-    wanted_labels: &BTreeSet<String>,
-) -> Vec<Ask<'a>> {
-    let placed = placement::place(&mut fleet, asks, wanted_labels);
+fn unplaced<'a>(mut fleet: Fleet<'a>, asks: &[Ask<'a>], effort: &mut Effort) -> Vec<Ask<'a>> {
+    let placed = placement::place(&mut fleet, asks, effort);
     let nowhere: BTreeSet<_> =
         placed.iter().filter(|held| held.node.is_none()).map(|held| held.task).collect();
     asks.iter().filter(|ask| nowhere.contains(&ask.task)).copied().collect()
@@ -98,7 +96,7 @@ fn cure(
     fleet: &Fleet<'_>,
     asks: &[Ask<'_>],
     homeless: &[Ask<'_>],
-    wanted_labels: &BTreeSet<String>,
+    effort: &mut Effort,
 ) -> Option<Bytes> {
     let need: Resources = homeless.iter().map(Ask::reserved).sum();
     // The machine it names is the one that is lost.
@@ -111,12 +109,12 @@ fn cure(
         return None;
     }
     let largest = homeless.iter().map(|ask| ask.reserved().memory).max()?;
-    let does = |memory: Bytes| {
+    let mut does = |memory: Bytes| {
         let offers = Resources { memory, cpu: need.cpu.max(USUAL_CORES) };
         let node = placement::bought(fleet, homeless, offers)?;
         let mut fleet = fleet.clone();
         fleet.imagine(&node);
-        unplaced(fleet, asks, wanted_labels).is_empty().then_some(memory)
+        unplaced(fleet, asks, effort).is_empty().then_some(memory)
     };
     let steps = |bytes: Bytes| bytes.0.div_ceil(STEP.0);
     let in_steps = |count: u64| Bytes(count.saturating_mul(STEP.0));

@@ -12,7 +12,7 @@ use model::{
 
 use crate::{
     cluster::Cluster,
-    view::{Soft, succession::succession, tasks::no_room},
+    view::{Soft, explain::Asking, succession::succession, tasks::no_room},
 };
 
 /// The member nodes, by name.
@@ -94,7 +94,9 @@ pub fn placement(cluster: &Cluster) -> PlacementView {
             generic,
         }
     });
-    let pending = cluster.pending().map(|task| placed(cluster, task, Some(no_room(cluster, task))));
+    let mut asking = Asking::of(cluster);
+    let mut why = |task| Some(no_room(&mut asking, task));
+    let pending = cluster.pending().map(|task| placed(cluster, task, why(task)));
     PlacementView { nodes: nodes.collect(), pending: pending.collect() }
 }
 

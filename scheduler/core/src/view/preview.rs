@@ -4,19 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Allows, Desired, Health, Liveness, Node, NodeId, ServiceName, StackSpec, Task, TaskId,
-    TaskReport, TaskState, TaskStatus, Timestamp,
+    Allows, Bytes, Desired, Health, Liveness, Node, NodeId, ServiceName, StackName, StackSpec,
+    Task, TaskId, TaskReport, TaskState, TaskStatus, Timestamp,
     spec::{Condition, MemoryBasis},
-    view::{PlanNode, PlanView, ReplicaPlacement},
+    view::{OutlookView, PlanNode, PlanView, ReplicaPlacement},
 };
 
 use crate::{
     cluster::{Change, Cluster, Command, Entry, Outcome, Rejection, Stack, limits},
     liveness::{Heartbeats, Thresholds},
     orchestrate::{self, MIN_READY_MS, RECREATE_DELAY_MS},
-    placement::{Score, flags, leaves},
-    plan::plan,
-    view::{explain::replica_placement, stacks::changes},
+    placement::{Outlook, Score, flags, leaves},
+    plan::plan_within,
+    view::{
+        explain::{Asking, replica_placement},
+        stacks::changes,
+    },
 };
 
 /// Plans made before the preview ends though something still moves: a service of many replicas is
@@ -48,9 +51,9 @@ pub fn plan_view(
     let replicas = spec.services.values().map(|service| service.replicas);
     let replicas = usize::try_from(replicas.fold(1, u32::saturating_add)).unwrap_or(usize::MAX);
     let steps = steps(draft.tasks().len().saturating_add(replicas));
-    let (ends, settled) = play(&mut draft, now, steps);
-    let mut warnings = warnings(cluster, &draft, spec, &ends);
-    if !settled {
+    let played = play(&mut draft, now, steps);
+    let mut warnings = warnings(cluster, &draft, spec, &played.ends);
+    if !played.settled {
         warnings.push(format!(
             "only the first {steps} steps were looked at: what is shown is on its way, not the end"
         ));
@@ -59,27 +62,43 @@ pub fn plan_view(
     tasks.sort_by_key(|task| (&task.service, task.slot, task.epoch));
     let unplaced = tasks.iter().filter(|task| task.node.is_none()).count();
     let nodes = nodes(cluster, &draft);
+    let by_name: BTreeMap<&str, &PlanNode> =
+        nodes.iter().map(|row| (row.name.as_str(), row)).collect();
+    let mut asking = Asking::of(&draft);
+    let placements: Vec<ReplicaPlacement> =
+        tasks.iter().map(|task| in_the_end(cluster, &mut asking, task, &by_name)).collect();
     Ok(PlanView {
         stack: spec.name.to_string(),
         revision: revision.0,
         changes: changes(before.as_deref(), spec),
-        placements: tasks.iter().map(|task| in_the_end(cluster, &draft, task, &nodes)).collect(),
+        placements,
         nodes,
         unplaced: u32::try_from(unplaced).unwrap_or(u32::MAX),
         warnings,
+        outlook: Some(outlook(unplaced, played.outlook)),
     })
+}
+
+/// How good it is by what was found as the tasks were placed; with a place for everything, nothing is better.
+fn outlook(unplaced: usize, found: Option<Outlook>) -> OutlookView {
+    match found.filter(|_| unplaced > 0) {
+        Some(found) => {
+            OutlookView { optimal: found.off == Bytes::ZERO, off: found.off, short: found.why }
+        }
+        None => OutlookView { optimal: unplaced == 0, off: Bytes::ZERO, short: None },
+    }
 }
 
 /// Where a replica goes, and why, with what is free there in the end: its decision counts what still runs
 /// beside it, and nothing that is placed after it.
 fn in_the_end(
     before: &Cluster,
-    after: &Cluster,
+    asking: &mut Asking<'_>,
     task: &Task,
-    nodes: &[PlanNode],
+    nodes: &BTreeMap<&str, &PlanNode>,
 ) -> ReplicaPlacement {
-    let mut placement = replica_placement(after, task);
-    let node = placement.node.as_ref().and_then(|name| nodes.iter().find(|row| row.name == *name));
+    let mut placement = replica_placement(asking, task);
+    let node = placement.node.as_ref().and_then(|name| nodes.get(name.as_str()));
     let Some(node) = node else { return placement };
     let stays_there = before.task(task.id).is_some_and(|known| known.node.is_some());
     let chosen = placement.verdicts.iter_mut().find(|one| one.fits && one.node == node.name);
@@ -106,21 +125,33 @@ fn stays(task: &Task) -> bool {
 /// Tasks that stopped before their successor ran, though they need not by their specification.
 pub(super) type Ends = BTreeSet<TaskId>;
 
-/// Plans and obeys until nothing moves. Answers who stopped for want of room, and whether it ended.
-pub(super) fn play(draft: &mut Cluster, now: Timestamp, steps: usize) -> (Ends, bool) {
-    let mut ends = Ends::new();
+/// What became of a copy that was left to plans and obedient agents.
+#[derive(Debug, Default)]
+pub(super) struct Played {
+    pub(super) ends: Ends,
+    /// Whether nothing moves any more.
+    pub(super) settled: bool,
+    /// How good the first arrangement was that left something out.
+    outlook: Option<Outlook>,
+}
+
+/// Plans and obeys until nothing moves.
+pub(super) fn play(draft: &mut Cluster, now: Timestamp, steps: usize) -> Played {
+    let mut played = Played::default();
     // Nobody is missed while time is only imagined.
     let patient = Thresholds { heartbeat: 1_000, unreachable: u64::MAX, down: u64::MAX };
-    let beats = Heartbeats::new(now).with_thresholds(patient);
+    let mut beats = Heartbeats::new(now).with_thresholds(patient);
     let mut at = now;
     for _ in 0..steps {
-        let planned = plan(draft, &beats, at);
+        let planned = plan_within(draft, &beats, at, usize::MAX);
+        beats.waits.remember(planned.tried.clone());
+        played.outlook = played.outlook.or(planned.report.outlook);
         let refused = draft.take_changes(at, &planned.changes);
         for change in &planned.changes {
             if let Change::Note { kind, task, .. } = change
                 && kind == "stop-first"
             {
-                ends.insert(*task);
+                played.ends.insert(*task);
             }
         }
         let moved = obey(draft, at);
@@ -129,10 +160,13 @@ pub(super) fn play(draft: &mut Cluster, now: Timestamp, steps: usize) -> (Ends, 
         at = match due {
             _ if !still => at.plus_millis(MIN_READY_MS),
             Some(due) => due.max(at.plus_millis(1)),
-            None => return (ends, true),
+            None => {
+                played.settled = true;
+                break;
+            }
         };
     }
-    (ends, false)
+    played
 }
 
 /// Lets all that waits find its place, as if long ago.
@@ -156,10 +190,12 @@ pub(crate) fn settle_seated(draft: &mut Cluster, now: Timestamp) {
 /// Lets every node that is there do what it is told; answers whether anything changed.
 fn obey(draft: &mut Cluster, at: Timestamp) -> bool {
     let mut reports: BTreeMap<NodeId, Vec<TaskReport>> = BTreeMap::new();
+    let awaited = awaited(draft);
     for task in draft.tasks().values() {
         let node = task.node.and_then(|node| draft.node(node));
         let Some(node) = node.filter(|node| node.liveness == Liveness::Ready) else { continue };
-        if let Some(status) = next_status(task, is_awaited(draft, task), at) {
+        let is_job = awaited.contains(&(&task.stack, &task.service));
+        if let Some(status) = next_status(task, is_job, at) {
             reports.entry(node.id).or_default().push(TaskReport { task: task.id, status });
         }
     }
@@ -174,13 +210,19 @@ fn obey(draft: &mut Cluster, at: Timestamp) -> bool {
     moved
 }
 
-/// Whether somebody waits for the task's service to complete: then it is a job, and jobs end.
-fn is_awaited(draft: &Cluster, task: &Task) -> bool {
-    let spec = draft.stack(&task.stack).and_then(|stack| stack.spec());
-    spec.into_iter().flat_map(|spec| spec.services.values()).any(|other| {
-        let waits = other.depends_on.get(&task.service);
-        waits.is_some_and(|waits| waits.condition == Condition::Completed)
-    })
+/// The services that somebody waits for to complete: they are jobs, and jobs end.
+fn awaited(draft: &Cluster) -> BTreeSet<(&StackName, &ServiceName)> {
+    let services = draft.stacks().iter().flat_map(|(name, stack)| {
+        let spec = stack.spec().into_iter();
+        spec.flat_map(move |spec| spec.services.values().map(move |service| (name, service)))
+    });
+    services
+        .flat_map(|(name, service)| {
+            let waits = service.depends_on.iter();
+            let jobs = waits.filter(|(_, waits)| waits.condition == Condition::Completed);
+            jobs.map(move |(job, _)| (name, job))
+        })
+        .collect()
 }
 
 fn next_status(task: &Task, is_job: bool, at: Timestamp) -> Option<TaskStatus> {
@@ -219,7 +261,7 @@ pub(super) fn nodes(before: &Cluster, after: &Cluster) -> Vec<PlanNode> {
             .collect();
         tasks.sort();
         let allocatable = node.inventory.allocatable().memory;
-        let reserved_after: model::Bytes = reserved(after, node);
+        let reserved_after: Bytes = reserved(after, node);
         PlanNode {
             name: node.name.to_string(),
             allocatable,
@@ -280,11 +322,14 @@ fn warnings(before: &Cluster, after: &Cluster, spec: &StackSpec, ends: &Ends) ->
 /// What a service asks for that the agents where it goes may refuse: they do not say what they permit.
 fn untold(after: &Cluster, spec: &StackSpec, service: &ServiceName) -> Option<String> {
     let lacks = Allows::default().lacks(spec.services.get(service)?);
+    if lacks.is_empty() {
+        return None;
+    }
     let tasks = after.tasks_of(&spec.name).filter(|task| task.service == *service && stays(task));
     let nodes = tasks.filter_map(|task| after.node(task.node?));
     let silent = nodes.filter(|node| node.inventory.allows.is_none());
     let names: BTreeSet<&str> = silent.map(|node| node.name.as_str()).collect();
-    (!lacks.is_empty() && !names.is_empty()).then(|| {
+    (!names.is_empty()).then(|| {
         let (flags, names) = (flags(&lacks), Vec::from_iter(names).join(", "));
         format!("{service} runs only where the agent was started with {flags}: it is not known of {names}")
     })
@@ -304,7 +349,7 @@ pub(super) fn alone_because(spec: &model::ServiceSpec) -> &'static str {
 fn burst(before: &Cluster, after: &Cluster, node: &Node) -> Option<String> {
     let limits = |cluster: &Cluster| {
         let tasks = cluster.tasks_on(node.id).filter(|task| task.holds_resources());
-        tasks.map(|task| task.spec.resources.memory_limit).sum::<model::Bytes>()
+        tasks.map(|task| task.spec.resources.memory_limit).sum::<Bytes>()
     };
     let (was, is) = (limits(before), limits(after));
     let offers = node.inventory.allocatable().memory;

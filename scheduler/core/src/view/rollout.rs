@@ -8,7 +8,11 @@ use crate::{
     cluster::{Cluster, Service, Stack},
     orchestrate,
     placement::Ask,
-    view::{Soft, explain::fleet_for, tasks::waiting_for},
+    view::{
+        Soft,
+        explain::{Asking, fleet_for},
+        tasks::waiting_for,
+    },
 };
 
 /// Restarts after which a task that does not run is said to fail; its agent goes on trying.
@@ -127,7 +131,7 @@ fn replica(cluster: &Cluster, service: &Service, tasks: &[&Task], slot: u32) -> 
 }
 
 fn held(cluster: &Cluster, task: &Task) -> Standing {
-    let why = waiting_for(cluster, &Soft::none(Timestamp(0)), task)
+    let why = waiting_for(&mut Asking::of(cluster), &Soft::none(Timestamp(0)), task)
         .unwrap_or_else(|| "its node is down".to_owned());
     Standing::Failed(format!("replica {}: {why}", task.slot))
 }
@@ -188,7 +192,7 @@ fn unplaced(cluster: &Cluster, task: &Task) -> Standing {
     let why = format!(
         "replica {} is pending: {}",
         task.slot,
-        waiting_for(cluster, &Soft::none(Timestamp(0)), task).unwrap_or_default()
+        waiting_for(&mut Asking::of(cluster), &Soft::none(Timestamp(0)), task).unwrap_or_default()
     );
     // A node that is late, or that has only just joined, is there or gone in some seconds.
     let undecided = cluster

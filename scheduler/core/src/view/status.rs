@@ -16,7 +16,12 @@ use crate::{
         invariants::{self, Violation},
     },
     orchestrate,
-    view::{Soft, explain::replica_placement, losses::losses, tasks::waiting_for},
+    view::{
+        Soft,
+        explain::{Asking, replica_placement},
+        losses::losses,
+        tasks::waiting_for,
+    },
 };
 
 /// A disk with a tenth of it free is nearly full only when one large image may fill that: 20 GiB.
@@ -56,9 +61,11 @@ pub fn status(cluster: &Cluster, soft: &Soft<'_>) -> StatusView {
         .extend(invariants::overbooked(cluster).iter().filter_map(|over| shrunk(cluster, over)));
     problems.extend(gave_up(cluster));
     problems.extend(data_left(cluster));
-    let of_tasks = cluster.tasks().values().filter_map(|task| task_problem(cluster, soft, task));
-    problems.extend(of_tasks);
     problems.truncate(MAX_PROBLEMS);
+    let mut asking = Asking::of(cluster);
+    let of_tasks =
+        cluster.tasks().values().filter_map(|task| task_problem(&mut asking, soft, task));
+    problems.extend(of_tasks.take(MAX_PROBLEMS.saturating_sub(problems.len())));
     let (losses, losses_unknown) = losses(cluster);
     StatusView {
         cluster: cluster.name().to_owned(),
@@ -218,7 +225,8 @@ fn data_left(cluster: &Cluster) -> Vec<Problem> {
     left.collect()
 }
 
-fn task_problem(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> Option<Problem> {
+fn task_problem(asking: &mut Asking<'_>, soft: &Soft<'_>, task: &Task) -> Option<Problem> {
+    let cluster = asking.cluster;
     if task.desired.is_leaving() {
         return stuck(soft, task);
     }
@@ -230,9 +238,9 @@ fn task_problem(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> Option<Probl
     };
     let fix = fix(why.map(|held| held.cause), task);
     if task.node.is_none() {
-        let fixes = replica_placement(cluster, task).fixes;
+        let fixes = replica_placement(asking, task).fixes;
         let fix = fixes.into_iter().next().unwrap_or_else(|| "wait: it is being placed".to_owned());
-        let cause = waiting_for(cluster, soft, task).unwrap_or_default();
+        let cause = waiting_for(asking, soft, task).unwrap_or_default();
         return problem(format!("{name} is pending"), cause, fix);
     }
     let node = task.node.and_then(|node| cluster.node(node));
@@ -240,7 +248,7 @@ fn task_problem(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> Option<Probl
     if let Some(down) = down.filter(|_| !task.status.state.is_over()) {
         return Some(Problem {
             what: format!("{name} is out of reach"),
-            cause: waiting_for(cluster, soft, task).unwrap_or_default(),
+            cause: waiting_for(asking, soft, task).unwrap_or_default(),
             since: Some(down.since.to_rfc3339()),
             fix: format!("bring {} back", down.name),
         });

@@ -7,9 +7,8 @@ use model::{
 
 use crate::{
     cluster::Cluster,
-    orchestrate, placement,
-    plan::labels,
-    view::{Soft, succession::succession},
+    orchestrate,
+    view::{Soft, explain::Asking, succession::succession},
 };
 
 /// The tasks of one stack, or of all: by stack, service, replica, the newest task first. Tasks that
@@ -36,10 +35,12 @@ fn list(cluster: &Cluster, soft: &Soft<'_>, wanted: impl Fn(&Task) -> bool) -> V
     let mut shown: Vec<&Task> = cluster.tasks().values().filter(|task| wanted(task)).collect();
     shown
         .sort_by_key(|task| (&task.stack, &task.service, task.slot, std::cmp::Reverse(task.epoch)));
-    shown.into_iter().map(|task| row(cluster, soft, task)).collect()
+    let mut asking = Asking::of(cluster);
+    shown.into_iter().map(|task| row(&mut asking, soft, task)).collect()
 }
 
-fn row(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> TaskRow {
+fn row(asking: &mut Asking<'_>, soft: &Soft<'_>, task: &Task) -> TaskRow {
+    let cluster = asking.cluster;
     let pull = soft.telemetry.get(&task.id).and_then(|known| known.pull);
     let preparing = task.status.state == TaskState::Preparing;
     TaskRow {
@@ -66,18 +67,19 @@ fn row(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> TaskRow {
         pull: pull
             .filter(|_| preparing)
             .map(|(done, total): (Bytes, Bytes)| PullProgress { done, total }),
-        waiting_for: waiting_for(cluster, soft, task),
+        waiting_for: waiting_for(asking, soft, task),
         succession: succession(cluster, task),
     }
 }
 
 /// Why the task does not run yet, when that is not for want of time.
-pub(super) fn waiting_for(cluster: &Cluster, soft: &Soft<'_>, task: &Task) -> Option<String> {
+pub(super) fn waiting_for(asking: &mut Asking<'_>, soft: &Soft<'_>, task: &Task) -> Option<String> {
+    let cluster = asking.cluster;
     if task.desired.is_leaving() || task.status.state.is_over() {
         return None;
     }
     let Some(node) = task.node else {
-        return Some(no_room(cluster, task));
+        return Some(no_room(asking, task));
     };
     let node = cluster.node(node);
     if let Some(down) = node.filter(|node| node.liveness == Liveness::Down) {
@@ -144,14 +146,15 @@ fn span(millis: u64) -> String {
 }
 
 /// Why a pending task has no node, in one sentence: the nearest miss.
-pub(super) fn no_room(cluster: &Cluster, task: &Task) -> String {
+pub(super) fn no_room(asking: &mut Asking<'_>, task: &Task) -> String {
+    let cluster = asking.cluster;
     if cluster.nodes().is_empty() {
         return "no node has joined".to_owned();
     }
-    let (fleet, predecessor) = super::explain::fleet_for(cluster, task);
-    let ask = placement::Ask::of(task);
-    let best = placement::judge(&fleet, &ask, &labels(cluster)).into_iter().next();
-    match (best, predecessor) {
+    let asked = asking.about(task, |judge, ask, predecessor| {
+        (judge.verdicts(ask).into_iter().next(), predecessor)
+    });
+    match asked.unwrap_or_default() {
         (Some(verdict), _) if !verdict.fits => format!("{}: {}", verdict.node, verdict.reason),
         (_, Some(old)) => match orchestrate::waits_for(cluster, task) {
             Some(waits) => waits.to_string(),

@@ -14,8 +14,8 @@ use crate::{
     view::{
         Soft,
         drain::drain_stays,
-        explain::replica_placement,
-        preview::{self, play},
+        explain::{Asking, replica_placement},
+        preview::{self, Played, play},
         stacks::changes,
         tasks::waiting_for,
     },
@@ -58,7 +58,7 @@ pub fn what_if(
     });
     let asked = usize::try_from(replicas.fold(1, u32::saturating_add)).unwrap_or(usize::MAX);
     let steps = preview::steps(draft.tasks().len().saturating_add(asked));
-    let (ends, settled) = play(&mut draft, now, steps);
+    let Played { ends, settled, .. } = play(&mut draft, now, steps);
     let mut warnings: Vec<String> = Vec::new();
     for id in &drained {
         let node = draft.node(*id).ok_or(Rejection::UnknownNode(*id))?;
@@ -161,6 +161,7 @@ fn placements(
     };
     let mut tasks: Vec<&Task> = after.tasks().values().filter(newest).collect();
     tasks.sort_by_key(|task| (&task.stack, &task.service, task.slot));
+    let mut asking = Asking::of(after);
     let told = tasks.into_iter().filter_map(|task| {
         // One that has ended for good needs no place any more.
         let over = task.status.state.is_over() && task.status.state != TaskState::Lost;
@@ -173,9 +174,9 @@ fn placements(
             return None;
         }
         let origin = was.filter(|_| moved || held.is_some()).map(|node| before.node_name(node));
-        let told = ReplicaPlacement { origin, ..replica_placement(after, task) };
+        let told = ReplicaPlacement { origin, ..replica_placement(&mut asking, task) };
         Some(match held {
-            Some(node) => homeless(after, task, node, told, now),
+            Some(node) => homeless(&mut asking, task, node, told, now),
             None => told,
         })
     });
@@ -194,15 +195,15 @@ fn serves_beside(after: &Cluster, task: &Task, lost: &BTreeSet<NodeId>) -> bool 
 
 /// What stays with a node that is gone.
 fn homeless(
-    after: &Cluster,
+    asking: &mut Asking<'_>,
     task: &Task,
     node: NodeId,
     told: ReplicaPlacement,
     now: Timestamp,
 ) -> ReplicaPlacement {
-    let name = after.node_name(node);
+    let name = asking.cluster.node_name(node);
     let movable = orchestrate::is_movable(task);
-    let why = waiting_for(after, &Soft::none(now), task);
+    let why = waiting_for(asking, &Soft::none(now), task);
     let verdict = Verdict {
         node: name.clone(),
         fits: false,

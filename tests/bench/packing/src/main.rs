@@ -22,6 +22,8 @@ mod draw;
 mod instance;
 mod joint;
 mod moves;
+mod planner;
+mod plot;
 mod policy;
 mod sets;
 mod speed;
@@ -44,6 +46,8 @@ enum Part {
     Streams,
     /// Decisions per second.
     Speed,
+    /// The planner of the scheduler: the planted clusters, and what a plan costs.
+    Planner,
 }
 
 /// Measures packing on the instances of a folder.
@@ -57,6 +61,9 @@ struct Args {
     /// Where placements are written, to be checked by others.
     #[arg(long)]
     placements: Option<PathBuf>,
+    /// Where what a plan costs is drawn.
+    #[arg(long)]
+    figure: Option<PathBuf>,
 }
 
 fn main() {
@@ -77,5 +84,8 @@ fn main() {
     }
     if wanted(Part::Speed) {
         speed::measure(&args.folder);
+    }
+    if wanted(Part::Planner) {
+        planner::measure(&args.folder, args.figure.as_deref());
     }
 }

@@ -152,7 +152,7 @@ fn cycle(spec: &StackSpec) -> Option<Vec<ServiceName>> {
             .iter()
             .filter(|(_, waits)| !waits.iter().any(|name| left.contains_key(name)))
             .map(|(name, _)| *name)
-            .collect::<Vec<_>>();
+            .collect::<BTreeSet<_>>();
         if free.is_empty() {
             break;
         }

@@ -116,18 +116,19 @@ impl Cluster {
         if self.tasks().len() >= limits::MAX_TASKS.saturating_mul(2) {
             return Err("too many tasks are remembered".to_owned());
         }
-        let left_behind = self.tasks_of(name).find(|task| {
+        let left_behind = self.tasks_of_slot(name, service, *slot).find(|task| {
             let down = task.node.and_then(|node| self.node(node));
-            (&task.service, task.slot) == (service, *slot)
-                && task.holds_resources()
+            task.holds_resources()
                 && !task.desired.is_leaving()
                 && down.is_some_and(|node| node.liveness == Liveness::Down)
         });
         let moves = left_behind.is_some();
         // Another leader may have moved it since this was planned: of that the basis of a plan tells too, and
-        // unlike stamps it goes by no clock.
+        // unlike stamps it goes by no clock. What was moved in this very plan are its other replicas, which go
+        // together.
         if let (Some(task), Some(held)) = (left_behind, self.service(name, service))
             && self.form < orchestrate::HELD_BY_LEADER_FORM
+            && held.moved_at != Some(at)
             && orchestrate::is_current(self, held, task)
             && orchestrate::held_by_stamps(self, held, task, at)
             && !is_planted(Bug::HoldDownForgotten)

@@ -319,6 +319,29 @@ fn a_node_that_comes_and_goes_moves_a_service_at_most_once_in_five_minutes() {
 }
 
 #[test]
+fn all_replicas_of_a_service_leave_a_node_that_comes_and_goes_together() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    world.join("c", 200, &[]);
+    let a = world.node("a");
+    let on_a = |world: &World| world.cluster.tasks_on(a).filter(|task| task.is_ready()).count();
+    let spec = service("web:1", 100).with(|s| s.replicas = 6);
+    for _ in 0..2 {
+        world.apply(&stack("s", &[("web", spec.clone())]));
+        world.settle();
+        assert!(on_a(&world) >= 2, "{:#?}", world.show());
+        world.dark.insert(a);
+        world.seconds(20);
+        let running =
+            world.cluster.tasks().values().filter(|task| task.is_ready() && task.node != Some(a));
+        assert_eq!(running.count(), 6, "{:#?}", world.show());
+        world.dark.remove(&a);
+        world.seconds(5);
+        world.ok(Command::RemoveStack { stack: stack_name("s"), volumes: false });
+        world.settle();
+    }
+}
+
+#[test]
 fn a_service_that_is_held_down_says_so_and_a_node_that_was_well_is_left_at_once() {
     let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
     let (a, b) = (world.node("a"), world.node("b"));

@@ -28,7 +28,7 @@ fn onward(fleet: &Fleet<'_>, ask: &Ask<'_>, node: NodeId, left: u32) -> Option<V
     };
     let rest = match &fix.change {
         Change::Node(changed) => {
-            let room = Room { node: changed, ..room.clone() };
+            let room = room.on(changed);
             onward(&fleet.alone(room), ask, node, left)?
         }
         Change::Spec(spec) => onward(fleet, &Ask { spec, ..*ask }, node, left)?,

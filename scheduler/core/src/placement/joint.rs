@@ -1,0 +1,223 @@
+//! All that asks for a place anew, when one after the other left something out: [`packing`] looks for a
+//! better arrangement of the same tasks, and for a proof that there is none.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use model::{Bytes, NodeId, TaskId};
+use packing::{Answer, Budget, Problem, Proof, pack};
+
+use crate::placement::{
+    Ask, Fleet, Placed,
+    problem::{Piece, Posed, pose, priority},
+    rank::Ranking,
+    scales::Scales,
+    shortage,
+};
+
+/// What was looked for last, and what was found: looking for the same again finds the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    problem: Problem,
+    answer: Answer,
+}
+
+/// Steps of a search for each task that takes part.
+const STEPS_PER_TASK: u64 = 50_000;
+
+/// How much may be tried, and what came of it.
+#[derive(Debug, Clone)]
+pub struct Effort {
+    /// Steps for one search, of some nanoseconds each.
+    each: u64,
+    /// Steps for all of them.
+    left: u64,
+    /// The last search.
+    tried: Option<Arc<Tried>>,
+    /// How good the last arrangement is that left something out.
+    outlook: Option<Outlook>,
+}
+
+/// How good an arrangement is that leaves something out, while nothing else moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlook {
+    /// So much more memory could have a place at most; zero when the arrangement is proven to be the best.
+    pub off: Bytes,
+    /// Why there is no place for all, where that is known.
+    pub why: Option<String>,
+}
+
+impl Effort {
+    /// At most so many steps for each search and for all together.
+    pub const fn new(each: u64, left: u64) -> Self {
+        Self { each, left, tried: None, outlook: None }
+    }
+
+    /// With what was tried before.
+    #[must_use]
+    pub fn having_tried(self, tried: Option<Arc<Tried>>) -> Self {
+        Self { tried, ..self }
+    }
+
+    /// The last search.
+    pub const fn tried(&self) -> Option<&Arc<Tried>> {
+        self.tried.as_ref()
+    }
+
+    /// What is known of the last arrangement; nothing when it has a place for everything.
+    pub fn take_outlook(&mut self) -> Option<Outlook> {
+        self.outlook.take()
+    }
+
+    /// The best arrangement that is found for the problem; `in_vain` when it is known that none is better.
+    fn pack(&mut self, problem: &Problem, in_vain: bool) -> Arc<Tried> {
+        if let Some(known) = self.tried.as_ref().filter(|known| known.problem == *problem) {
+            return Arc::clone(known);
+        }
+        let items = u64::try_from(problem.items.len()).unwrap_or(u64::MAX);
+        let most = if in_vain { 0 } else { items.saturating_mul(STEPS_PER_TASK) };
+        let answer = pack(problem, Budget::steps(self.each.min(self.left).min(most)));
+        self.left = self.left.saturating_sub(answer.steps);
+        let tried = Arc::new(Tried { problem: problem.clone(), answer });
+        self.tried = Some(Arc::clone(&tried));
+        tried
+    }
+}
+
+/// Arranges anew what `placed` says of `order`, when more finds a place by that. At most so many verdicts
+/// are kept with each.
+pub(super) fn improve<'a>(
+    fleet: &mut Fleet<'a>,
+    scales: &Scales<'a>,
+    order: &[Ask<'a>],
+    (placed, most): (&mut BTreeMap<TaskId, Placed>, usize),
+    effort: &mut Effort,
+) {
+    let before: BTreeMap<TaskId, NodeId> =
+        placed.values().filter_map(|held| Some((held.task, held.node?))).collect();
+    // What takes over from something is bound to it in ways of its own: it stays where it was put.
+    let formers: BTreeSet<_> = fleet
+        .rooms()
+        .values()
+        .flat_map(|room| room.tasks.values())
+        .filter(|(held, _)| !placed.contains_key(&held.task))
+        .map(|(held, _)| (held.stack, held.service, held.slot))
+        .collect();
+    let is_free = |ask: &&Ask<'a>| !formers.contains(&(ask.stack, ask.service, ask.slot));
+    let free: Vec<&Ask<'a>> = order.iter().filter(is_free).collect();
+    let left_out = |at: &BTreeMap<TaskId, NodeId>| {
+        loss(free.iter().copied().filter(|ask| !at.contains_key(&ask.task)))
+    };
+    let loss_before = left_out(&before);
+    if loss_before.is_empty() {
+        return;
+    }
+    let arrange = |fleet: &mut Fleet<'a>, from: &BTreeMap<_, _>, to: &BTreeMap<_, _>| {
+        for ask in &free {
+            if let Some(node) = from.get(&ask.task) {
+                fleet.take_away(ask.task, *node);
+            }
+        }
+        let mut at: BTreeMap<TaskId, NodeId> = from.clone();
+        for ask in &free {
+            at.remove(&ask.task);
+            if let Some(node) = to.get(&ask.task).filter(|node| fleet.fits(ask, **node).is_ok()) {
+                fleet.put(**ask, *node);
+                at.insert(ask.task, *node);
+            }
+        }
+        at
+    };
+    arrange(fleet, &before, &BTreeMap::new());
+    let pieces: Vec<Piece<'_, 'a>> =
+        free.iter().map(|ask| Piece { ask, current: None, twice: false }).collect();
+    let posed = pose(fleet, scales, &pieces);
+    // What fits nowhere though nothing else that waits has a place is left out by every arrangement.
+    let in_vain = free
+        .iter()
+        .filter(|ask| !before.contains_key(&ask.task))
+        .all(|ask| fleet.rooms().keys().all(|node| fleet.fits(ask, *node).is_err()));
+    let tried = effort.pack(&posed.problem, in_vain);
+    let found = named(&posed, &tried.answer);
+    let after = arrange(fleet, &BTreeMap::new(), &found);
+    let outlook = outlook(fleet, scales, &posed, &tried.answer);
+    effort.outlook = Some(if in_vain {
+        Outlook { off: Bytes::ZERO, ..outlook }
+    } else if after.len() < found.len() {
+        // Of what was found a part does not fit, as all of a kind on a node that has several: nothing is proven.
+        let out = free.iter().filter(|ask| !after.contains_key(&ask.task));
+        Outlook { off: out.map(|ask| ask.reserved().memory).sum(), ..outlook }
+    } else {
+        outlook
+    });
+    if left_out(&after) >= loss_before {
+        arrange(fleet, &after, &before);
+        return;
+    }
+    for ask in &free {
+        let node = after.get(&ask.task).copied();
+        if before.get(&ask.task).copied() == node {
+            continue;
+        }
+        let ranking = match node {
+            Some(node) => rank_placed(fleet, scales, ask, node),
+            None => Ranking::of(fleet, scales, ask, ask.reserved(), most),
+        };
+        let mut verdicts = ranking.verdicts(fleet, ask);
+        verdicts.truncate(most);
+        placed.insert(ask.task, Placed { task: ask.task, node, verdicts });
+    }
+}
+
+/// The scores of a placed task as if it were asked again, its own place first: in the arrangement found,
+/// no other leaves room for all.
+fn rank_placed<'a>(
+    fleet: &mut Fleet<'a>,
+    scales: &Scales<'a>,
+    ask: &Ask<'a>,
+    node: NodeId,
+) -> Ranking {
+    let all = fleet.rooms().len();
+    let held = fleet.suspend(ask.task, node);
+    let mut ranking = Ranking::of(fleet, scales, ask, ask.reserved(), all);
+    if let Some(held) = held {
+        fleet.resume(held, node);
+    }
+    ranking.best.sort_by_key(|score| score.node != node);
+    ranking
+}
+
+/// What is left out, by what goes first: nothing is worth more than one of a higher priority.
+fn loss<'o, 'a: 'o>(left_out: impl Iterator<Item = &'o Ask<'a>>) -> Vec<(u32, u64)> {
+    let mut loss: BTreeMap<u32, u64> = BTreeMap::new();
+    for ask in left_out {
+        let sum = loss.entry(priority(ask)).or_default();
+        *sum = sum.saturating_add(ask.reserved().memory.0.max(1));
+    }
+    // The highest first; of two that lose nothing of the highest, the lower one is compared.
+    loss.into_iter().rev().collect()
+}
+
+fn named(posed: &Posed<'_, '_>, answer: &Answer) -> BTreeMap<TaskId, NodeId> {
+    let places = posed.items.iter().zip(&answer.placement);
+    places
+        .filter_map(|(asks, bin)| Some((asks, *posed.nodes.get((*bin)?)?)))
+        .flat_map(|(asks, node)| asks.iter().map(move |ask| (ask.task, node)))
+        .collect()
+}
+
+fn outlook(
+    fleet: &Fleet<'_>,
+    scales: &Scales<'_>,
+    posed: &Posed<'_, '_>,
+    answer: &Answer,
+) -> Outlook {
+    let off = match answer.proof {
+        Proof::Optimal => Bytes::ZERO,
+        Proof::AtMost { off } => Bytes(off),
+    };
+    let why = answer.impossible.as_ref();
+    Outlook { off, why: why.map(|why| shortage::text(fleet, scales, posed, why)) }
+}
