@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Bytes, MilliCpu};
 
+mod sizing;
+
+pub use sizing::{AdviceRow, MemorySource};
+
 /// Which of two tasks of one replica it is, while one hands over to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -253,6 +257,8 @@ pub struct ReplicaPlacement {
     #[serde(rename = "from")]
     pub origin: Option<String>,
     pub memory: Bytes,
+    /// Where the figure came from; null from a scheduler that does not say.
+    pub memory_basis: Option<MemorySource>,
     #[serde(with = "decimal_cpu")]
     pub cpus: MilliCpu,
     pub verdicts: Vec<Verdict>,

@@ -4,14 +4,17 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use model::{
-    AssignmentSet, Bytes, Generation, Inventory, TaskId, TaskState, TaskStatus, task::Telemetry,
+    AssignmentSet, Bytes, Generation, Inventory, TaskId, TaskState, TaskStatus,
+    task::{MemorySeen, Telemetry},
 };
 use tokio::sync::{Notify, watch};
 
 use crate::{
+    histogram::Histogram,
     lease::{Awake, Granted, Leases},
     outbox::Outbox,
     runtime::{ContainerId, Place},
@@ -53,6 +56,8 @@ struct Inner {
     outbox: Outbox,
     shown: BTreeMap<TaskId, Shown>,
     memory: BTreeMap<TaskId, Bytes>,
+    /// What tasks used since this process looks at them.
+    histograms: BTreeMap<TaskId, Histogram>,
     pulls: BTreeMap<String, (Bytes, Bytes)>,
     counted: Counted,
     generation: Generation,
@@ -79,6 +84,8 @@ pub struct Board {
     guard_wanted: Notify,
     /// Drawn by chance, and not 0.
     life: u64,
+    /// What measurements count from.
+    began: Instant,
 }
 
 impl Board {
@@ -94,6 +101,7 @@ impl Board {
             any_strict: watch::Sender::new(false),
             guard_wanted: Notify::new(),
             life: rand::random::<u64>().max(1),
+            began: Instant::now(),
         }
     }
 
@@ -129,12 +137,13 @@ impl Board {
             (task.task, shown)
         };
         inner.shown = set.tasks.iter().map(shown).collect();
-        let Inner { outbox, shown, memory, .. } = &mut *inner;
+        let Inner { outbox, shown, memory, histograms, .. } = &mut *inner;
         outbox.retain(
             |task| shown.contains_key(&task),
             |volume| set.remove_volumes.iter().any(|wanted| wanted == volume),
         );
         memory.retain(|task, _| shown.contains_key(task));
+        histograms.retain(|task, _| shown.contains_key(task));
     }
 
     /// Waits until there are strict singletons that a guard has to watch over.
@@ -188,7 +197,25 @@ impl Board {
 
     /// What tasks use, as measured.
     pub fn set_memory(&self, memory: BTreeMap<TaskId, Bytes>) {
-        self.lock().memory = memory;
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut inner = self.lock();
+        let Inner { shown, histograms, .. } = &mut *inner;
+        for (task, used) in memory.iter().filter(|(task, _)| shown.contains_key(*task)) {
+            histograms.entry(*task).or_default().record(*used, now);
+        }
+        inner.memory = memory;
+    }
+
+    /// A new session: its scheduler knows nothing of what was seen of memory.
+    pub fn begin_telling(&self) {
+        self.lock().histograms.values_mut().for_each(Histogram::begin);
+    }
+
+    /// What was seen of the memory of those tasks where that is worth a message; it is told with this.
+    pub fn tell_memory(&self) -> Vec<(TaskId, MemorySeen)> {
+        let mut inner = self.lock();
+        let told = inner.histograms.iter_mut();
+        told.filter_map(|(task, histogram)| Some((*task, histogram.tell()?))).collect()
     }
 
     /// How far an image is; `None` when nothing is fetched any more.

@@ -13,6 +13,7 @@ pub mod config;
 pub mod enrol;
 mod file;
 pub mod guard;
+pub mod histogram;
 pub mod identity;
 pub mod inventory;
 pub mod lease;

@@ -172,6 +172,7 @@ impl<R: Runtime> Session<R> {
         self.board.count(|counted| counted.sessions += 1);
         self.board.link.send_replace(Link { connected: true, set: None });
         self.board.outbox(Outbox::begin);
+        self.board.begin_telling();
         tracing::info!(node = %self.member.borrow().node, "session with a scheduler began");
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -249,7 +250,9 @@ impl<R: Runtime> Session<R> {
         let telemetry = self.board.telemetry();
         let telemetry =
             telemetry.iter().map(|(task, telemetry)| (*task, telemetry).into()).collect();
-        Heartbeat { at: now().0, telemetry }
+        let memory = self.board.tell_memory();
+        let memory = memory.iter().map(|(task, seen)| (*task, seen).into()).collect();
+        Heartbeat { at: now().0, telemetry, memory }
     }
 
     async fn report(&self, outbound: &mut Outbound) -> Result<(), Ended> {

@@ -8,6 +8,7 @@ use scheduler_core::Thresholds;
 use crate::{
     StartError,
     log::{ELECTION_LAN, ELECTION_WAN, ENTRY_VERSION, Election, SEGMENT_BYTES},
+    needs::NEEDS_EVERY,
     places::AGENTS_MAX,
 };
 
@@ -74,6 +75,9 @@ pub struct Config {
     #[arg(long, hide = true, value_name = "COUNT", env = "SISO_AGENT_CONNECTIONS",
           default_value_t = AGENTS_MAX)]
     pub agent_connections: usize,
+    /// Between two looks at what services were seen to need; tests make it short.
+    #[arg(skip = NEEDS_EVERY)]
+    pub needs_every: Duration,
     /// The highest form of entries it reads: less than it could for a test of mixed versions.
     #[arg(skip = ENTRY_VERSION)]
     pub form: u32,

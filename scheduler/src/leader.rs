@@ -14,6 +14,7 @@ use crate::{
     dispatch::Dispatch,
     log::{LogError, Standing},
     metrics::Figures,
+    needs,
 };
 
 /// After a plan that could not be proposed: the log is busy or changing hands.
@@ -40,7 +41,7 @@ enum Wake {
 }
 
 /// Leads whenever this scheduler is the leader, until the log is gone.
-pub(crate) async fn run(dispatch: Arc<Dispatch>, figures: Arc<Figures>) {
+pub(crate) async fn run(dispatch: Arc<Dispatch>, figures: Arc<Figures>, needs_every: Duration) {
     let mut standing = dispatch.log.standing();
     loop {
         // One that follows waits here, and must not hold up the end for it.
@@ -51,6 +52,7 @@ pub(crate) async fn run(dispatch: Arc<Dispatch>, figures: Arc<Figures>) {
         tokio::select! {
             () = lead(&dispatch, &figures, term) => {}
             () = dispatch.rounds.run(&*dispatch.log) => {}
+            () = needs::run(&dispatch, needs_every) => {}
         }
         tracing::info!(term, "leads no longer");
         if dispatch.stop.is_cancelled() {

@@ -16,6 +16,7 @@ mod leader;
 mod listener;
 pub mod log;
 mod metrics;
+mod needs;
 mod open_files;
 mod operators;
 mod pki;

@@ -239,7 +239,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let told = (Arc::clone(&dispatch), Arc::clone(&figures), Arc::clone(&office.places));
     let host = config::host(&advertised).to_owned();
     tasks.spawn(probes::serve(metrics_listener, host, told, stop.clone()));
-    tasks.spawn(leader::run(dispatch, figures));
+    tasks.spawn(leader::run(dispatch, figures, config.needs_every));
     let (Identity { cluster, name, .. }, shut_out) = (identity, shut_out.subscribe());
     Ok(Handle {
         address,

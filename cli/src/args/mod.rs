@@ -14,8 +14,8 @@ pub use cluster::{
 };
 pub use habits::habit;
 pub use stacks::{
-    Apply, Config, ConfigFormat, Events, Exec, Explain, Logs, Placement, Plan, Ps, Restart, Scale,
-    Stack, StackFiles, StackRm, StackRollback, WhatIf,
+    Advise, Apply, Config, ConfigFormat, Events, Exec, Explain, Logs, Placement, Plan, Ps, Restart,
+    Scale, Stack, StackFiles, StackRm, StackRollback, WhatIf,
 };
 pub use values::{JoinLabel, LabelChange, ScaleTo, ServiceTarget, Since, Span, SshTarget, Target};
 
@@ -113,6 +113,11 @@ pub enum Command {
     Placement(Placement),
     /// Why a task is, or is not, where it is: a verdict per node and the cheapest fix
     Explain(Explain),
+    /// What services reserve of memory beside what they were seen to use, and the lines to change
+    ///
+    /// Compares reservation, limit, the peak that was observed and kills for want of memory. Where something
+    /// should change it says so, and prints the lines as they stand in a stack file; changes nothing.
+    Advise(Advise),
     /// What would move and what would fit nowhere, were a machine gone, drained or added, or a stack applied
     ///
     /// Suppositions may be combined and are so all at once; nothing is changed:

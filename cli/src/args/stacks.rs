@@ -112,6 +112,25 @@ pub struct Ps {
     pub all: bool,
 }
 
+/// `advise`
+#[derive(Debug, clap::Args)]
+pub struct Advise {
+    /// Only this stack, or this service of it
+    #[arg(value_name = "STACK[/SERVICE]", value_parser = parse_service_or_stack)]
+    pub target: Option<Target>,
+}
+
+/// A stack or a service of it: what replicas have is said of all of them at once.
+fn parse_service_or_stack(text: &str) -> Result<Target, String> {
+    let target = text.parse::<Target>().map_err(|error| error.to_string())?;
+    if target.replica.is_some() {
+        return Err(
+            "a file speaks of all replicas at once: write STACK or STACK/SERVICE".to_owned()
+        );
+    }
+    Ok(target)
+}
+
 /// `explain`
 #[derive(Debug, clap::Args)]
 pub struct Explain {

@@ -3,14 +3,17 @@
 use model::{
     NodeName, StackSpec,
     view::{
-        AuthoritiesView, DrainView, ExplainView, NodeRow, OperatorRow, PlacementView, PlanView,
-        RevisionRow, StackRow, StatusView, TaskRow, TokenRow, VoterRow, WhatIfView,
+        AdviceRow, AuthoritiesView, DrainView, ExplainView, NodeRow, OperatorRow, PlacementView,
+        PlanView, RevisionRow, StackRow, StatusView, TaskRow, TokenRow, VoterRow, WhatIfView,
     },
 };
 use proto::v1 as pb;
 
 use super::{Client, believe, believe_all};
-use crate::{args::ServiceTarget, error::Error};
+use crate::{
+    args::{ServiceTarget, Target},
+    error::Error,
+};
 
 impl Client {
     /// The tasks of all stacks, or of one.
@@ -88,6 +91,16 @@ impl Client {
         };
         let answer = self.ask(question, async |mut control, q| control.explain(q).await).await?;
         believe_all(answer.explanations)
+    }
+
+    /// What services reserve of memory, beside what they were seen to use.
+    pub async fn advise(&self, target: Option<&Target>) -> Result<Vec<AdviceRow>, Error> {
+        let question = pb::AdviseRequest {
+            stack: target.map(|target| target.stack.to_string()),
+            service: target.and_then(|target| target.service.as_ref()).map(ToString::to_string),
+        };
+        let answer = self.ask(question, async |mut control, q| control.advise(q).await).await?;
+        believe_all(answer.services)
     }
 
     /// The health of the cluster.

@@ -1,6 +1,7 @@
 //! One file per verb. Each has a `run` that asks the cluster and a rendering that does not.
 
 pub mod add;
+pub mod advise;
 pub mod apply;
 pub mod authority;
 pub mod completion;
@@ -103,6 +104,7 @@ async fn carry_out(
         Command::Ps(args) => ps::run(&args, client, out).await?,
         Command::Status => status::run(client, out).await?,
         Command::Placement(args) => placement::run(&args, client, out).await?,
+        Command::Advise(args) => advise::run(&args, client, out).await?,
         Command::Explain(args) => explain::run(&args, client, out).await?,
         Command::Logs(args) => logs::run(&args, client, out).await?,
         Command::Exec(args) => return exec::run(args, client, out).await,

@@ -4,7 +4,8 @@ use model::{
     Bytes, MilliCpu,
     generic::sentence,
     view::{
-        ChangeAction, FieldChange, OutlookView, PlanNode, PlanView, ReplicaPlacement, ServiceChange,
+        ChangeAction, FieldChange, MemorySource, OutlookView, PlanNode, PlanView, ReplicaPlacement,
+        ServiceChange,
     },
 };
 
@@ -20,6 +21,9 @@ use super::{
 /// Misfits shown per replica; more machines than this say the same in other amounts.
 const MAX_VERDICTS: usize = 10;
 
+/// Replicas without a place that are told of one by one.
+const MAX_HOMELESS: usize = 20;
+
 /// The whole plan.
 pub fn render(plan: &PlanView, out: &Out) -> String {
     let mut parts = vec![heading(plan, out)];
@@ -28,12 +32,17 @@ pub fn render(plan: &PlanView, out: &Out) -> String {
         parts.push("\n".to_owned());
         parts.push(placements(&plan.placements, out));
     }
-    for placement in plan.placements.iter().filter(|placement| placement.node.is_none()) {
+    let homeless = || plan.placements.iter().filter(|placement| placement.node.is_none());
+    for placement in homeless().take(MAX_HOMELESS) {
         let name = format!("{} fits nowhere:", name(placement));
         parts.push(format!("\n{}\n", out.paint(Tone::Bad, &safe::line(&name))));
         for line in misfit_lines(placement) {
             parts.push(format!("  {}\n", safe::line(&line)));
         }
+    }
+    let more = homeless().count().saturating_sub(MAX_HOMELESS);
+    if more > 0 {
+        parts.push(format!("\nand {} that fit nowhere\n", count(more as u64, "more replica")));
     }
     if let Some(outlook) = plan.outlook.as_ref().filter(|_| plan.unplaced > 0) {
         parts.push("\n".to_owned());
@@ -134,23 +143,35 @@ fn arrow(out: &Out) -> &'static str {
 }
 
 fn placements(placements: &[ReplicaPlacement], out: &Out) -> String {
-    let generic = placements.iter().any(|placement| !placement.generic.is_empty());
-    let header: &[&str] = if generic {
-        &["REPLICA", "NODE", "MEMORY", "CPUS", "GENERIC", "WHY"]
-    } else {
-        &["REPLICA", "NODE", "MEMORY", "CPUS", "WHY"]
+    // Where nobody said how much it needs, that is a word of its own.
+    let undeclared = |placement: &ReplicaPlacement| {
+        placement.memory_basis.filter(|basis| !basis.is_declared()).map(MemorySource::as_str)
     };
-    let mut table = Table::new(header);
+    let marked = placements.iter().any(|placement| undeclared(placement).is_some());
+    let generic = placements.iter().any(|placement| !placement.generic.is_empty());
+    let columns = [("", marked), ("CPUS", true), ("GENERIC", generic), ("WHY", true)];
+    let columns = columns.into_iter().filter_map(|(name, there)| there.then_some(name));
+    let header: Vec<&str> = ["REPLICA", "NODE", "MEMORY"].into_iter().chain(columns).collect();
+    let mut table = Table::new(&header);
     for placement in placements {
         let node = match &placement.node {
             Some(node) => Cell::new(node.as_str()),
             None => Cell::new("none").tone(Tone::Bad),
         };
-        let amounts = [Cell::amount(placement.memory.to_string()), cpus(placement.cpus)];
-        let held = generic.then(|| Cell::amount(sentence(placement.generic.clone())));
-        let cells = [Cell::new(name(placement).as_str()), node].into_iter().chain(amounts);
-        let cells = cells.chain(held);
-        table.row(cells.chain([Cell::remark(why(placement)).tone(Tone::Faint)]));
+        let mut cells = vec![
+            Cell::new(name(placement).as_str()),
+            node,
+            Cell::amount(placement.memory.to_string()),
+        ];
+        if marked {
+            cells.push(Cell::remark(undeclared(placement).unwrap_or_default()).tone(Tone::Careful));
+        }
+        cells.push(cpus(placement.cpus));
+        if generic {
+            cells.push(Cell::amount(sentence(placement.generic.clone())));
+        }
+        cells.push(Cell::remark(why(placement)).tone(Tone::Faint));
+        table.row(cells);
     }
     table.render(out)
 }

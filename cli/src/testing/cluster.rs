@@ -32,6 +32,7 @@ pub(crate) struct Script {
     pub(crate) tasks: Answers<pb::ListTasksReply>,
     pub(crate) stacks: Answers<pb::ListStacksReply>,
     pub(crate) explain: Answers<pb::ExplainReply>,
+    pub(crate) advise: Answers<pb::AdviseReply>,
     /// One stream per call.
     pub(crate) watch: Answers<Vec<Result<pb::WatchReply, Status>>>,
     pub(crate) logs: Answers<Vec<Result<pb::LogEntry, Status>>>,
@@ -184,6 +185,12 @@ impl server::Control for FakeCluster {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
+    async fn advise(
+        &self,
+        _: Request<pb::AdviseRequest>,
+    ) -> Result<Response<pb::AdviseReply>, Status> {
+        self.answer("advise", &[], |script| &mut script.advise)
+    }
     async fn list_nodes(
         &self,
         _: Request<pb::ListNodesRequest>,

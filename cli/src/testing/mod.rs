@@ -11,9 +11,9 @@ use std::{
 use model::{
     Bytes, MilliCpu,
     view::{
-        ChangeAction, DrainMove, DrainStay, DrainView, FieldChange, NodeCpus, NodeDisk, NodeMemory,
-        NodeRow, OutlookView, PlanNode, PlanView, ReplicaPlacement, ServiceChange, TaskRow,
-        Verdict,
+        ChangeAction, DrainMove, DrainStay, DrainView, FieldChange, MemorySource, NodeCpus,
+        NodeDisk, NodeMemory, NodeRow, OutlookView, PlanNode, PlanView, ReplicaPlacement,
+        ServiceChange, TaskRow, Verdict,
     },
 };
 
@@ -132,6 +132,7 @@ pub(crate) fn placed(service: &str, replica: u32) -> ReplicaPlacement {
         replica,
         node: Some("mini-1".to_owned()),
         memory: Bytes::mib(512),
+        memory_basis: Some(MemorySource::Reservation),
         cpus: MilliCpu(500),
         verdicts: vec![Verdict {
             node: "mini-1".to_owned(),

@@ -10,7 +10,8 @@ use crate::{
     },
 };
 
-/// Reserved for a service that says nothing about memory; plans mark it *assumed*.
+/// Reserved for a service that says nothing about memory, until it was seen what it needs; plans mark it
+/// *assumed*.
 pub const ASSUMED_MEMORY: Bytes = Bytes::mib(256);
 /// Processes a container may have when the service does not say: a fork bomb ends here.
 pub const DEFAULT_PIDS_LIMIT: u32 = 4096;
@@ -80,7 +81,7 @@ pub enum MemoryBasis {
     Reservation,
     /// The limit, for want of a reservation.
     Limit,
-    /// [`ASSUMED_MEMORY`], for want of both.
+    /// For want of both [`ASSUMED_MEMORY`]; in a stack that was applied, what the service was seen to need.
     Assumed,
 }
 

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod enrolment;
+mod memory;
 mod scheduler;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};

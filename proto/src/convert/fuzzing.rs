@@ -4,7 +4,9 @@
 use std::fmt::Debug;
 
 use model::{
-    AssignmentSet, Inventory, StackSpec, TaskId, TaskReport, TaskStatus, task::Telemetry, view,
+    AssignmentSet, Inventory, StackSpec, TaskId, TaskReport, TaskStatus,
+    task::{MemorySeen, Telemetry},
+    view,
 };
 
 use super::BadField;
@@ -31,6 +33,8 @@ const KINDS: &[Reader] = &[
     again::<v1::StackRow, view::StackRow>,
     again::<v1::RevisionRow, view::RevisionRow>,
     again::<v1::TokenRow, view::TokenRow>,
+    again::<v1::AdviceRow, view::AdviceRow>,
+    memory_seen,
 ];
 
 /// A message is refused, naming its field, or means the same when it is sent on.
@@ -59,15 +63,26 @@ where
     }
 }
 
-/// As [`again`], for the one message that is written from a pair.
 fn telemetry(bytes: &[u8]) -> String {
-    let Ok(wire) = <v1::TaskTelemetry as prost::Message>::decode(bytes) else {
-        return "no message".to_owned();
-    };
-    match <(TaskId, Telemetry)>::try_from(wire) {
-        Ok((task, telemetry)) => {
-            let sent = v1::TaskTelemetry::from((task, &telemetry));
-            assert_eq!(sent.try_into(), Ok((task, telemetry)));
+    of_task::<v1::TaskTelemetry, Telemetry>(bytes)
+}
+
+fn memory_seen(bytes: &[u8]) -> String {
+    of_task::<v1::TaskMemory, MemorySeen>(bytes)
+}
+
+/// As [`again`], for messages that are written from a pair.
+fn of_task<W, M>(bytes: &[u8]) -> String
+where
+    W: prost::Message + Default + for<'a> From<(TaskId, &'a M)>,
+    (TaskId, M): TryFrom<W, Error = BadField>,
+    M: Debug + PartialEq,
+{
+    let Ok(wire) = W::decode(bytes) else { return "no message".to_owned() };
+    match <(TaskId, M)>::try_from(wire) {
+        Ok((task, read)) => {
+            let sent = W::from((task, &read));
+            assert_eq!(<(TaskId, M)>::try_from(sent), Ok((task, read)));
             "taken".to_owned()
         }
         Err(error) => error.to_string(),

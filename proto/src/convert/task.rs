@@ -3,7 +3,7 @@
 use model::{
     Bytes, TaskId, TaskReport, TaskStatus,
     id::TaskKind,
-    task::{Failure, Telemetry},
+    task::{Failure, MemorySeen, Telemetry},
 };
 
 use super::{
@@ -52,5 +52,26 @@ impl From<(TaskId, &Telemetry)> for v1::TaskTelemetry {
     fn from((task, telemetry): (TaskId, &Telemetry)) -> Self {
         let pull = telemetry.pull.map(|(done, total)| v1::Pull { done: done.0, total: total.0 });
         Self { task: task.raw(), memory_used: Maybe::<Amount>::write(&telemetry.memory_used), pull }
+    }
+}
+
+impl TryFrom<v1::TaskMemory> for (TaskId, MemorySeen) {
+    type Error = BadField;
+
+    fn try_from(wire: v1::TaskMemory) -> Result<Self, BadField> {
+        let seen = MemorySeen {
+            peak: Amount::read(wire.peak).at("peak")?,
+            usual: Amount::read(wire.usual).at("usual")?,
+            observed_ms: wire.observed_ms,
+            samples: wire.samples,
+        };
+        Ok((IdOf::read(wire.task).at("task")?, seen))
+    }
+}
+
+impl From<(TaskId, &MemorySeen)> for v1::TaskMemory {
+    fn from((task, seen): (TaskId, &MemorySeen)) -> Self {
+        let MemorySeen { peak, usual, observed_ms, samples } = *seen;
+        Self { task: task.raw(), peak: peak.0, usual: usual.0, observed_ms, samples }
     }
 }

@@ -5,7 +5,7 @@ use model::{
     spec::{Condition, MemoryBasis, Protocol},
     task::Cause,
     token::Role,
-    view::{ChangeAction, Succession},
+    view::{ChangeAction, MemorySource, Succession},
 };
 
 use super::field::words;
@@ -58,4 +58,8 @@ words!(
 words!(
     /// [`Succession`]
     SuccessionWord: v1::Succession => Succession { Old, New }
+);
+words!(
+    /// [`MemorySource`]
+    MemorySourceWord: v1::MemorySource => MemorySource { Reservation, Limit, Assumed, Observed }
 );

@@ -19,6 +19,7 @@ pub mod assign;
 pub mod cluster;
 pub mod lease;
 pub mod liveness;
+pub mod needs;
 pub mod offline;
 pub mod orchestrate;
 pub mod placement;
@@ -33,6 +34,7 @@ pub use cluster::{
 };
 pub use lease::Leases;
 pub use liveness::{Heartbeats, Thresholds};
+pub use needs::Needs;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -44,8 +44,8 @@ pub struct Plan {
 /// Why a plan is as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlanReport {
-    /// What was found out for each task that asked for a node: the last word on each.
-    pub placed: Vec<Placed>,
+    /// The tasks that asked for a node and found none, with why: the last word on each.
+    pub left_out: Vec<Placed>,
     /// How good the last arrangement is that left something out; nothing when there was none.
     pub outlook: Option<Outlook>,
 }
@@ -82,9 +82,9 @@ pub(crate) fn plan_within(
         waits.extend(steps.waits);
         let mut round = steps.changes;
         draft.take_changes(now, &round);
-        let (placing, placed) = place(&draft, cluster.revision(), now, &mut effort);
+        let (placing, left_out) = place(&draft, cluster.revision(), now, &mut effort);
         draft.take_changes(now, &placing);
-        report.placed = placed;
+        report.left_out = left_out;
         report.outlook = effort.take_outlook().or(report.outlook);
         round.extend(placing);
         let yielding = yield_room(&draft);
@@ -105,7 +105,7 @@ pub(crate) fn plan_within(
     Plan { basis: cluster.revision(), changes, liveness, report, wake_at, waits, tried }
 }
 
-/// Gives pending tasks their nodes.
+/// Gives pending tasks their nodes; answers those that found none as well.
 fn place(
     cluster: &Cluster,
     revision: Revision,
@@ -117,12 +117,16 @@ fn place(
         return (Vec::new(), Vec::new());
     }
     let mut fleet = Fleet::of(cluster);
-    let placed = placement::place(&mut fleet, &asks, effort);
-    let changes = placed.iter().filter_map(|held| {
-        let decision = Decision { at, revision, verdicts: held.verdicts.clone() };
-        Some(Change::Place { task: held.task, node: held.node?, decision })
-    });
-    (changes.collect(), placed)
+    let (mut changes, mut left_out) = (Vec::new(), Vec::new());
+    for held in placement::place(&mut fleet, &asks, effort) {
+        let Some(node) = held.node else {
+            left_out.push(held);
+            continue;
+        };
+        let decision = Decision { at, revision, verdicts: held.verdicts };
+        changes.push(Change::Place { task: held.task, node, decision });
+    }
+    (changes, left_out)
 }
 
 /// Where a new task fits nowhere while its predecessor runs, but would where that one is, the old

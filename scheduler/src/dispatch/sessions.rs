@@ -7,7 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{NodeId, TaskId, Timestamp, lease::Uptime, task::Telemetry};
+use model::{
+    NodeId, TaskId, Timestamp,
+    lease::Uptime,
+    task::{MemorySeen, Telemetry},
+};
 use parking_lot::Mutex;
 use proto::v1::SchedulerMessage;
 use scheduler_core::{Heartbeats, Leases, Thresholds, Waits};
@@ -46,6 +50,8 @@ struct Present {
     waits: Waits,
     telemetry: BTreeMap<TaskId, Telemetry>,
     reported_by: BTreeMap<NodeId, Vec<TaskId>>,
+    /// What was seen of memory, of tasks that were known when it was asked for last, and those since.
+    seen: BTreeMap<TaskId, MemorySeen>,
 }
 
 /// When each node was heard last, by a clock that nobody sets: a step of the other one would make
@@ -90,12 +96,12 @@ impl Sessions {
     /// Nobody is connected; silence is judged by these thresholds.
     pub(super) fn new(thresholds: Thresholds) -> Self {
         let (ages, leases) = (Ages::new(Instant::now()), Leases::new(Uptime(0)));
-        let (telemetry, reported_by) = (BTreeMap::new(), BTreeMap::new());
+        let (telemetry, reported_by, seen) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let waits = Waits::imagined();
         Self {
             thresholds,
             open: Mutex::default(),
-            present: Mutex::new(Present { ages, leases, waits, telemetry, reported_by }),
+            present: Mutex::new(Present { ages, leases, waits, telemetry, reported_by, seen }),
             last: AtomicU64::default(),
             heard_again: Notify::default(),
         }
@@ -170,11 +176,25 @@ impl Sessions {
         present.telemetry.extend(telemetry);
     }
 
+    /// What was seen of the memory of some of a node's tasks.
+    pub(super) fn saw(&self, seen: impl IntoIterator<Item = (TaskId, MemorySeen)>) {
+        self.present.lock().seen.extend(seen);
+    }
+
+    /// What was seen of the memory of each task; of those that are not `known` any more nothing, from now
+    /// on.
+    pub(crate) fn seen(&self, known: impl Fn(TaskId) -> bool) -> BTreeMap<TaskId, MemorySeen> {
+        let mut present = self.present.lock();
+        present.seen.retain(|task, _| known(*task));
+        present.seen.clone()
+    }
+
     /// Forgets all ages: whoever becomes leader has heard nobody yet and must not declare them dead, and
     /// knows of no lease that was granted before it.
     pub(crate) fn start_afresh(&self, now: Uptime) {
         let mut present = self.present.lock();
         present.ages = Ages::new(Instant::now());
+        present.seen.clear();
         present.leases = Leases::new(now);
         present.waits = Waits::imagined();
     }

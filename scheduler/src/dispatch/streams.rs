@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use model::{Generation, Inventory, Liveness, NodeId, TaskId, TaskReport, task::Telemetry};
+use model::{
+    Generation, Inventory, Liveness, NodeId, TaskId, TaskReport,
+    task::{MemorySeen, Telemetry},
+};
 use prost::Message as _;
 use proto::v1::{
     Acknowledge, AgentMessage, AssignmentSet, Authorities, Authority, Heartbeat, Hello, Lease,
@@ -232,7 +235,7 @@ fn beat(
         tracing::warn!(%node, skew_ms = skew, "the node's clock and this scheduler's clock differ");
         *warned = Some(Instant::now());
     }
-    if heartbeat.telemetry.len() > TELEMETRY_MAX {
+    if heartbeat.telemetry.len().max(heartbeat.memory.len()) > TELEMETRY_MAX {
         return Err(status::bad_input(format!("telemetry of more than {TELEMETRY_MAX} tasks")));
     }
     let mut telemetry = BTreeMap::new();
@@ -244,9 +247,17 @@ fn beat(
             telemetry.insert(task, measured);
         }
     }
+    let mut seen = Vec::with_capacity(heartbeat.memory.len());
+    for row in heartbeat.memory {
+        let (task, memory): (TaskId, MemorySeen) = row.try_into().map_err(status::bad_input)?;
+        if cluster.task(task).is_some_and(|task| task.node == Some(node)) {
+            seen.push((task, memory));
+        }
+    }
     let ready = cluster.node(node).is_some_and(|node| node.liveness == Liveness::Ready);
     drop(cluster);
     dispatch.sessions.measured(node, telemetry);
+    dispatch.sessions.saw(seen);
     if !ready {
         dispatch.sessions.heard_again.notify_one();
     }

@@ -10,7 +10,7 @@ use proto::{
     transport::{self, Identity},
     v1::{
         AgentMessage, AssignmentSet, Heartbeat, Hello, JoinReply, JoinRequest, OpenRelay, Reports,
-        SchedulerMessage, TaskTelemetry, agent_client::AgentClient, agent_message,
+        SchedulerMessage, TaskMemory, TaskTelemetry, agent_client::AgentClient, agent_message,
         enrol_client::EnrolClient, scheduler_message,
     },
 };
@@ -142,6 +142,14 @@ impl Session {
         self.outbox.send(message).await.unwrap();
     }
 
+    /// What was seen of a task's memory.
+    pub(super) async fn tell_memory(&mut self, task: u64, peak: u64, observed_ms: u64) {
+        let memory = TaskMemory { task, peak, usual: peak, observed_ms, samples: 1 };
+        let at = clock::now().0;
+        let heartbeat = Heartbeat { at, telemetry: Vec::new(), memory: vec![memory] };
+        self.say(agent_message::Message::Heartbeat(heartbeat)).await;
+    }
+
     pub(super) async fn beat(&mut self, used: &[(u64, u64)]) {
         let telemetry = used.iter().map(|&(task, bytes)| TaskTelemetry {
             task,
@@ -149,7 +157,7 @@ impl Session {
             pull: None,
         });
         let at = clock::now().0;
-        let heartbeat = Heartbeat { at, telemetry: telemetry.collect() };
+        let heartbeat = Heartbeat { at, telemetry: telemetry.collect(), memory: Vec::new() };
         self.say(agent_message::Message::Heartbeat(heartbeat)).await;
     }
 
@@ -158,7 +166,8 @@ impl Session {
         let outbox = self.outbox.clone();
         tokio::spawn(async move {
             loop {
-                let heartbeat = Heartbeat { at: clock::now().0, telemetry: Vec::new() };
+                let heartbeat =
+                    Heartbeat { at: clock::now().0, telemetry: Vec::new(), memory: Vec::new() };
                 let message = Some(agent_message::Message::Heartbeat(heartbeat));
                 // Nothing acknowledges a heartbeat, so its number does not matter.
                 if outbox.send(AgentMessage { sequence: 0, message }).await.is_err() {

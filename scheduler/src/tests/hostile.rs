@@ -26,6 +26,7 @@ const CONTROL: &[&str] = &[
     "ListNodes",
     "Placement",
     "Explain",
+    "Advise",
     "Status",
     "ListStacks",
     "StackHistory",

@@ -6,6 +6,7 @@ mod doors;
 mod hostile;
 mod life;
 mod members;
+mod needs;
 mod operators;
 mod places;
 mod replicas;

@@ -37,6 +37,7 @@ pub(super) fn config(directory: &Path) -> Config {
         snapshot_every: 2000,
         segment_bytes: crate::log::SEGMENT_BYTES,
         agent_connections: crate::places::AGENTS_MAX,
+        needs_every: Duration::from_millis(50),
         form: crate::log::ENTRY_VERSION,
         recover: false,
         log_format: LogFormat::Text,

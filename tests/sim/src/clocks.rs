@@ -11,7 +11,7 @@ const ONE_WORLD_IN: u64 = 3;
 const PAUSE: u64 = 40_000;
 /// From this form on it is written down when a drain began and that a token ended, and no service is held down by
 /// stamps.
-const FORM: u32 = 5;
+const FORM: u32 = 6;
 const MINUTE: i64 = 60_000;
 /// How far it is from true time after a step, in milliseconds: by a time server, by a wrong time zone, by
 /// a battery that is empty.

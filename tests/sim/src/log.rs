@@ -405,6 +405,7 @@ fn word(command: &Command) -> &'static str {
         Command::HoldAuthority { .. } => "hold authority",
         Command::AddOperator { .. } => "add operator",
         Command::RemoveOperator { .. } => "remove operator",
+        Command::RecordNeeds { .. } => "needs",
         Command::ReportTasks { .. } => "reports",
         Command::CreateToken { .. } => "token",
         Command::RevokeToken { .. } => "revoke",

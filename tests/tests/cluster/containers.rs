@@ -1,7 +1,7 @@
 //! What becomes of containers that end: killed, out of memory, done.
 
 use serde_json::Value;
-use siso_tests::World;
+use siso_tests::{PATIENT, World, wait_until};
 
 use crate::stacks::sleepers;
 
@@ -69,6 +69,56 @@ services:
         })
     };
     assert!(told("once", "failed") && told("again", "oom"), "{events:#?}");
+}
+
+#[test]
+fn what_says_nothing_about_memory_gets_more_after_it_was_killed_for_want_of_it() {
+    let Some(world) = World::new("undeclared") else { return };
+    let text = "
+name: silent
+services:
+  glutton:
+    image: siso/test:1
+    command: [tail, /dev/zero]
+    restart: 'no'
+  quiet:
+    image: siso/test:1
+    command: [sleep, '1000000']
+";
+    let basis = |plan: &Value, service: &str| {
+        let placements = plan["placements"].as_array().cloned().unwrap_or_default();
+        let found = placements.into_iter().rev().find(|placement| placement["service"] == service);
+        found.map_or(Value::Null, |placement| placement["memory_basis"].clone())
+    };
+    let plan = world.apply_with(&["--dry-run", "-o", "json"], text).expect(0).json();
+    assert_eq!(basis(&plan, "glutton"), "assumed", "{plan:#}");
+    world.apply_with(&["--detach"], text).expect(0);
+    world.wait_task("silent", "has failed", |task| task["state"] == "failed");
+    let advice = |service: &str| {
+        let rows = world.ctl.json(&["advise", &format!("silent/{service}")]);
+        rows[0].clone()
+    };
+    let row = advice("glutton");
+    assert_eq!(row["oom_kills"], 1, "{row:#}");
+    assert_eq!(row["advised_limit"], 512 << 20, "{row:#}");
+    let yaml = row["yaml"].as_str().unwrap_or_default();
+    assert!(yaml.contains("memory: 512M"), "{row:#}");
+    wait_until("what quiet uses is measured", PATIENT, || {
+        let row = advice("quiet");
+        let measured = row["observed_peak"].as_u64().is_some_and(|peak| peak > 0);
+        if measured && row["advice"].is_null() { Ok(()) } else { Err(format!("{row:#}")) }
+    });
+
+    let plan = world.apply_with(&["--dry-run", "-o", "json"], text).expect(0).json();
+    assert_eq!(basis(&plan, "glutton"), "observed", "{plan:#}");
+    let warnings = plan["warnings"].to_string();
+    assert!(warnings.contains("it was killed once at a limit of up to 256.0 MiB"), "{warnings}");
+    assert_eq!(basis(&plan, "quiet"), "assumed", "{plan:#}");
+    world.apply_with(&["--detach"], text).expect(0);
+    let replaced = world.wait_task("silent", "has more", |task| {
+        task["service"] == "glutton" && task["memory_limit"] == 512 << 20
+    });
+    assert_eq!(replaced["memory_reservation"], 312 << 20, "{replaced:#}");
 }
 
 #[test]

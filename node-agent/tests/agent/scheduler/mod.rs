@@ -58,6 +58,8 @@ struct Told {
     joins: u32,
     sessions: u32,
     heartbeats: u64,
+    /// Whenever something was seen of a task's memory: of which, and its peak.
+    memory: Vec<(u64, u64)>,
     reports: u32,
     relayed: BTreeMap<u64, Vec<Frame>>,
 }
@@ -156,6 +158,10 @@ impl Scheduler {
 
     pub(crate) fn heartbeats(&self) -> u64 {
         self.told().heartbeats
+    }
+
+    pub(crate) fn memory(&self) -> Vec<(u64, u64)> {
+        self.told().memory.clone()
     }
 
     pub(crate) fn reports(&self) -> u32 {
@@ -437,8 +443,9 @@ fn hear(shared: &Shared, message: AgentMessage) -> Option<scheduler_message::Mes
         agent_message::Message::Inventory(inventory) => {
             told.inventory = inventory.try_into().expect("an inventory");
         }
-        agent_message::Message::Heartbeat(_) => {
+        agent_message::Message::Heartbeat(heartbeat) => {
             told.heartbeats += 1;
+            told.memory.extend(heartbeat.memory.iter().map(|seen| (seen.task, seen.peak)));
             return None;
         }
         agent_message::Message::Reports(reports) => {

@@ -44,6 +44,8 @@ fn take_all(bytes: &[u8]) -> usize {
         take::<v1::TaskReport, TaskReport>(bytes),
         take::<v1::AssignmentSet, AssignmentSet>(bytes),
         take::<v1::TaskTelemetry, (model::TaskId, model::task::Telemetry)>(bytes),
+        take::<v1::TaskMemory, (model::TaskId, model::task::MemorySeen)>(bytes),
+        take::<v1::AdviceRow, view::AdviceRow>(bytes),
         take::<v1::TaskRow, view::TaskRow>(bytes),
         take::<v1::NodeRow, view::NodeRow>(bytes),
         take::<v1::PlanView, view::PlanView>(bytes),
@@ -106,6 +108,12 @@ proptest! {
     }
 
     #[test]
+    fn what_was_seen_of_memory_crosses_the_wire((task, seen) in wanted::memory_seen()) {
+        let wire = v1::TaskMemory::from((task, &seen));
+        prop_assert_eq!(wire.try_into(), Ok((task, seen)));
+    }
+
+    #[test]
     fn what_is_shown_crosses_the_wire(shown in shown::all()) {
         crosses::<v1::TaskRow, view::TaskRow>(&shown.task)?;
         crosses::<v1::EventRow, view::EventRow>(&shown.event)?;
@@ -115,6 +123,7 @@ proptest! {
         crosses::<v1::WhatIfView, view::WhatIfView>(&shown.what_if)?;
         crosses::<v1::ImaginedNode, model::ImaginedNode>(&shown.imagined)?;
         crosses::<v1::DrainView, view::DrainView>(&shown.drain)?;
+        crosses::<v1::AdviceRow, view::AdviceRow>(&shown.advice)?;
         crosses::<v1::ExplainView, view::ExplainView>(&shown.explain)?;
         crosses::<v1::StatusView, view::StatusView>(&shown.status)?;
         crosses::<v1::StackRow, view::StackRow>(&shown.stack)?;

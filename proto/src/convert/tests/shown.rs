@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use model::{
     Bytes, GenericName, ImaginedNode, MilliCpu, NodeName,
     view::{
-        ChangeAction, DrainMove, DrainStay, DrainView, EventRow, ExplainView, FieldChange, LossRow,
-        NodeCpus, NodeDisk, NodeGeneric, NodeMemory, NodeRow, OutlookView, PlacedTask,
-        PlacementNode, PlacementView, PlanNode, PlanView, Problem, PullProgress, ReplicaPlacement,
-        RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, Succession, TaskRow,
-        TokenRow, Verdict, WhatIfView,
+        AdviceRow, ChangeAction, DrainMove, DrainStay, DrainView, EventRow, ExplainView,
+        FieldChange, LossRow, MemorySource, NodeCpus, NodeDisk, NodeGeneric, NodeMemory, NodeRow,
+        OutlookView, PlacedTask, PlacementNode, PlacementView, PlanNode, PlanView, Problem,
+        PullProgress, ReplicaPlacement, RevisionRow, SchedulerRow, ServiceChange, StackRow,
+        StatusView, Succession, TaskRow, TokenRow, Verdict, WhatIfView,
     },
 };
 use proptest::prelude::*;
@@ -25,6 +25,7 @@ pub(super) struct Shown {
     pub(super) what_if: WhatIfView,
     pub(super) imagined: ImaginedNode,
     pub(super) drain: DrainView,
+    pub(super) advice: AdviceRow,
     pub(super) explain: ExplainView,
     pub(super) status: StatusView,
     pub(super) stack: StackRow,
@@ -89,6 +90,7 @@ impl Draw {
             what_if: self.what_if(),
             imagined: self.imagined(),
             drain: self.drain(),
+            advice: self.advice(),
             explain: ExplainView {
                 placement: self.replica(),
                 task: self.maybe(Self::text),
@@ -255,6 +257,7 @@ impl Draw {
             node: self.maybe(Self::text),
             origin: self.maybe(Self::text),
             memory: self.bytes(),
+            memory_basis: self.maybe(Self::source),
             cpus: self.cpu(),
             verdicts: self.some(|draw| Verdict {
                 node: draw.text(),
@@ -269,6 +272,35 @@ impl Draw {
             fixes: self.some(Self::text),
             succession: self.maybe(Self::succession),
             generic: self.amounts(),
+        }
+    }
+
+    fn source(&mut self) -> MemorySource {
+        const SOURCES: [MemorySource; 4] = [
+            MemorySource::Reservation,
+            MemorySource::Limit,
+            MemorySource::Assumed,
+            MemorySource::Observed,
+        ];
+        SOURCES[usize::try_from(self.number() % 4).unwrap()]
+    }
+
+    fn advice(&mut self) -> AdviceRow {
+        AdviceRow {
+            stack: self.text(),
+            service: self.text(),
+            replicas: self.small(),
+            memory_reservation: self.bytes(),
+            memory_basis: self.source(),
+            memory_limit: self.bytes(),
+            observed_peak: self.maybe(Self::bytes),
+            observed_usual: self.maybe(Self::bytes),
+            observed_seconds: self.number(),
+            needed_seconds: self.number(),
+            oom_kills: self.small(),
+            advice: self.maybe(Self::text),
+            advised_reservation: self.maybe(Self::bytes),
+            advised_limit: self.maybe(Self::bytes),
         }
     }
 

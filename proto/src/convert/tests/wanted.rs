@@ -14,7 +14,7 @@ use model::{
         HealthTest, Healthcheck, Logging, MemoryBasis, Mount, MountSource, NetworkSpec,
         PlacementRules, Port, Privileges, Protocol, ResourceAsk, RestartPolicy, Ulimit, VolumeSpec,
     },
-    task::{Cause, Failure, Telemetry},
+    task::{Cause, Failure, MemorySeen, Telemetry},
 };
 use proptest::{
     collection::{btree_map, btree_set, vec},
@@ -413,4 +413,12 @@ pub(super) fn telemetry() -> impl Strategy<Value = (TaskId, Telemetry)> {
     let pull = any::<(u64, u64)>().prop_map(|(done, total)| (Bytes(done), Bytes(total)));
     (1..=u64::MAX, option::of(amount()), option::of(pull))
         .prop_map(|(task, memory_used, pull)| (TaskId::new(task), Telemetry { memory_used, pull }))
+}
+
+pub(super) fn memory_seen() -> impl Strategy<Value = (TaskId, MemorySeen)> {
+    (1..=u64::MAX, amount(), amount(), any::<(u64, u64)>()).prop_map(
+        |(task, peak, usual, (observed_ms, samples))| {
+            (TaskId::new(task), MemorySeen { peak, usual, observed_ms, samples })
+        },
+    )
 }

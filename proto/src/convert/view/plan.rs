@@ -1,8 +1,8 @@
 //! Plans, and why something sits where it does.
 
 use model::view::{
-    DrainMove, DrainStay, DrainView, ExplainView, FieldChange, OutlookView, PlanNode, PlanView,
-    ReplicaPlacement, ServiceChange, Verdict, WhatIfView,
+    AdviceRow, DrainMove, DrainStay, DrainView, ExplainView, FieldChange, OutlookView, PlanNode,
+    PlanView, ReplicaPlacement, ServiceChange, Verdict, WhatIfView,
 };
 
 use super::{Amounts, Rows, Shown};
@@ -11,7 +11,7 @@ use crate::{
         BadField, Field,
         field::mirror,
         kinds::{Maybe, Message, Required, Same, Total, TotalCpu},
-        words::{ChangeActionWord, SuccessionWord},
+        words::{ChangeActionWord, MemorySourceWord, SuccessionWord},
     },
     v1,
 };
@@ -64,11 +64,29 @@ mirror!(v1::ReplicaPlacement => ReplicaPlacement {
     node: Maybe<Shown>,
     origin: Maybe<Shown>,
     memory: Total,
+    memory_basis: Maybe<MemorySourceWord>,
     cpus: TotalCpu,
     verdicts: Rows<Message<v1::Verdict, Verdict>>,
     fixes: Rows<Shown>,
     succession: Maybe<SuccessionWord>,
     generic: Amounts,
+});
+
+mirror!(v1::AdviceRow => AdviceRow {
+    stack: Shown,
+    service: Shown,
+    replicas: Same<u32>,
+    memory_reservation: Total,
+    memory_basis: MemorySourceWord,
+    memory_limit: Total,
+    observed_peak: Maybe<Total>,
+    observed_usual: Maybe<Total>,
+    observed_seconds: Same<u64>,
+    needed_seconds: Same<u64>,
+    oom_kills: Same<u32>,
+    advice: Maybe<Shown>,
+    advised_reservation: Maybe<Total>,
+    advised_limit: Maybe<Total>,
 });
 
 mirror!(v1::PlanNode => PlanNode {

@@ -8,7 +8,7 @@ use model::{
     task::Decision, token::Role,
 };
 
-use super::AuthorityPhase;
+use super::{AuthorityPhase, ServiceNeed};
 
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,6 +217,12 @@ pub enum Command {
         volumes: Vec<String>,
         /// The engine's names of those that were left: the cluster did not make them.
         left: Vec<String>,
+    },
+    /// What services were seen to need. Proposed by the leader, seldom: when it is markedly other than what
+    /// is known ([`needs`](crate::needs)).
+    RecordNeeds {
+        /// Of which services.
+        needs: Vec<ServiceNeed>,
     },
     /// What the leader decided. Each change is checked again; one that no longer holds is refused
     /// alone, but a plan older than the last one that was applied is refused as a whole.

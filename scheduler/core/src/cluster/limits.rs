@@ -42,6 +42,8 @@ pub const MAX_ENDED_PER_SLOT: usize = 2;
 pub const MAX_CHANGES: usize = 5_000;
 /// Reports in one entry; agents send more in several.
 pub const MAX_REPORTS: usize = 1_000;
+/// Needs in one entry: as many services as a large cluster has.
+pub const MAX_NEEDS: usize = 1_000;
 /// Characters of a message an agent or a plan may leave behind.
 pub const MAX_MESSAGE: usize = 1_000;
 /// Labels of a node.

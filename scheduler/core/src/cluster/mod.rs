@@ -7,6 +7,7 @@ mod command;
 mod equality;
 pub mod invariants;
 pub mod limits;
+mod memory;
 mod operator;
 mod recover;
 mod request;
@@ -31,6 +32,11 @@ pub use authority::{
 };
 pub use command::{Change, Command, Entry, RolloutOutcome};
 pub use equality::{changed_fields, same_container};
+pub use memory::{
+    Kills, LEAST_RESERVED, LONG_ENOUGH_MS, MARGIN_PERCENT, MOST_RESERVED, Memory, NEEDS_FORM, Need,
+    ServiceNeed,
+};
+pub(crate) use memory::{is_worth_changing, with_margin};
 use request::Requests;
 pub use request::{Answer, Remembered};
 pub use stack::{FailedRollout, PastRevision, Removal, Service, Slot, Stack};

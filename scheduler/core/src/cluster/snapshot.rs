@@ -19,13 +19,13 @@ use model::{
 use thiserror::Error;
 
 use crate::cluster::{
-    Authorities, Cluster, FailedRollout, PastRevision, Remembered, Removal, Service, Slot, Stack,
-    Volume, invariants, limits,
+    Authorities, Cluster, FailedRollout, Kills, Memory, Need, PastRevision, Remembered, Removal,
+    Service, Slot, Stack, Volume, invariants, limits,
 };
 
 /// The highest form this version writes and reads; a higher one is refused. What is written has the
 /// form that every scheduler of the cluster reads ([`Cluster::form`]).
-pub const IMAGE_VERSION: u32 = 5;
+pub const IMAGE_VERSION: u32 = 6;
 
 /// A whole [`Cluster`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +121,10 @@ pub struct ServiceImage {
     pub slots: Vec<(u32, Epoch, Epoch)>,
     /// When a task of it was last replaced because its node was down.
     pub moved_at: Option<Timestamp>,
+    /// What it was seen to need.
+    pub need: Option<Need>,
+    /// How often it was killed for want of memory.
+    pub kills: Option<Kills>,
 }
 
 /// A [`Task`].
@@ -277,6 +281,8 @@ fn stack_image(stack: &Stack, table: &mut SpecTable) -> StackImage {
         failed: service.failed.clone(),
         slots: service.slots.iter().map(|(&slot, held)| (slot, held.last, held.least)).collect(),
         moved_at: service.moved_at,
+        need: service.memory.need,
+        kills: service.memory.kills,
     });
     StackImage {
         revision: stack.revision,
@@ -428,6 +434,7 @@ fn read_stack(
                 .map(|(slot, last, least)| (slot, Slot { last, least }))
                 .collect(),
             moved_at: service.moved_at,
+            memory: Memory { need: service.need, kills: service.kills },
         };
         let known = services.insert(service.name.clone(), read);
         once(known.as_ref(), || format!("service `{name}/{}`", service.name))?;

@@ -7,6 +7,8 @@ use std::{
 
 use model::{Epoch, Revision, ServiceName, ServiceSpec, StackSpec, Timestamp};
 
+use super::Memory;
+
 /// A stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stack {
@@ -59,6 +61,8 @@ pub struct Service {
     pub slots: BTreeMap<u32, Slot>,
     /// When a task of it was last replaced because its node was down.
     pub moved_at: Option<Timestamp>,
+    /// What is known of its memory besides what its file says.
+    pub memory: Memory,
 }
 
 /// A replacement that was given up.

@@ -2,6 +2,7 @@
 
 mod authorities;
 mod members;
+mod memory;
 mod operators;
 mod schedulers;
 
@@ -12,7 +13,10 @@ use model::{
 
 use crate::{
     Applied, Change, Cluster, ClusterImage, Command, Entry, Outcome, Rejection,
-    cluster::{limits, snapshot::BadImage},
+    cluster::{
+        limits,
+        snapshot::{BadImage, IMAGE_VERSION},
+    },
     testing::{
         With, World, depend, inventory, mount, publish, service, service_name, single, stack,
         stack_name,
@@ -338,7 +342,8 @@ fn a_snapshot_that_cannot_be_is_refused() {
     world.check_snapshot();
     let image = || ClusterImage::from(&world.cluster);
     let refused = |image: ClusterImage| Cluster::try_from(image).unwrap_err();
-    assert_eq!(refused(ClusterImage { version: 6, ..image() }), BadImage::Version { found: 6 });
+    let found = IMAGE_VERSION + 1;
+    assert_eq!(refused(ClusterImage { version: found, ..image() }), BadImage::Version { found });
     assert!(matches!(refused(ClusterImage { specs: vec![], ..image() }), BadImage::NoSpec { .. }));
     assert!(matches!(refused(ClusterImage { nodes: vec![], ..image() }), BadImage::Invalid(_)));
     let twice = [image().tasks, image().tasks].concat();

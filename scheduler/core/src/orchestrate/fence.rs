@@ -17,7 +17,7 @@ use crate::{
 pub const HOLD_DOWN_MS: u64 = 300_000;
 
 /// Since this form it is the leader alone that holds services down, by a clock of its own.
-pub(crate) const HELD_BY_LEADER_FORM: u32 = 5;
+pub(crate) const HELD_BY_LEADER_FORM: u32 = 6;
 
 /// Why a task of a node that is down is not made anew elsewhere yet.
 #[derive(Debug, Clone, PartialEq, Eq)]

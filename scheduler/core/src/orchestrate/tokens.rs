@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Since this form it is written down that a token has ended.
-const ENDED_FORM: u32 = 5;
+const ENDED_FORM: u32 = 6;
 
 /// Ends tokens that nobody used in time, by the wall clock or by the leader's own, whichever comes first: from
 /// then on no clock makes them good again.

@@ -162,11 +162,10 @@ pub(super) fn improve<'a>(
             continue;
         }
         let ranking = match node {
-            Some(node) => rank_placed(fleet, scales, ask, node),
+            Some(node) => rank_placed(fleet, scales, ask, (node, most)),
             None => Ranking::of(fleet, scales, ask, ask.reserved(), most),
         };
-        let mut verdicts = ranking.verdicts(fleet, ask);
-        verdicts.truncate(most);
+        let verdicts = ranking.verdicts(fleet, ask);
         placed.insert(ask.task, Placed { task: ask.task, node, verdicts });
     }
 }
@@ -177,15 +176,13 @@ fn rank_placed<'a>(
     fleet: &mut Fleet<'a>,
     scales: &Scales<'a>,
     ask: &Ask<'a>,
-    node: NodeId,
+    (node, most): (NodeId, usize),
 ) -> Ranking {
-    let all = fleet.rooms().len();
     let held = fleet.suspend(ask.task, node);
-    let mut ranking = Ranking::of(fleet, scales, ask, ask.reserved(), all);
+    let ranking = Ranking::with_first(fleet, scales, ask, (ask.reserved(), Some(node)), most);
     if let Some(held) = held {
         fleet.resume(held, node);
     }
-    ranking.best.sort_by_key(|score| score.node != node);
     ranking
 }
 

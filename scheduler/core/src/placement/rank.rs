@@ -1,5 +1,7 @@
 //! One task and all nodes: where it fits, how well, and how near the others are.
 
+use std::cmp::Ordering;
+
 use model::{
     NodeId, Resources,
     planted::{Bug, is_planted},
@@ -35,6 +37,17 @@ impl Ranking {
         with_companions: Resources,
         most: usize,
     ) -> Self {
+        Self::with_first(fleet, scales, ask, (with_companions, None), most)
+    }
+
+    /// The same; the node of the task comes before all others it fits on, if it has one.
+    pub(super) fn with_first<'a>(
+        fleet: &Fleet<'a>,
+        scales: &Scales<'a>,
+        ask: &Ask<'a>,
+        (with_companions, first): (Resources, Option<NodeId>),
+        most: usize,
+    ) -> Self {
         let Some((class, nodes)) = scales.class(ask) else { return Self::default() };
         let mut context = Context::of(fleet, scales, ask, (class, with_companions));
         let mut ranking = Self::default();
@@ -51,9 +64,11 @@ impl Ranking {
                 Err(why) => ranking.misses.push((distance(&why), node)),
             }
         }
-        keep_least(&mut ranking.best, most);
+        keep_least(&mut ranking.best, most, |one, other| {
+            (Some(one.node) != first, one).cmp(&(Some(other.node) != first, other))
+        });
         let missing = most.saturating_sub(ranking.best.len());
-        keep_least(&mut ranking.misses, missing);
+        keep_least(&mut ranking.misses, missing, Ord::cmp);
         ranking
     }
 
@@ -71,12 +86,12 @@ impl Ranking {
 }
 
 /// The least, in order, at most so many.
-fn keep_least<T: Ord>(all: &mut Vec<T>, most: usize) {
+fn keep_least<T>(all: &mut Vec<T>, most: usize, order: impl Fn(&T, &T) -> Ordering) {
     if all.len() > most && most > 0 {
-        all.select_nth_unstable(most.saturating_sub(1));
+        all.select_nth_unstable_by(most.saturating_sub(1), &order);
     }
     all.truncate(most);
-    all.sort_unstable();
+    all.sort_unstable_by(order);
 }
 
 /// Tasks that are judged one after the other on one fleet, as if each asked alone.

@@ -10,7 +10,7 @@ use model::{
 use crate::{
     cluster::{Cluster, Rejection, Service},
     placement::{Ask, Fleet, Judge, fixes, way_to},
-    view::{Soft, nodes::reserves, succession::succession, tasks::waiting_for},
+    view::{Soft, memory, nodes::reserves, succession::succession, tasks::waiting_for},
 };
 
 /// Why the replicas of a service, or one of them, are where they are. A placed task answers with
@@ -107,8 +107,11 @@ pub(super) fn replica_placement(asking: &mut Asking<'_>, task: &Task) -> Replica
     let (verdicts, fixes) = if let Some(decision) = decided {
         (decision.verdicts.clone(), Vec::new())
     } else {
+        let worth = asking.is_worth_a_fix();
         let asked = asking.about(task, |judge, ask, _| {
-            (judge.verdicts(ask), fixes(&judge.fleet, ask, beside(cluster, task)))
+            let fixes =
+                if worth { fixes(&judge.fleet, ask, beside(cluster, task)) } else { Vec::new() };
+            (judge.verdicts(ask), fixes)
         });
         asked.unwrap_or_default()
     };
@@ -119,6 +122,7 @@ pub(super) fn replica_placement(asking: &mut Asking<'_>, task: &Task) -> Replica
         node: task.node.map(|node| cluster.node_name(node)),
         origin: None,
         memory: resources.memory,
+        memory_basis: Some(memory::source(cluster, task)),
         cpus: resources.cpu,
         verdicts,
         fixes,
@@ -132,11 +136,21 @@ pub(super) fn replica_placement(asking: &mut Asking<'_>, task: &Task) -> Replica
 pub(super) struct Asking<'a> {
     pub(super) cluster: &'a Cluster,
     judge: Option<Judge<'a>>,
+    fixed: usize,
 }
+
+/// Tasks without a place for which one answer says what would help: each is tried on every node.
+const MAX_FIXED: usize = 50;
 
 impl<'a> Asking<'a> {
     pub(super) const fn of(cluster: &'a Cluster) -> Self {
-        Self { cluster, judge: None }
+        Self { cluster, judge: None, fixed: 0 }
+    }
+
+    /// Whether what would help is looked for once more in this answer.
+    const fn is_worth_a_fix(&mut self) -> bool {
+        self.fixed = self.fixed.saturating_add(1);
+        self.fixed <= MAX_FIXED
     }
 
     /// The answer to a question about a pending task, in the fleet as it meets it: the task that it

@@ -1,8 +1,10 @@
 //! Answers to people and scripts, all made from the cluster and what the leader knows besides.
 
+mod advise;
 mod drain;
 mod explain;
 mod losses;
+mod memory;
 mod nodes;
 mod preview;
 mod rollout;
@@ -22,6 +24,7 @@ use model::{Bytes, TaskId, Timestamp, task::Telemetry};
 
 use crate::{lease::Leases, waits::Waits};
 
+pub use advise::advise;
 pub use drain::{drain_plan, drain_stays};
 #[cfg(test)]
 pub(crate) use explain::fleet_for;

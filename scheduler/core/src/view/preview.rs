@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{
     Allows, Bytes, Desired, Health, Liveness, Node, NodeId, ServiceName, StackName, StackSpec,
     Task, TaskId, TaskReport, TaskState, TaskStatus, Timestamp,
-    spec::{Condition, MemoryBasis},
+    spec::Condition,
     view::{OutlookView, PlanNode, PlanView, ReplicaPlacement},
 };
 
@@ -18,6 +18,7 @@ use crate::{
     plan::plan_within,
     view::{
         explain::{Asking, replica_placement},
+        memory,
         stacks::changes,
     },
 };
@@ -48,6 +49,9 @@ pub fn plan_view(
             draft.stack(&spec.name).map(Stack::revision).unwrap_or_default()
         }
     };
+    // With the figures that services get which say nothing about memory.
+    let given = draft.stack(&spec.name).and_then(|stack| stack.spec()).cloned();
+    let spec = given.as_deref().unwrap_or(spec);
     let replicas = spec.services.values().map(|service| service.replicas);
     let replicas = usize::try_from(replicas.fold(1, u32::saturating_add)).unwrap_or(usize::MAX);
     let steps = steps(draft.tasks().len().saturating_add(replicas));
@@ -277,12 +281,7 @@ pub(super) fn nodes(before: &Cluster, after: &Cluster) -> Vec<PlanNode> {
 fn warnings(before: &Cluster, after: &Cluster, spec: &StackSpec, ends: &Ends) -> Vec<String> {
     let mut warnings = Vec::new();
     for (name, service) in &spec.services {
-        if service.resources.basis == MemoryBasis::Assumed {
-            let assumed = service.resources.reserved.memory;
-            warnings.push(format!(
-                "{name} says nothing about memory: {assumed} are assumed, as reservation and as limit"
-            ));
-        }
+        warnings.extend(memory::assumption(after, (&spec.name, name), service));
         let last = before.service(&spec.name, name).and_then(|known| known.failed.as_ref());
         if let Some(failed) = last {
             warnings.push(format!("{name} failed last time: {}; it is tried again", failed.reason));

@@ -2,6 +2,7 @@
 
 mod drain;
 mod losses;
+mod memory;
 mod on;
 mod what_if;
 

@@ -132,7 +132,9 @@ impl Scene {
             Supposition::Apply(spec) => {
                 let before = cluster.stack(&spec.name).and_then(Stack::spec).cloned();
                 self.command(Command::ApplyStack { spec: spec.clone(), basis: None }, now)?;
-                self.changes.extend(changes(before.as_deref(), spec));
+                let given = self.draft.stack(&spec.name).and_then(Stack::spec).cloned();
+                let given = given.as_deref().unwrap_or(spec);
+                self.changes.extend(changes(before.as_deref(), given));
                 self.applied.insert(spec.name.clone());
             }
         }

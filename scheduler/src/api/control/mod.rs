@@ -12,10 +12,10 @@ mod writes;
 use std::sync::Arc;
 
 use proto::v1::{
-    AddOperatorReply, AddOperatorRequest, ApplyReply, ApplyRequest, AuthoritiesView,
-    CreateTokenReply, CreateTokenRequest, DrainNodeRequest, DrainView, EventRow, EventsRequest,
-    ExecRequest, ExplainReply, ExplainRequest, FinishAuthorityRequest, LabelNodeRequest,
-    ListAuthoritiesRequest, ListNodesReply, ListNodesRequest, ListOperatorsReply,
+    AddOperatorReply, AddOperatorRequest, AdviseReply, AdviseRequest, ApplyReply, ApplyRequest,
+    AuthoritiesView, CreateTokenReply, CreateTokenRequest, DrainNodeRequest, DrainView, EventRow,
+    EventsRequest, ExecRequest, ExplainReply, ExplainRequest, FinishAuthorityRequest,
+    LabelNodeRequest, ListAuthoritiesRequest, ListNodesReply, ListNodesRequest, ListOperatorsReply,
     ListOperatorsRequest, ListSchedulersReply, ListSchedulersRequest, ListStacksReply,
     ListStacksRequest, ListTasksReply, ListTasksRequest, ListTokensReply, ListTokensRequest,
     LogEntry, LogsRequest, PlacementRequest, PlacementView, PlanDrainRequest, PlanRequest,
@@ -82,6 +82,10 @@ impl control_server::Control for Control {
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Answer<ExplainReply> {
         reads::explain(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn advise(&self, request: Request<AdviseRequest>) -> Answer<AdviseReply> {
+        reads::advise(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn status(&self, _: Request<StatusRequest>) -> Answer<StatusView> {

@@ -11,10 +11,10 @@ use parking_lot::MappedRwLockReadGuard;
 use proto::{
     convert::At as _,
     v1::{
-        ExplainReply, ExplainRequest, ListNodesReply, ListStacksReply, ListTasksReply,
-        ListTasksRequest, ListTokensReply, PlacementView, PlanRequest, PlanView, StackHistoryReply,
-        StackHistoryRequest, StatusView, VersionReply, WhatIfRequest, WhatIfView,
-        supposition::Kind,
+        AdviseReply, AdviseRequest, ExplainReply, ExplainRequest, ListNodesReply, ListStacksReply,
+        ListTasksReply, ListTasksRequest, ListTokensReply, PlacementView, PlanRequest, PlanView,
+        StackHistoryReply, StackHistoryRequest, StatusView, VersionReply, WhatIfRequest,
+        WhatIfView, supposition::Kind,
     },
 };
 use scheduler_core::{
@@ -180,6 +180,19 @@ pub(super) async fn explain(
     Ok(ExplainReply { explanations: rows(explanations) })
 }
 
+pub(super) async fn advise(office: &Office, request: AdviseRequest) -> Result<AdviseReply, Status> {
+    let stack = request.stack.as_deref().map(stack).transpose()?;
+    let service = request.service.as_deref().map(service).transpose()?;
+    if stack.is_none() && service.is_some() {
+        return Err(statuses::bad_input("service: of which stack?"));
+    }
+    let cluster = read(office).await?;
+    let seen = office.dispatch.sessions.seen(|task| cluster.task(task).is_some());
+    let advice = view::advise(&cluster, &seen, stack.as_ref(), service.as_ref());
+    let advice = advice.map_err(|rejection| statuses::rejected(&rejection))?;
+    Ok(AdviseReply { services: rows(advice) })
+}
+
 pub(super) async fn stacks(office: &Office) -> Result<ListStacksReply, Status> {
     Ok(ListStacksReply { stacks: rows(view::stacks(&*read(office).await?)) })
 }
@@ -281,6 +294,7 @@ mod tests {
                 replica: 1,
                 node: None,
                 memory: Bytes::ZERO,
+                memory_basis: None,
                 cpus: MilliCpu(0),
                 verdicts: vec![verdict; each],
                 fixes: vec![String::new(); each],

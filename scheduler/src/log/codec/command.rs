@@ -7,16 +7,16 @@ use model::{
 };
 use proto::{
     convert::{
-        kinds::{AtRevision, Maybe, Message, Parsed, Required, Same, Time},
+        kinds::{AtRevision, Maybe, Message, Parsed, Required, Same, Time, Total},
         words::{LivenessWord, RoleWord},
     },
     v1::{self, command},
 };
-use scheduler_core::Command;
+use scheduler_core::{Command, cluster::ServiceNeed};
 
 use super::{
     change::ChangeForm,
-    form::{Hash, Labels, Many, Number, PhaseWord, Text, Words, choice},
+    form::{Hash, Labels, Many, Number, PhaseWord, Text, Words, choice, record},
 };
 
 choice!(CommandForm: v1::Command, command::Command, command => Command {
@@ -82,5 +82,14 @@ choice!(CommandForm: v1::Command, command::Command, command => Command {
         volumes: Many<Text>,
         left: Many<Text>,
     },
+    record_needs: RecordNeeds { needs: Many<ServiceNeedForm> },
     plan: Plan { basis: AtRevision, changes: Many<ChangeForm> },
+});
+
+record!(ServiceNeedForm: command::ServiceNeed => ServiceNeed {
+    stack: Parsed<StackName>,
+    service: Parsed<ServiceName>,
+    peak: Total,
+    usual: Total,
+    observed_ms: Same<u64>,
 });

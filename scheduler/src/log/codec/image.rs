@@ -15,6 +15,7 @@ use proto::{
         At as _, BadField, Field,
         kinds::{
             AtEpoch, AtGeneration, AtRevision, Map, Maybe, Message, Parsed, Required, Same, Time,
+            Total,
         },
         words::{DesiredWord, LivenessWord, RoleWord},
     },
@@ -23,7 +24,7 @@ use proto::{
 use scheduler_core::{
     ClusterImage,
     cluster::{
-        Answer, Authorities, Authority, FailedRollout, Remembered, Removal, Volume,
+        Answer, Authorities, Authority, FailedRollout, Kills, Need, Remembered, Removal, Volume,
         snapshot::{RequestImage, RevisionImage, ServiceImage, StackImage, TaskImage},
     },
 };
@@ -173,6 +174,21 @@ record!(ServiceForm: wire::Service => ServiceImage {
     failed: Maybe<FailedForm>,
     slots: Many<SlotForm>,
     moved_at: Maybe<Time>,
+    need: Maybe<NeedForm>,
+    kills: Maybe<KillsForm>,
+});
+
+record!(NeedForm: wire::Need => Need {
+    at: Time,
+    peak: Total,
+    usual: Total,
+    observed_ms: Same<u64>,
+});
+
+record!(KillsForm: wire::Kills => Kills {
+    count: Same<u32>,
+    at: Time,
+    limit: Total,
 });
 
 record!(FailedForm: wire::FailedRollout => FailedRollout {

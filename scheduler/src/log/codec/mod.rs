@@ -36,16 +36,16 @@ use thiserror::Error;
 use self::{command::CommandForm, form::RequestKey, image::ImageForm};
 
 /// The highest form of entries this version writes and reads; it reads all lower ones too.
-pub(crate) const ENTRY_VERSION: u32 = 5;
+pub(crate) const ENTRY_VERSION: u32 = 6;
 
 /// The form of entries that say what an agent permits.
 const ALLOWS_FORM: u32 = 4;
 
 /// The form of entries that know generic resources and requests for devices.
-const GENERIC_FORM: u32 = 5;
+const GENERIC_FORM: u32 = 6;
 
 /// The form of entries that end join tokens.
-const END_TOKEN_FORM: u32 = 5;
+const END_TOKEN_FORM: u32 = 6;
 
 /// The form that a reader of this inventory must know.
 pub(crate) fn form_of_inventory(inventory: &Inventory) -> u32 {
@@ -80,6 +80,7 @@ pub(crate) fn form_of(command: &Command) -> u32 {
         {
             END_TOKEN_FORM
         }
+        Command::RecordNeeds { .. } => 5,
         Command::AddOperator { .. } | Command::RemoveOperator { .. } => 4,
         Command::IntroduceAuthority { .. }
         | Command::AdvanceAuthority { .. }

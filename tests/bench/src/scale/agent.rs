@@ -158,7 +158,12 @@ impl Session {
             .map(|(&task, _)| TaskTelemetry { task, memory_used: Some(USED), pull: None })
             .collect();
         let at = now();
-        self.say(agent_message::Message::Heartbeat(Heartbeat { at, telemetry })).await;
+        self.say(agent_message::Message::Heartbeat(Heartbeat {
+            at,
+            telemetry,
+            memory: Vec::new(),
+        }))
+        .await;
     }
 
     async fn obey(&mut self, tasks: &[Assignment]) {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub(crate) use deadlines::Deadlines;
 use model::{Desired, RequestId, Task, TaskState, TaskStatus};
 pub(crate) use moves::Moves;
-use scheduler_core::{ClusterImage, Plan, cluster::invariants};
+use scheduler_core::{Change, ClusterImage, Plan, cluster::invariants};
 
 use crate::world::World;
 
@@ -58,10 +58,14 @@ impl World {
         self.check_downs(plan);
         self.check_drains(plan);
         let nodes = self.log.led().map_or(0, |cluster| cluster.nodes().len());
-        let silent = plan.report.placed.iter().find(|placed| placed.verdicts.len() != nodes);
-        if let Some(placed) = silent {
-            let told = placed.verdicts.len();
-            let text = format!("{} has {told} verdicts, there are {nodes} nodes", placed.task);
+        let placed = plan.changes.iter().filter_map(|change| match change {
+            Change::Place { task, decision, .. } => Some((*task, decision.verdicts.len())),
+            _ => None,
+        });
+        let left_out = plan.report.left_out.iter().map(|held| (held.task, held.verdicts.len()));
+        let mut told = placed.chain(left_out);
+        if let Some((task, told)) = told.find(|(_, told)| *told != nodes) {
+            let text = format!("{task} has {told} verdicts, there are {nodes} nodes");
             self.broken(text);
         }
     }

@@ -95,7 +95,7 @@ impl Machine {
         self.caller.runtime.spawn(async move {
             loop {
                 tokio::time::sleep(BEAT).await;
-                let beat = Heartbeat { at: now(), telemetry: Vec::new() };
+                let beat = Heartbeat { at: now(), telemetry: Vec::new(), memory: Vec::new() };
                 let message = Some(Message::Heartbeat(beat));
                 if beating.send(AgentMessage { sequence: 0, message }).await.is_err() {
                     return;
@@ -229,7 +229,7 @@ fn a_session_that_breaks_its_rules_ends_and_says_which() {
     let many = vec![report(1, TaskState::Running, 1); TOO_MANY];
     let telemetry = vec![TaskTelemetry::default(); 10_001];
     let nonsense = vec![TaskReport { task: 1, status: None }];
-    let beat = |telemetry| Message::Heartbeat(Heartbeat { at: 0, telemetry });
+    let beat = |telemetry| Message::Heartbeat(Heartbeat { at: 0, telemetry, memory: Vec::new() });
     let no_inventory = Message::Hello(Hello::default());
     for (what, first, then, says) in [
         ("no hello", beat(Vec::new()), None, "must be a hello"),

@@ -3,6 +3,7 @@
 
 mod authorities;
 mod check;
+mod memory;
 mod nodes;
 mod operators;
 mod plan;
@@ -99,6 +100,7 @@ impl Cluster {
             Command::ConfirmVolumesRemoved { node, volumes, left } => {
                 self.confirm_removed(at, *node, (volumes, left))
             }
+            Command::RecordNeeds { needs } => self.record_needs(at, needs),
             Command::Plan { basis, changes } => self.take_plan(at, *basis, changes),
         }
     }

@@ -11,7 +11,7 @@ use model::{
 
 use super::{Answered, Happened, check};
 use crate::cluster::{
-    Cluster, Outcome, PastRevision, Rejection, Removal, Service, Slot, Stack, limits,
+    Cluster, Memory, Outcome, PastRevision, Rejection, Removal, Service, Slot, Stack, limits,
     same_container, same_volumes,
 };
 
@@ -37,11 +37,12 @@ impl Cluster {
         if held.is_none() {
             check::at_most("stacks", self.stacks.len().saturating_add(1), limits::MAX_STACKS)?;
         }
-        self.check_stack(spec)?;
-        if held.and_then(Stack::spec).is_some_and(|held| **held == *spec) {
+        let spec = self.sized(spec);
+        self.check_stack(&spec)?;
+        if held.and_then(Stack::spec).is_some_and(|held| **held == spec) {
             return Ok(self.try_again(at, &spec.name, current));
         }
-        Ok(self.revise(at, Arc::new(spec.clone()), "apply".to_owned()))
+        Ok(self.revise(at, Arc::new(spec), "apply".to_owned()))
     }
 
     /// The same file again: nothing to do, unless a replacement was given up or a replica fails. What has
@@ -298,6 +299,7 @@ impl Stack {
                 self.services.insert(name.clone(), Service::new(new, revision));
                 continue;
             };
+            held.memory = held.memory_for(new);
             let same_data = before.is_some_and(|before| same_volumes(before, spec, name));
             if !same_data || !same_container(&held.spec, new) {
                 replaced.insert(name.clone());
@@ -331,6 +333,7 @@ impl Service {
             failed: None,
             moved_at: None,
             slots: BTreeMap::<u32, Slot>::new(),
+            memory: Memory::default(),
         }
     }
 }

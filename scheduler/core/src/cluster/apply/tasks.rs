@@ -68,6 +68,7 @@ impl Cluster {
         if task.status.started_at.is_some() || task.status.state == TaskState::Running {
             self.mark_used(&task);
         }
+        self.count_kill(at, &task, &before);
         if let Some(happened) = noteworthy(at, &task, &before) {
             self.note(happened.task(&task));
         }

@@ -170,7 +170,7 @@ const MOMENT: u64 = 15;
 fn a_service_is_held_down_for_five_minutes_whatever_the_clock_says() {
     for step in STEPS {
         for steps in [1, 9] {
-            let mut world = fled(5);
+            let mut world = fled(6);
             let Ticks(moved) = flees_back(&mut world);
             for _ in 0..steps {
                 world.seconds(12);
@@ -187,14 +187,14 @@ fn a_service_is_held_down_for_five_minutes_whatever_the_clock_says() {
 fn a_node_that_was_there_for_long_is_left_at_once_and_one_that_was_not_is_not_whatever_the_clock_says()
  {
     for step in STEPS {
-        let mut world = fled(5);
+        let mut world = fled(6);
         world.seconds(HOLD);
         world.step(step);
         flees_back(&mut world);
         let took = until_runs(&mut world, 4, "b");
         assert!(took <= MOMENT, "{step}: {took} s");
 
-        let mut world = fled(5);
+        let mut world = fled(6);
         world.step(step);
         flees_back(&mut world);
         let took = until_runs(&mut world, 4, "b");
@@ -208,7 +208,7 @@ fn a_new_leader_holds_a_service_down_for_the_rest_that_the_stamps_say_and_for_no
         let ticks = world.ticks();
         world.beats = Heartbeats::new(world.now).waiting(Waits::new(ticks));
     };
-    let mut world = fled(5);
+    let mut world = fled(6);
     let Ticks(moved) = flees_back(&mut world);
     world.seconds(100);
     new_leader(&mut world);
@@ -216,7 +216,7 @@ fn a_new_leader_holds_a_service_down_for_the_rest_that_the_stamps_say_and_for_no
     let held = (world.ticks().0 - moved) / 1_000;
     assert!((HOLD - 2..=HOLD + MOMENT).contains(&held), "{held} s");
     // The stamp of the move is of a time that has not come.
-    let mut world = fled(5);
+    let mut world = fled(6);
     flees_back(&mut world);
     world.seconds(20);
     world.step(-HOUR);
@@ -239,7 +239,7 @@ fn before_every_scheduler_leaves_it_to_the_leader_nothing_is_planned_that_the_lo
 
 #[test]
 fn who_asks_is_told_of_the_hold_by_the_clock_of_the_leader() {
-    let mut world = fled(5);
+    let mut world = fled(6);
     flees_back(&mut world);
     world.seconds(20);
     world.step(HOUR);
@@ -277,7 +277,7 @@ fn ended(world: &World, token: TokenId) -> Option<Timestamp> {
 fn a_token_is_good_for_its_time_and_no_step_of_the_clock_makes_that_longer() {
     for step in STEPS {
         let mut world = World::new(&[("a", 1_000)]);
-        world.ok(Command::RaiseForm { form: 5 });
+        world.ok(Command::RaiseForm { form: 6 });
         let token = token(&mut world);
         world.seconds(5);
         world.step(step);
@@ -306,7 +306,7 @@ fn a_token_that_was_used_or_revoked_is_not_ended_and_none_before_every_scheduler
     world.seconds(70);
     assert_eq!(ended(&world, early), None);
     assert_eq!(world.refused(joins(early)), Rejection::BadToken);
-    world.ok(Command::RaiseForm { form: 5 });
+    world.ok(Command::RaiseForm { form: 6 });
     world.seconds(1);
     assert!(ended(&world, early).is_some());
     let (used, revoked) = (token(&mut world), token(&mut world));

@@ -17,7 +17,8 @@ use model::{
 use scheduler_core::{
     Change, ClusterImage, Command, Entry, RolloutOutcome,
     cluster::{
-        Answer, Authorities, Authority, AuthorityPhase, FailedRollout, Remembered, Removal, Volume,
+        Answer, Authorities, Authority, AuthorityPhase, FailedRollout, Kills, Need, Remembered,
+        Removal, ServiceNeed, Volume,
         snapshot::{RequestImage, RevisionImage, ServiceImage, StackImage, TaskImage},
     },
 };
@@ -192,6 +193,15 @@ pub(super) fn entries() -> Vec<Entry> {
         Command::AddOperator { name: OperatorName::new("ada").unwrap() },
         Command::RemoveOperator { name: OperatorName::new("admin-2").unwrap() },
         Command::DrainNode { node, until: AT.plus_millis(600_000) },
+        Command::RecordNeeds {
+            needs: vec![ServiceNeed {
+                stack: stack_name(),
+                service: service_name(),
+                peak: Bytes::mib(150),
+                usual: Bytes::mib(120),
+                observed_ms: 86_400_000,
+            }],
+        },
     ];
     commands.into_iter().map(|command| Entry { at: AT, request: Some(REQUEST), command }).collect()
 }
@@ -227,9 +237,9 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
     let offers = Command::UpdateNode { node, inventory: with_devices(), address };
     let asks = Command::ApplyStack { spec: spec::of_devices(), basis: Some(Revision(3)) };
     vec![
-        ("entry-5-update-node-generic.bin", entry(offers)),
-        ("entry-5-apply-stack-generic.bin", entry(asks)),
-        ("entry-5-plan-end-token.bin", entry(end_token)),
+        ("entry-6-update-node-generic.bin", entry(offers)),
+        ("entry-6-apply-stack-generic.bin", entry(asks)),
+        ("entry-6-plan-end-token.bin", entry(end_token)),
         ("entry-4-update-node-allows.bin", entry(allows)),
         ("entry-1-remove-node-fenced.bin", entry(removed)),
         ("entry-1-plan-mark-ready.bin", entry(command)),
@@ -261,6 +271,8 @@ fn stack_image() -> StackImage {
             }),
             slots: vec![(1, Epoch(3), Epoch(2)), (2, Epoch(1), Epoch(0))],
             moved_at: None,
+            need: None,
+            kills: None,
         }],
         removal: Some(Removal { volumes: true, since: AT }),
     }
@@ -431,11 +443,11 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
     for (node, _) in &mut permitting.nodes {
         node.inventory = permissive();
     }
-    let mut ended = ClusterImage { version: 5, ..image() };
+    let mut ended = ClusterImage { version: 6, ..image() };
     for token in &mut ended.tokens {
         (token.used_at, token.ended_at) = (None, Some(AT.plus_millis(86_400_001)));
     }
-    let mut devices = ClusterImage { version: 5, ..image() };
+    let mut devices = ClusterImage { version: 6, ..image() };
     devices.specs = spec::of_devices().services.into_values().collect();
     for stack in &mut devices.stacks {
         stack.history.iter_mut().for_each(|past| past.spec = spec::of_devices());
@@ -443,9 +455,16 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
     for (node, _) in &mut devices.nodes {
         node.inventory = with_devices();
     }
+    let mut sized = ClusterImage { version: 5, ..image() };
+    for service in sized.stacks.iter_mut().flat_map(|stack| &mut stack.services) {
+        let (peak, usual) = (Bytes::mib(150), Bytes::mib(120));
+        service.need = Some(Need { at: AT, peak, usual, observed_ms: 86_400_000 });
+        service.kills = Some(Kills { count: 3, at: AT, limit: Bytes::mib(256) });
+    }
     vec![
-        ("snapshot-5-generic.bin", devices),
-        ("snapshot-5-token-ended.bin", ended),
+        ("snapshot-6-generic.bin", devices),
+        ("snapshot-6-token-ended.bin", ended),
+        ("snapshot-5-needs.bin", sized),
         ("snapshot-4-allows.bin", permitting),
         ("snapshot-1-drain.bin", drained),
         ("snapshot-2-recovered.bin", recovered),

@@ -13,10 +13,13 @@ use model::{
     token::Role,
     view::Verdict,
 };
-use scheduler_core::{Change, Command, Entry, RolloutOutcome, cluster::AuthorityPhase};
+use scheduler_core::{
+    Change, Command, Entry, RolloutOutcome,
+    cluster::{AuthorityPhase, ServiceNeed},
+};
 
 /// How many kinds of commands there are.
-pub(super) const KINDS: u64 = 26;
+pub(super) const KINDS: u64 = 27;
 const CHANGES: u64 = 11;
 
 /// A seed that moves on with every draw (splitmix64).
@@ -189,7 +192,7 @@ impl Varied {
                 volumes: self.yes(),
                 down_since: self.maybe(Self::time),
             },
-            18 => Command::RaiseForm { form: 1 + self.u32() % 5 },
+            18 => Command::RaiseForm { form: 1 + self.u32() % 6 },
             20 => Command::IntroduceAuthority {
                 current: self.hash().to_vec(),
                 next: self.list(Self::byte),
@@ -202,12 +205,23 @@ impl Varied {
             22 => Command::HoldAuthority { node: self.id(), authority: self.u64() },
             23 => Command::AddOperator { name: self.name() },
             24 => Command::RemoveOperator { name: self.name() },
+            25 => Command::RecordNeeds { needs: self.list(Self::need) },
             19 => Command::RemoveScheduler { scheduler: self.u64() },
             17 => Command::JoinScheduler { token: self.id(), secret_hash: self.hash() },
             _ => Command::Plan {
                 basis: self.revision(),
                 changes: (0..CHANGES).map(|kind| self.change(kind)).collect(),
             },
+        }
+    }
+
+    fn need(&mut self) -> ServiceNeed {
+        ServiceNeed {
+            stack: self.name(),
+            service: self.name(),
+            peak: Bytes(self.u64()),
+            usual: Bytes(self.u64()),
+            observed_ms: self.u64(),
         }
     }
 

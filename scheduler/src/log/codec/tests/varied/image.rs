@@ -1,10 +1,10 @@
 //! Whole clusters; whether they can be is not asked.
 
-use model::{Epoch, Event, Generation, Node, RequestId, task::TaskVolume, token::Token};
+use model::{Bytes, Epoch, Event, Generation, Node, RequestId, task::TaskVolume, token::Token};
 use scheduler_core::{
     ClusterImage,
     cluster::{
-        Answer, Authorities, Authority, FailedRollout, Remembered, Removal, Volume,
+        Answer, Authorities, Authority, FailedRollout, Kills, Need, Remembered, Removal, Volume,
         snapshot::{
             IMAGE_VERSION, RequestImage, RevisionImage, ServiceImage, StackImage, TaskImage,
         },
@@ -84,6 +84,13 @@ impl Varied {
             }),
             slots: self.list(|v| (v.u32(), Epoch(v.u64()), Epoch(v.u64()))),
             moved_at: self.maybe(Self::time),
+            need: self.maybe(|v| Need {
+                at: v.time(),
+                peak: Bytes(v.u64()),
+                usual: Bytes(v.u64()),
+                observed_ms: v.u64(),
+            }),
+            kills: self.maybe(|v| Kills { count: v.u32(), at: v.time(), limit: Bytes(v.u64()) }),
         }
     }
 
