@@ -26,6 +26,12 @@ fn every_form_of_the_contract_is_understood() {
         "advise",
         "advise shop",
         "advise shop/web -o json",
+        "rebalance",
+        "rebalance --apply --yes",
+        "rebalance --apply --empty mini-1 -y",
+        "rebalance --room 4GiB",
+        "rebalance --room 4GiB,cpus=2 --on mini-2 -o json",
+        "rebalance --nodes nodes.yaml -f a.yaml -f b.yaml",
         "explain shop/web",
         "explain shop/web.2 -o json",
         "logs shop",
@@ -142,6 +148,10 @@ fn a_wrong_line_is_a_usage_error_that_says_why() {
         ("exec shop/web", "CMD"),
         ("logs shop --since yesterday", "10m"),
         ("completion cmd", "bash"),
+        ("rebalance --room 4GiB --empty mini-1", "cannot be used with"),
+        ("rebalance --on mini-1", "--room"),
+        ("rebalance --room 0", "like 4GiB"),
+        ("rebalance --room 1g,memory=2", "like 4GiB"),
     ] {
         let error = parse(line).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");

@@ -45,11 +45,12 @@ pub enum Bug {
     TakenForItsSuccessor,
     WaitByWallClock,
     GenericIgnored,
+    MovedBeforeReady,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::AcknowledgedBeforeDurable,
         Self::StalePlanAccepted,
         Self::EpochForgotten,
@@ -87,6 +88,7 @@ impl Bug {
         Self::TakenForItsSuccessor,
         Self::WaitByWallClock,
         Self::GenericIgnored,
+        Self::MovedBeforeReady,
     ];
 
     /// What the mistake is.
@@ -131,6 +133,7 @@ impl Bug {
             Self::TakenForItsSuccessor => "a replica's old container is taken for its new task's",
             Self::WaitByWallClock => "a deadline goes by the wall clock, which steps",
             Self::GenericIgnored => "a task is placed where its generic resources are taken",
+            Self::MovedBeforeReady => "a task that is moved stops before its successor is ready",
         }
     }
 }

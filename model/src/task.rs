@@ -270,6 +270,9 @@ pub struct Task {
     pub created_at: Timestamp,
     /// When `status.state` last changed here, by the proposer's clock.
     pub since: Timestamp,
+    /// Where the task is that it takes over from, while it is moved on request. That one is as it should
+    /// be, and stays when this one fails. Written by `apply`.
+    pub moves_from: Option<NodeId>,
 }
 
 impl Task {

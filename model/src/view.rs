@@ -1,9 +1,13 @@
 //! What people and scripts are shown. The serde form of these types is the JSON contract: a field
 //! renamed here breaks scripts. Sizes are bytes, CPUs decimals, times RFC 3339, absent is null.
 
+mod moving;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use moving::{DrainMove, DrainStay, DrainView, RebalanceMove, RebalanceView};
 
 use crate::{Bytes, MilliCpu};
 
@@ -326,46 +330,6 @@ pub struct WhatIfView {
     pub nodes: Vec<PlanNode>,
     pub unplaced: u32,
     pub warnings: Vec<String>,
-}
-
-/// `node drain`: what would move, and what would stay.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
-pub struct DrainView {
-    pub node: String,
-    /// What moves, in the order in which it goes: first what can run beside its successor.
-    pub moves: Vec<DrainMove>,
-    pub stays: Vec<DrainStay>,
-    pub nodes: Vec<PlanNode>,
-}
-
-/// A task that leaves a drained node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
-pub struct DrainMove {
-    pub task: String,
-    pub stack: String,
-    pub service: String,
-    pub replica: u32,
-    pub memory: Bytes,
-    pub to: String,
-    /// Why it is down for a moment, when it is: `publishes a host port`.
-    pub down_because: Option<String>,
-}
-
-/// A task that stays on a drained node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
-pub struct DrainStay {
-    pub task: String,
-    pub stack: String,
-    pub service: String,
-    pub replica: u32,
-    pub memory: Bytes,
-    /// Why, in one sentence.
-    pub reason: String,
-    /// What would let it go, the cheapest first.
-    pub fixes: Vec<String>,
 }
 
 /// `explain`: a placement with the task it belongs to.

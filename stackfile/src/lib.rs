@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 
 use diagnostic::Report;
 pub use diagnostic::{Diagnostic, Diagnostics, Location, MAX_SHOWN, Severity};
-use model::{ImaginedNode, NodeName, StackSpec};
+use model::{ImaginedNode, NodeName, Resources, StackSpec};
 use source::Texts;
 pub use source::{Bounds, MAX_FILE_BYTES, SourceFile};
 
@@ -150,6 +150,12 @@ pub fn config(request: &Request<'_>) -> Result<Config, Diagnostics> {
 /// says what is wrong and how it is written.
 pub fn node(text: &str) -> Result<ImaginedNode, String> {
     nodes::one(text)
+}
+
+/// Reads an amount of memory, and of CPU where it is named, from a word: `SIZE[,cpus=N]`. The error says what
+/// is wrong and how it is written.
+pub fn room(text: &str) -> Result<Resources, String> {
+    nodes::room(text)
 }
 
 /// What `NODES.yaml` holds.

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Bytes, Generic, GenericName, ImaginedNode, MilliCpu, NodeName, node::check_label};
+use model::{
+    Bytes, Generic, GenericName, ImaginedNode, MilliCpu, NodeName, Resources, node::check_label,
+};
 
 use crate::{
     NodesFile, SourceFile,
@@ -182,6 +184,23 @@ pub(crate) fn one(text: &str) -> Result<ImaginedNode, String> {
     }
     node.generic = Generic::new(generic).map_err(|error| error.to_string())?;
     Ok(node)
+}
+
+/// An amount in a word: `SIZE[,cpus=N]`.
+pub(crate) fn room(text: &str) -> Result<Resources, String> {
+    const FORM: &str = "write SIZE[,cpus=N], like 4GiB or 4GiB,cpus=2";
+    let (memory, cpu) = match text.split_once(',') {
+        None => (text, MilliCpu::ZERO),
+        Some((memory, rest)) => match rest.split_once('=') {
+            Some(("cpus", value)) => (memory, cpus(value)?),
+            _ => return Err(format!("`{rest}` is not understood: {FORM}")),
+        },
+    };
+    let memory = size(memory).map_err(|why| format!("{why}: {FORM}"))?;
+    if memory == Bytes::ZERO {
+        return Err(format!("room for nothing is everywhere: {FORM}"));
+    }
+    Ok(Resources { memory, cpu })
 }
 
 #[cfg(test)]

@@ -14,10 +14,12 @@ pub use cluster::{
 };
 pub use habits::habit;
 pub use stacks::{
-    Advise, Apply, Config, ConfigFormat, Events, Exec, Explain, Logs, Placement, Plan, Ps, Restart,
-    Scale, Stack, StackFiles, StackRm, StackRollback, WhatIf,
+    Advise, Apply, Config, ConfigFormat, Events, Exec, Explain, Logs, Placement, Plan, Ps,
+    Rebalance, Restart, Scale, Stack, StackFiles, StackRm, StackRollback, WhatIf,
 };
-pub use values::{JoinLabel, LabelChange, ScaleTo, ServiceTarget, Since, Span, SshTarget, Target};
+pub use values::{
+    JoinLabel, LabelChange, RoomSize, ScaleTo, ServiceTarget, Since, Span, SshTarget, Target,
+};
 
 /// `--yes` of what never asks: a script may give it to whatever changes something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]
@@ -125,6 +127,11 @@ pub enum Command {
     ///   whatif add mini-4=14GiB,label=role=database apply stack.yaml
     #[command(verbatim_doc_comment, name = "whatif")]
     WhatIf(WhatIf),
+    /// By which few moves the cluster would be packed better; with --apply they are made
+    ///
+    /// First what waits gets a place, then as few machines are in use as can be. Only what runs and can move
+    /// is moved, each task to a machine that has room when its turn comes.
+    Rebalance(Rebalance),
     /// Print what tasks write
     Logs(Logs),
     /// Run a command in a running task; its exit code becomes that of sisoctl

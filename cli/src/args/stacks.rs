@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 use model::{NodeName, StackName};
 
-use super::{NeverAsks, ScaleTo, ServiceTarget, Since, Target};
+use super::{NeverAsks, RoomSize, ScaleTo, ServiceTarget, Since, Target};
 
 /// Where a stack is read from.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -73,6 +73,32 @@ pub struct WhatIf {
     /// `lose NODE`, `drain NODE`, `add NAME=SIZE[,cpus=N][,label=K=V][,arch=A]`, `apply FILE`; repeatable
     #[arg(required = true, num_args = 2.., value_names = ["SUPPOSITION", "OF"])]
     pub suppositions: Vec<String>,
+    /// Imagine it without a cluster, on the machines this file describes
+    #[arg(long, value_name = "NODES.yaml")]
+    pub nodes: Option<PathBuf>,
+    /// With --nodes: a stack that runs on them; repeatable
+    #[arg(short, long, value_name = "FILE", requires = "nodes")]
+    pub file: Vec<PathBuf>,
+}
+
+/// `rebalance`
+#[derive(Debug, clap::Args)]
+pub struct Rebalance {
+    /// Make the moves, one after the other; stop at the first that fails
+    #[arg(long, conflicts_with = "nodes")]
+    pub apply: bool,
+    /// Instead: free this machine of what can move
+    #[arg(long, value_name = "NODE", conflicts_with = "room")]
+    pub empty: Option<NodeName>,
+    /// Instead: have so much free on one machine: `4GiB`, `4GiB,cpus=2`
+    #[arg(long, value_name = "SIZE")]
+    pub room: Option<RoomSize>,
+    /// With --room: on this machine
+    #[arg(long, value_name = "NODE", requires = "room")]
+    pub on: Option<NodeName>,
+    /// With --apply: do not ask
+    #[arg(long, short)]
+    pub yes: bool,
     /// Imagine it without a cluster, on the machines this file describes
     #[arg(long, value_name = "NODES.yaml")]
     pub nodes: Option<PathBuf>,

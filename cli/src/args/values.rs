@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::Timestamp;
-use model::{ServiceName, StackName, node::check_label};
+use model::{Resources, ServiceName, StackName, node::check_label};
 use thiserror::Error;
 
 /// Why a value was not understood; clap adds which value and where.
@@ -63,6 +63,18 @@ impl fmt::Display for Span {
             }
         }
         write!(f, "{millis}ms")
+    }
+}
+
+/// Room on a machine: `4GiB`, `4GiB,cpus=2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomSize(pub Resources);
+
+impl FromStr for RoomSize {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        stackfile::room(text).map(Self).or_else(bad)
     }
 }
 

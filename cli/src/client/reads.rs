@@ -4,7 +4,8 @@ use model::{
     NodeName, StackSpec,
     view::{
         AdviceRow, AuthoritiesView, DrainView, ExplainView, NodeRow, OperatorRow, PlacementView,
-        PlanView, RevisionRow, StackRow, StatusView, TaskRow, TokenRow, VoterRow, WhatIfView,
+        PlanView, RebalanceView, RevisionRow, StackRow, StatusView, TaskRow, TokenRow, VoterRow,
+        WhatIfView,
     },
 };
 use proto::v1 as pb;
@@ -69,6 +70,15 @@ impl Client {
     pub async fn what_if(&self, suppositions: Vec<pb::Supposition>) -> Result<WhatIfView, Error> {
         let question = pb::WhatIfRequest { suppositions };
         believe(self.ask(question, async |mut control, q| control.what_if(q).await).await?)
+    }
+
+    /// By which few moves the cluster would be packed better.
+    pub async fn rebalance(
+        &self,
+        goal: Option<pb::rebalance_request::Goal>,
+    ) -> Result<RebalanceView, Error> {
+        let question = pb::RebalanceRequest { goal };
+        believe(self.ask(question, async |mut control, q| control.rebalance(q).await).await?)
     }
 
     /// What draining a machine would do.

@@ -111,6 +111,13 @@ impl Client {
         Ok(self.ask(question, async |mut control, q| control.drain_node(q).await).await?.into())
     }
 
+    /// Moves one task to a machine.
+    pub async fn move_task(&self, task: &str, node: &str) -> Result<Written, Error> {
+        let (task, node) = (task.to_owned(), node.to_owned());
+        let question = pb::MoveTaskRequest { request_id: request_id(), task, node };
+        Ok(self.ask(question, async |mut control, q| control.move_task(q).await).await?.into())
+    }
+
     /// Sets labels of a machine and takes others away.
     pub async fn label_node(
         &self,

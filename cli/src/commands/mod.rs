@@ -19,6 +19,7 @@ pub mod operator;
 pub mod placement;
 pub mod plan;
 pub mod ps;
+pub mod rebalance;
 pub mod restart;
 pub mod scale;
 pub mod scheduler;
@@ -57,6 +58,11 @@ pub async fn run(command: Command, global: &Global, out: &mut Out) -> Result<Out
         Command::Completion(args) => completion::run(&args, out)?,
         Command::Plan(args) => plan::run(&args, global, out).await?,
         Command::WhatIf(args) => what_if::run(&args, global, out).await?,
+        Command::Rebalance(args) if args.nodes.is_some() => {
+            if let Some(machines) = &args.nodes {
+                rebalance::offline(&args, machines, out)?;
+            }
+        }
         Command::Version => version::run(global, out).await?,
         Command::Scheduler(Scheduler::Recover(args)) => scheduler::recover(&args, out).await?,
         Command::Doctor(args) => return doctor::run(&args, global, out).await,
@@ -106,6 +112,7 @@ async fn carry_out(
         Command::Placement(args) => placement::run(&args, client, out).await?,
         Command::Advise(args) => advise::run(&args, client, out).await?,
         Command::Explain(args) => explain::run(&args, client, out).await?,
+        Command::Rebalance(args) => rebalance::run(&args, client, global, out).await?,
         Command::Logs(args) => logs::run(&args, client, out).await?,
         Command::Exec(args) => return exec::run(args, client, out).await,
         Command::Events(args) => events::run(&args, client, out).await?,

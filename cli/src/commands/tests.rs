@@ -1,5 +1,7 @@
 //! Verbs against a cluster that answers as told: what is asked, in which order, and what is said.
 
+mod rebalance;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use clap::Parser as _;

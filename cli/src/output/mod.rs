@@ -8,6 +8,7 @@ pub mod drain;
 pub mod json;
 pub mod plan;
 pub mod progress;
+pub mod rebalance;
 pub mod safe;
 pub mod succession;
 pub mod table;

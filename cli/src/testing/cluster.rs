@@ -26,6 +26,8 @@ pub(crate) struct Script {
     pub(crate) remove: Answers<pb::WriteReply>,
     pub(crate) plan_drain: Answers<pb::DrainView>,
     pub(crate) drain: Answers<pb::WriteReply>,
+    pub(crate) rebalance: Answers<pb::RebalanceView>,
+    pub(crate) moves: Answers<pb::WriteReply>,
     pub(crate) label: Answers<pb::WriteReply>,
     pub(crate) remove_node: Answers<pb::WriteReply>,
     pub(crate) nodes: Answers<pb::ListNodesReply>,
@@ -35,6 +37,7 @@ pub(crate) struct Script {
     pub(crate) advise: Answers<pb::AdviseReply>,
     /// One stream per call.
     pub(crate) watch: Answers<Vec<Result<pb::WatchReply, Status>>>,
+    pub(crate) events: Answers<Vec<Result<pb::EventRow, Status>>>,
     pub(crate) logs: Answers<Vec<Result<pb::LogEntry, Status>>>,
     /// What a command answers once it has read all its input.
     pub(crate) exec: Vec<pb::relay_frame::Frame>,
@@ -227,6 +230,19 @@ impl server::Control for FakeCluster {
     ) -> Result<Response<pb::WriteReply>, Status> {
         Err(unscripted())
     }
+    async fn rebalance(
+        &self,
+        _: Request<pb::RebalanceRequest>,
+    ) -> Result<Response<pb::RebalanceView>, Status> {
+        self.answer("rebalance", &[], |script| &mut script.rebalance)
+    }
+    async fn move_task(
+        &self,
+        request: Request<pb::MoveTaskRequest>,
+    ) -> Result<Response<pb::WriteReply>, Status> {
+        let asked = request.into_inner();
+        self.answer("move", &asked.request_id, |script| &mut script.moves)
+    }
     async fn set_schedulable(
         &self,
         _: Request<pb::SetSchedulableRequest>,
@@ -285,7 +301,7 @@ impl server::Control for FakeCluster {
         &self,
         _: Request<pb::EventsRequest>,
     ) -> Result<Response<Self::EventsStream>, Status> {
-        Err(unscripted())
+        self.stream("events", |script| &mut script.events)
     }
     async fn list_schedulers(
         &self,

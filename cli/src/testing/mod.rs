@@ -12,8 +12,8 @@ use model::{
     Bytes, MilliCpu,
     view::{
         ChangeAction, DrainMove, DrainStay, DrainView, FieldChange, MemorySource, NodeCpus,
-        NodeDisk, NodeMemory, NodeRow, OutlookView, PlanNode, PlanView, ReplicaPlacement,
-        ServiceChange, TaskRow, Verdict,
+        NodeDisk, NodeMemory, NodeRow, OutlookView, PlanNode, PlanView, RebalanceMove,
+        RebalanceView, ReplicaPlacement, ServiceChange, TaskRow, Verdict,
     },
 };
 
@@ -228,6 +228,32 @@ pub(crate) fn draining() -> DrainView {
         moves: vec![moves("web", None), moves("proxy", Some("it publishes a host port"))],
         stays: vec![stay("postgres")],
         nodes: plan().nodes,
+    }
+}
+
+/// Two moves, one of which interrupts, with everything in it.
+pub(crate) fn rebalancing() -> RebalanceView {
+    let moves = |service: &str, how: &str| RebalanceMove {
+        stack: "shop".to_owned(),
+        service: service.to_owned(),
+        replica: 1,
+        task: format!("t-{service}-1"),
+        from: "mini-1".to_owned(),
+        to: "mini-2".to_owned(),
+        memory: Bytes::mib(512),
+        how: how.to_owned(),
+    };
+    RebalanceView {
+        moves: vec![moves("web", "start-first"), moves("proxy", "stop-first")],
+        nodes: plan().nodes,
+        left: vec![stay("postgres")],
+        fewest: true,
+        unplaced_before: 1,
+        unplaced_after: 0,
+        gains: vec!["mini-1 becomes empty".to_owned(), "4.0 GiB free on mini-1".to_owned()],
+        warnings: vec![
+            "shop/proxy.1 is down for a moment while it moves: it publishes a host port".to_owned(),
+        ],
     }
 }
 

@@ -2316,6 +2316,43 @@ pub struct RestartRequest {
     pub replica: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RebalanceRequest {
+    #[prost(oneof = "rebalance_request::Goal", tags = "1, 2")]
+    pub goal: ::core::option::Option<rebalance_request::Goal>,
+}
+/// Nested message and enum types in `RebalanceRequest`.
+pub mod rebalance_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Goal {
+        /// A node that is to be empty of what can move.
+        #[prost(string, tag = "1")]
+        Empty(::prost::alloc::string::String),
+        #[prost(message, tag = "2")]
+        Room(super::RoomWanted),
+    }
+}
+/// Room that is to be free on one node.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoomWanted {
+    #[prost(uint64, tag = "1")]
+    pub memory: u64,
+    /// In thousandths.
+    #[prost(uint64, tag = "2")]
+    pub cpu_millis: u64,
+    /// On which; on whichever takes the fewest moves when missing.
+    #[prost(string, optional, tag = "3")]
+    pub on: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MoveTaskRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub request_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub task: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub node: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetSchedulableRequest {
     #[prost(bytes = "vec", tag = "1")]
     pub request_id: ::prost::alloc::vec::Vec<u8>,
@@ -2880,6 +2917,49 @@ pub struct DrainStay {
     pub reason: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "7")]
     pub fixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RebalanceView {
+    /// In the order in which they are made.
+    #[prost(message, repeated, tag = "1")]
+    pub moves: ::prost::alloc::vec::Vec<RebalanceMove>,
+    #[prost(message, repeated, tag = "2")]
+    pub nodes: ::prost::alloc::vec::Vec<PlanNode>,
+    /// What was to have a place, or to leave, and stays as it is.
+    #[prost(message, repeated, tag = "3")]
+    pub left: ::prost::alloc::vec::Vec<DrainStay>,
+    /// Whether it is proven that fewer moves do not do.
+    #[prost(bool, tag = "4")]
+    pub fewest: bool,
+    #[prost(uint32, tag = "5")]
+    pub unplaced_before: u32,
+    #[prost(uint32, tag = "6")]
+    pub unplaced_after: u32,
+    /// What it comes to, a sentence each.
+    #[prost(string, repeated, tag = "7")]
+    pub gains: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "8")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RebalanceMove {
+    #[prost(string, tag = "1")]
+    pub stack: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub replica: u32,
+    #[prost(string, tag = "4")]
+    pub task: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub from: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub to: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "7")]
+    pub memory: u64,
+    /// `start-first` or `stop-first`.
+    #[prost(string, tag = "8")]
+    pub how: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExplainView {
@@ -3581,6 +3661,46 @@ pub mod control_client {
             req.extensions_mut().insert(GrpcMethod::new("siso.v1.Control", "Restart"));
             self.inner.unary(req, path, codec).await
         }
+        /// By which few moves the cluster would be packed better.
+        pub async fn rebalance(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RebalanceRequest>,
+        ) -> std::result::Result<tonic::Response<super::RebalanceView>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Control/Rebalance",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("siso.v1.Control", "Rebalance"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Moves one task to a node that is named. Answered when it begins; `Watch` shows how it goes on.
+        pub async fn move_task(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MoveTaskRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/siso.v1.Control/MoveTask");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("siso.v1.Control", "MoveTask"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn set_schedulable(
             &mut self,
             request: impl tonic::IntoRequest<super::SetSchedulableRequest>,
@@ -4135,6 +4255,16 @@ pub mod control_server {
         async fn restart(
             &self,
             request: tonic::Request<super::RestartRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
+        /// By which few moves the cluster would be packed better.
+        async fn rebalance(
+            &self,
+            request: tonic::Request<super::RebalanceRequest>,
+        ) -> std::result::Result<tonic::Response<super::RebalanceView>, tonic::Status>;
+        /// Moves one task to a node that is named. Answered when it begins; `Watch` shows how it goes on.
+        async fn move_task(
+            &self,
+            request: tonic::Request<super::MoveTaskRequest>,
         ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
         async fn set_schedulable(
             &self,
@@ -5022,6 +5152,92 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RestartSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Control/Rebalance" => {
+                    #[allow(non_camel_case_types)]
+                    struct RebalanceSvc<T: Control>(pub Arc<T>);
+                    impl<T: Control> tonic::server::UnaryService<super::RebalanceRequest>
+                    for RebalanceSvc<T> {
+                        type Response = super::RebalanceView;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RebalanceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::rebalance(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RebalanceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Control/MoveTask" => {
+                    #[allow(non_camel_case_types)]
+                    struct MoveTaskSvc<T: Control>(pub Arc<T>);
+                    impl<T: Control> tonic::server::UnaryService<super::MoveTaskRequest>
+                    for MoveTaskSvc<T> {
+                        type Response = super::WriteReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MoveTaskRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::move_task(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MoveTaskSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -6030,7 +6246,7 @@ pub struct Entry {
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 18, 21, 22, 23, 24, 25, 26, 27, 28"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 18, 21, 22, 23, 24, 25, 26, 27, 28, 29"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -6267,6 +6483,13 @@ pub mod command {
         #[prost(uint64, tag = "5")]
         pub observed_ms: u64,
     }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct MoveTask {
+        #[prost(uint64, tag = "1")]
+        pub task: u64,
+        #[prost(uint64, tag = "2")]
+        pub to: u64,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Command {
         #[prost(message, tag = "1")]
@@ -6323,6 +6546,8 @@ pub mod command {
         RemoveOperator(RemoveOperator),
         #[prost(message, tag = "28")]
         RecordNeeds(RecordNeeds),
+        #[prost(message, tag = "29")]
+        MoveTask(MoveTask),
     }
 }
 /// Why a task sits where it does.
@@ -6357,7 +6582,7 @@ pub mod rollout_outcome {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Change {
-    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub change: ::core::option::Option<change::Change>,
 }
 /// Nested message and enum types in `Change`.
@@ -6448,6 +6673,15 @@ pub mod change {
         #[prost(string, tag = "4")]
         pub message: ::prost::alloc::string::String,
     }
+    /// From version 5 on.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct EndMove {
+        #[prost(uint64, tag = "1")]
+        pub task: u64,
+        /// Why it was given up; nothing when the task serves.
+        #[prost(string, optional, tag = "2")]
+        pub failed: ::core::option::Option<::prost::alloc::string::String>,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Change {
         #[prost(message, tag = "1")]
@@ -6471,6 +6705,8 @@ pub mod change {
         #[prost(message, tag = "10")]
         EndDrain(EndDrain),
         #[prost(message, tag = "11")]
+        EndMove(EndMove),
+        #[prost(message, tag = "12")]
         EndToken(EndToken),
     }
 }
@@ -6693,6 +6929,9 @@ pub mod snapshot {
         pub created_at: u64,
         #[prost(uint64, tag = "14")]
         pub since: u64,
+        /// From version 5 on: while it is moved on request, where the task is that it takes over from.
+        #[prost(uint64, optional, tag = "15")]
+        pub moves_from: ::core::option::Option<u64>,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct TaskVolume {

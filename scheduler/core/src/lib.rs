@@ -40,6 +40,7 @@ mod simulation;
 #[cfg(test)]
 mod testing;
 
-pub use offline::{Seat, Unimaginable, plan_offline, what_if_offline};
+pub use offline::{Seat, Unimaginable, plan_offline, rebalance_offline, what_if_offline};
+pub use placement::Goal;
 pub use plan::{Plan, PlanReport, plan};
 pub use waits::{Ticks, Waits};

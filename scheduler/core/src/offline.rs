@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use model::{
     ImaginedNode, NodeName, ServiceName, StackName, StackSpec, Timestamp,
     task::Decision,
-    view::{PlanView, WhatIfView},
+    view::{PlanView, RebalanceView, WhatIfView},
 };
 use thiserror::Error;
 
@@ -13,7 +13,7 @@ use crate::{
     Heartbeats,
     cluster::{Change, Cluster, Command, Entry, Rejection},
     orchestrate::orchestrate,
-    placement,
+    placement::{self, Goal},
     view::{self, Supposition},
 };
 
@@ -71,6 +71,20 @@ pub fn what_if_offline(
     let mut cluster = imagined(stacks, nodes, seats)?;
     view::settle(&mut cluster, NOW);
     Ok(view::what_if(&cluster, &suppositions(&cluster)?, NOW)?)
+}
+
+/// By which few moves those stacks would be packed better on these machines; replicas without a seat are
+/// placed first. `goal` names nodes of that cluster.
+pub fn rebalance_offline(
+    stacks: &[StackSpec],
+    nodes: &[ImaginedNode],
+    seats: &[Seat],
+    goal: impl FnOnce(&Cluster) -> Result<Goal, Rejection>,
+) -> Result<RebalanceView, Unimaginable> {
+    let mut cluster = imagined(stacks, nodes, seats)?;
+    view::settle(&mut cluster, NOW);
+    let goal = goal(&cluster)?;
+    Ok(view::rebalance(&cluster, goal, NOW)?)
 }
 
 /// A cluster of these machines on which these stacks are wanted and what has a seat runs.

@@ -30,6 +30,8 @@ enum Step {
     Cordon(usize, bool),
     Label(usize, bool),
     Drain(usize, u64),
+    /// Some task is to be on that node.
+    Move(usize, usize),
     /// A node is removed, if need be with all it has, and its machine joins anew.
     Rejoin(usize, bool),
     /// The node loses power or gets it back.
@@ -129,6 +131,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Cordon(node, on)),
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Label(node, on)),
         1 => (0..NODES.len(), 1_u64..40).prop_map(|(node, time)| Step::Drain(node, time)),
+        3 => (0_usize..20, 0..NODES.len()).prop_map(|(task, node)| Step::Move(task, node)),
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, all)| Step::Rejoin(node, all)),
         2 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Power(node, on)),
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Mute(node, on)),
@@ -149,6 +152,19 @@ fn any_step() -> impl Strategy<Value = Step> {
         }),
         6 => (0_u64..12).prop_map(Step::Seconds),
     ]
+}
+
+/// Asked twice it is one move, and refused it is none.
+fn take_move((task, to): (usize, model::NodeId), world: &mut World) {
+    let chosen = world.cluster.tasks().keys().cycle().nth(task).copied();
+    let Some(task) = chosen else { return };
+    let command = Command::MoveTask { task, to };
+    let before = world.cluster.clone();
+    if world.run(command.clone()).result.is_ok() {
+        assert_eq!(world.run(command).result, Ok(crate::Outcome::Unchanged));
+    } else {
+        assert_eq!(world.cluster, before, "a refused command changes nothing");
+    }
 }
 
 fn take(world: &mut World, step: Step) {
@@ -186,6 +202,7 @@ fn take(world: &mut World, step: Step) {
             let until = world.now.plus_millis(seconds * 1_000);
             Command::DrainNode { node: node(world, index), until }
         }
+        Step::Move(task, index) => return take_move((task, node(world, index)), world),
         Step::Rejoin(index, all) => {
             let gone = node(world, index);
             let removed = world.remove(gone, all);

@@ -34,6 +34,8 @@ const CONTROL: &[&str] = &[
     "RollbackStack",
     "Scale",
     "Restart",
+    "Rebalance",
+    "MoveTask",
     "SetSchedulable",
     "WhatIf",
     "PlanDrain",

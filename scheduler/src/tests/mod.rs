@@ -6,6 +6,7 @@ mod doors;
 mod hostile;
 mod life;
 mod members;
+mod moves;
 mod needs;
 mod operators;
 mod places;

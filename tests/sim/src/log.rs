@@ -190,9 +190,11 @@ impl World {
         };
         let moves = self.watch_moves(&entry);
         self.watch_deadlines(&entry);
+        let stopping = self.watch_takeovers(&entry);
         let before = self.log.reference.revision();
         let answer = self.log.reference.apply(&entry);
         self.check_moves(moves);
+        self.check_takeovers(&stopping);
         self.note_deadlines();
         self.check_entry(&entry, &answer);
         self.trace(|| {
@@ -395,6 +397,7 @@ fn word(command: &Command) -> &'static str {
         Command::SetLiveness { .. } => "liveness",
         Command::SetSchedulable { .. } => "cordon",
         Command::DrainNode { .. } => "drain",
+        Command::MoveTask { .. } => "move",
         Command::LabelNode { .. } => "label",
         Command::RemoveNode { .. } => "remove node",
         Command::JoinScheduler { .. } => "join scheduler",
@@ -455,6 +458,7 @@ fn brief(change: &scheduler_core::Change) -> String {
         Change::Forget { task } => format!("forget {task}"),
         Change::RecordRollout { service, outcome, .. } => format!("{service} {outcome:?}"),
         Change::MarkReady { stack, .. } => format!("{stack} ready"),
+        Change::EndMove { task, failed } => format!("end move of {task}: {failed:?}"),
         Change::EndDrain { node } => format!("end drain of {node}"),
         Change::EndToken { token } => format!("end token {token}"),
         Change::ForgetStack { stack } => format!("forget {stack}"),

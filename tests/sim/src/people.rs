@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     Bytes, GenericName, RequestId, Revision, ServiceName, ServiceSpec, StackName, StackSpec,
-    Timestamp, VolumeName,
+    TaskId, Timestamp, VolumeName,
     lease::Uptime,
     spec::{
         Condition, Dependency, HealthTest, Healthcheck, MemoryBasis, Mount, MountSource, Port,
@@ -200,6 +200,9 @@ fn any_stack(chance: &mut Chance) -> StackSpec {
 impl World {
     fn any_command(&mut self) -> Command {
         let nodes: Vec<model::NodeId> = self.machines.keys().copied().collect();
+        if let Some(moved) = self.any_move() {
+            return moved;
+        }
         let wall = self.wall().0;
         let chance = &mut self.chance;
         let stack = stack_name(chance.pick::<&str>(&STACKS));
@@ -241,6 +244,16 @@ impl World {
                 Command::SetSchedulable { node, schedulable }
             }
         }
+    }
+
+    /// In some worlds people move tasks now and then, by chances of their own: the other worlds stay as they
+    /// are.
+    fn any_move(&mut self) -> Option<Command> {
+        let tasks: Vec<TaskId> = self.log.reference.tasks().keys().copied().collect();
+        let nodes: Vec<model::NodeId> = self.machines.keys().copied().collect();
+        let chance = self.movers.as_mut()?;
+        (chance.one_in(4) && !tasks.is_empty())
+            .then(|| Command::MoveTask { task: *chance.pick(&tasks), to: *chance.pick(&nodes) })
     }
 
     /// A person asks for something, and will again.

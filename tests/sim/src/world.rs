@@ -60,6 +60,8 @@ pub struct World {
     pub(crate) log: Log,
     pub(crate) machines: Machines,
     pub(crate) people: People,
+    /// The chances of those who move tasks, where there are such people.
+    pub(crate) movers: Option<Chance>,
     pub(crate) faults: Faults,
     pub(crate) sessions: u64,
     /// A set that each node was sent once.
@@ -90,6 +92,7 @@ impl World {
         let mut world = Self::empty(seed, keep);
         world.faults = Faults::any(&mut world.chance);
         world.replaces = true;
+        world.movers = (seed % 8 == 7).then(|| Chance::new(seed));
         for (name, mib) in MACHINES {
             let node = world.join(name, mib, &BTreeMap::new());
             let skew = world.chance.below(3_000);
@@ -134,6 +137,7 @@ impl World {
             log: Log::new(),
             machines: BTreeMap::new(),
             people: People::default(),
+            movers: None,
             faults: Faults::none(),
             sessions: 0,
             sent: BTreeMap::new(),

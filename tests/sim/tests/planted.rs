@@ -64,6 +64,7 @@ const fn rule(bug: Bug) -> &'static str {
         Bug::TakenForItsSuccessor => "for a container of",
         Bug::WaitByWallClock => "its deadline",
         Bug::GenericIgnored => "gpu, it offers",
+        Bug::MovedBeforeReady => "for a successor that does not serve",
     }
 }
 
@@ -76,7 +77,10 @@ fn hunt(bug: Bug) -> Option<(String, u64, String)> {
         .into_iter()
         .chain(1..=LEASE_SEEDS)
         .map(|seed| (seed, World::of_leases as Make, "--leases "));
-    let first = any(quick.clone().chain(HINTS).collect());
+    // Only in some worlds somebody moves tasks.
+    let moving = if bug == Bug::MovedBeforeReady { 1..=20 } else { 1..=0 };
+    let moving = moving.map(|number: u64| number * 8 + 7);
+    let first = any(quick.clone().chain(HINTS).chain(moving).collect());
     for (seed, world, kind) in first.chain(leases).chain(any((quick.end() + 1..=SEEDS).collect())) {
         plant(Some(bug));
         let ended = world(seed, false).run();

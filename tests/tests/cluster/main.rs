@@ -22,6 +22,7 @@ mod metrics;
 mod operators;
 mod ordering;
 mod outages;
+mod rebalance;
 mod recovery;
 mod refusals;
 mod registries;

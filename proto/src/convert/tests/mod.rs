@@ -52,6 +52,7 @@ fn take_all(bytes: &[u8]) -> usize {
         take::<v1::WhatIfView, view::WhatIfView>(bytes),
         take::<v1::ImaginedNode, model::ImaginedNode>(bytes),
         take::<v1::DrainView, view::DrainView>(bytes),
+        take::<v1::RebalanceView, view::RebalanceView>(bytes),
         take::<v1::ExplainView, view::ExplainView>(bytes),
         take::<v1::StatusView, view::StatusView>(bytes),
     ];
@@ -124,6 +125,7 @@ proptest! {
         crosses::<v1::ImaginedNode, model::ImaginedNode>(&shown.imagined)?;
         crosses::<v1::DrainView, view::DrainView>(&shown.drain)?;
         crosses::<v1::AdviceRow, view::AdviceRow>(&shown.advice)?;
+        crosses::<v1::RebalanceView, view::RebalanceView>(&shown.rebalance)?;
         crosses::<v1::ExplainView, view::ExplainView>(&shown.explain)?;
         crosses::<v1::StatusView, view::StatusView>(&shown.status)?;
         crosses::<v1::StackRow, view::StackRow>(&shown.stack)?;

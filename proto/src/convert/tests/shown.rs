@@ -8,8 +8,8 @@ use model::{
         AdviceRow, ChangeAction, DrainMove, DrainStay, DrainView, EventRow, ExplainView,
         FieldChange, LossRow, MemorySource, NodeCpus, NodeDisk, NodeGeneric, NodeMemory, NodeRow,
         OutlookView, PlacedTask, PlacementNode, PlacementView, PlanNode, PlanView, Problem,
-        PullProgress, ReplicaPlacement, RevisionRow, SchedulerRow, ServiceChange, StackRow,
-        StatusView, Succession, TaskRow, TokenRow, Verdict, WhatIfView,
+        PullProgress, RebalanceMove, RebalanceView, ReplicaPlacement, RevisionRow, SchedulerRow,
+        ServiceChange, StackRow, StatusView, Succession, TaskRow, TokenRow, Verdict, WhatIfView,
     },
 };
 use proptest::prelude::*;
@@ -26,6 +26,7 @@ pub(super) struct Shown {
     pub(super) imagined: ImaginedNode,
     pub(super) drain: DrainView,
     pub(super) advice: AdviceRow,
+    pub(super) rebalance: RebalanceView,
     pub(super) explain: ExplainView,
     pub(super) status: StatusView,
     pub(super) stack: StackRow,
@@ -91,6 +92,7 @@ impl Draw {
             imagined: self.imagined(),
             drain: self.drain(),
             advice: self.advice(),
+            rebalance: self.rebalance(),
             explain: ExplainView {
                 placement: self.replica(),
                 task: self.maybe(Self::text),
@@ -350,6 +352,29 @@ impl Draw {
             fixes: draw.some(Self::text),
         });
         DrainView { node: self.text(), moves, stays, nodes: self.plan().nodes }
+    }
+
+    fn rebalance(&mut self) -> RebalanceView {
+        let moves = self.some(|draw| RebalanceMove {
+            stack: draw.text(),
+            service: draw.text(),
+            replica: draw.small(),
+            task: draw.text(),
+            from: draw.text(),
+            to: draw.text(),
+            memory: draw.bytes(),
+            how: draw.text(),
+        });
+        RebalanceView {
+            moves,
+            nodes: self.plan().nodes,
+            left: self.drain().stays,
+            fewest: self.flag(),
+            unplaced_before: self.small(),
+            unplaced_after: self.small(),
+            gains: self.some(Self::text),
+            warnings: self.some(Self::text),
+        }
     }
 
     fn plan(&mut self) -> PlanView {

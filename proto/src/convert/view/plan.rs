@@ -2,7 +2,7 @@
 
 use model::view::{
     AdviceRow, DrainMove, DrainStay, DrainView, ExplainView, FieldChange, OutlookView, PlanNode,
-    PlanView, ReplicaPlacement, ServiceChange, Verdict, WhatIfView,
+    PlanView, RebalanceMove, RebalanceView, ReplicaPlacement, ServiceChange, Verdict, WhatIfView,
 };
 
 use super::{Amounts, Rows, Shown};
@@ -123,6 +123,28 @@ mirror!(v1::DrainStay => DrainStay {
     memory: Total,
     reason: Shown,
     fixes: Rows<Shown>,
+});
+
+mirror!(v1::RebalanceView => RebalanceView {
+    moves: Rows<Message<v1::RebalanceMove, RebalanceMove>>,
+    nodes: Rows<Message<v1::PlanNode, PlanNode>>,
+    left: Rows<Message<v1::DrainStay, DrainStay>>,
+    fewest: Same<bool>,
+    unplaced_before: Same<u32>,
+    unplaced_after: Same<u32>,
+    gains: Rows<Shown>,
+    warnings: Rows<Shown>,
+});
+
+mirror!(v1::RebalanceMove => RebalanceMove {
+    stack: Shown,
+    service: Shown,
+    replica: Same<u32>,
+    task: Shown,
+    from: Shown,
+    to: Shown,
+    memory: Total,
+    how: Shown,
 });
 
 mirror!(v1::ExplainView => ExplainView {

@@ -67,6 +67,9 @@ pub enum Rejection {
     /// No node of this id.
     #[error("there is no node {0}")]
     UnknownNode(NodeId),
+    /// No task of this id.
+    #[error("there is no task {0}")]
+    UnknownTask(TaskId),
     /// No token of this id.
     #[error("there is no token {0}")]
     UnknownToken(TokenId),
@@ -202,6 +205,16 @@ pub enum Rejection {
         /// `STACK/SERVICE.N` of the strict singletons.
         tasks: Vec<String>,
     },
+    /// A task cannot be moved to a node, or not now.
+    #[error("{task} cannot move to {to}: {why}")]
+    NotMoved {
+        /// `STACK/SERVICE.N` of the task.
+        task: String,
+        /// The node it was to be on.
+        to: NodeName,
+        /// Why.
+        why: String,
+    },
     /// A step of replacing the certificate authority that cannot be taken.
     #[error("{0}")]
     Authority(String),
@@ -273,6 +286,7 @@ impl Rejection {
             | Self::UnknownService { .. }
             | Self::UnknownReplica { .. }
             | Self::UnknownNode(_)
+            | Self::UnknownTask(_)
             | Self::UnknownToken(_)
             | Self::UnknownOperator(_)
             | Self::OperatorReserved(_)
@@ -293,6 +307,7 @@ impl Rejection {
             | Self::NodeNameTaken(_)
             | Self::NodeHolds { .. }
             | Self::LeaseNotOver { .. }
+            | Self::NotMoved { .. }
             | Self::Authority(_)
             | Self::AuthorityNeeded { .. }
             | Self::OperatorTaken { .. }
@@ -312,6 +327,7 @@ impl Rejection {
                 | Self::UnknownService { .. }
                 | Self::UnknownReplica { .. }
                 | Self::UnknownNode(_)
+                | Self::UnknownTask(_)
                 | Self::UnknownToken(_)
                 | Self::UnknownOperator(_)
                 | Self::UnknownRevision { .. }

@@ -70,6 +70,14 @@ pub enum Command {
         /// Which replica, from 1; all when absent.
         slot: Option<u32>,
     },
+    /// Move a task to a node that is named: a successor takes over from it there, as at a replacement.
+    /// When that fails, the task stays. Asked again, it is the same move.
+    MoveTask {
+        /// Which task.
+        task: TaskId,
+        /// Where it is to be.
+        to: NodeId,
+    },
     /// A machine joins with a token; answers its new id, which is never used again.
     JoinNode {
         /// Its name.
@@ -311,6 +319,13 @@ pub enum Change {
     ForgetStack {
         /// Which stack.
         stack: StackName,
+    },
+    /// A task that is moved on request serves where it was to be, or will not.
+    EndMove {
+        /// The task that was to take over.
+        task: TaskId,
+        /// Why it was given up, in one sentence; nothing when it serves.
+        failed: Option<String>,
     },
     /// Something a person should read in the events.
     Note {

@@ -146,6 +146,7 @@ pub struct TaskImage {
     pub status: TaskStatus,
     pub created_at: Timestamp,
     pub since: Timestamp,
+    pub moves_from: Option<NodeId>,
 }
 
 /// A remembered answer.
@@ -308,6 +309,7 @@ fn task_image(task: &Task, table: &mut SpecTable) -> TaskImage {
         status: task.status.clone(),
         created_at: task.created_at,
         since: task.since,
+        moves_from: task.moves_from,
     }
 }
 
@@ -458,5 +460,6 @@ fn read_task(image: TaskImage, specs: &[Arc<ServiceSpec>]) -> Result<Task, BadIm
         status: image.status,
         created_at: image.created_at,
         since: image.since,
+        moves_from: image.moves_from,
     })
 }

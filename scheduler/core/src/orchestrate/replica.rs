@@ -1,6 +1,10 @@
 //! One replica: the task it has, the task it should have, the way from one to the other.
 
-use model::{Desired, Health, Task, TaskState, spec::RestartPolicy};
+use model::{
+    Desired, Health, Task, TaskState,
+    planted::{Bug, is_planted},
+    spec::RestartPolicy,
+};
 
 use super::{
     Ids, MIN_READY_MS, READY_DEADLINE_MS, RECREATE_DELAY_MS, Replicas, Scene, Steps, holders,
@@ -49,8 +53,13 @@ impl<'a> Scene<'a> {
         let newest = |tasks: &Vec<&'a Task>| holders(tasks).last().copied();
         let tasks: Vec<&Task> =
             replicas.range(..=count).filter_map(|(_, tasks)| newest(tasks)).collect();
-        let failed =
-            tasks.iter().find(|task| task.status.state == TaskState::Failed && self.current(task));
+        // What failed where a person wanted it says nothing of the others.
+        let fails = |task: &&&Task| {
+            task.status.state == TaskState::Failed
+                && self.current(task)
+                && task.moves_from.is_none()
+        };
+        let failed = tasks.iter().find(fails);
         let old = tasks.iter().any(|task| !task.status.state.is_over() && !self.current(task));
         if let Some(failed) = failed.filter(|_| old) {
             self.give_up(failed, steps);
@@ -160,7 +169,13 @@ impl<'a> Scene<'a> {
         steps: &mut Steps,
     ) {
         let completed = newest.status.state == TaskState::Stopped;
-        if older.is_empty() {
+        if older.is_empty() && newest.moves_from.is_some() {
+            self.end_move(newest, steps);
+            // It stopped first, for a place where it does not work.
+            if !completed {
+                self.create(slot, ids, steps);
+            }
+        } else if older.is_empty() {
             // Only a node that lost its memory lets a task end that must always run.
             let must_run = newest.spec.restart == RestartPolicy::Always;
             if completed && must_run && self.has_been_so(newest, RECREATE_DELAY_MS, steps) {
@@ -186,6 +201,9 @@ impl<'a> Scene<'a> {
             }
             return;
         }
+        if task.moves_from.is_some() && task.is_ready() {
+            self.end_move(task, steps);
+        }
         self.let_run(task, steps);
     }
 
@@ -202,6 +220,10 @@ impl<'a> Scene<'a> {
 
     /// A new task beside older ones that still run.
     fn pair(self, new: &Task, older: &[&Task], steps: &mut Steps) {
+        let moves = new.moves_from.is_some();
+        if moves && older.iter().any(|old| !self.is_down(old)) && self.move_is_over(new, steps) {
+            return;
+        }
         let mut goes_on = true;
         for old in older {
             if self.is_down(old) {
@@ -209,7 +231,7 @@ impl<'a> Scene<'a> {
                 if new.node.is_some() {
                     self.lose(old, steps);
                 }
-            } else if !self.current(old) {
+            } else if moves || !self.current(old) {
                 goes_on &= self.hand_over(new, old, steps);
             } else if new.is_ready() {
                 // Its node came back, but its successor serves already.
@@ -224,9 +246,37 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Whether a move is given up because its node went or because it takes too long: the old task, which
+    /// is as it should be, serves on.
+    fn move_is_over(self, new: &Task, steps: &mut Steps) -> bool {
+        let wait = Wait::Task { task: new.id, since: new.created_at };
+        let over = self.is_down(new)
+            || !new.is_ready() && steps.waited(self.beats, self.now, (wait, READY_DEADLINE_MS));
+        if over {
+            self.end_move(new, steps);
+            self.drop_attempt(new, steps);
+        }
+        over
+    }
+
+    /// Writes down that a task which was moved on request serves in its new place, or does not.
+    fn end_move(self, new: &Task, steps: &mut Steps) {
+        let served = new.is_ready() || new.status.state == TaskState::Stopped;
+        let failed = if self.is_down(new) {
+            Some("its node is down".to_owned())
+        } else {
+            (!served).then(|| why_failed(new))
+        };
+        steps.push(Change::EndMove { task: new.id, failed });
+    }
+
     /// From the old task to the new one; answers false when the new one failed and goes.
     fn hand_over(self, new: &Task, old: &Task, steps: &mut Steps) -> bool {
         if new.node.is_none() {
+            return true;
+        }
+        if is_planted(Bug::MovedBeforeReady) && new.moves_from.is_some() {
+            steps.set(old, Desired::Stop);
             return true;
         }
         if !starts_first(&new.spec) {
@@ -261,8 +311,12 @@ impl<'a> Scene<'a> {
         steps.waited(self.beats, self.now, (wait, millis))
     }
 
-    /// Writes down that the replacement failed; nothing more is tried until a person asks again.
+    /// Writes down that the replacement failed; nothing more is tried until a person asks again. A move that
+    /// failed says nothing of the service.
     fn give_up(self, new: &Task, steps: &mut Steps) {
+        if new.moves_from.is_some() {
+            return self.end_move(new, steps);
+        }
         let said = |change: &Change| {
             matches!(change, Change::RecordRollout { stack, service, .. }
                 if stack == self.stack && service == self.name)

@@ -2,6 +2,7 @@
 
 mod clocks;
 mod drain;
+mod moves;
 mod node_loss;
 
 use model::{

@@ -30,6 +30,8 @@ const MAX_BESIDE: u32 = 100;
 enum Cost {
     /// One command that stops nothing.
     Command,
+    /// One command that moves what runs.
+    Moves,
     /// An edit of the stack file.
     Edit,
     /// Something else must stop.
@@ -47,6 +49,8 @@ enum Change {
     Spec(Box<ServiceSpec>),
     /// These end there.
     Ends(NodeId, Vec<TaskId>),
+    /// What was tried before.
+    Tried,
 }
 
 #[derive(Debug, Clone)]
@@ -59,9 +63,16 @@ struct Fix {
 }
 
 /// What would make the task fit, the cheapest first; empty when it fits already. `beside` is how many
-/// other replicas of its service have no place either.
-pub fn fixes(fleet: &Fleet<'_>, ask: &Ask<'_>, beside: u32) -> Vec<String> {
+/// other replicas of its service have no place either; `moves` are moves that were found to make room for it,
+/// in words.
+pub fn fixes(fleet: &Fleet<'_>, ask: &Ask<'_>, beside: u32, moves: Option<String>) -> Vec<String> {
     let mut found: Vec<Fix> = Vec::new();
+    found.extend(moves.map(|text| Fix {
+        cost: Cost::Moves,
+        order: 0,
+        text,
+        change: Change::Tried,
+    }));
     for (node, room) in fleet.rooms() {
         match fleet.misfits(ask, *node).as_slice() {
             [] => return Vec::new(),
@@ -102,6 +113,7 @@ fn helps(fleet: &Fleet<'_>, ask: &Ask<'_>, change: &Change) -> bool {
             }
             there.fits(ask, *node).is_ok()
         }),
+        Change::Tried => true,
     }
 }
 

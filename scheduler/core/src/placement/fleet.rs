@@ -190,6 +190,13 @@ impl<'a> Fleet<'a> {
         fleet
     }
 
+    /// One node alone, with room kept back for replacements under way.
+    pub(crate) fn single_in_motion(cluster: &'a Cluster, node: NodeId) -> Self {
+        let mut fleet = Self::single(cluster, node);
+        fleet.earmark(cluster);
+        fleet
+    }
+
     fn bare(cluster: &'a Cluster, nodes: impl IntoIterator<Item = &'a Node>) -> Self {
         Self {
             rooms: nodes.into_iter().map(|node| (node.id, Room::of(node))).collect(),

@@ -447,7 +447,7 @@ fn count_placed(bins: &[u64], sizes: &[u64]) -> usize {
     }
     for left in found.iter().filter(|held| held.node.is_none()) {
         let ask = asks.iter().find(|ask| ask.task == left.task).unwrap();
-        assert!(!fixes(&fleet, ask, 0).is_empty(), "what does not fit has a fix");
+        assert!(!fixes(&fleet, ask, 0, None).is_empty(), "what does not fit has a fix");
     }
     found.iter().filter(|held| held.node.is_some()).count()
 }

@@ -123,8 +123,10 @@ fn why(cluster: &Cluster, task: &Task) -> (String, Vec<String>) {
         ),
         Some(verdict) => (
             format!("it fits nowhere else: {}: {}", verdict.node, verdict.reason),
-            placement::fixes(&judge.fleet, &ask, 0),
+            placement::fixes(&judge.fleet, &ask, 0, None),
         ),
-        None => ("there is no other node".to_owned(), placement::fixes(&judge.fleet, &ask, 0)),
+        None => {
+            ("there is no other node".to_owned(), placement::fixes(&judge.fleet, &ask, 0, None))
+        }
     }
 }

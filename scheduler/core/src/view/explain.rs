@@ -10,7 +10,10 @@ use model::{
 use crate::{
     cluster::{Cluster, Rejection, Service},
     placement::{Ask, Fleet, Judge, fixes, way_to},
-    view::{Soft, memory, nodes::reserves, succession::succession, tasks::waiting_for},
+    view::{
+        Soft, memory, nodes::reserves, rebalance::Rescue, succession::succession,
+        tasks::waiting_for,
+    },
 };
 
 /// Why the replicas of a service, or one of them, are where they are. A placed task answers with
@@ -108,9 +111,13 @@ pub(super) fn replica_placement(asking: &mut Asking<'_>, task: &Task) -> Replica
         (decision.verdicts.clone(), Vec::new())
     } else {
         let worth = asking.is_worth_a_fix();
+        let moves = if worth { asking.moves_for(task) } else { None };
         let asked = asking.about(task, |judge, ask, _| {
-            let fixes =
-                if worth { fixes(&judge.fleet, ask, beside(cluster, task)) } else { Vec::new() };
+            let fixes = if worth {
+                fixes(&judge.fleet, ask, beside(cluster, task), moves)
+            } else {
+                Vec::new()
+            };
             (judge.verdicts(ask), fixes)
         });
         asked.unwrap_or_default()
@@ -136,6 +143,8 @@ pub(super) fn replica_placement(asking: &mut Asking<'_>, task: &Task) -> Replica
 pub(super) struct Asking<'a> {
     pub(super) cluster: &'a Cluster,
     judge: Option<Judge<'a>>,
+    /// The moves that make room for what waits, when they were sought.
+    moves: Option<Rescue>,
     fixed: usize,
 }
 
@@ -144,7 +153,14 @@ const MAX_FIXED: usize = 50;
 
 impl<'a> Asking<'a> {
     pub(super) const fn of(cluster: &'a Cluster) -> Self {
-        Self { cluster, judge: None, fixed: 0 }
+        Self { cluster, judge: None, moves: None, fixed: 0 }
+    }
+
+    /// The moves that make room for it, in words: those that `rebalance` would make first.
+    fn moves_for(&mut self, task: &Task) -> Option<String> {
+        let cluster = self.cluster;
+        let rescue = self.moves.get_or_insert_with(|| Rescue::of(cluster));
+        rescue.tell(cluster, task.id)
     }
 
     /// Whether what would help is looked for once more in this answer.

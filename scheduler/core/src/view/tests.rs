@@ -4,6 +4,7 @@ mod drain;
 mod losses;
 mod memory;
 mod on;
+mod rebalance;
 mod what_if;
 
 use model::{

@@ -2,6 +2,7 @@
 
 mod authorities;
 mod live;
+mod moves;
 mod nodes;
 mod operators;
 mod reads;
@@ -18,12 +19,12 @@ use proto::v1::{
     LabelNodeRequest, ListAuthoritiesRequest, ListNodesReply, ListNodesRequest, ListOperatorsReply,
     ListOperatorsRequest, ListSchedulersReply, ListSchedulersRequest, ListStacksReply,
     ListStacksRequest, ListTasksReply, ListTasksRequest, ListTokensReply, ListTokensRequest,
-    LogEntry, LogsRequest, PlacementRequest, PlacementView, PlanDrainRequest, PlanRequest,
-    PlanView, RelayFrame, RemoveNodeRequest, RemoveOperatorRequest, RemoveSchedulerRequest,
-    RemoveStackRequest, RenewReply, RenewRequest, RestartRequest, RevokeTokenRequest,
-    RollbackStackRequest, RotateAuthorityRequest, ScaleRequest, SetSchedulableRequest,
-    StackHistoryReply, StackHistoryRequest, StatusRequest, StatusView, VersionReply,
-    VersionRequest, WatchReply, WatchRequest, WhatIfRequest, WhatIfView, WriteReply,
+    LogEntry, LogsRequest, MoveTaskRequest, PlacementRequest, PlacementView, PlanDrainRequest,
+    PlanRequest, PlanView, RebalanceRequest, RebalanceView, RelayFrame, RemoveNodeRequest,
+    RemoveOperatorRequest, RemoveSchedulerRequest, RemoveStackRequest, RenewReply, RenewRequest,
+    RestartRequest, RevokeTokenRequest, RollbackStackRequest, RotateAuthorityRequest, ScaleRequest,
+    SetSchedulableRequest, StackHistoryReply, StackHistoryRequest, StatusRequest, StatusView,
+    VersionReply, VersionRequest, WatchReply, WatchRequest, WhatIfRequest, WhatIfView, WriteReply,
     control_server,
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -121,6 +122,15 @@ impl control_server::Control for Control {
     async fn restart(&self, request: Request<RestartRequest>) -> Answer<WriteReply> {
         audit(&request, "restart");
         writes::restart(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rebalance(&self, request: Request<RebalanceRequest>) -> Answer<RebalanceView> {
+        moves::rebalance(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn move_task(&self, request: Request<MoveTaskRequest>) -> Answer<WriteReply> {
+        audit(&request, "move a task");
+        moves::move_task(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn set_schedulable(&self, request: Request<SetSchedulableRequest>) -> Answer<WriteReply> {

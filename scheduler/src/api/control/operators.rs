@@ -12,7 +12,7 @@ use tonic::Status;
 
 use super::{
     super::{Office, status},
-    writes::{request_id, write},
+    writes::{raise_form, request_id, write},
 };
 use crate::pki::{Holder, SigningRequest};
 
@@ -59,7 +59,7 @@ pub(super) async fn add(
     let holder = Holder { role: Role::Admin, id: name.to_string() };
     let certificate =
         issuing.sign_request(&signing, &holder).map_err(|error| status::pki_error(&error))?;
-    raise_form(office).await?;
+    raise_form(office, FORM).await?;
     let proposed = office.log.propose(Some(id), Command::AddOperator { name }).await;
     let (revision, _) = status::outcome(proposed)?;
     let authorities = office.keys.trusted_pem();
@@ -72,19 +72,10 @@ pub(super) async fn remove(
     request: RemoveOperatorRequest,
 ) -> Result<WriteReply, Status> {
     let name = name(&request.name)?;
-    raise_form(office).await?;
+    raise_form(office, FORM).await?;
     write(office, &request.request_id, Command::RemoveOperator { name }).await
 }
 
 fn name(text: &str) -> Result<OperatorName, Status> {
     text.parse().map_err(status::bad_input)
-}
-
-/// The schedulers may have been updated just now.
-async fn raise_form(office: &Office) -> Result<(), Status> {
-    office.log.barrier().await.map_err(status::log_error)?;
-    if office.log.cluster().form() < FORM {
-        office.door.raise_form(&*office.log).await?;
-    }
-    Ok(())
 }

@@ -47,6 +47,15 @@ pub(super) fn spec(spec: Option<proto::v1::StackSpec>) -> Result<StackSpec, Stat
     StackSpec::try_from(spec).at("spec").map_err(status::bad_input)
 }
 
+/// Before a command that only schedulers of that form read: they may have been updated just now.
+pub(super) async fn raise_form(office: &Office, needed: u32) -> Result<(), Status> {
+    office.log.barrier().await.map_err(status::log_error)?;
+    if office.log.cluster().form() < needed {
+        office.door.raise_form(&*office.log).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn write(
     office: &Office,
     id: &[u8],

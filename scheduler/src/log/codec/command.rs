@@ -2,7 +2,7 @@
 
 use model::{
     Inventory, OperatorName, ServiceName, StackName, StackSpec, TaskReport,
-    id::{NodeKind, TokenKind},
+    id::{NodeKind, TaskKind, TokenKind},
     name::NodeName,
 };
 use proto::{
@@ -37,6 +37,7 @@ choice!(CommandForm: v1::Command, command::Command, command => Command {
         service: Maybe<Parsed<ServiceName>>,
         slot: Maybe<Same<u32>>,
     },
+    move_task: MoveTask { task: Number<TaskKind>, to: Number<NodeKind> },
     join_node: JoinNode {
         name: Parsed<NodeName>,
         labels: Labels,

@@ -212,6 +212,7 @@ record!(TaskForm: wire::Task => TaskImage {
     status: Required<Message<v1::TaskStatus, TaskStatus>>,
     created_at: Time,
     since: Time,
+    moves_from: Maybe<Number<NodeKind>>,
 });
 
 record!(TaskVolumeForm: wire::TaskVolume => TaskVolume {

@@ -65,6 +65,13 @@ pub(crate) fn inventory_in(form: u32, inventory: Inventory) -> Inventory {
     Inventory { generic, allows, ..inventory }
 }
 
+/// The form of moves on request.
+pub(crate) const MOVES_FORM: u32 = 5;
+
+const fn ends_move(change: &Change) -> bool {
+    matches!(change, Change::EndMove { .. })
+}
+
 /// The form that a reader of this command must know. An entry is written in the lowest form it has,
 /// so that schedulers of the version before read all they may be sent.
 pub(crate) fn form_of(command: &Command) -> u32 {
@@ -80,6 +87,8 @@ pub(crate) fn form_of(command: &Command) -> u32 {
         {
             END_TOKEN_FORM
         }
+        Command::MoveTask { .. } => MOVES_FORM,
+        Command::Plan { changes, .. } if changes.iter().any(ends_move) => MOVES_FORM,
         Command::RecordNeeds { .. } => 5,
         Command::AddOperator { .. } | Command::RemoveOperator { .. } => 4,
         Command::IntroduceAuthority { .. }

@@ -52,6 +52,7 @@ fn kind(command: &Command) -> &'static str {
         Command::ConfirmVolumesRemoved { .. } => "confirm-volumes-removed",
         Command::Plan { .. } => "plan",
         Command::DrainNode { .. } => "drain-node",
+        Command::MoveTask { .. } => "move-task",
         Command::LabelNode { .. } => "label-node",
         Command::RemoveNode { .. } => "remove-node",
         Command::JoinScheduler { .. } => "join-scheduler",

@@ -7,6 +7,7 @@ mod engines;
 mod given_up;
 mod moves;
 mod order;
+mod takeovers;
 
 use std::collections::BTreeMap;
 

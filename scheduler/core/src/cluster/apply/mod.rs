@@ -4,6 +4,7 @@
 mod authorities;
 mod check;
 mod memory;
+mod moves;
 mod nodes;
 mod operators;
 mod plan;
@@ -57,6 +58,7 @@ impl Cluster {
             Command::Restart { stack, service, slot } => {
                 self.restart(at, stack, service.as_ref(), *slot)
             }
+            Command::MoveTask { task, to } => self.move_task(at, *task, *to),
             Command::JoinNode { name, labels, address, token, secret_hash } => {
                 self.use_token(at, (*token, Role::Node), secret_hash)?;
                 let joined = self.join(at, name, labels, address);

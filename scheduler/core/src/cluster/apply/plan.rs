@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Why a change no longer holds.
-type Checked = Result<(), String>;
+pub(super) type Checked = Result<(), String>;
 
 impl Cluster {
     pub(super) fn take_plan(
@@ -94,6 +94,7 @@ impl Cluster {
                 self.forget_stack(at, stack);
                 Ok(())
             }
+            Change::EndMove { task, failed } => self.end_move(at, *task, failed.as_deref()),
             Change::Note { severity, kind, task, message } => {
                 let held = self.tasks.get(*task).ok_or_else(|| unknown(*task))?.clone();
                 let happened = Happened::new(at, kind, message.clone()).task(&held);
@@ -104,7 +105,7 @@ impl Cluster {
         }
     }
 
-    fn create_task(&mut self, at: Timestamp, change: &Change) -> Checked {
+    pub(super) fn create_task(&mut self, at: Timestamp, change: &Change) -> Checked {
         let Change::CreateTask { task: id, stack: name, service, slot, epoch, spec_revision } =
             change
         else {
@@ -171,13 +172,14 @@ impl Cluster {
             status: TaskStatus::default(),
             created_at: at,
             since: at,
+            moves_from: None,
         };
         self.next_task = id.next().unwrap_or(*id);
         self.tasks.insert(task);
         Ok(())
     }
 
-    fn place_task(
+    pub(super) fn place_task(
         &mut self,
         at: Timestamp,
         id: TaskId,
@@ -281,6 +283,6 @@ impl Cluster {
     }
 }
 
-fn unknown(task: TaskId) -> String {
+pub(super) fn unknown(task: TaskId) -> String {
     format!("there is no task {task}")
 }

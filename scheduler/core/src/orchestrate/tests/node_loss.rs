@@ -342,6 +342,33 @@ fn all_replicas_of_a_service_leave_a_node_that_comes_and_goes_together() {
 }
 
 #[test]
+fn a_replica_that_leaves_another_node_takes_none_along_from_one_that_comes_and_goes() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    let (a, b) = (world.node("a"), world.node("b"));
+    world.apply(&stack("s", &[("web", service("web:1", 100).with(|s| s.replicas = 2))]));
+    world.settle();
+    world.expect(&["s/web.1 e1 run running@a", "s/web.2 e1 run running@b"]);
+    world.join("c", 1_000, &[]);
+    world.dark.insert(a);
+    world.seconds(20);
+    world.dark.remove(&a);
+    world.seconds(5);
+    // The machine takes it again, and goes again; the other one is given up by a person.
+    let moved = world.cluster.tasks().values().find(|task| task.slot == 1 && task.is_ready());
+    let task = moved.unwrap().id;
+    world.ok(Command::MoveTask { task, to: a });
+    world.seconds(10);
+    world.dark.extend([a, b]);
+    world.seconds(12);
+    let until = world.now.plus_millis(600_000);
+    world.ok(Command::DrainNode { node: b, until });
+    world.seconds(20);
+    let show = world.show();
+    assert!(show.contains(&"s/web.2 e2 run running@c".to_owned()), "{show:#?}");
+    assert!(show.contains(&"s/web.1 e3 run running@a".to_owned()), "{show:#?}");
+}
+
+#[test]
 fn a_service_that_is_held_down_says_so_and_a_node_that_was_well_is_left_at_once() {
     let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
     let (a, b) = (world.node("a"), world.node("b"));

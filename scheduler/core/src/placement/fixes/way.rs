@@ -39,7 +39,7 @@ fn onward(fleet: &Fleet<'_>, ask: &Ask<'_>, node: NodeId, left: u32) -> Option<V
             }
             onward(&fleet, ask, node, left)?
         }
-        Change::Ends(..) => return None,
+        Change::Ends(..) | Change::Tried => return None,
     };
     Some(std::iter::once(fix.text).chain(rest).collect())
 }

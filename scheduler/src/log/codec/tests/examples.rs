@@ -202,6 +202,7 @@ pub(super) fn entries() -> Vec<Entry> {
                 observed_ms: 86_400_000,
             }],
         },
+        Command::MoveTask { task: TaskId::new(12), to: node },
     ];
     commands.into_iter().map(|command| Entry { at: AT, request: Some(REQUEST), command }).collect()
 }
@@ -231,6 +232,12 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
         volumes: false,
         down_since: Some(AT),
     };
+    let end = |failed: Option<&str>| Change::EndMove {
+        task: TaskId::new(12),
+        failed: failed.map(str::to_owned),
+    };
+    let changes = vec![end(None), end(Some("replica 1 (task t12): its node is down"))];
+    let end_move = Command::Plan { basis: Revision(41), changes };
     let changes = vec![Change::EndToken { token: TokenId::new(7) }];
     let end_token = Command::Plan { basis: Revision(41), changes };
     let (node, address) = (NodeId::new(2), "192.168.1.12".to_owned());
@@ -240,6 +247,7 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
         ("entry-6-update-node-generic.bin", entry(offers)),
         ("entry-6-apply-stack-generic.bin", entry(asks)),
         ("entry-6-plan-end-token.bin", entry(end_token)),
+        ("entry-5-plan-end-move.bin", entry(end_move)),
         ("entry-4-update-node-allows.bin", entry(allows)),
         ("entry-1-remove-node-fenced.bin", entry(removed)),
         ("entry-1-plan-mark-ready.bin", entry(command)),
@@ -298,6 +306,7 @@ fn task_image() -> TaskImage {
         status: status(),
         created_at: AT,
         since: AT.plus_millis(2_000),
+        moves_from: None,
     }
 }
 
@@ -439,6 +448,9 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
     for service in moved.stacks.iter_mut().flat_map(|stack| &mut stack.services) {
         service.moved_at = Some(AT.plus_millis(2));
     }
+    let moves_from = Some(NodeId::new(1));
+    let tasks = vec![TaskImage { moves_from, ..task_image() }];
+    let moving = ClusterImage { version: 5, tasks, ..image() };
     let mut permitting = ClusterImage { version: 4, ..image() };
     for (node, _) in &mut permitting.nodes {
         node.inventory = permissive();
@@ -465,6 +477,7 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
         ("snapshot-6-generic.bin", devices),
         ("snapshot-6-token-ended.bin", ended),
         ("snapshot-5-needs.bin", sized),
+        ("snapshot-5-moves.bin", moving),
         ("snapshot-4-allows.bin", permitting),
         ("snapshot-1-drain.bin", drained),
         ("snapshot-2-recovered.bin", recovered),

@@ -19,8 +19,8 @@ use scheduler_core::{
 };
 
 /// How many kinds of commands there are.
-pub(super) const KINDS: u64 = 27;
-const CHANGES: u64 = 11;
+pub(super) const KINDS: u64 = 28;
+const CHANGES: u64 = 12;
 
 /// A seed that moves on with every draw (splitmix64).
 pub(super) struct Varied(pub(super) u64);
@@ -206,6 +206,7 @@ impl Varied {
             23 => Command::AddOperator { name: self.name() },
             24 => Command::RemoveOperator { name: self.name() },
             25 => Command::RecordNeeds { needs: self.list(Self::need) },
+            26 => Command::MoveTask { task: self.id(), to: self.id() },
             19 => Command::RemoveScheduler { scheduler: self.u64() },
             17 => Command::JoinScheduler { token: self.id(), secret_hash: self.hash() },
             _ => Command::Plan {
@@ -247,7 +248,8 @@ impl Varied {
             6 => Change::ForgetStack { stack: self.name() },
             7 => Change::MarkReady { stack: self.name(), revision: self.revision() },
             8 => Change::EndDrain { node: self.id() },
-            9 => Change::EndToken { token: self.id() },
+            9 => Change::EndMove { task: self.id(), failed: self.maybe(Self::text) },
+            10 => Change::EndToken { token: self.id() },
             _ => Change::Note {
                 severity: self.severity(),
                 kind: self.text(),

@@ -111,6 +111,7 @@ impl Varied {
             status: self.status(),
             created_at: self.time(),
             since: self.time(),
+            moves_from: self.maybe(Self::id),
         }
     }
 
