@@ -53,7 +53,9 @@ fn gpus(mib: u64) -> Vec<(&'static str, u64)> {
 /// The nodes, each with what it has.
 fn world() -> World {
     let mut world = World::new(&NODES);
-    NODES.into_iter().for_each(|(name, mib)| world.offer(name, &gpus(mib)));
+    for (name, mib) in NODES {
+        world.offer(name, &gpus(mib));
+    }
     world
 }
 

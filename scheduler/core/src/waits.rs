@@ -86,10 +86,11 @@ impl Wait {
     fn before(self, wall: Timestamp) -> u64 {
         match self {
             Self::Task { .. } | Self::Drain { .. } | Self::Token { .. } => 0,
-            Self::Down { since, .. } => wall.millis_since(since),
             // A clock that was set back does not say when that was: nothing is held for it.
             Self::Moved { since } | Self::Returned { since, .. } if since > wall => u64::MAX,
-            Self::Moved { since } | Self::Returned { since, .. } => wall.millis_since(since),
+            Self::Moved { since } | Self::Returned { since, .. } | Self::Down { since, .. } => {
+                wall.millis_since(since)
+            }
         }
     }
 }

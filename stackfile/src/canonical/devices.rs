@@ -96,13 +96,11 @@ pub(crate) fn device_count(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -
         Value::Text(text) => text.trim().parse().ok(),
         _ => None,
     };
-    match count.filter(|count| *count == ALL || u32::try_from(*count).is_ok()) {
-        Some(count) => Node { value: Value::Int(count), ..node },
-        None => {
-            walk.expected(&node, place, "a number of devices, or `all`").hint("write `count: 1`");
-            node.broken()
-        }
+    if let Some(count) = count.filter(|count| *count == ALL || u32::try_from(*count).is_ok()) {
+        return Node { value: Value::Int(count), ..node };
     }
+    walk.expected(&node, place, "a number of devices, or `all`").hint("write `count: 1`");
+    node.broken()
 }
 
 /// An amount of a generic resource: a whole number, or a size.

@@ -23,6 +23,7 @@ pub struct Entry {
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time is looked at, and none is kept")]
 pub enum Command {
     /// The first entry of a cluster gives it its identity.
     Found {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use model::{
     Bytes, Generic, Liveness, MilliCpu, Node, NodeId, Resources, ServiceSpec, TaskId,
-    spec::{ConstraintKey, ConstraintOp},
+    spec::{Constraint, ConstraintKey, ConstraintOp},
 };
 
 use self::machine::more_machine;
@@ -118,11 +118,37 @@ fn helps(fleet: &Fleet<'_>, ask: &Ask<'_>, change: &Change) -> bool {
 }
 
 const fn gone_with_tasks(why: &Misfit) -> bool {
-    match why {
-        Misfit::Short(_) | Misfit::PortTaken { .. } | Misfit::TooManyTasks { .. } => true,
-        Misfit::ShortOfGeneric { needed, offered, .. } => *needed <= *offered,
-        _ => false,
+    if let Misfit::ShortOfGeneric { needed, offered, .. } = why {
+        return *needed <= *offered;
     }
+    matches!(why, Misfit::Short(_) | Misfit::PortTaken { .. } | Misfit::TooManyTasks { .. })
+}
+
+/// The constraint holds by a label, or is taken away.
+fn of_constraint(
+    ask: &Ask<'_>,
+    room: &Room<'_>,
+    wanted: &Constraint,
+    (which, has_room): (&str, &str),
+) -> Fix {
+    let (node, service) = (&room.node.name, ask.service);
+    if let (ConstraintKey::Label(label), ConstraintOp::Equal) = (&wanted.key, wanted.op) {
+        let value = &wanted.value;
+        let text =
+            format!("give {node}{which} the label: sisoctl node label {node} {label}={value}");
+        let mut changed = room.node.clone();
+        changed.labels.insert(label.clone(), value.clone());
+        return Fix {
+            cost: Cost::Command,
+            order: 1,
+            text,
+            change: Change::Node(Box::new(changed)),
+        };
+    }
+    let text = format!("remove the constraint `{wanted}` from {service}{has_room}");
+    let mut changed = ask.spec.clone();
+    changed.placement.constraints.retain(|one| one != wanted);
+    Fix { cost: Cost::Edit, order: 1, text, change: Change::Spec(Box::new(changed)) }
 }
 
 /// The fix of what stands against a node; `alone` when nothing else does.
@@ -154,17 +180,7 @@ fn for_one(
             with_node(Cost::Command, 0, text, &|node| node.schedulable = true)
         }
         Misfit::Constraint { wanted, .. } => {
-            if let (ConstraintKey::Label(label), ConstraintOp::Equal) = (&wanted.key, wanted.op) {
-                let value = &wanted.value;
-                let text = format!(
-                    "give {node}{which} the label: sisoctl node label {node} {label}={value}"
-                );
-                return with_node(Cost::Command, 1, text, &|node| {
-                    node.labels.insert(label.clone(), value.clone());
-                });
-            }
-            let text = format!("remove the constraint `{wanted}` from {service}{has_room}");
-            with_spec(1, text, &|spec| spec.placement.constraints.retain(|one| one != wanted))
+            Some(of_constraint(ask, room, wanted, (which, &has_room)))
         }
         Misfit::NotAllowed(lacks) => {
             let flags = flags(lacks);

@@ -105,11 +105,12 @@ pub(super) fn distance(why: &Misfit) -> (u8, u64) {
         Misfit::Short(_) => 0,
         // What a node never has is another kind of machine.
         Misfit::ShortOfGeneric { needed, offered, .. } if needed <= offered => 0,
-        Misfit::ShortOfGeneric { .. } => 4,
         Misfit::PortTaken { .. } | Misfit::TooManyReplicas { .. } => 1,
         Misfit::TooManyTasks { .. } | Misfit::Cordoned | Misfit::NotAllowed(_) => 2,
         Misfit::NoEngine | Misfit::NotThere(_) => 3,
-        Misfit::VolumeElsewhere { .. } | Misfit::Constraint { .. } => 4,
+        Misfit::VolumeElsewhere { .. }
+        | Misfit::Constraint { .. }
+        | Misfit::ShortOfGeneric { .. } => 4,
         Misfit::Gone => 5,
     };
     (kind, missing)

@@ -152,7 +152,18 @@ fn shrunk(cluster: &Cluster, violation: &Violation) -> Option<Problem> {
             );
             (node, cause, format!("its {kind} back (`--generic` of its agent)"))
         }
-        _ => return None,
+        Violation::Crowded { .. }
+        | Violation::Misfiled
+        | Violation::Doubled { .. }
+        | Violation::EpochReused { .. }
+        | Violation::AwayFromVolume { .. }
+        | Violation::Orphan { .. }
+        | Violation::NoSuchNode { .. }
+        | Violation::IdAhead { .. }
+        | Violation::StateWithoutNode { .. }
+        | Violation::Authorities
+        | Violation::Operator { .. }
+        | Violation::OverLimit { .. } => return None,
     };
     let name = cluster.node_name(*node);
     Some(Problem {

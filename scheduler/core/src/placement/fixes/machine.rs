@@ -33,11 +33,15 @@ pub(super) fn more_machine(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Option<String> {
 /// When only one node will do.
 fn larger(fleet: &Fleet<'_>, ask: &Ask<'_>, by: &str, home: NodeId) -> String {
     let (name, misfits) = (fleet.name(home), fleet.misfits(ask, home));
-    let lacks = misfits.iter().find_map(|why| match why {
-        Misfit::Short(Shortfall::Memory { .. }) => Some("memory".to_owned()),
-        Misfit::Short(Shortfall::Cpu { .. }) => Some("CPUs".to_owned()),
-        Misfit::ShortOfGeneric { kind, .. } => Some(kind.to_string()),
-        _ => None,
+    let lacks = misfits.iter().find_map(|why| {
+        if let Misfit::ShortOfGeneric { kind, .. } = why {
+            return Some(kind.to_string());
+        }
+        let Misfit::Short(short) = why else { return None };
+        Some(match short {
+            Shortfall::Memory { .. } => "memory".to_owned(),
+            Shortfall::Cpu { .. } => "CPUs".to_owned(),
+        })
     });
     let binds = format!("{by} binds {} to it", ask.service);
     match (lacks, misfits.first()) {
