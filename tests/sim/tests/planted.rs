@@ -78,7 +78,8 @@ fn hunt(bug: Bug) -> Option<(String, u64, String)> {
         .chain(1..=LEASE_SEEDS)
         .map(|seed| (seed, World::of_leases as Make, "--leases "));
     // Only in some worlds somebody moves tasks.
-    let moving = if bug == Bug::MovedBeforeReady { 1..=20 } else { 1..=0 };
+    let last = if bug == Bug::MovedBeforeReady { 20 } else { 0 };
+    let moving = 1..=last;
     let moving = moving.map(|number: u64| number * 8 + 7);
     let first = any(quick.clone().chain(HINTS).chain(moving).collect());
     for (seed, world, kind) in first.chain(leases).chain(any((quick.end() + 1..=SEEDS).collect())) {
