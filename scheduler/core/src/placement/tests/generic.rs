@@ -91,8 +91,8 @@ fn a_kind_no_node_has_is_told_and_so_is_the_volume_that_binds() {
     let more = data.with(|s| s.resources.generic = amounts(&[("gpu", 2)]));
     world.apply(&stack("s", &[("x", more)]));
     world.seconds(3);
-    let tasks = world.cluster.tasks().values();
-    let waiting = tasks.filter(|task| task.node.is_none()).next_back().unwrap();
+    let mut tasks = world.cluster.tasks().values();
+    let waiting = tasks.rfind(|task| task.node.is_none()).unwrap();
     let (fleet, _) = view::fleet_for(&world.cluster, waiting);
     let fixes = crate::placement::fixes(&fleet, &Ask::of(waiting), 0, None);
     assert_eq!(fixes.last().unwrap(), "give a more gpu: volume `data` binds x to it");

@@ -403,6 +403,28 @@ pub(super) fn image() -> ClusterImage {
     }
 }
 
+/// Tokens that have ended, as they are from form 6 on.
+fn with_ended_tokens() -> ClusterImage {
+    let mut ended = ClusterImage { version: 6, ..image() };
+    for token in &mut ended.tokens {
+        (token.used_at, token.ended_at) = (None, Some(AT.plus_millis(86_400_001)));
+    }
+    ended
+}
+
+/// What asks for devices, and nodes that have some.
+fn with_generic() -> ClusterImage {
+    let mut devices = ClusterImage { version: 6, ..image() };
+    devices.specs = spec::of_devices().services.into_values().collect();
+    for stack in &mut devices.stacks {
+        stack.history.iter_mut().for_each(|past| past.spec = spec::of_devices());
+    }
+    for (node, _) in &mut devices.nodes {
+        node.inventory = with_devices();
+    }
+    devices
+}
+
 /// What snapshots may say since the first got its golden bytes, each with the name of its own.
 pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
     let mut drained = image();
@@ -455,18 +477,6 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
     for (node, _) in &mut permitting.nodes {
         node.inventory = permissive();
     }
-    let mut ended = ClusterImage { version: 6, ..image() };
-    for token in &mut ended.tokens {
-        (token.used_at, token.ended_at) = (None, Some(AT.plus_millis(86_400_001)));
-    }
-    let mut devices = ClusterImage { version: 6, ..image() };
-    devices.specs = spec::of_devices().services.into_values().collect();
-    for stack in &mut devices.stacks {
-        stack.history.iter_mut().for_each(|past| past.spec = spec::of_devices());
-    }
-    for (node, _) in &mut devices.nodes {
-        node.inventory = with_devices();
-    }
     let mut sized = ClusterImage { version: 5, ..image() };
     for service in sized.stacks.iter_mut().flat_map(|stack| &mut stack.services) {
         let (peak, usual) = (Bytes::mib(150), Bytes::mib(120));
@@ -474,8 +484,8 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
         service.kills = Some(Kills { count: 3, at: AT, limit: Bytes::mib(256) });
     }
     vec![
-        ("snapshot-6-generic.bin", devices),
-        ("snapshot-6-token-ended.bin", ended),
+        ("snapshot-6-generic.bin", with_generic()),
+        ("snapshot-6-token-ended.bin", with_ended_tokens()),
         ("snapshot-5-needs.bin", sized),
         ("snapshot-5-moves.bin", moving),
         ("snapshot-4-allows.bin", permitting),
