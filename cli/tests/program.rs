@@ -153,6 +153,41 @@ fn what_would_be_is_told_of_imagined_machines_as_well() {
 }
 
 #[test]
+fn devices_and_disk_are_reserved_on_imagined_machines_as_memory_is() {
+    let world = World::new();
+    world.write(
+        "gpu.yaml",
+        "name: llm\nservices:\n  big:\n    image: a:1\n    mem_limit: 64m\n    gpus: [{count: 2}]\n  small:\n    image: a:1\n    mem_limit: 64m\n    deploy:\n      replicas: 2\n      resources:\n        reservations:\n          generic_resources:\n            - discrete_resource_spec: {kind: gpu, value: 1}\n            - discrete_resource_spec: {kind: disk, value: 20GiB}\n",
+    );
+    world.write(
+        "machines.yaml",
+        "nodes: [{ name: a, memory: 2GiB, generic: { gpu: 3, disk: 30GiB } }, { name: b, memory: 1GiB }]\n",
+    );
+    let plan = world.json("-o json plan --nodes machines.yaml -f gpu.yaml");
+    assert_eq!(plan["unplaced"], 1, "{plan:#}");
+    let homeless = plan["placements"].as_array().unwrap().iter().find(|one| one["node"].is_null());
+    let homeless = homeless.unwrap();
+    assert_eq!(homeless["generic"], serde_json::json!({"disk": 20_u64 << 30, "gpu": 1}));
+    let verdict = &homeless["verdicts"][0];
+    assert_eq!((&verdict["resource"], &verdict["node"]), (&"generic".into(), &"a".into()));
+    assert_eq!(verdict["reason"], "needs 20.0 GiB disk, 10.0 GiB free");
+    assert_eq!(verdict["short"], 10_u64 << 30);
+    let words = world.run("plan --nodes machines.yaml -f gpu.yaml").stdout;
+    for said in [
+        "GENERIC",
+        "2 gpu",
+        "20.0 GiB disk and 1 gpu",
+        "b: needs 20.0 GiB disk, 0 free: it offers none",
+    ] {
+        assert!(words.contains(said), "{said}: {words}");
+    }
+    let more = world.json(
+        "-o json whatif add c=1GiB,generic=gpu=1,generic=disk=20GiB apply gpu.yaml --nodes machines.yaml",
+    );
+    assert_eq!(more["unplaced"], 0, "{more:#}");
+}
+
+#[test]
 fn a_plan_in_words_shows_what_does_not_fit() {
     let world = World::new();
     let answer = world.run("plan --nodes nodes.yaml");

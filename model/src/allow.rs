@@ -22,7 +22,7 @@ pub enum Capability {
     Privileged,
     /// `cap_add`
     Capabilities,
-    /// `devices`
+    /// `devices`, `gpus` and `deploy.resources.reservations.devices`
     Devices,
     /// `network_mode`, `pid`, `ipc` or `userns_mode: host`
     HostNamespaces,
@@ -122,6 +122,9 @@ impl Allows {
     }
 }
 
+/// Where a service asks for devices by what they can do.
+const DEVICES: &str = "deploy.resources.reservations.devices";
+
 /// What of the privileges is asked for, in Compose's words.
 pub fn asked(privileges: &Privileges) -> Vec<(String, Capability)> {
     let Privileges {
@@ -133,6 +136,7 @@ pub fn asked(privileges: &Privileges) -> Vec<(String, Capability)> {
         host_ipc,
         host_userns,
         security_opt,
+        device_requests,
     } = privileges;
     let flags = [
         (*privileged, "privileged: true", Capability::Privileged),
@@ -150,18 +154,30 @@ pub fn asked(privileges: &Privileges) -> Vec<(String, Capability)> {
         .chain(listed("cap_add", cap_add, Capability::Capabilities))
         .chain(listed("devices", devices, Capability::Devices))
         .chain(listed("security_opt", security_opt, Capability::SecurityOpt))
+        .chain(device_requests.first().map(|request| {
+            let kind = request.kind().map(|kind| format!(": {kind}")).unwrap_or_default();
+            (format!("{DEVICES}{kind}"), Capability::Devices)
+        }))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::spec::Mount;
+    use crate::spec::{DeviceCount, DeviceRequest, Mount};
 
     fn flags(allows: &Allows, change: fn(&mut ServiceSpec)) -> Vec<String> {
         let mut spec = ServiceSpec::new("a");
         change(&mut spec);
         allows.lacks(&spec).into_iter().map(|lack| lack.flag).collect()
+    }
+
+    fn gpu() -> DeviceRequest {
+        let capabilities = vec!["compute".to_owned(), "gpu".to_owned()];
+        let (driver, options) = (None, BTreeMap::new());
+        DeviceRequest { driver, count: DeviceCount::All, capabilities, options }
     }
 
     fn bind(spec: &mut ServiceSpec, path: &str) {
@@ -183,6 +199,8 @@ mod tests {
         };
         check(&none, |_| {}, &[]);
         check(&none, |s| s.privileges.privileged = true, &["--allow privileged"]);
+        check(&none, |s| s.privileges.device_requests = vec![gpu()], &["--allow devices"]);
+        check(&some, |s| s.privileges.device_requests = vec![gpu()], &[]);
         check(&some, |s| s.privileges.devices = vec!["/dev/mem".to_owned()], &[]);
         check(&some, |s| s.privileges.host_pid = true, &["--allow host-namespaces"]);
         check(&none, |s| bind(s, "/srv/data"), &["--allow-bind /srv/data"]);

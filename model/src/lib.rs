@@ -9,6 +9,7 @@
 pub mod allow;
 pub mod assignment;
 pub mod event;
+pub mod generic;
 pub mod id;
 pub mod lease;
 pub mod name;
@@ -24,8 +25,11 @@ pub mod view;
 pub use allow::{Allows, Capability};
 pub use assignment::{Assignment, AssignmentSet};
 pub use event::Event;
+pub use generic::Generic;
 pub use id::{Id, NodeId, RequestId, TaskId, TokenId};
-pub use name::{NameError, NodeName, OperatorName, ServiceName, StackName, VolumeName};
+pub use name::{
+    GenericName, NameError, NodeName, OperatorName, ServiceName, StackName, VolumeName,
+};
 pub use node::{ImaginedNode, Inventory, Liveness, Node};
 pub use spec::{ServiceSpec, StackSpec};
 pub use task::{Desired, Health, Task, TaskReport, TaskState, TaskStatus};

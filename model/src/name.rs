@@ -150,6 +150,10 @@ name!(
     VolumeName, "volume", check_volume
 );
 name!(
+    /// What a generic resource is called, by Compose's wider rule: engines and files write `NVIDIA-GPU`.
+    GenericName, "resource", check_volume
+);
+name!(
     /// The name of a network within its stack, by Compose's wider rule.
     NetworkName, "network", check_volume
 );

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::{Allows, Bytes, MilliCpu, NodeId, NodeName, Resources, Timestamp};
+use crate::{Allows, Bytes, Generic, MilliCpu, NodeId, NodeName, Resources, Timestamp};
 
 /// What a machine's agent reports it offers. Written by the agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Inventory {
     pub ledger_error: Option<String>,
     /// What it permits beyond an ordinary container; `None` when it did not say.
     pub allows: Option<Allows>,
+    /// `--generic`: what else it has a number of.
+    pub generic: Generic,
 }
 
 impl Inventory {
@@ -59,6 +61,8 @@ pub struct ImaginedNode {
     pub labels: BTreeMap<String, String>,
     /// Architecture as Docker names it; any when absent.
     pub arch: Option<String>,
+    /// What else it has a number of.
+    pub generic: Generic,
 }
 
 impl ImaginedNode {
@@ -75,6 +79,7 @@ impl ImaginedNode {
                 arch: self.arch.clone().unwrap_or_default(),
                 os: "linux".to_owned(),
                 engine_ready: true,
+                generic: self.generic.clone(),
                 ..Inventory::default()
             },
             liveness: Liveness::Ready,

@@ -44,12 +44,13 @@ pub enum Bug {
     PolicyForgotten,
     TakenForItsSuccessor,
     WaitByWallClock,
+    GenericIgnored,
     MovedBeforeReady,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::AcknowledgedBeforeDurable,
         Self::StalePlanAccepted,
         Self::EpochForgotten,
@@ -86,6 +87,7 @@ impl Bug {
         Self::PolicyForgotten,
         Self::TakenForItsSuccessor,
         Self::WaitByWallClock,
+        Self::GenericIgnored,
         Self::MovedBeforeReady,
     ];
 
@@ -130,6 +132,7 @@ impl Bug {
             Self::PolicyForgotten => "what ended is never started again, whatever its policy",
             Self::TakenForItsSuccessor => "a replica's old container is taken for its new task's",
             Self::WaitByWallClock => "a deadline goes by the wall clock, which steps",
+            Self::GenericIgnored => "a task is placed where its generic resources are taken",
             Self::MovedBeforeReady => "a task that is moved stops before its successor is ready",
         }
     }

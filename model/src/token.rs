@@ -45,6 +45,16 @@ pub struct Token {
     pub expires_at: Timestamp,
     /// When it was used; a used token is refused.
     pub used_at: Option<Timestamp>,
+    /// When the leader found its time over: from then on it is refused, whatever a clock says. Written by the
+    /// leader.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Token {
+    /// Whether it was neither used nor ended.
+    pub const fn is_open(&self) -> bool {
+        self.used_at.is_none() && self.ended_at.is_none()
+    }
 }
 
 /// A join token as it is handed over, once: `siso1.ROLE.ID.EXPIRES.CA.SECRET`.

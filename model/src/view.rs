@@ -89,6 +89,17 @@ pub struct NodeRow {
     pub engine_ready: bool,
     /// Until when its tasks are moved away, while they are.
     pub drain_until: Option<String>,
+    /// What else it offers a number of, by kind; absent in JSON when it offers nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub generic: BTreeMap<String, NodeGeneric>,
+}
+
+/// A generic resource of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
+pub struct NodeGeneric {
+    pub capacity: u64,
+    pub reserved: u64,
 }
 
 /// Memory of a node. `limits` may exceed `allocatable`: that is burst.
@@ -138,6 +149,9 @@ pub struct PlacementNode {
     pub reserved: Bytes,
     pub free: Bytes,
     pub tasks: Vec<PlacedTask>,
+    /// What else it offers a number of, by kind; absent in JSON when it offers nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub generic: BTreeMap<String, NodeGeneric>,
 }
 
 /// One task of [`PlacementView`].
@@ -154,6 +168,9 @@ pub struct PlacedTask {
     pub reason: Option<String>,
     /// Set while its replica has another task beside it.
     pub succession: Option<Succession>,
+    /// Generic resources it reserves, by kind; absent in JSON when there are none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub generic: BTreeMap<String, u64>,
 }
 
 /// What would be done to a service.
@@ -220,9 +237,9 @@ pub struct Verdict {
     pub fits: bool,
     /// In words, with amounts.
     pub reason: String,
-    /// What was short or compared: `memory`, `cpus`, `port`, `constraint`, `volume`, …
+    /// What was short or compared: `memory`, `cpus`, `generic`, `port`, `constraint`, `volume`, …
     pub resource: Option<String>,
-    /// Bytes or thousandths of a CPU needed.
+    /// Bytes, thousandths of a CPU or units of a generic resource needed.
     pub needed: Option<u64>,
     /// What is free of it.
     pub free: Option<u64>,
@@ -253,6 +270,9 @@ pub struct ReplicaPlacement {
     pub fixes: Vec<String>,
     /// Set while its replica has another task beside it.
     pub succession: Option<Succession>,
+    /// Generic resources it reserves, by kind; absent in JSON when there are none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub generic: BTreeMap<String, u64>,
 }
 
 /// A node before and after a plan.

@@ -6,7 +6,7 @@ use clap::{
     Parser, ValueEnum,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
-use model::{Bytes, Capability, NodeName};
+use model::{Bytes, Capability, Generic, GenericName, NodeName, generic::BadGeneric};
 
 use crate::{inventory::Bounds, policy::Policy};
 
@@ -76,6 +76,10 @@ pub struct Config {
     )]
     pub reserve_memory: Bytes,
 
+    /// Something else this machine has a number of, for services to reserve: `gpu=2`, `disk=200GiB`
+    #[arg(long, env = "SISO_GENERIC", value_name = "NAME=AMOUNT", value_delimiter = ',', value_parser = parse_generic)]
+    pub generic: Vec<(GenericName, u64)>,
+
     /// Where /healthz and /metrics answer
     #[arg(
         long,
@@ -124,6 +128,8 @@ impl Config {
             memory_budget: self.memory_budget,
             memory_reserve: self.reserve_memory,
             allows: self.policy().told(),
+            // An agent that offers too many kinds does not start.
+            generic: self.generic().unwrap_or_default(),
         }
     }
 
@@ -172,6 +178,15 @@ impl Config {
         vec![host, system]
     }
 
+    /// What else this machine has a number of, the last amount of each kind.
+    ///
+    /// # Errors
+    ///
+    /// More kinds than a machine may offer.
+    pub fn generic(&self) -> Result<Generic, BadGeneric> {
+        Generic::new(self.generic.iter().cloned().collect())
+    }
+
     /// The labels, the last of each key.
     pub fn labels(&self) -> BTreeMap<String, String> {
         self.label.iter().cloned().collect()
@@ -196,6 +211,15 @@ fn parse_endpoint(text: &str) -> Result<String, String> {
     }
 }
 
+fn parse_generic(text: &str) -> Result<(GenericName, u64), String> {
+    let (name, amount) = text.split_once('=').ok_or("expected NAME=AMOUNT, as in gpu=2")?;
+    let name = GenericName::new(name.trim()).map_err(|error| error.to_string())?;
+    let Bytes(amount) = parse_size(amount)?;
+    let one = [(name.clone(), amount)].into();
+    Generic::new(one).map_err(|error| error.to_string())?;
+    Ok((name, amount))
+}
+
 fn parse_label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => {
@@ -211,7 +235,7 @@ fn capabilities() -> impl TypedValueParser<Value = Capability> {
         PossibleValue::new(capability.as_str()).help(match capability {
             Capability::Privileged => "`privileged: true`",
             Capability::Capabilities => "`cap_add`",
-            Capability::Devices => "`devices`",
+            Capability::Devices => "`devices`, `gpus` and `deploy.resources.reservations.devices`",
             Capability::HostNamespaces => "`network_mode`, `pid`, `ipc` or `userns_mode: host`",
             Capability::SecurityOpt => "`security_opt` other than `no-new-privileges`",
             Capability::EngineSocket => {
@@ -295,6 +319,11 @@ mod tests {
         assert_eq!(config.labels().get("role").map(String::as_str), Some("db"));
         assert_eq!(config.allow, [Capability::Devices, Capability::Privileged]);
         for bad in [
+            ["--generic", "gpu"],
+            ["--generic", "gpu=0"],
+            ["--generic", "gpu=-1"],
+            ["--generic", "g/pu=1"],
+            ["--generic", "disk=9000000GiB"],
             ["--label", "role"],
             ["--allow", "everything"],
             ["--allow-bind", "data"],
@@ -304,6 +333,16 @@ mod tests {
         ] {
             assert!(parse(&bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_else_a_machine_has_is_an_amount_by_name() {
+        let config = parse(&["--generic", "gpu=1,disk=200GiB", "--generic", "gpu=2"]).unwrap();
+        assert_eq!(config.bounds().generic.to_string(), "200.0 GiB disk and 2 gpu");
+        assert!(parse(&[]).unwrap().bounds().generic.is_empty());
+        let many: Vec<String> = (0..33).map(|kind| format!("k{kind}=1")).collect();
+        let config = parse(&["--generic", &many.join(",")]).unwrap();
+        assert_eq!(config.generic(), Err(BadGeneric::Kinds(33)));
     }
 
     #[test]

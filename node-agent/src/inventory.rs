@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use model::{Allows, Bytes, Inventory};
+use model::{Allows, Bytes, Generic, Inventory};
 
 use crate::runtime::EngineFacts;
 
@@ -19,6 +19,8 @@ pub struct Bounds {
     pub memory_reserve: Bytes,
     /// [`Policy::told`](crate::policy::Policy::told)
     pub allows: Option<Allows>,
+    /// `--generic`
+    pub generic: Generic,
 }
 
 /// What is offered before the engine has answered for the first time.
@@ -27,6 +29,7 @@ pub fn unknown(bounds: &Bounds) -> Inventory {
         memory_budget: bounds.memory_budget,
         memory_reserve: bounds.memory_reserve,
         allows: bounds.allows.clone(),
+        generic: bounds.generic.clone(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         ..Inventory::default()
     }
@@ -99,6 +102,7 @@ mod tests {
             memory_budget: Some(Bytes::gib(14)),
             memory_reserve: Bytes::mib(512),
             allows: Some(Allows::default()),
+            generic: Generic::NONE,
         };
         let offered = of(&facts, &bounds);
         assert_eq!(offered.allocatable().memory, Bytes(14 * (1 << 30) - (512 << 20)));

@@ -161,8 +161,9 @@ pub async fn start<R: Runtime>(config: Config, runtime: R) -> Result<Handle, Sta
     let bounds = config.bounds();
     let offered = held.as_ref().and_then(|held| held.inventory.clone());
     let offered = offered.unwrap_or_else(|| inventory::unknown(&bounds));
-    let allows = bounds.allows.clone();
-    let offered = model::Inventory { engine_ready: false, ledger_error: None, allows, ..offered };
+    let (allows, generic) = (bounds.allows.clone(), bounds.generic.clone());
+    let offered =
+        model::Inventory { engine_ready: false, ledger_error: None, allows, generic, ..offered };
     let board = Arc::new(Board::new(offered));
     let policy = config.policy();
     let rooms = Rooms {

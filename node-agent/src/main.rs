@@ -2,6 +2,7 @@
 
 use std::{io::Write as _, process::ExitCode, sync::Arc};
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use node_agent::{
     config::{Config, LogFormat},
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> anyhow::Result<()> {
     log(&config)?;
+    config.generic().context("--generic")?;
     let bounds = config.bounds();
     if let Some(budget) = bounds.memory_budget.filter(|budget| *budget <= bounds.memory_reserve) {
         let reserve = bounds.memory_reserve;

@@ -119,8 +119,10 @@ fn plan(dispatch: &Dispatch, figures: &Figures, waits: &mut Waits, now: Timestam
     let began = std::time::Instant::now();
     let plan = scheduler_core::plan(&cluster, &beats, now);
     figures.planned(began.elapsed());
-    waits.keep(&plan.waits);
+    waits.keep(&plan.waits, now);
     waits.remember(plan.tried.clone());
+    drop(cluster);
+    dispatch.sessions.waits(waits.clone());
     plan
 }
 

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Bytes, ImaginedNode, MilliCpu, NodeName, Resources, node::check_label};
+use model::{
+    Bytes, Generic, GenericName, ImaginedNode, MilliCpu, NodeName, Resources, node::check_label,
+};
 
 use crate::{
     NodesFile, SourceFile,
     diagnostic::Report,
     grammar::{NODES_FILE, Walk},
     source::Texts,
-    tree::{Map, Node, Value},
+    tree::{Entry, Map, Node, Value},
     values::{cpus, size},
     yaml,
 };
@@ -106,6 +108,7 @@ fn machines(map: &Map, node: &Node, nodes: &mut Vec<ImaginedNode>, report: &mut 
     let labels: BTreeMap<String, String> = labels
         .filter_map(|entry| Some((entry.key.clone(), entry.value.as_text()?.to_owned())))
         .collect();
+    let generic = amounts(map.entries("generic"), report);
     for name in names {
         match NodeName::new(&name) {
             Ok(name) => nodes.push(ImaginedNode {
@@ -114,6 +117,7 @@ fn machines(map: &Map, node: &Node, nodes: &mut Vec<ImaginedNode>, report: &mut 
                 cpus: cpus.unwrap_or(MilliCpu::cores(USUAL_CORES)),
                 labels: labels.clone(),
                 arch: map.text("arch").map(str::to_owned),
+                generic: generic.clone(),
             }),
             Err(error) => {
                 report.error(name_node.at, error.to_string());
@@ -123,9 +127,30 @@ fn machines(map: &Map, node: &Node, nodes: &mut Vec<ImaginedNode>, report: &mut 
     }
 }
 
-/// One machine in a word: `NAME=SIZE[,cpus=N][,label=NAME=VALUE][,arch=ARCH]`.
+/// Amounts of generic resources by kind.
+fn amounts(entries: &[Entry], report: &mut Report) -> Generic {
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        let Some(amount) = entry.value.as_int().and_then(|amount| u64::try_from(amount).ok())
+        else {
+            continue;
+        };
+        match GenericName::new(&entry.key) {
+            Ok(kind) => drop(found.insert(kind, amount)),
+            Err(error) => drop(report.error(entry.key_at, error.to_string())),
+        }
+    }
+    Generic::new(found).unwrap_or_else(|error| {
+        report.error(entries.first().map(|entry| entry.key_at), error.to_string());
+        Generic::NONE
+    })
+}
+
+/// One machine in a word:
+/// `NAME=SIZE[,cpus=N][,label=NAME=VALUE][,arch=ARCH][,generic=NAME=AMOUNT]`.
 pub(crate) fn one(text: &str) -> Result<ImaginedNode, String> {
-    const FORM: &str = "write NAME=SIZE[,cpus=N][,label=NAME=VALUE][,arch=ARCH]";
+    const FORM: &str = "write \
+        NAME=SIZE[,cpus=N][,label=NAME=VALUE][,arch=ARCH][,generic=NAME=AMOUNT]";
     let mut parts = text.split(',');
     let head = parts.next().and_then(|head| head.split_once('='));
     let (name, memory) = head.ok_or_else(|| FORM.to_owned())?;
@@ -137,7 +162,9 @@ pub(crate) fn one(text: &str) -> Result<ImaginedNode, String> {
         cpus: MilliCpu::cores(USUAL_CORES),
         labels: BTreeMap::new(),
         arch: None,
+        generic: Generic::NONE,
     };
+    let mut generic = BTreeMap::new();
     for part in parts {
         match part.split_once('=') {
             Some(("cpus", value)) => node.cpus = cpus(value)?,
@@ -147,9 +174,15 @@ pub(crate) fn one(text: &str) -> Result<ImaginedNode, String> {
                 check_label(name, value).map_err(|error| error.to_string())?;
                 node.labels.insert(name.to_owned(), value.to_owned());
             }
+            Some(("generic", value)) => {
+                let (kind, value) = value.split_once('=').ok_or_else(|| FORM.to_owned())?;
+                let kind = GenericName::new(kind).map_err(|error| error.to_string())?;
+                generic.insert(kind, size(value)?.0);
+            }
             _ => return Err(format!("`{part}` is not understood: {FORM}")),
         }
     }
+    node.generic = Generic::new(generic).map_err(|error| error.to_string())?;
     Ok(node)
 }
 
@@ -185,6 +218,9 @@ mod tests {
         assert_eq!((found[0].memory, found[0].cpus), (Bytes::gib(14), MilliCpu::cores(8)));
         assert_eq!(found[1].labels["role"], "db");
         assert_eq!(found[2].arch.as_deref(), Some("arm64"));
+        let text = "nodes: [{name: a, count: 2, memory: 1g, generic: {gpu: 2, disk: 200GiB}}]";
+        let found = nodes(&SourceFile::new("n", text)).unwrap().nodes;
+        assert_eq!(found[1].generic.to_string(), "200.0 GiB disk and 2 gpu");
     }
 
     #[test]
@@ -205,6 +241,8 @@ mod tests {
         assert_eq!((found.name.as_str(), found.memory), ("mini-4", Bytes::gib(14)));
         assert_eq!((found.cpus, found.labels["role"].as_str()), (MilliCpu::cores(4), "database"));
         assert_eq!(found.arch.as_deref(), Some("arm64"));
+        let found = node("a=1g,generic=gpu=2,generic=disk=200GiB").unwrap();
+        assert_eq!(found.generic.to_string(), "200.0 GiB disk and 2 gpu");
         assert_eq!(node("a=1g").unwrap().cpus, MilliCpu::cores(8));
         for (wrong, said) in [
             ("mini-4", "write NAME=SIZE"),
@@ -213,6 +251,9 @@ mod tests {
             ("a=1g,role=database", "`role=database` is not understood"),
             ("a=1g,label=role", "write NAME=SIZE"),
             ("a=1g,cpus=many", "write it in cores"),
+            ("a=1g,generic=gpu", "write NAME=SIZE"),
+            ("a=1g,generic=gpu=0", "0 is no amount of gpu"),
+            ("a=1g,generic=gpu=some", "a size begins with a number"),
         ] {
             let error = node(wrong).unwrap_err();
             assert!(error.contains(said), "{wrong}: {error}");
@@ -235,6 +276,9 @@ mod tests {
         check("nodes: [{name: a, memory: 1g, memroy: 2g}]", "did you mean `memory`?");
         check("nodes: [{name: a, memory: 1g}, {name: a, memory: 1g}]", "two nodes are called `a`");
         check("nodes: [{name: a, memory: 1g}]\ncurrent: {web: b}", "`b` is none of the nodes");
+        check("nodes: [{name: a, memory: 1g, generic: {gpu: many}}]", "`many` is not an amount");
+        check("nodes: [{name: a, memory: 1g, generic: {gpu: 0}}]", "0 is no amount of gpu");
+        check("nodes: [{name: a, memory: 1g, generic: {a b: 1}}]", "is not a resource name");
         check("nodes: [{name: a, memory: 1g, count: 9999}]", "`count` is at most 1000");
     }
 }

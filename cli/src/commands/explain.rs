@@ -5,6 +5,7 @@ mod score;
 use jiff::Timestamp;
 use model::{
     NodeName,
+    generic::Amount,
     view::{ExplainView, Verdict},
 };
 use serde::Serialize;
@@ -87,6 +88,12 @@ pub fn render(
     if placement.cpus.0 > 0 {
         facts.push(format!("{} CPUs", placement.cpus));
     }
+    facts.extend(
+        placement
+            .generic
+            .iter()
+            .map(|(kind, amount)| format!("{} {}", Amount(*amount), safe::line(kind))),
+    );
     facts.extend(view.task.as_ref().map(|task| format!("task {}", safe::line(task))));
     if let Some(at) = &view.decided_at {
         facts.push(format!("decided {} ago", age(at, now)));

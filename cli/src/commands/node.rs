@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use model::{
     Bytes,
-    view::{NodeRow, TaskRow},
+    generic::Amount,
+    view::{NodeGeneric, NodeRow, TaskRow},
 };
 use serde::Serialize;
 
@@ -179,6 +180,10 @@ pub fn render(node: &NodeRow, out: &Out) -> String {
     fact("cpus", &format!("{} of {} reserved", cpus.reserved, cpus.capacity), Tone::Plain);
     let disk = node.disk;
     fact("disk", &format!("{} of {} free", disk.free, disk.capacity), Tone::Plain);
+    for (kind, NodeGeneric { capacity, reserved }) in &node.generic {
+        let (capacity, reserved) = (Amount(*capacity), Amount(*reserved));
+        fact("generic", &format!("{kind}: {reserved} of {capacity} reserved"), Tone::Plain);
+    }
     fact("tasks", &node.tasks.to_string(), Tone::Plain);
     table.render(out)
 }

@@ -4,7 +4,8 @@ use std::fs;
 
 use model::{
     Bytes,
-    view::{PlacementNode, PlacementView},
+    generic::{Amount, sentence},
+    view::{NodeGeneric, PlacedTask, PlacementNode, PlacementView},
 };
 
 use crate::{
@@ -45,7 +46,7 @@ pub fn render(placement: &PlacementView, out: &Out) -> String {
         let mut table = Table::new(&["", "", ""]).indented(2);
         for task in &placement.pending {
             table.row([
-                Cell::new(name(task).as_str()),
+                Cell::new(named(task).as_str()),
                 Cell::amount(task.memory.to_string()),
                 Cell::remark(task.reason.as_deref().unwrap_or_default()),
             ]);
@@ -55,16 +56,29 @@ pub fn render(placement: &PlacementView, out: &Out) -> String {
     parts.join("\n")
 }
 
+/// A task with the generic resources it reserves.
+fn named(task: &PlacedTask) -> String {
+    if task.generic.is_empty() {
+        return name(task);
+    }
+    format!("{} ({})", name(task), sentence(task.generic.clone()))
+}
+
 fn node_part(node: &PlacementNode, largest: Bytes, out: &Out) -> String {
     let title = out.paint(Tone::Strong, &safe::line(&node.name));
     let PlacementNode { allocatable, reserved, free, .. } = node;
     let bar = blocks::bar(node, largest, out);
-    let mut text = format!("{title}: {reserved} of {allocatable} reserved, {free} free\n{bar}\n");
+    let generic = node.generic.iter().map(|(kind, NodeGeneric { capacity, reserved })| {
+        format!("; {} of {} {}", Amount(*reserved), Amount(*capacity), safe::line(kind))
+    });
+    let generic: String = generic.collect();
+    let mut text =
+        format!("{title}: {reserved} of {allocatable} reserved, {free} free{generic}\n{bar}\n");
     let mut table = Table::new(&["", ""]).indented(2);
     for (index, task) in blocks::drawn(node).into_iter().enumerate() {
         table.row([
             Cell::amount(task.memory.to_string()),
-            Cell::new(name(task).as_str()).tone(Tone::Hue(index)),
+            Cell::new(named(task).as_str()).tone(Tone::Hue(index)),
         ]);
     }
     text.push_str(&table.render(out));
@@ -73,7 +87,9 @@ fn node_part(node: &PlacementNode, largest: Bytes, out: &Out) -> String {
 
 #[cfg(test)]
 mod tests {
-    use model::view::{PlacedTask, Succession};
+    use std::collections::BTreeMap;
+
+    use model::view::Succession;
 
     use super::*;
     use crate::{output::Look, testing::streams};
@@ -88,6 +104,7 @@ mod tests {
             memory: Bytes::mib(memory),
             reason: reason.map(str::to_owned),
             succession: None,
+            generic: BTreeMap::new(),
         };
         let handing_over =
             |succession| PlacedTask { succession: Some(succession), ..task("api", 512, None) };
@@ -98,6 +115,7 @@ mod tests {
             reserved: Bytes::mib(reserved),
             free: Bytes::gib(14).saturating_sub(Bytes::mib(reserved)),
             tasks,
+            generic: BTreeMap::new(),
         };
         let placement = PlacementView {
             nodes: vec![

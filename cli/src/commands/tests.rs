@@ -2,10 +2,10 @@
 
 mod rebalance;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use clap::Parser as _;
-use model::view::{NodeRow, TaskRow};
+use model::view::{NodeGeneric, NodeRow, TaskRow};
 use proto::v1::{self as pb, relay_frame::Frame};
 use tonic::Status;
 
@@ -356,6 +356,28 @@ fn nodes(labels: &[(&str, &str)]) -> VecDeque<Result<pb::ListNodesReply, Status>
     let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let node = NodeRow { labels, ..node("mini-1") };
     once(pb::ListNodesReply { nodes: vec![node.into()] })
+}
+
+#[tokio::test]
+async fn what_else_a_machine_has_a_number_of_is_shown_with_what_is_reserved() {
+    let kind = |capacity, reserved| NodeGeneric { capacity, reserved };
+    let generic = [("disk", kind(200 << 30, 20 << 30)), ("gpu", kind(2, 1))];
+    let generic: BTreeMap<_, _> =
+        generic.into_iter().map(|(name, held)| (name.to_owned(), held)).collect();
+    let script = || Script {
+        nodes: once(pb::ListNodesReply {
+            nodes: vec![NodeRow { generic: generic.clone(), ..node("mini-1") }.into()],
+        }),
+        tasks: once(pb::ListTasksReply { tasks: vec![] }),
+        ..Script::default()
+    };
+    let told = run(script(), "node show mini-1").await;
+    for line in ["disk: 20.0 GiB of 200.0 GiB reserved", "gpu: 1 of 2 reserved"] {
+        assert!(told.stdout.contains(line), "{line}: {}", told.stdout);
+    }
+    let told = run(script(), "-o json node ls").await;
+    let said: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!(said[0]["generic"]["gpu"], serde_json::json!({"capacity": 2, "reserved": 1}));
 }
 
 #[tokio::test]

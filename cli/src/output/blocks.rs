@@ -180,6 +180,8 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::testing::streams;
 
@@ -211,6 +213,7 @@ mod tests {
             memory: Bytes::mib(*mib),
             reason: None,
             succession: None,
+            generic: BTreeMap::new(),
         };
         let reserved = tasks.iter().map(|(_, mib)| Bytes::mib(*mib)).sum();
         PlacementNode {
@@ -219,6 +222,7 @@ mod tests {
             reserved,
             free: Bytes::gib(gib).saturating_sub(reserved),
             tasks: tasks.iter().map(task).collect(),
+            generic: BTreeMap::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use model::{
     Bytes, MilliCpu,
+    generic::sentence,
     view::{
         ChangeAction, FieldChange, MemorySource, OutlookView, PlanNode, PlanView, ReplicaPlacement,
         ServiceChange,
@@ -147,11 +148,11 @@ fn placements(placements: &[ReplicaPlacement], out: &Out) -> String {
         placement.memory_basis.filter(|basis| !basis.is_declared()).map(MemorySource::as_str)
     };
     let marked = placements.iter().any(|placement| undeclared(placement).is_some());
-    let mut table = if marked {
-        Table::new(&["REPLICA", "NODE", "MEMORY", "", "CPUS", "WHY"])
-    } else {
-        Table::new(&["REPLICA", "NODE", "MEMORY", "CPUS", "WHY"])
-    };
+    let generic = placements.iter().any(|placement| !placement.generic.is_empty());
+    let columns = [("", marked), ("CPUS", true), ("GENERIC", generic), ("WHY", true)];
+    let columns = columns.into_iter().filter_map(|(name, there)| there.then_some(name));
+    let header: Vec<&str> = ["REPLICA", "NODE", "MEMORY"].into_iter().chain(columns).collect();
+    let mut table = Table::new(&header);
     for placement in placements {
         let node = match &placement.node {
             Some(node) => Cell::new(node.as_str()),
@@ -166,6 +167,9 @@ fn placements(placements: &[ReplicaPlacement], out: &Out) -> String {
             cells.push(Cell::remark(undeclared(placement).unwrap_or_default()).tone(Tone::Careful));
         }
         cells.push(cpus(placement.cpus));
+        if generic {
+            cells.push(Cell::amount(sentence(placement.generic.clone())));
+        }
         cells.push(Cell::remark(why(placement)).tone(Tone::Faint));
         table.row(cells);
     }

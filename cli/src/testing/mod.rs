@@ -105,6 +105,7 @@ pub(crate) fn node(name: &str) -> NodeRow {
         disk: NodeDisk { capacity: Bytes::gib(100), free: Bytes::gib(61) },
         engine_ready: true,
         drain_until: None,
+        generic: BTreeMap::new(),
     }
 }
 
@@ -145,6 +146,7 @@ pub(crate) fn placed(service: &str, replica: u32) -> ReplicaPlacement {
         }],
         fixes: Vec::new(),
         succession: None,
+        generic: BTreeMap::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The parts of a service that describe its container.
 
-use crate::{Bytes, VolumeName};
+use crate::{Bytes, GenericName, VolumeName};
 
 /// Transport of a published port.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,4 +139,51 @@ pub struct Privileges {
     pub host_userns: bool,
     /// `security_opt` entries other than `no-new-privileges`.
     pub security_opt: Vec<String>,
+    /// `gpus` and `deploy.resources.reservations.devices`.
+    pub device_requests: Vec<DeviceRequest>,
+}
+
+/// The kind of generic resources that a request for graphics processors reserves.
+pub const GPU: &str = "gpu";
+
+/// How many devices, or which.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeviceCount {
+    /// All that the machine has.
+    All,
+    /// So many; which is for the engine's driver to say.
+    Number(u32),
+    /// Those, as the driver names them.
+    Ids(Vec<String>),
+}
+
+/// Devices by what they can do: the engine looks for them when it makes the container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceRequest {
+    /// Who looks for them; any that can when absent.
+    pub driver: Option<String>,
+    /// How many, or which.
+    pub count: DeviceCount,
+    /// What they must be able to do, all of it.
+    pub capabilities: Vec<String>,
+    /// For the driver.
+    pub options: std::collections::BTreeMap<String, String>,
+}
+
+impl DeviceRequest {
+    /// The kind of generic resources it reserves: `gpu` when that is among the capabilities, else the
+    /// first that is a name.
+    pub fn kind(&self) -> Option<GenericName> {
+        let gpu = self.capabilities.iter().filter(|word| *word == GPU);
+        gpu.chain(&self.capabilities).find_map(|word| GenericName::new(word).ok())
+    }
+
+    /// How much of its kind it reserves on a machine that has so much of it: all is at least one.
+    pub fn amount(&self, there: u64) -> u64 {
+        match &self.count {
+            DeviceCount::All => there.max(1),
+            DeviceCount::Number(number) => u64::from(*number),
+            DeviceCount::Ids(ids) => u64::try_from(ids.len()).unwrap_or(u64::MAX),
+        }
+    }
 }

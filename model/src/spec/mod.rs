@@ -7,7 +7,8 @@ mod stack;
 
 pub use constraint::{Constraint, ConstraintError, ConstraintKey, ConstraintOp};
 pub use container::{
-    HealthTest, Healthcheck, Logging, Mount, MountSource, Port, Privileges, Protocol, Ulimit,
+    DeviceCount, DeviceRequest, GPU, HealthTest, Healthcheck, Logging, Mount, MountSource, Port,
+    Privileges, Protocol, Ulimit,
 };
 pub use service::{
     ASSUMED_MEMORY, Condition, DEFAULT_PIDS_LIMIT, DEFAULT_PRIORITY, DEFAULT_STOP_GRACE,

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Bytes, MilliCpu, Resources, ServiceName,
+    Bytes, Generic, MilliCpu, Resources, ServiceName,
     name::NetworkName,
-    spec::{Constraint, Healthcheck, Logging, Mount, Port, Privileges, Protocol, Ulimit},
+    spec::{
+        Constraint, DeviceCount, Healthcheck, Logging, Mount, Port, Privileges, Protocol, Ulimit,
+    },
 };
 
 /// Reserved for a service that says nothing about memory, until it was seen what it needs; plans mark it
@@ -88,6 +90,9 @@ pub enum MemoryBasis {
 pub struct ResourceAsk {
     /// What is set aside on its node.
     pub reserved: Resources,
+    /// `deploy.resources.reservations.generic_resources`; devices that are requested come on top
+    /// ([`ServiceSpec::generic_on`]).
+    pub generic: Generic,
     /// Where `reserved.memory` came from.
     pub basis: MemoryBasis,
     /// The hard limit: its own, else its reservation. Exceeding it is an OOM kill.
@@ -102,6 +107,7 @@ impl Default for ResourceAsk {
     fn default() -> Self {
         Self {
             reserved: Resources { memory: ASSUMED_MEMORY, cpu: MilliCpu::ZERO },
+            generic: Generic::NONE,
             basis: MemoryBasis::Assumed,
             memory_limit: ASSUMED_MEMORY,
             cpu_limit: None,
@@ -230,5 +236,27 @@ impl ServiceSpec {
             strict_singleton: false,
             priority: DEFAULT_PRIORITY,
         }
+    }
+
+    /// Whether it asks for any generic resource.
+    pub fn wants_generic(&self) -> bool {
+        !self.resources.generic.is_empty() || !self.privileges.device_requests.is_empty()
+    }
+
+    /// What is set aside for one replica, of generic resources, on a machine that offers these. A kind
+    /// that is asked for both as an amount and by devices counts once.
+    pub fn generic_on(&self, offered: &Generic) -> Generic {
+        let (mut all, mut some) = (Generic::NONE, Generic::NONE);
+        for request in &self.privileges.device_requests {
+            let Some(kind) = request.kind() else { continue };
+            let amount = request.amount(offered.get(&kind));
+            // All of them twice is still all of them.
+            if request.count == DeviceCount::All {
+                all = all.larger(&[(&kind, amount)].into_iter().collect());
+            } else {
+                some.add(&kind, amount);
+            }
+        }
+        self.resources.generic.clone().larger(&some).larger(&all)
     }
 }

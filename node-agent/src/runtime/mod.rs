@@ -243,6 +243,17 @@ pub enum PullError {
         /// The image.
         image: String,
     },
+    /// There is one, for machines of another kind.
+    #[error(
+        "image {image} has no variant for {platform}: say where it runs with `platform: linux/ARCH` (or the \
+         constraint `node.platform.arch == ARCH`), or take an image that has one"
+    )]
+    NoVariant {
+        /// The image.
+        image: String,
+        /// What this machine is, in the engine's words.
+        platform: String,
+    },
     /// The registry wants a login.
     #[error(
         "image {image}: the registry denies access, or has no such image; a private one needs a login \

@@ -3,7 +3,8 @@
 use model::{
     VolumeName,
     spec::{
-        HealthTest, Healthcheck, Logging, Mount, MountSource, Port, Privileges, Protocol, Ulimit,
+        DeviceCount, DeviceRequest, HealthTest, Healthcheck, Logging, Mount, MountSource, Port,
+        Privileges, Protocol, Ulimit,
     },
 };
 
@@ -11,9 +12,10 @@ use super::{
     At as _, BadField, Field,
     field::mirror,
     kinds::{
-        AbsolutePath, Amount, Labels, LimitOrNone, List, Maybe, Millis, Mode, Parsed, PortNumber,
-        Same, Text, Word,
+        AbsolutePath, Amount, Labels, LimitOrNone, List, Maybe, Message, Millis, Mode, Parsed,
+        PortNumber, Same, Text, Word,
     },
+    limits::{DEVICE_REQUESTS_MAX, DEVICE_WORDS_MAX},
     words::ProtocolWord,
 };
 use crate::v1;
@@ -44,7 +46,47 @@ mirror!(v1::Privileges => Privileges {
     host_ipc: Same<bool>,
     host_userns: Same<bool>,
     security_opt: List<Word>,
+    device_requests: List<Message<v1::DeviceRequest, DeviceRequest>, DEVICE_REQUESTS_MAX>,
 });
+
+impl TryFrom<v1::DeviceRequest> for DeviceRequest {
+    type Error = BadField;
+
+    fn try_from(wire: v1::DeviceRequest) -> Result<Self, BadField> {
+        use v1::device_request::Count;
+        let count = match wire.count.ok_or_else(BadField::missing).at("count")? {
+            Count::All(_) => DeviceCount::All,
+            Count::Number(number) => DeviceCount::Number(number),
+            Count::Ids(ids) => DeviceCount::Ids(DeviceWords::read(ids.words).at("ids")?),
+        };
+        Ok(Self {
+            driver: Maybe::<Word>::read(wire.driver).at("driver")?,
+            count,
+            capabilities: DeviceWords::read(wire.capabilities).at("capabilities")?,
+            options: Labels::read(wire.options).at("options")?,
+        })
+    }
+}
+
+impl From<&DeviceRequest> for v1::DeviceRequest {
+    fn from(model: &DeviceRequest) -> Self {
+        use v1::device_request::{All, Count};
+        let count = match &model.count {
+            DeviceCount::All => Count::All(All {}),
+            DeviceCount::Number(number) => Count::Number(*number),
+            DeviceCount::Ids(ids) => Count::Ids(v1::Words { words: ids.clone() }),
+        };
+        Self {
+            driver: model.driver.clone(),
+            count: Some(count),
+            capabilities: model.capabilities.clone(),
+            options: model.options.clone(),
+        }
+    }
+}
+
+/// Names of devices, or what they can do.
+type DeviceWords = List<Word, DEVICE_WORDS_MAX>;
 
 /// A command or entrypoint.
 pub(super) enum Arguments {}

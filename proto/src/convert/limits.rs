@@ -13,6 +13,10 @@ pub const SENTENCE_MAX: usize = 16 << 10;
 pub const LIST_MAX: usize = 10_000;
 /// Tasks of a node, or volumes it is asked to remove: several times what an engine runs.
 pub const TASKS_MAX: usize = 10_000;
+/// Requests for devices of one service: a machine has a handful.
+pub const DEVICE_REQUESTS_MAX: usize = 32;
+/// Devices one of them names, or capabilities.
+pub const DEVICE_WORDS_MAX: usize = 256;
 /// Replicas of one service.
 pub const REPLICAS_MAX: u32 = 10_000;
 /// `x-siso.priority`.

@@ -4,7 +4,7 @@ use model::{Allows, ImaginedNode, Inventory, NodeName, allow::PATHS_MAX};
 
 use super::{
     field::mirror,
-    kinds::{Amount, Cpu, Labels, Maybe, Message, Parsed, Remark, Same, Set, Word},
+    kinds::{Amount, Cpu, GenericAmounts, Labels, Maybe, Message, Parsed, Remark, Same, Set, Word},
 };
 use crate::v1;
 
@@ -22,6 +22,7 @@ mirror!(v1::Inventory => Inventory {
     engine_ready: Same<bool>,
     ledger_error: Maybe<Remark>,
     allows: Maybe<Message<v1::Allows, Allows>>,
+    generic: GenericAmounts,
 });
 
 mirror!(v1::Allows => Allows {
@@ -36,4 +37,5 @@ mirror!(v1::ImaginedNode => ImaginedNode {
     cpus: Cpu,
     labels: Labels,
     arch: Maybe<Remark>,
+    generic: GenericAmounts,
 });

@@ -14,8 +14,8 @@ use super::{
     container::{Arguments, Exposed, HostLine},
     field::mirror,
     kinds::{
-        Amount, Cpu, Labels, List, Map, Maybe, Message, Millis, Parsed, Priority, Replicas,
-        Required, Same, Set, Text, VariableName, Word,
+        Amount, Cpu, GenericAmounts, Labels, List, Map, Maybe, Message, Millis, Parsed, Priority,
+        Replicas, Required, Same, Set, Text, VariableName, Word,
     },
     words::{ConditionWord, MemoryBasisWord},
 };
@@ -78,6 +78,7 @@ impl TryFrom<v1::ResourceAsk> for ResourceAsk {
                 memory: Required::<Amount>::read(wire.memory).at("memory")?,
                 cpu: Required::<Cpu>::read(wire.cpu).at("cpu")?,
             },
+            generic: GenericAmounts::read(wire.generic).at("generic")?,
             basis: MemoryBasisWord::read(wire.basis).at("basis")?,
             memory_limit: Required::<Amount>::read(wire.memory_limit).at("memory_limit")?,
             cpu_limit: Maybe::<Cpu>::read(wire.cpu_limit).at("cpu_limit")?,
@@ -95,6 +96,7 @@ impl From<&ResourceAsk> for v1::ResourceAsk {
             memory_limit: Some(model.memory_limit.0),
             cpu_limit: model.cpu_limit.map(|MilliCpu(cpu)| cpu),
             pids_limit: model.pids_limit,
+            generic: GenericAmounts::write(&model.generic),
         }
     }
 }

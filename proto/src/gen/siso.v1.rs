@@ -275,7 +275,7 @@ pub struct ExtraHost {
     #[prost(string, tag = "2")]
     pub address: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Privileges {
     #[prost(bool, tag = "1")]
     pub privileged: bool,
@@ -293,6 +293,37 @@ pub struct Privileges {
     pub host_userns: bool,
     #[prost(string, repeated, tag = "8")]
     pub security_opt: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "9")]
+    pub device_requests: ::prost::alloc::vec::Vec<DeviceRequest>,
+}
+/// Devices by what they can do.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeviceRequest {
+    #[prost(string, optional, tag = "1")]
+    pub driver: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "5")]
+    pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub options: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    #[prost(oneof = "device_request::Count", tags = "2, 3, 4")]
+    pub count: ::core::option::Option<device_request::Count>,
+}
+/// Nested message and enum types in `DeviceRequest`.
+pub mod device_request {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct All {}
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Count {
+        #[prost(message, tag = "2")]
+        All(All),
+        #[prost(uint32, tag = "3")]
+        Number(u32),
+        #[prost(message, tag = "4")]
+        Ids(super::Words),
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Logging {
@@ -306,7 +337,7 @@ pub struct Logging {
 }
 /// Memory in bytes, CPU in thousandths of a core. Amounts must be there: a forgotten one would be
 /// taken for none.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ResourceAsk {
     #[prost(uint64, optional, tag = "1")]
     pub memory: ::core::option::Option<u64>,
@@ -320,6 +351,12 @@ pub struct ResourceAsk {
     pub cpu_limit: ::core::option::Option<u64>,
     #[prost(uint32, tag = "6")]
     pub pids_limit: u32,
+    /// Amounts of generic resources by kind.
+    #[prost(btree_map = "string, uint64", tag = "8")]
+    pub generic: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlacementRules {
@@ -331,7 +368,7 @@ pub struct PlacementRules {
     #[prost(uint32, optional, tag = "3")]
     pub max_replicas_per_node: ::core::option::Option<u32>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Inventory {
     #[prost(uint64, tag = "1")]
     pub memory: u64,
@@ -361,6 +398,12 @@ pub struct Inventory {
     /// What the agent permits beyond an ordinary container; missing when it does not say.
     #[prost(message, optional, tag = "13")]
     pub allows: ::core::option::Option<Allows>,
+    /// Amounts of generic resources by kind.
+    #[prost(btree_map = "string, uint64", tag = "14")]
+    pub generic: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
 }
 /// Each list sorted, nothing twice.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -944,7 +987,7 @@ pub struct Holds {
     pub authority: u64,
 }
 /// The first message of a session.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Hello {
     #[prost(string, tag = "1")]
     pub version: ::prost::alloc::string::String,
@@ -2558,6 +2601,19 @@ pub struct NodeRow {
     pub engine_ready: bool,
     #[prost(string, optional, tag = "22")]
     pub drain_until: ::core::option::Option<::prost::alloc::string::String>,
+    /// Generic resources by kind.
+    #[prost(btree_map = "string, message", tag = "23")]
+    pub generic: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        NodeGeneric,
+    >,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeGeneric {
+    #[prost(uint64, tag = "1")]
+    pub capacity: u64,
+    #[prost(uint64, tag = "2")]
+    pub reserved: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PlacementView {
@@ -2578,8 +2634,13 @@ pub struct PlacementNode {
     pub free: u64,
     #[prost(message, repeated, tag = "5")]
     pub tasks: ::prost::alloc::vec::Vec<PlacedTask>,
+    #[prost(btree_map = "string, message", tag = "6")]
+    pub generic: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        NodeGeneric,
+    >,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PlacedTask {
     #[prost(string, tag = "1")]
     pub task: ::prost::alloc::string::String,
@@ -2595,6 +2656,11 @@ pub struct PlacedTask {
     pub reason: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(enumeration = "Succession", optional, tag = "7")]
     pub succession: ::core::option::Option<i32>,
+    #[prost(btree_map = "string, uint64", tag = "8")]
+    pub generic: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServiceChange {
@@ -2688,6 +2754,11 @@ pub struct ReplicaPlacement {
     pub origin: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(enumeration = "MemorySource", optional, tag = "11")]
     pub memory_basis: ::core::option::Option<i32>,
+    #[prost(btree_map = "string, uint64", tag = "12")]
+    pub generic: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlanNode {
@@ -2773,6 +2844,12 @@ pub struct ImaginedNode {
     /// As Docker names it; any when absent.
     #[prost(string, optional, tag = "5")]
     pub arch: ::core::option::Option<::prost::alloc::string::String>,
+    /// Amounts of generic resources by kind.
+    #[prost(btree_map = "string, uint64", tag = "6")]
+    pub generic: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WhatIfRequest {
@@ -6238,7 +6315,7 @@ pub mod command {
         #[prost(bytes = "vec", tag = "5")]
         pub secret_hash: ::prost::alloc::vec::Vec<u8>,
     }
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct UpdateNode {
         #[prost(uint64, tag = "1")]
         pub node: u64,
@@ -6505,7 +6582,7 @@ pub mod rollout_outcome {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Change {
-    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub change: ::core::option::Option<change::Change>,
 }
 /// Nested message and enum types in `Change`.
@@ -6575,6 +6652,11 @@ pub mod change {
         #[prost(uint64, tag = "1")]
         pub node: u64,
     }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct EndToken {
+        #[prost(uint64, tag = "1")]
+        pub token: u64,
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct ForgetStack {
         #[prost(string, tag = "1")]
@@ -6624,6 +6706,8 @@ pub mod change {
         EndDrain(EndDrain),
         #[prost(message, tag = "11")]
         EndMove(EndMove),
+        #[prost(message, tag = "12")]
+        EndToken(EndToken),
     }
 }
 /// The whole cluster at one entry of the log. Each specification of a service stands once in `specs`
@@ -6923,6 +7007,9 @@ pub mod snapshot {
         pub expires_at: u64,
         #[prost(uint64, optional, tag = "6")]
         pub used_at: ::core::option::Option<u64>,
+        /// When its time was found to be over.
+        #[prost(uint64, optional, tag = "7")]
+        pub ended_at: ::core::option::Option<u64>,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Request {

@@ -92,6 +92,14 @@ impl Heartbeats {
         self.seen.get(&node).copied()
     }
 
+    /// The clock that says when was set, and ages are no older for it.
+    #[cfg(test)]
+    pub(crate) fn step(&mut self, millis: i64) {
+        let stepped = |at: Timestamp| Timestamp(at.0.saturating_add_signed(millis));
+        self.since = stepped(self.since);
+        self.seen.values_mut().for_each(|at| *at = stepped(*at));
+    }
+
     /// What the node is by its age. Silence since the leader began proves nothing good: a node that
     /// was down stays so until it is heard.
     fn judge(&self, node: NodeId, held: Liveness, now: Timestamp) -> Liveness {

@@ -3,14 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Bytes, StackSpec, TaskState};
+use model::{
+    Bytes, StackSpec, TaskState,
+    spec::{DeviceCount, DeviceRequest},
+};
 use proptest::prelude::*;
 
 use crate::{
     Change, Command, assignments,
     cluster::same_container,
     orchestrate::{is_current, may_start},
-    testing::{With, World, depend, mount, publish, service, service_name, stack, stack_name},
+    testing::{
+        With, World, amounts, depend, mount, publish, service, service_name, stack, stack_name,
+    },
     view,
 };
 
@@ -39,6 +44,21 @@ enum Step {
 }
 
 const NODES: [(&str, u64); 3] = [("a", 1_000), ("b", 700), ("c", 400)];
+/// A device for 500 MiB of memory; the smallest node has none.
+fn gpus(mib: u64) -> Vec<(&'static str, u64)> {
+    let count = mib / 500;
+    if count == 0 { Vec::new() } else { vec![("gpu", count)] }
+}
+
+/// The nodes, each with what it has.
+fn world() -> World {
+    let mut world = World::new(&NODES);
+    for (name, mib) in NODES {
+        world.offer(name, &gpus(mib));
+    }
+    world
+}
+
 const STACKS: [&str; 2] = ["one", "two"];
 const SERVICES: [&str; 3] = ["api", "db", "web"];
 
@@ -69,6 +89,14 @@ fn any_stack() -> impl Strategy<Value = StackSpec> {
                         3 => {
                             s.strict_singleton = true;
                             s.replicas = replicas.min(1);
+                        }
+                        5 => s.resources.generic = amounts(&[("gpu", 1)]),
+                        6 => {
+                            let capabilities = vec!["gpu".to_owned()];
+                            let (driver, options) = (None, BTreeMap::new());
+                            let count = DeviceCount::All;
+                            let all = DeviceRequest { driver, count, capabilities, options };
+                            s.privileges.device_requests = vec![all];
                         }
                         _ => {}
                     }
@@ -186,6 +214,7 @@ fn take(world: &mut World, step: Step) {
                 world.mute.remove(&gone);
                 let (name, mib) = NODES[index];
                 assert!(world.join(name, mib, &[]) > gone, "an id was used again");
+                world.offer(name, &gpus(mib));
             }
             return;
         }
@@ -265,7 +294,7 @@ proptest! {
     fn whatever_happens_the_rules_hold_and_then_what_fits_runs(
         steps in prop::collection::vec(any_step(), 1..30),
     ) {
-        let mut world = World::new(&NODES);
+        let mut world = world();
         for step in steps {
             take(&mut world, step);
         }

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    AssignmentSet, Bytes, Desired, Generation, Health, Inventory, Liveness, MilliCpu, NodeId,
-    NodeName, ServiceName, ServiceSpec, StackName, StackSpec, Task, TaskReport, TaskState,
-    TaskStatus, Timestamp, VolumeName,
+    AssignmentSet, Bytes, Desired, Generation, Generic, GenericName, Health, Inventory, Liveness,
+    MilliCpu, NodeId, NodeName, ServiceName, ServiceSpec, StackName, StackSpec, Task, TaskReport,
+    TaskState, TaskStatus, Timestamp, VolumeName,
     lease::Uptime,
     spec::{Condition, Dependency, MemoryBasis, MountSource, Port, Protocol, VolumeSpec},
     task::{Cause, Failure},
@@ -82,6 +82,12 @@ pub(crate) fn depend(spec: &mut ServiceSpec, on: &str, condition: Condition) {
     spec.depends_on.insert(service_name(on), dependency);
 }
 
+/// Amounts of generic resources.
+pub(crate) fn amounts(generic: &[(&str, u64)]) -> Generic {
+    let amounts = generic.iter().map(|(kind, amount)| (GenericName::new(kind).unwrap(), *amount));
+    Generic::new(amounts.collect()).unwrap()
+}
+
 pub(crate) fn inventory(mib: u64) -> Inventory {
     Inventory {
         memory: Bytes::mib(mib),
@@ -144,6 +150,13 @@ impl World {
         self.ok(Command::SetLiveness { node, liveness: Liveness::Ready });
         self.beats.beat(node, self.now);
         node
+    }
+
+    /// What else that node has a number of; its engine and memory stay as they are.
+    pub(crate) fn offer(&mut self, name: &str, generic: &[(&str, u64)]) {
+        let node = self.cluster.node(self.node(name)).unwrap().clone();
+        let inventory = Inventory { generic: amounts(generic), ..node.inventory };
+        self.ok(Command::UpdateNode { node: node.id, inventory, address: node.address });
     }
 
     pub(crate) fn node(&self, name: &str) -> NodeId {
@@ -218,7 +231,7 @@ impl World {
             }
         }
         let planned = plan(&self.cluster, &self.beats, self.now);
-        self.beats.waits.keep(&planned.waits);
+        self.beats.waits.keep(&planned.waits, self.now);
         self.beats.waits.remember(planned.tried.clone());
         for (node, liveness) in &planned.liveness {
             self.ok(Command::SetLiveness { node: *node, liveness: *liveness });
@@ -284,6 +297,7 @@ impl World {
     pub(crate) fn step(&mut self, millis: i64) {
         self.stepped += millis;
         self.now = Timestamp(self.now.0.saturating_add_signed(millis));
+        self.beats.step(millis);
     }
 
     pub(crate) fn pass(&mut self, millis: u64) {

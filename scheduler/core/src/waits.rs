@@ -2,8 +2,10 @@
 //!
 //! The stamps in the log are of the wall clocks of whoever led, and people and time servers set those: a
 //! difference of two of them is no time that has passed. So a leader measures for itself, from the first
-//! plan in which it waited, as it does with heartbeats and leases. A new leader measures anew: a wait may
-//! become longer by that, and is never over too soon.
+//! plan in which it waited, as it does with heartbeats and leases. A new leader measures deadlines anew: one may
+//! become longer by that, and is never over too soon. Of how long ago something was that only keeps services
+//! from moving ([`Wait::Moved`], [`Wait::Returned`]) it takes what the stamps say for the time before it led,
+//! because what is held for nothing is away.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +13,7 @@ use std::{
 };
 
 use model::{
-    NodeId, TaskId, Timestamp,
+    NodeId, TaskId, Timestamp, TokenId,
     planted::{Bug, is_planted},
 };
 
@@ -39,14 +41,65 @@ pub enum Wait {
         /// [`model::Node::drain_since`]
         since: Timestamp,
     },
+    /// A join token, to end.
+    Token {
+        /// Which.
+        token: TokenId,
+        /// [`model::token::Token::created_at`]
+        since: Timestamp,
+    },
+    /// Services that were moved because their node was down, to be moved again. What moved with one entry
+    /// is one wait.
+    Moved {
+        /// [`crate::cluster::Service::moved_at`]
+        since: Timestamp,
+    },
+    /// A node that came back, to have been there for long enough.
+    Returned {
+        /// Which.
+        node: NodeId,
+        /// [`model::Node::returned_at`]
+        since: Timestamp,
+    },
+    /// A node that is down.
+    Down {
+        /// Which.
+        node: NodeId,
+        /// [`model::Node::since`]
+        since: Timestamp,
+    },
 }
 
 impl Wait {
     const fn since(self) -> Timestamp {
         match self {
-            Self::Task { since, .. } | Self::Drain { since, .. } => since,
+            Self::Task { since, .. }
+            | Self::Drain { since, .. }
+            | Self::Token { since, .. }
+            | Self::Moved { since }
+            | Self::Returned { since, .. }
+            | Self::Down { since, .. } => since,
         }
     }
+
+    /// How long it had been so when a leader looked for the first time, the stamps' clock saying `wall`.
+    fn before(self, wall: Timestamp) -> u64 {
+        match self {
+            Self::Task { .. } | Self::Drain { .. } | Self::Token { .. } => 0,
+            // A clock that was set back does not say when that was: nothing is held for it.
+            Self::Moved { since } | Self::Returned { since, .. } if since > wall => u64::MAX,
+            Self::Moved { since } | Self::Returned { since, .. } | Self::Down { since, .. } => {
+                wall.millis_since(since)
+            }
+        }
+    }
+}
+
+/// From when on the leader measures something, and what it takes for the time before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Began {
+    at: Ticks,
+    before: u64,
 }
 
 /// See the module.
@@ -54,7 +107,7 @@ impl Wait {
 pub struct Waits {
     /// What the leader's clock says; `None` where there is no clock but that of the stamps.
     now: Option<Ticks>,
-    began: BTreeMap<Wait, Ticks>,
+    began: BTreeMap<Wait, Began>,
     /// The arrangement that was looked for last.
     tried: Option<Arc<Tried>>,
 }
@@ -75,10 +128,14 @@ impl Waits {
         self.now = self.now.map(|known| known.max(now));
     }
 
-    /// What the last plan waited for is measured on, or from now on; everything else is forgotten.
-    pub fn keep(&mut self, waited_for: &BTreeSet<Wait>) {
-        let now = self.now.unwrap_or_default();
-        let began = |wait: &Wait| (*wait, self.began.get(wait).copied().unwrap_or(now));
+    /// What the last plan waited for is measured on, or from now on, while the stamps' clock says `wall`;
+    /// everything else is forgotten.
+    pub fn keep(&mut self, waited_for: &BTreeSet<Wait>, wall: Timestamp) {
+        let at = self.now.unwrap_or_default();
+        let began = |wait: &Wait| {
+            let known = self.began.get(wait).copied();
+            (*wait, known.unwrap_or_else(|| Began { at, before: wait.before(wall) }))
+        };
         self.began = waited_for.iter().map(began).collect();
     }
 
@@ -95,9 +152,12 @@ impl Waits {
     pub(crate) fn waited(&self, wait: Wait, wall: Timestamp) -> u64 {
         match self.now {
             Some(Ticks(now)) if !is_planted(Bug::WaitByWallClock) => {
-                self.began.get(&wait).map_or(0, |began| now.saturating_sub(began.0))
+                let Some(Began { at, before }) = self.began.get(&wait) else {
+                    return wait.before(wall);
+                };
+                now.saturating_sub(at.0).saturating_add(*before)
             }
-            _ => wall.millis_since(wait.since()),
+            _ => wait.before(wall).max(wall.millis_since(wait.since())),
         }
     }
 }
@@ -114,17 +174,17 @@ mod tests {
         for wall in [0, 1_000, 1_000_000] {
             assert_eq!(waits.waited(WAIT, Timestamp(wall)), 0);
         }
-        waits.keep(&[WAIT].into());
+        waits.keep(&[WAIT].into(), Timestamp(0));
         waits.pass(Ticks(350));
         for wall in [0, 1_000, 1_000_000] {
             assert_eq!(waits.waited(WAIT, Timestamp(wall)), 300);
         }
         // Still waited for: measured on. The same task in its next state: anew.
-        waits.keep(&[WAIT].into());
+        waits.keep(&[WAIT].into(), Timestamp(0));
         waits.pass(Ticks(360));
         assert_eq!(waits.waited(WAIT, Timestamp(0)), 310);
         let next = Wait::Task { task: TaskId::new(1), since: Timestamp(1_001) };
-        waits.keep(&[next].into());
+        waits.keep(&[next].into(), Timestamp(0));
         assert_eq!(waits.waited(next, Timestamp(0)), 0);
         waits.pass(Ticks(300));
         assert_eq!(waits.waited(next, Timestamp(0)), 0, "a clock that is read late");
@@ -136,5 +196,28 @@ mod tests {
         let waits = Waits::imagined();
         assert_eq!(waits.waited(WAIT, Timestamp(1_700)), 700);
         assert_eq!(waits.waited(WAIT, Timestamp(0)), 0);
+    }
+
+    #[test]
+    fn how_long_ago_something_was_is_taken_from_the_stamps_once_and_measured_from_then_on() {
+        let since = Timestamp(1_000);
+        let (moved, node) = (Wait::Moved { since }, NodeId::new(1));
+        let check = |wait: Wait, wall: u64, expected: u64| {
+            let mut waits = Waits::new(Ticks(50));
+            assert_eq!(waits.waited(wait, Timestamp(wall)), expected, "{wait:?} at first");
+            waits.keep(&[wait].into(), Timestamp(wall));
+            waits.pass(Ticks(350));
+            for stepped in [0, 1_000_000_000] {
+                let expected = expected.saturating_add(300);
+                assert_eq!(waits.waited(wait, Timestamp(stepped)), expected, "{wait:?}");
+            }
+        };
+        check(moved, 4_000, 3_000);
+        check(moved, 999, u64::MAX);
+        check(Wait::Returned { node, since }, 4_000, 3_000);
+        check(Wait::Returned { node, since }, 0, u64::MAX);
+        check(Wait::Down { node, since }, 4_000, 3_000);
+        check(Wait::Down { node, since }, 0, 0);
+        check(Wait::Token { token: TokenId::new(1), since }, 4_000, 0);
     }
 }

@@ -14,10 +14,12 @@ use model::{
 };
 use parking_lot::Mutex;
 use proto::v1::SchedulerMessage;
-use scheduler_core::{Heartbeats, Leases, Thresholds};
+use scheduler_core::{Heartbeats, Leases, Thresholds, Waits};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+
+use crate::clock;
 
 /// A node that was heard so recently is taken for running: three heartbeats.
 const COPY_HEARD_WITHIN: Duration = Duration::from_secs(3);
@@ -45,6 +47,7 @@ pub(super) struct Ticket {
 struct Present {
     ages: Ages,
     leases: Leases,
+    waits: Waits,
     telemetry: BTreeMap<TaskId, Telemetry>,
     reported_by: BTreeMap<NodeId, Vec<TaskId>>,
     /// What was seen of memory, of tasks that were known when it was asked for last, and those since.
@@ -94,10 +97,11 @@ impl Sessions {
     pub(super) fn new(thresholds: Thresholds) -> Self {
         let (ages, leases) = (Ages::new(Instant::now()), Leases::new(Uptime(0)));
         let (telemetry, reported_by, seen) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let waits = Waits::imagined();
         Self {
             thresholds,
             open: Mutex::default(),
-            present: Mutex::new(Present { ages, leases, telemetry, reported_by, seen }),
+            present: Mutex::new(Present { ages, leases, waits, telemetry, reported_by, seen }),
             last: AtomicU64::default(),
             heard_again: Notify::default(),
         }
@@ -192,6 +196,19 @@ impl Sessions {
         present.ages = Ages::new(Instant::now());
         present.seen.clear();
         present.leases = Leases::new(now);
+        present.waits = Waits::imagined();
+    }
+
+    /// What the leader waits for since its last plan.
+    pub(crate) fn waits(&self, waits: Waits) {
+        self.present.lock().waits = waits;
+    }
+
+    /// The same, for those who ask.
+    pub(crate) fn waited_for(&self) -> Waits {
+        let mut waits = self.present.lock().waits.clone();
+        waits.pass(clock::ticks());
+        waits
     }
 
     /// A renewal of the node's leases is about to be answered.

@@ -19,7 +19,13 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use super::{Dispatch, sessions::Outbox};
-use crate::{api::status, clock, log::ALLOWS_FORM, pki, refusals::Refused};
+use crate::{
+    api::status,
+    clock,
+    log::{form_of_inventory, inventory_in},
+    pki,
+    refusals::Refused,
+};
 
 pub(crate) type Inbound = Streaming<AgentMessage>;
 pub(crate) type Outbound = mpsc::Receiver<Result<SchedulerMessage, Status>>;
@@ -136,9 +142,9 @@ impl Offered {
         node: NodeId,
         inventory: Inventory,
     ) -> Result<(), Status> {
-        let early = inventory.allows.is_some() && dispatch.log.cluster().form() < ALLOWS_FORM;
-        self.early = early.then(|| inventory.clone());
-        let inventory = if early { Inventory { allows: None, ..inventory } } else { inventory };
+        let form = dispatch.log.cluster().form();
+        self.early = (form < form_of_inventory(&inventory)).then(|| inventory.clone());
+        let inventory = inventory_in(form, inventory);
         let address = self.address.clone();
         let update = Command::UpdateNode { node, inventory, address };
         status::outcome(dispatch.log.propose(None, update).await)?;
@@ -148,7 +154,8 @@ impl Offered {
     /// Returns once all of it can be written; never when all of it is.
     async fn is_read_by_all(&self, dispatch: &Dispatch) {
         let mut revision = dispatch.log.revision();
-        while self.early.is_none() || dispatch.log.cluster().form() < ALLOWS_FORM {
+        let needed = self.early.as_ref().map(form_of_inventory);
+        while needed.is_none_or(|needed| dispatch.log.cluster().form() < needed) {
             if revision.changed().await.is_err() {
                 // Without a log the session ends elsewhere.
                 std::future::pending::<()>().await;

@@ -141,6 +141,7 @@ fn token(role: Role, secret: &[u8], expires_at: u64) -> Token {
         created_at: Timestamp(0),
         expires_at: Timestamp(expires_at),
         used_at: None,
+        ended_at: None,
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn check_token(
     if token.role != wanted {
         return Err(TokenRefusal::WrongRole { of: token.role, wanted });
     }
-    if now >= token.expires_at {
+    if token.ended_at.is_some() || now >= token.expires_at {
         return Err(TokenRefusal::Expired);
     }
     Ok(())

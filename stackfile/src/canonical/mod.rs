@@ -1,6 +1,7 @@
 //! Short forms to long ones. Each function here is a [`crate::grammar::Form`]: it takes a value as
 //! written and gives the one form later layers read, or reports what is wrong with it.
 
+mod devices;
 mod environment;
 mod hosts;
 mod mounts;
@@ -8,9 +9,10 @@ mod networks;
 mod ports;
 mod process;
 
+pub(crate) use devices::{amount, device_count, device_requests, devices, gpus};
 pub(crate) use environment::{env_file, environment, pairs};
 pub(crate) use hosts::extra_hosts;
-pub(crate) use mounts::{clean, devices, mode, mounts};
+pub(crate) use mounts::{clean, mode, mounts};
 pub(crate) use networks::{external, service_networks};
 pub(crate) use ports::{expose, ports};
 pub(crate) use process::{command, depends_on, health_test, restart, siso, ulimit};

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::{items, mapping, text};
 use crate::{
-    grammar::{DEVICE, Held, MOUNT, NOT_PROPAGATED, NOT_RELABELLED, Place, Support, Walk},
+    grammar::{Held, MOUNT, NOT_PROPAGATED, NOT_RELABELLED, Place, Support, Walk},
     tree::{Map, Node, Value},
 };
 
@@ -201,36 +201,4 @@ pub(crate) fn mode(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Node {
             node.broken()
         }
     }
-}
-
-/// `devices`: `SOURCE[:TARGET[:PERMISSIONS]]`, or the same as a mapping.
-pub(crate) fn devices(node: Node, place: &Place<'_>, walk: &mut Walk<'_>) -> Node {
-    let (list, shell) = match items(node, place, walk, "[\"/dev/ttyUSB0\"]") {
-        Ok(found) => found,
-        Err(node) => return node,
-    };
-    let mut out = Vec::new();
-    for (index, item) in list.into_iter().enumerate() {
-        let below = place.item(index);
-        out.push(match &item.value {
-            Value::Text(short) => {
-                let mut parts = short.splitn(3, ':');
-                let source = parts.next().unwrap_or_default();
-                let target = parts.next().unwrap_or(source);
-                let fields = [
-                    ("source", text(source)),
-                    ("target", text(target)),
-                    ("permissions", text(parts.next().unwrap_or("rwm"))),
-                ];
-                mapping(item.at, fields)
-            }
-            Value::Map(_) => walk.keys(item, DEVICE, &below),
-            Value::Broken => item,
-            _ => {
-                walk.expected(&item, &below, "a device such as `/dev/ttyUSB0`");
-                item.broken()
-            }
-        });
-    }
-    Node { value: Value::List(out), ..shell }
 }

@@ -1,6 +1,7 @@
 //! The merged tree to the model. Shapes have been checked: a value that is missing here was not
 //! given, or has been reported. What a cluster cannot do is refused here, and only here.
 
+mod devices;
 mod limits;
 mod logging;
 pub(crate) mod names;

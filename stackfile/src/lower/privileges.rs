@@ -1,6 +1,6 @@
 use model::spec::Privileges;
 
-use super::{Context, storage};
+use super::{Context, devices, storage};
 use crate::{diagnostic::Report, grammar::nearest};
 
 /// Capabilities of Linux, without `CAP_`.
@@ -69,6 +69,7 @@ pub(super) fn privileges(service: &Context<'_>, report: &mut Report) -> (Privile
         host_ipc: namespace(service, "ipc", &["private", "shareable"], report),
         host_userns: namespace(service, "userns_mode", &["private"], report),
         security_opt,
+        device_requests: devices::requests(service, report),
     };
     let asked = [
         ("privileged", privileges.privileged),

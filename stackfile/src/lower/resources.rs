@@ -3,7 +3,7 @@ use model::{
     spec::{ASSUMED_MEMORY, DEFAULT_PIDS_LIMIT, MemoryBasis, ResourceAsk},
 };
 
-use super::Context;
+use super::{Context, devices};
 use crate::{diagnostic::Report, tree::Node, values::cpus};
 
 /// The least memory the engine starts a container with.
@@ -87,6 +87,7 @@ pub(super) fn ask(service: &Context<'_>, report: &mut Report) -> ResourceAsk {
     }
     ResourceAsk {
         reserved: Resources { memory, cpu },
+        generic: devices::generic(service, report),
         basis,
         memory_limit: limit.unwrap_or(memory),
         cpu_limit,

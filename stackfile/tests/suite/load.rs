@@ -6,8 +6,8 @@ use crate::support::Case;
 use model::{
     Bytes, MilliCpu, ServiceSpec,
     spec::{
-        Condition, Constraint, HealthTest, MemoryBasis, Mount, MountSource, Port, Protocol,
-        RestartPolicy,
+        Condition, Constraint, DeviceCount, HealthTest, MemoryBasis, Mount, MountSource, Port,
+        Protocol, RestartPolicy,
     },
 };
 use siso_stackfile::Severity;
@@ -260,6 +260,47 @@ fn privileges_are_kept_apart_and_noted() {
         let note = loaded.notes.iter().find(|note| note.path == format!("services.web.{key}"));
         assert_eq!(note.unwrap().at.as_ref().unwrap().line, line, "{key}");
     }
+}
+
+#[test]
+fn generic_resources_are_amounts_and_devices_are_requests_that_are_noted() {
+    let text = "services:
+  web:
+    image: x
+    gpus: all
+    deploy:
+      resources:
+        reservations:
+          generic_resources:
+            - discrete_resource_spec: {kind: ssd, value: 1}
+            - discrete_resource_spec: {kind: disk, value: 1.5GiB}
+          devices:
+            - {driver: nvidia, count: 2, capabilities: [gpu, compute], options: {a: b}}
+            - {device_ids: [\"0\", GPU-1], capabilities: [tpu]}
+";
+    let loaded = Case::new(text).load().unwrap();
+    let service = &loaded.stack.services["web"];
+    assert_eq!(service.resources.generic.to_string(), "1.5 GiB disk and 1 ssd");
+    let [all, two, named] = service.privileges.device_requests.as_slice() else { panic!() };
+    assert_eq!((&all.count, all.capabilities.as_slice()), (&DeviceCount::All, &["gpu".into()][..]));
+    assert_eq!((&two.count, two.driver.as_deref()), (&DeviceCount::Number(2), Some("nvidia")));
+    assert_eq!(
+        (two.capabilities.as_slice(), two.options["a"].as_str()),
+        (&["gpu".into(), "compute".into()][..], "b")
+    );
+    assert_eq!(named.count, DeviceCount::Ids(vec!["0".into(), "GPU-1".into()]));
+    let reserved = service.generic_on(&model::Generic::NONE).to_string();
+    assert_eq!(reserved, "1.5 GiB disk and 2 gpu and 1 ssd and 2 tpu");
+    let noted: Vec<_> = loaded
+        .notes
+        .iter()
+        .map(|note| (note.path.as_str(), note.at.as_ref().unwrap().line))
+        .collect();
+    assert!(noted.contains(&("services.web.gpus", 4)), "{noted:?}");
+    assert!(
+        noted.contains(&("services.web.deploy.resources.reservations.devices", 11)),
+        "{noted:?}"
+    );
 }
 
 #[test]

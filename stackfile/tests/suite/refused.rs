@@ -21,6 +21,16 @@ fn refused(below: &str, said: &str, line: usize) {
     assert!(case.config().is_ok(), "`config` refuses it too: {below}");
 }
 
+/// The same of what no file may say.
+#[track_caller]
+fn wrong(below: &str, said: &str, line: usize) {
+    let errors = web(below).load().expect_err(below);
+    let [error] = errors.shown.as_slice() else { panic!("{errors}") };
+    let shown = error.to_string();
+    assert!(error.message.contains(said) && error.hint.is_some(), "{shown}");
+    assert_eq!(error.at.as_ref().map(|at| at.line), Some(line), "{shown}");
+}
+
 #[track_caller]
 fn taken(below: &str) {
     web(below).load().unwrap_or_else(|errors| panic!("{below}{errors}"));
@@ -169,6 +179,48 @@ fn devices_that_are_none() {
     taken("    devices:\n      - {source: /dev/a, permissions: r}\n      - /dev/b:/dev/c:rw\n");
     let key = "    devices: [{source: /dev/a, sauce: /dev/b}]\n";
     assert!(web(key).errors().contains("`sauce` is not a key of `devices`"));
+}
+
+#[test]
+fn requests_for_devices_that_ask_for_none() {
+    let devices = |inner: &str| {
+        format!(
+            "    deploy:\n      resources:\n        reservations:\n          devices:\n            - {inner}\n"
+        )
+    };
+    let check = |inner: &str, said: &str| refused(&devices(inner), said, 9);
+    let wrong = |inner: &str, said: &str| wrong(&devices(inner), said, 9);
+    wrong("{capabilities: [gpu], count: 1, device_ids: [\"0\"]}", "exclude each other");
+    wrong("{count: 1}", "needs `capabilities`");
+    check("{capabilities: [gpu], count: 0}", "a request for no devices");
+    check("{capabilities: [gpu], device_ids: []}", "a request for no devices");
+    wrong("{capabilities: [gpu], count: some}", "a number of devices, or `all`");
+    check("{capabilities: [], count: 1}", "no capability names a kind");
+    wrong("{capabilities: [gpu], gpus: 1}", "`gpus` is not a key of `devices`");
+    taken(&devices("{capabilities: [gpu], count: \"2\"}"));
+    refused("    gpus: [{count: 0}]\n", "a request for no devices", 5);
+    taken("    gpus: all\n");
+    assert!(web("    gpus: some\n").errors().contains("`gpus` takes a list"));
+}
+
+#[test]
+fn amounts_of_nothing_and_kinds_without_a_name() {
+    let generic = |inner: &str| {
+        format!(
+            "    deploy:\n      resources:\n        reservations:\n          generic_resources:\n            - {inner}\n"
+        )
+    };
+    let check = |inner: &str, said: &str| refused(&generic(inner), said, 9);
+    let spec = |inner: &str| format!("discrete_resource_spec: {{{inner}}}");
+    check(&spec("kind: gpu, value: 0"), "0 is no amount of gpu");
+    let wrong = |inner: &str, said: &str| wrong(&generic(inner), said, 9);
+    wrong(&spec("kind: gpu, value: -1"), "`-1` is not an amount: it is at least 1");
+    wrong(&spec("kind: gpu, value: some"), "`some` is not an amount");
+    check(&spec("kind: a gpu, value: 1"), "is not a resource name");
+    check(&spec("kind: gpu"), "needs a `kind` and a `value`");
+    check("{}", "needs a `discrete_resource_spec`");
+    wrong("named_resource_spec: {kind: gpu, value: x}", "is not a key of `generic_resources`");
+    taken(&generic(&spec("kind: disk, value: 20GiB")));
 }
 
 #[test]

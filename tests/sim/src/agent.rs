@@ -70,7 +70,9 @@ impl World {
             None => None,
         };
         let offered = held.as_ref().and_then(|held| held.inventory.clone()).unwrap_or_default();
-        let board = Arc::new(Board::new(Inventory { engine_ready: false, ..offered }));
+        let generic = machine.generic();
+        let offered = Inventory { engine_ready: false, generic, ..offered };
+        let board = Arc::new(Board::new(offered));
         let stamp = Arc::new(AtomicU64::new(0));
         let mut mind = Mind::new((cluster, node), Arc::clone(&board), Arc::clone(&stamp), held);
         let leases = lease_record::decode(&machine.boot_id(), &machine.leases);

@@ -9,8 +9,9 @@ use crate::{event::Event, world::World};
 const ONE_WORLD_IN: u64 = 3;
 /// The longest pause between two steps.
 const PAUSE: u64 = 40_000;
-/// From this form on it is written down when a drain began.
-const FORM: u32 = 4;
+/// From this form on it is written down when a drain began and that a token ended, and no service is held down by
+/// stamps.
+const FORM: u32 = 6;
 const MINUTE: i64 = 60_000;
 /// How far it is from true time after a step, in milliseconds: by a time server, by a wrong time zone, by
 /// a battery that is empty.
@@ -29,10 +30,14 @@ impl World {
     /// Lets the clock step in some worlds.
     pub(crate) fn clocks_of(&mut self, seed: u64) {
         if seed % ONE_WORLD_IN == 1 {
-            self.steps_clock = true;
-            self.write(Command::RaiseForm { form: FORM });
-            self.queue.push(PAUSE, Event::ClockSteps);
+            self.let_clock_step();
         }
+    }
+
+    pub(crate) fn let_clock_step(&mut self) {
+        self.steps_clock = true;
+        self.write(Command::RaiseForm { form: FORM });
+        self.queue.push(PAUSE, Event::ClockSteps);
     }
 
     /// Somebody sets the clock. It stays like that when the faults stop.

@@ -21,10 +21,13 @@ pub struct Flapped {
 }
 
 /// Three machines, `flapping` of which are 20 s away and 20 s there for `millis`, each beginning at
-/// another time, with services that could run anywhere.
-pub fn flap(seed: u64, flapping: usize, millis: u64) -> Flapped {
+/// another time, with services that could run anywhere. The wall clock of whoever leads may step meanwhile.
+pub fn flap(seed: u64, flapping: usize, millis: u64, steps: bool) -> Flapped {
     let mut world = World::empty(seed, false);
     world.faults.on = true;
+    if steps {
+        world.let_clock_step();
+    }
     let nodes: Vec<_> =
         (1..=3).map(|n| world.join(&format!("mini-{n}"), 2_000, &BTreeMap::new())).collect();
     world.run_until(5_000);

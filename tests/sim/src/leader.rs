@@ -110,7 +110,7 @@ impl World {
         beats.leases.pass(Uptime(self.now));
         beats.waits.pass(Ticks(self.now));
         let planned = plan(cluster, &beats, wall);
-        beats.waits.keep(&planned.waits);
+        beats.waits.keep(&planned.waits, wall);
         beats.waits.remember(planned.tried.clone());
         self.check_plan(&planned);
         let Plan { basis, changes, liveness, wake_at, .. } = planned;

@@ -460,6 +460,7 @@ fn brief(change: &scheduler_core::Change) -> String {
         Change::MarkReady { stack, .. } => format!("{stack} ready"),
         Change::EndMove { task, failed } => format!("end move of {task}: {failed:?}"),
         Change::EndDrain { node } => format!("end drain of {node}"),
+        Change::EndToken { token } => format!("end token {token}"),
         Change::ForgetStack { stack } => format!("forget {stack}"),
         Change::Note { kind, task, .. } => format!("note {kind} {task}"),
     }

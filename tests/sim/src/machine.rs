@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Bytes, Generation, Inventory, MilliCpu, NodeId, Timestamp,
+    Bytes, Generation, Generic, Inventory, MilliCpu, NodeId, Timestamp,
     planted::{Bug, is_planted},
 };
 use node_agent::{
@@ -16,6 +16,7 @@ use crate::{
     agent::Process,
     engine::{Engine, Told},
     event::{End, Event, ForAgent, OnMachine},
+    people::gpu,
     world::World,
 };
 
@@ -145,8 +146,14 @@ impl Machine {
             os: "linux".to_owned(),
             engine: "simulated".to_owned(),
             engine_ready: true,
+            generic: self.generic(),
             ..Inventory::default()
         }
+    }
+
+    /// What its agent offers of the one kind of devices that worlds have: one for 500 MiB of memory.
+    pub(crate) fn generic(&self) -> Generic {
+        [(&gpu(), self.memory.0.checked_div(500 << 20).unwrap_or(0))].into_iter().collect()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Bytes, RequestId, Revision, ServiceName, ServiceSpec, StackName, StackSpec, TaskId, Timestamp,
-    VolumeName,
+    Bytes, GenericName, RequestId, Revision, ServiceName, ServiceSpec, StackName, StackSpec,
+    TaskId, Timestamp, VolumeName,
     lease::Uptime,
     spec::{
         Condition, Dependency, HealthTest, Healthcheck, MemoryBasis, Mount, MountSource, Port,
@@ -62,6 +62,11 @@ pub(crate) fn stack_name(text: &str) -> StackName {
 
 pub(crate) fn service_name(text: &str) -> ServiceName {
     ServiceName::new(text).expect("a name")
+}
+
+/// The one kind of devices that worlds have.
+pub(crate) fn gpu() -> GenericName {
+    GenericName::new("gpu").expect("a name")
 }
 
 /// One replica that reserves and may use that many MiB.
@@ -150,6 +155,7 @@ fn any_service(chance: &mut Chance, name: &str) -> ServiceSpec {
             }
         }
         5 if name == "web" => mount(&mut spec, "data", true),
+        8 => spec.resources.generic.add(&gpu(), 1),
         6 => {
             let text = format!("node.labels.role != {}", chance.pick(&ROLES));
             spec.placement.constraints.push(text.parse().expect("a constraint"));

@@ -27,7 +27,7 @@ use scheduler_core::Command;
 
 use crate::{
     event::{End, Event, OnMachine},
-    people::{check_health, depend, mount, publish, service, service_name, stack, stack_name},
+    people::{check_health, depend, gpu, mount, publish, service, service_name, stack, stack_name},
     world::World,
 };
 
@@ -84,6 +84,7 @@ fn spec(words: &[&str]) -> Result<ServiceSpec, String> {
                 spec.resources.reserved.memory = Bytes::mib(number()?);
                 spec.resources.memory_limit = Bytes::mib(number()?);
             }
+            "gpus" => spec.resources.generic.add(&gpu(), number()?),
             "replicas" => spec.replicas = u32::try_from(number()?).unwrap_or(u32::MAX),
             "volume" => mount(&mut spec, value, false),
             "port" => publish(&mut spec, u16::try_from(number()?).unwrap_or_default()),

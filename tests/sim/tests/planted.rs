@@ -33,7 +33,7 @@ const fn rule(bug: Bug) -> &'static str {
         Bug::StalePlanAccepted => "was taken after one at",
         Bug::EpochForgotten => "twice or out of order",
         Bug::FreedOnRequest => "run there",
-        Bug::ReservationIgnored => "it offers",
+        Bug::ReservationIgnored => "B, it offers",
         Bug::LimitReserved => "has no node, it fits",
         Bug::VerdictSkipped => "verdicts, there are",
         Bug::HomeForgotten => "has a second home on",
@@ -63,6 +63,7 @@ const fn rule(bug: Bug) -> &'static str {
         Bug::PolicyForgotten => "and has to run always",
         Bug::TakenForItsSuccessor => "for a container of",
         Bug::WaitByWallClock => "its deadline",
+        Bug::GenericIgnored => "gpu, it offers",
         Bug::MovedBeforeReady => "for a successor that does not serve",
     }
 }

@@ -15,6 +15,12 @@ use crate::stacks::sleepers;
 const HANDSHAKE: u8 = 0x16;
 /// No image has it.
 const DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000ff";
+/// An image for machines that nobody has at home.
+const ALIEN: &str = r#"{"schemaVersion": 2,
+    "mediaType": "application/vnd.docker.distribution.manifest.list.v2+json",
+    "manifests": [{"mediaType": "application/vnd.docker.distribution.manifest.v2+json", "size": 500,
+        "digest": "sha256:00000000000000000000000000000000000000000000000000000000000000aa",
+        "platform": {"architecture": "s390x", "os": "linux"}}]}"#;
 /// What is asked for, what the registry answers, and what has to be told of it.
 const IMAGES: &[(&str, &str, &str, &str)] = &[
     ("refused:1", "401 Unauthorized", r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#, "denies access"),
@@ -24,6 +30,7 @@ const IMAGES: &[(&str, &str, &str, &str)] = &[
     ("broken:1", "500 Internal Server Error", "the disk of the registry", "500"),
     ("empty:1", "200 OK", "", "unexpected end"),
     ("cut:1", "200 OK", "{\"schemaVersion\": 2, \"", "EOF"),
+    ("alien:1", "200 OK", ALIEN, "has no variant for linux/"),
     ("other@DIGEST", "200 OK", r#"{"schemaVersion": 2, "layers": []}"#, "manifest"),
 ];
 
@@ -53,7 +60,8 @@ fn answer(mut stream: TcpStream) -> Option<()> {
     let name = request.split('/').nth(2)?;
     let known = IMAGES.iter().find(|(image, ..)| image.split([':', '@']).next() == Some(name));
     let (status, body) = known.map_or(("200 OK", "{}"), |(_, status, body, _)| (status, body));
-    let kind = "application/vnd.docker.distribution.manifest.v2+json";
+    let list = if body.contains("manifest.list") { ".list" } else { "" };
+    let kind = format!("application/vnd.docker.distribution.manifest{list}.v2+json");
     // Of one answer more is promised than is sent.
     let length = body.len() + if name == "cut" { 64 } else { 0 };
     let head = format!(

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, EndpointSettings, HealthConfig, HostConfig,
-    HostConfigLogConfig, Mount as EngineMount, MountTmpfsOptions, MountType, MountVolumeOptions,
-    NetworkingConfig, PortBinding, PortMap, ResourcesUlimits, RestartPolicy as EngineRestart,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, DeviceRequest as EngineDeviceRequest, EndpointSettings,
+    HealthConfig, HostConfig, HostConfigLogConfig, Mount as EngineMount, MountTmpfsOptions,
+    MountType, MountVolumeOptions, NetworkingConfig, PortBinding, PortMap, ResourcesUlimits,
+    RestartPolicy as EngineRestart, RestartPolicyNameEnum,
 };
 use model::{
     Assignment, Bytes, MilliCpu, ServiceSpec,
-    spec::{HealthTest, Healthcheck, Logging, Mount, MountSource, Privileges, ResourceAsk},
+    spec::{
+        DeviceCount, DeviceRequest, HealthTest, Healthcheck, Logging, Mount, MountSource,
+        Privileges, ResourceAsk,
+    },
 };
 
 use super::{
@@ -120,6 +123,8 @@ fn host(
         cap_add: Some(privileges.cap_add.clone()),
         privileged: Some(privileges.privileged),
         devices: Some(privileges.devices.iter().map(|device| device_of(device)).collect()),
+        device_requests: (!privileges.device_requests.is_empty())
+            .then(|| privileges.device_requests.iter().map(device_request).collect()),
         pid_mode: on_host(privileges.host_pid),
         ipc_mode: on_host(privileges.host_ipc),
         userns_mode: on_host(privileges.host_userns),
@@ -270,6 +275,23 @@ fn device_of(text: &str) -> DeviceMapping {
     }
 }
 
+/// Which devices of a kind it gets is for the engine's driver to say, unless they are named.
+fn device_request(wanted: &DeviceRequest) -> EngineDeviceRequest {
+    let (count, device_ids) = match &wanted.count {
+        DeviceCount::All => (Some(-1), None),
+        DeviceCount::Number(number) => (Some(i64::from(*number)), None),
+        DeviceCount::Ids(ids) => (None, Some(ids.clone())),
+    };
+    EngineDeviceRequest {
+        driver: wanted.driver.clone(),
+        count,
+        device_ids,
+        // Any of several lists would do; this is one of which all must hold.
+        capabilities: Some(vec![wanted.capabilities.clone()]),
+        options: Some(wanted.options.clone().into_iter().collect()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -394,6 +416,37 @@ mod tests {
         let body = container(&order(spec), None, None).unwrap();
         assert_eq!(body.host_config.unwrap().network_mode.as_deref(), Some("host"));
         assert!(body.networking_config.is_none());
+    }
+
+    #[test]
+    fn devices_are_asked_for_as_the_engine_counts_them() {
+        let request = |count| {
+            let mut spec = ServiceSpec::new("a");
+            spec.resources.generic.add(&"disk".parse().unwrap(), 1 << 30);
+            spec.privileges.device_requests = vec![DeviceRequest {
+                driver: Some("nvidia".to_owned()),
+                count,
+                capabilities: vec!["gpu".to_owned(), "compute".to_owned()],
+                options: [("virtualization".to_owned(), "no".to_owned())].into(),
+            }];
+            serde_json::to_value(host_of(spec).device_requests).unwrap()
+        };
+        let expected = |more: (&str, serde_json::Value)| {
+            let mut one = serde_json::json!({
+                "Driver": "nvidia",
+                "Capabilities": [["gpu", "compute"]],
+                "Options": {"virtualization": "no"},
+            });
+            one[more.0] = more.1;
+            serde_json::Value::Array(vec![one])
+        };
+        assert_eq!(request(DeviceCount::All), expected(("Count", (-1).into())));
+        assert_eq!(request(DeviceCount::Number(2)), expected(("Count", 2.into())));
+        let ids = DeviceCount::Ids(vec!["0".to_owned()]);
+        assert_eq!(request(ids), expected(("DeviceIDs", serde_json::json!(["0"]))));
+        let mut amounts = ServiceSpec::new("a");
+        amounts.resources.generic.add(&"gpu".parse().unwrap(), 1);
+        assert_eq!(host_of(amounts).device_requests, None, "amounts are only counted");
     }
 
     #[test]

@@ -95,6 +95,17 @@ fn meaning(image: &str, error: RuntimeError) -> PullError {
     }
 }
 
+/// What the engine says of an image that is for machines of another kind: with its own store of images, and
+/// with that of containerd.
+const NO_VARIANT: [&str; 2] = ["no matching manifest for ", "no match for platform in manifest"];
+
+/// The platform that is named in `no matching manifest for linux/arm64/v8 in the manifest list entries`.
+fn platform(message: &str) -> String {
+    let named = message.split_once(NO_VARIANT[0]).map(|(_, rest)| rest);
+    let named = named.and_then(|rest| rest.split_whitespace().next());
+    named.map_or_else(|| "this machine's platform".to_owned(), str::to_owned)
+}
+
 /// The engine tells these apart only by its registry's words.
 fn classify(image: &str, message: &str) -> PullError {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
@@ -103,6 +114,8 @@ fn classify(image: &str, message: &str) -> PullError {
         PullError::Limited { image }
     } else if says(&["denied", "unauthorized", "no basic auth"]) {
         PullError::Denied { image }
+    } else if says(&NO_VARIANT) {
+        PullError::NoVariant { image, platform: platform(message) }
     } else if says(&["manifest unknown", "not found", "does not exist", "name unknown"]) {
         PullError::NotFound { image }
     } else {
@@ -159,5 +172,13 @@ mod tests {
         check("pull access denied for app, repository does not exist", "denies access");
         check("toomanyrequests: You have reached your pull rate limit", "limits how often");
         check("dial tcp: lookup registry: no such host", "no such host");
+        check(
+            "no matching manifest for linux/arm64/v8 in the manifest list entries",
+            "app:1 has no variant for linux/arm64/v8: say where it runs with `platform:",
+        );
+        check(
+            "failed to resolve image: no match for platform in manifest: not found",
+            "has no variant for this machine's platform",
+        );
     }
 }

@@ -9,6 +9,8 @@ use std::{
     sync::Arc,
 };
 
+use model::{Generic, GenericName, generic::KINDS_MAX};
+
 use super::{At as _, BadField, Field, limits::LIST_MAX};
 
 pub use number::{
@@ -174,6 +176,24 @@ where
 
     fn write(model: &Self::Model) -> Self::Wire {
         model.iter().map(|(key, value)| (K::write(key), F::write(value))).collect()
+    }
+}
+
+/// Amounts of generic resources by kind.
+#[derive(Debug)]
+pub enum GenericAmounts {}
+
+impl Field for GenericAmounts {
+    type Wire = BTreeMap<String, u64>;
+    type Model = Generic;
+
+    fn read(wire: Self::Wire) -> Result<Generic, BadField> {
+        let amounts = Map::<Parsed<GenericName>, Same<u64>, KINDS_MAX>::read(wire)?;
+        Generic::new(amounts).map_err(BadField::new)
+    }
+
+    fn write(model: &Generic) -> Self::Wire {
+        model.iter().map(|(kind, amount)| (kind.to_string(), amount)).collect()
     }
 }
 

@@ -53,6 +53,13 @@ fn what_is_missing_is_named_by_its_path() {
         "spec.services.web.mounts[0].source: missing",
     );
     check(
+        |web| {
+            let privileges = web.privileges.as_mut().unwrap();
+            privileges.device_requests.push(v1::DeviceRequest::default());
+        },
+        "spec.services.web.privileges.device_requests[0].count: missing",
+    );
+    check(
         |web| web.healthcheck = Some(v1::Healthcheck::default()),
         "spec.services.web.healthcheck.test: missing",
     );
@@ -78,6 +85,25 @@ fn numbers_out_of_range_are_refused() {
         |ask| ask.memory_limit = Some(1 << 63),
         "spec.services.web.resources.memory_limit: 9223372036854775808 is not within 0 to \
          9223372036854775807",
+    );
+    let generic = |kind: &'static str, amount| {
+        move |ask: &mut v1::ResourceAsk| {
+            ask.generic.insert(kind.to_owned(), amount);
+        }
+    };
+    check_resources(
+        generic("gpu", 0),
+        "spec.services.web.resources.generic: 0 is no amount of gpu: it is from 1 to \
+         9007199254740992",
+    );
+    check_resources(
+        |ask| ask.generic = (0..33).map(|kind| (format!("k{kind}"), 1)).collect(),
+        "spec.services.web.resources.generic: 33 entries, the limit is 32",
+    );
+    check_resources(
+        generic("g p u", 1),
+        "spec.services.web.resources.generic.g p u: \"g p u\" is not a resource name: use letters, \
+         digits, `.`, `_` and `-`, beginning with a letter or digit",
     );
     check(
         |web| {

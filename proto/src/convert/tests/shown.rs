@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Bytes, ImaginedNode, MilliCpu, NodeName,
+    Bytes, GenericName, ImaginedNode, MilliCpu, NodeName,
     view::{
         AdviceRow, ChangeAction, DrainMove, DrainStay, DrainView, EventRow, ExplainView,
-        FieldChange, LossRow, MemorySource, NodeCpus, NodeDisk, NodeMemory, NodeRow, OutlookView,
-        PlacedTask, PlacementNode, PlacementView, PlanNode, PlanView, Problem, PullProgress,
-        RebalanceMove, RebalanceView, ReplicaPlacement, RevisionRow, SchedulerRow, ServiceChange,
-        StackRow, StatusView, Succession, TaskRow, TokenRow, Verdict, WhatIfView,
+        FieldChange, LossRow, MemorySource, NodeCpus, NodeDisk, NodeGeneric, NodeMemory, NodeRow,
+        OutlookView, PlacedTask, PlacementNode, PlacementView, PlanNode, PlanView, Problem,
+        PullProgress, RebalanceMove, RebalanceView, ReplicaPlacement, RevisionRow, SchedulerRow,
+        ServiceChange, StackRow, StatusView, Succession, TaskRow, TokenRow, Verdict, WhatIfView,
     },
 };
 use proptest::prelude::*;
@@ -191,6 +191,7 @@ impl Draw {
             disk: NodeDisk { capacity: self.bytes(), free: self.bytes() },
             engine_ready: self.flag(),
             drain_until: self.maybe(Self::text),
+            generic: self.generic(),
         }
     }
 
@@ -201,6 +202,7 @@ impl Draw {
             reserved: draw.bytes(),
             free: draw.bytes(),
             tasks: draw.some(Self::placed),
+            generic: draw.generic(),
         });
         PlacementView { nodes, pending: self.some(Self::placed) }
     }
@@ -214,7 +216,17 @@ impl Draw {
             memory: self.bytes(),
             reason: self.maybe(Self::text),
             succession: self.maybe(Self::succession),
+            generic: self.amounts(),
         }
+    }
+
+    fn generic(&mut self) -> BTreeMap<String, NodeGeneric> {
+        let of = |draw: &mut Self| NodeGeneric { capacity: draw.number(), reserved: draw.number() };
+        self.some(|draw| (draw.text(), of(draw))).into_iter().collect()
+    }
+
+    fn amounts(&mut self) -> BTreeMap<String, u64> {
+        self.some(|draw| (draw.text(), draw.number())).into_iter().collect()
     }
 
     fn change(&mut self) -> ServiceChange {
@@ -261,6 +273,7 @@ impl Draw {
             }),
             fixes: self.some(Self::text),
             succession: self.maybe(Self::succession),
+            generic: self.amounts(),
         }
     }
 
@@ -313,6 +326,9 @@ impl Draw {
             cpus: MilliCpu(self.number() >> 40),
             labels: BTreeMap::from([("role".to_owned(), "database".to_owned())]),
             arch: self.maybe(Self::text),
+            generic: [(&GenericName::new("gpu").expect("a name"), self.number() >> 11)]
+                .into_iter()
+                .collect(),
         }
     }
 

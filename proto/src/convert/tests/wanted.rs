@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use model::{
-    Allows, Assignment, AssignmentSet, Bytes, Desired, Epoch, Generation, Health, Inventory,
-    MilliCpu, NodeId, Resources, ServiceName, ServiceSpec, StackName, StackSpec, TaskId, TaskState,
-    TaskStatus, Timestamp, VolumeName,
+    Allows, Assignment, AssignmentSet, Bytes, Desired, Epoch, Generation, Generic, GenericName,
+    Health, Inventory, MilliCpu, NodeId, Resources, ServiceName, ServiceSpec, StackName, StackSpec,
+    TaskId, TaskState, TaskStatus, Timestamp, VolumeName,
     assignment::AssignedVolume,
+    generic::AMOUNT_MAX,
     name::NetworkName,
     spec::{
-        Condition, Constraint, ConstraintKey, ConstraintOp, Dependency, HealthTest, Healthcheck,
-        Logging, MemoryBasis, Mount, MountSource, NetworkSpec, PlacementRules, Port, Privileges,
-        Protocol, ResourceAsk, RestartPolicy, Ulimit, VolumeSpec,
+        Condition, Constraint, ConstraintKey, ConstraintOp, Dependency, DeviceCount, DeviceRequest,
+        HealthTest, Healthcheck, Logging, MemoryBasis, Mount, MountSource, NetworkSpec,
+        PlacementRules, Port, Privileges, Protocol, ResourceAsk, RestartPolicy, Ulimit, VolumeSpec,
     },
     task::{Cause, Failure, MemorySeen, Telemetry},
 };
@@ -118,11 +119,34 @@ fn restart() -> impl Strategy<Value = RestartPolicy> {
     ]
 }
 
+fn generic() -> impl Strategy<Value = Generic> {
+    let kind = "[a-zA-Z0-9][a-zA-Z0-9._-]{0,8}".prop_map(|name| GenericName::new(name).unwrap());
+    btree_map(kind, 1..=AMOUNT_MAX, 0..3).prop_map(|amounts| Generic::new(amounts).unwrap())
+}
+
+fn device_request() -> impl Strategy<Value = DeviceRequest> {
+    let words = || vec(word(), 0..3);
+    let count = prop_oneof![
+        Just(DeviceCount::All),
+        any::<u32>().prop_map(DeviceCount::Number),
+        words().prop_map(DeviceCount::Ids),
+    ];
+    (option::of(word()), count, words(), labels()).prop_map(
+        |(driver, count, capabilities, options)| DeviceRequest {
+            driver,
+            count,
+            capabilities,
+            options,
+        },
+    )
+}
+
 fn resources() -> impl Strategy<Value = ResourceAsk> {
     let basis = select(vec![MemoryBasis::Reservation, MemoryBasis::Limit, MemoryBasis::Assumed]);
-    (amount(), cpu(), basis, amount(), option::of(cpu()), any::<u32>()).prop_map(
-        |(memory, cpu, basis, memory_limit, cpu_limit, pids_limit)| ResourceAsk {
+    (amount(), cpu(), generic(), basis, amount(), option::of(cpu()), any::<u32>()).prop_map(
+        |(memory, cpu, generic, basis, memory_limit, cpu_limit, pids_limit)| ResourceAsk {
             reserved: Resources { memory, cpu },
+            generic,
             basis,
             memory_limit,
             cpu_limit,
@@ -155,8 +179,9 @@ fn placement() -> impl Strategy<Value = PlacementRules> {
 
 fn privileges() -> impl Strategy<Value = Privileges> {
     let words = || vec(word(), 0..2);
-    (any::<[bool; 5]>(), words(), words(), words()).prop_map(
-        |([privileged, host_network, host_pid, host_ipc, host_userns], cap_add, devices, opt)| {
+    (any::<[bool; 5]>(), words(), words(), words(), vec(device_request(), 0..2)).prop_map(
+        |(flags, cap_add, devices, security_opt, device_requests)| {
+            let [privileged, host_network, host_pid, host_ipc, host_userns] = flags;
             Privileges {
                 privileged,
                 cap_add,
@@ -165,7 +190,8 @@ fn privileges() -> impl Strategy<Value = Privileges> {
                 host_pid,
                 host_ipc,
                 host_userns,
-                security_opt: opt,
+                security_opt,
+                device_requests,
             }
         },
     )
@@ -349,10 +375,10 @@ pub(super) fn status() -> impl Strategy<Value = TaskStatus> {
 
 pub(super) fn inventory() -> impl Strategy<Value = Inventory> {
     let sizes = (amount(), option::of(amount()), amount(), amount(), amount());
-    let well = (any::<bool>(), option::of(".{0,20}"), option::of(allows()));
+    let well = (any::<bool>(), option::of(".{0,20}"), option::of(allows()), generic());
     (sizes, cpu(), proptest::array::uniform4(".{0,20}"), well).prop_map(
         |((memory, memory_budget, memory_reserve, disk, disk_free), cpu, words, well)| {
-            let (engine_ready, ledger_error, allows) = well;
+            let (engine_ready, ledger_error, allows, generic) = well;
             let [arch, os, engine, agent_version] = words;
             Inventory {
                 memory,
@@ -368,6 +394,7 @@ pub(super) fn inventory() -> impl Strategy<Value = Inventory> {
                 engine_ready,
                 ledger_error,
                 allows,
+                generic,
             }
         },
     )

@@ -2,15 +2,18 @@
 
 use model::{
     Bytes, MilliCpu,
-    view::{NodeCpus, NodeDisk, NodeMemory, NodeRow, PlacedTask, PlacementNode, PlacementView},
+    view::{
+        NodeCpus, NodeDisk, NodeGeneric, NodeMemory, NodeRow, PlacedTask, PlacementNode,
+        PlacementView,
+    },
 };
 
-use super::{Rows, Shown};
+use super::{Amounts, Rows, Shown};
 use crate::{
     convert::{
-        BadField,
+        At as _, BadField, Field as _,
         field::mirror,
-        kinds::{Maybe, Message, Same, Total},
+        kinds::{Map, Maybe, Message, Same, Total},
         words::SuccessionWord,
     },
     v1,
@@ -27,7 +30,16 @@ mirror!(v1::PlacementNode => PlacementNode {
     reserved: Total,
     free: Total,
     tasks: Rows<Message<v1::PlacedTask, PlacedTask>>,
+    generic: OfNode,
 });
+
+mirror!(v1::NodeGeneric => NodeGeneric {
+    capacity: Same<u64>,
+    reserved: Same<u64>,
+});
+
+/// Generic resources of a node by kind.
+type OfNode = Map<Shown, Message<v1::NodeGeneric, NodeGeneric>>;
 
 mirror!(v1::PlacedTask => PlacedTask {
     task: Shown,
@@ -37,6 +49,7 @@ mirror!(v1::PlacedTask => PlacedTask {
     memory: Total,
     reason: Maybe<Shown>,
     succession: Maybe<SuccessionWord>,
+    generic: Amounts,
 });
 
 /// Not a mirror: the JSON groups what is flat on the wire.
@@ -70,6 +83,7 @@ impl TryFrom<v1::NodeRow> for NodeRow {
             disk: NodeDisk { capacity: Bytes(wire.disk_capacity), free: Bytes(wire.disk_free) },
             engine_ready: wire.engine_ready,
             drain_until: wire.drain_until,
+            generic: OfNode::read(wire.generic).at("generic")?,
         })
     }
 }
@@ -100,6 +114,7 @@ impl From<NodeRow> for v1::NodeRow {
             disk_free: model.disk.free.0,
             engine_ready: model.engine_ready,
             drain_until: model.drain_until,
+            generic: OfNode::write(&model.generic),
         }
     }
 }

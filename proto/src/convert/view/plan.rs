@@ -5,7 +5,7 @@ use model::view::{
     PlanView, RebalanceMove, RebalanceView, ReplicaPlacement, ServiceChange, Verdict, WhatIfView,
 };
 
-use super::{Rows, Shown};
+use super::{Amounts, Rows, Shown};
 use crate::{
     convert::{
         BadField, Field,
@@ -69,6 +69,7 @@ mirror!(v1::ReplicaPlacement => ReplicaPlacement {
     verdicts: Rows<Message<v1::Verdict, Verdict>>,
     fixes: Rows<Shown>,
     succession: Maybe<SuccessionWord>,
+    generic: Amounts,
 });
 
 mirror!(v1::AdviceRow => AdviceRow {

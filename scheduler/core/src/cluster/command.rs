@@ -23,6 +23,7 @@ pub struct Entry {
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time is looked at, and none is kept")]
 pub enum Command {
     /// The first entry of a cluster gives it its identity.
     Found {
@@ -309,6 +310,11 @@ pub enum Change {
     EndDrain {
         /// Which node.
         node: NodeId,
+    },
+    /// The time of a join token that nobody used is over.
+    EndToken {
+        /// Which token.
+        token: TokenId,
     },
     /// All tasks of a removed stack are gone.
     ForgetStack {

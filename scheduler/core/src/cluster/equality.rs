@@ -74,6 +74,8 @@ pub fn changed_fields(one: &ServiceSpec, other: &ServiceSpec) -> Vec<&'static st
         ("deploy.resources.limits.pids", a.pids_limit == b.pids_limit),
         ("deploy.resources.reservations.memory", a.reserved.memory == b.reserved.memory),
         ("deploy.resources.reservations.cpus", no_cpu_change),
+        ("deploy.resources.reservations.generic_resources", a.generic == b.generic),
+        ("deploy.resources.reservations.devices", p.device_requests == q.device_requests),
         ("deploy.placement.constraints", one.placement.constraints == other.placement.constraints),
         ("deploy.placement.preferences", one.placement.spread == other.placement.spread),
         (

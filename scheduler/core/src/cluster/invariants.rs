@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Desired, Epoch, NodeId, OperatorName, Resources, ServiceName, StackName, Task, TaskId,
-    TaskState,
+    Desired, Epoch, Generic, GenericName, NodeId, OperatorName, Resources, ServiceName, StackName,
+    Task, TaskId, TaskState, generic::Amount,
 };
 use thiserror::Error;
 
@@ -26,6 +26,18 @@ pub enum Violation {
         reserved: model::Bytes,
         /// Memory it offers.
         allocatable: model::Bytes,
+    },
+    /// The same of a generic resource.
+    #[error("the tasks on {node} reserve {} {kind}, it offers {}", Amount(*reserved), Amount(*offered))]
+    GenericOverbooked {
+        /// Which node.
+        node: NodeId,
+        /// Which kind.
+        kind: GenericName,
+        /// How much its tasks reserve.
+        reserved: u64,
+        /// How much it offers.
+        offered: u64,
     },
     /// A replica has more tasks that may run than one and its successor.
     #[error("`{stack}/{service}.{slot}` has {count} tasks that may run")]
@@ -147,14 +159,19 @@ pub fn check(cluster: &Cluster) -> Vec<Violation> {
     found
 }
 
-/// Nodes whose tasks reserve more memory than they offer. With inventories that never shrink there
+/// Nodes whose tasks reserve more of something than they offer. With inventories that never shrink there
 /// are none.
 pub fn overbooked(cluster: &Cluster) -> Vec<Violation> {
     let mut reserved: BTreeMap<NodeId, Resources> = BTreeMap::new();
+    let mut generic: BTreeMap<NodeId, Generic> = BTreeMap::new();
     for task in cluster.tasks().values().filter(|task| task.holds_resources()) {
         if let Some(node) = task.node {
             let sum = reserved.entry(node).or_default();
             *sum = sum.plus(task.spec.resources.reserved);
+            if let Some(node) = cluster.node(node).filter(|_| task.spec.wants_generic()) {
+                let sum = generic.entry(node.id).or_default();
+                *sum = std::mem::take(sum).plus(&task.spec.generic_on(&node.inventory.generic));
+            }
         }
     }
     let over = reserved.into_iter().filter_map(|(node, sum)| {
@@ -166,7 +183,19 @@ pub fn overbooked(cluster: &Cluster) -> Vec<Violation> {
             allocatable: offers.memory,
         })
     });
-    over.collect()
+    let generic = generic.into_iter().flat_map(|(node, sum)| {
+        let offers = cluster.node(node).map(|node| node.inventory.generic.clone());
+        let offers = offers.unwrap_or_default();
+        let over = sum.iter().filter(|(kind, amount)| *amount > offers.get(kind));
+        let over = over.map(|(kind, reserved)| Violation::GenericOverbooked {
+            node,
+            kind: kind.clone(),
+            reserved,
+            offered: offers.get(kind),
+        });
+        over.collect::<Vec<_>>()
+    });
+    over.chain(generic).collect()
 }
 
 fn check_tasks(cluster: &Cluster, found: &mut Vec<Violation>) {

@@ -298,8 +298,8 @@ impl Cluster {
         &self.events
     }
 
-    /// A copy to try changes on: without the events and remembered requests, which no decision
-    /// reads.
+    /// A copy to try changes on: without what no decision reads, such as events, remembered requests and
+    /// tokens that were used.
     pub(crate) fn draft(&self) -> Self {
         Self {
             id: self.id.clone(),
@@ -309,7 +309,7 @@ impl Cluster {
             nodes: self.nodes.clone(),
             generations: self.generations.clone(),
             volumes: self.volumes.clone(),
-            tokens: BTreeMap::new(),
+            tokens: self.open_tokens(),
             requests: Requests::new(),
             events: VecDeque::new(),
             origin: self.origin.clone(),
@@ -319,6 +319,11 @@ impl Cluster {
             removed_operators: BTreeSet::new(),
             ..*self
         }
+    }
+
+    fn open_tokens(&self) -> BTreeMap<TokenId, Token> {
+        let open = self.tokens.iter().filter(|(_, token)| token.is_open());
+        open.map(|(id, token)| (*id, token.clone())).collect()
     }
 
     /// The tasks that ask for a node.

@@ -25,7 +25,7 @@ use crate::cluster::{
 
 /// The highest form this version writes and reads; a higher one is refused. What is written has the
 /// form that every scheduler of the cluster reads ([`Cluster::form`]).
-pub const IMAGE_VERSION: u32 = 5;
+pub const IMAGE_VERSION: u32 = 6;
 
 /// A whole [`Cluster`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod drain;
 mod fence;
 mod gate;
 mod replica;
+mod tokens;
 mod traits;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use model::{Desired, Epoch, Liveness, NodeId, ServiceName, StackName, Task, Task
 
 pub use drain::{Tie, tie};
 pub use fence::{FlappingHold, HOLD_DOWN_MS, held_down};
+pub(crate) use fence::{HELD_BY_LEADER_FORM, held_by_stamps};
 pub use gate::{Waits, may_start, waits_for};
 pub use traits::{in_the_way, is_current, is_movable, starts_first};
 
@@ -126,6 +128,8 @@ pub fn orchestrate(
         }
     }
     drain::end(cluster, beats, now, &mut steps);
+    tokens::end(cluster, beats, now, &mut steps);
+    fence::measure(cluster, &mut steps);
     steps
 }
 

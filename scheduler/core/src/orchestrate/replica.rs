@@ -196,7 +196,7 @@ impl<'a> Scene<'a> {
         if self.is_down(task) {
             match self.held_down(task) {
                 _ if !is_movable(task) => {}
-                Some(held) => steps.wake(held.until),
+                Some(left) => steps.wake(self.now.plus_millis(left)),
                 None => self.create(slot, ids, steps),
             }
             return;

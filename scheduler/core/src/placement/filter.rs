@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use model::{
-    Liveness, NodeId, Shortfall, VolumeName,
+    GenericName, Liveness, NodeId, Shortfall, VolumeName,
     allow::Lack,
+    generic::Amount,
     planted::{Bug, is_planted},
     spec::{Constraint, ConstraintKey, ConstraintOp, Port, Protocol},
 };
@@ -19,14 +20,20 @@ use crate::{
 /// One hard rule.
 pub type Filter = fn(&Ask<'_>, &NodeView<'_, '_>) -> Result<(), Misfit>;
 
-/// The hard rules that ask only what the node is and what the task's constraints and permissions are:
-/// tasks that are alike in these have the same answer.
+/// The hard rules that ask only what the node is and what the task's constraints, permissions and generic
+/// resources are: tasks that are alike in these have the same answer.
 pub(super) const OF_NODES: &[Filter] =
-    &[is_there, accepts_work, engine_answers, matches_constraints, permits_it];
+    &[is_there, accepts_work, engine_answers, matches_constraints, permits_it, offers_generic];
 
 /// The hard rules that ask what is on the node, or where volumes are.
-pub(super) const OF_ROOMS: &[Filter] =
-    &[is_home_of_volumes, below_replicas_per_node, has_ports_free, has_room, below_task_limit];
+pub(super) const OF_ROOMS: &[Filter] = &[
+    is_home_of_volumes,
+    below_replicas_per_node,
+    has_ports_free,
+    has_room,
+    has_generic_free,
+    below_task_limit,
+];
 
 /// All hard rules; the first that is broken is the reason shown.
 pub fn filters() -> impl Iterator<Item = &'static Filter> {
@@ -88,12 +95,33 @@ pub enum Misfit {
     /// A resource is short.
     #[error(transparent)]
     Short(#[from] Shortfall),
+    /// A generic resource is short.
+    #[error("needs {} {kind}, {} free{}", Amount(*needed), Amount(*free), of_all(*needed, *offered))]
+    ShortOfGeneric {
+        /// Which kind.
+        kind: GenericName,
+        /// What was asked.
+        needed: u64,
+        /// What is there.
+        free: u64,
+        /// What the node offers, taken or not.
+        offered: u64,
+    },
     /// As many tasks as a node may have.
     #[error("already has {max} tasks, the most a node may have")]
     TooManyTasks {
         /// How many there may be.
         max: u32,
     },
+}
+
+/// Said where a node could not do it even when it is empty.
+fn of_all(needed: u64, offered: u64) -> String {
+    match offered {
+        0 => ": it offers none".to_owned(),
+        _ if needed > offered => format!(": it offers {}", Amount(offered)),
+        _ => String::new(),
+    }
 }
 
 /// What is not permitted, as part of a sentence.
@@ -135,6 +163,7 @@ impl Misfit {
             Self::PortTaken { .. } => "port",
             Self::Short(Shortfall::Memory { .. }) => "memory",
             Self::Short(Shortfall::Cpu { .. }) => "cpus",
+            Self::ShortOfGeneric { .. } => "generic",
             Self::TooManyTasks { .. } => "tasks",
         }
     }
@@ -245,6 +274,38 @@ pub(super) fn clash(one: &Port, other: &Port) -> bool {
 fn has_room(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
     if !is_planted(Bug::ReservationIgnored) {
         view.room.free_for(ask.task).after(ask.reserved())?;
+    }
+    Ok(())
+}
+
+/// What a node offers no more of it has free for nobody.
+fn offers_generic(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    short_of_generic(ask, view, |needed, _, offered| needed > offered)
+}
+
+fn has_generic_free(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    if is_planted(Bug::GenericIgnored) {
+        return Ok(());
+    }
+    short_of_generic(ask, view, |needed, free, offered| needed > free && needed <= offered)
+}
+
+/// The first kind of which it is short by what is needed, free and offered.
+fn short_of_generic(
+    ask: &Ask<'_>,
+    view: &NodeView<'_, '_>,
+    short: impl Fn(u64, u64, u64) -> bool,
+) -> Result<(), Misfit> {
+    if !ask.spec.wants_generic() {
+        return Ok(());
+    }
+    let offers = &view.room.node.inventory.generic;
+    let all_free = view.room.generic_free_for(ask.task);
+    for (kind, needed) in ask.spec.generic_on(offers).iter() {
+        let (free, offered) = (all_free.get(kind), offers.get(kind));
+        if short(needed, free, offered) {
+            return Err(Misfit::ShortOfGeneric { kind: kind.clone(), needed, free, offered });
+        }
     }
     Ok(())
 }

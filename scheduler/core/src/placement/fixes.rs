@@ -8,8 +8,8 @@ mod way;
 use std::collections::BTreeSet;
 
 use model::{
-    Bytes, Liveness, MilliCpu, Node, NodeId, Resources, ServiceSpec, TaskId,
-    spec::{ConstraintKey, ConstraintOp},
+    Bytes, Generic, Liveness, MilliCpu, Node, NodeId, Resources, ServiceSpec, TaskId,
+    spec::{Constraint, ConstraintKey, ConstraintOp},
 };
 
 use self::machine::more_machine;
@@ -118,7 +118,37 @@ fn helps(fleet: &Fleet<'_>, ask: &Ask<'_>, change: &Change) -> bool {
 }
 
 const fn gone_with_tasks(why: &Misfit) -> bool {
+    if let Misfit::ShortOfGeneric { needed, offered, .. } = why {
+        return *needed <= *offered;
+    }
     matches!(why, Misfit::Short(_) | Misfit::PortTaken { .. } | Misfit::TooManyTasks { .. })
+}
+
+/// The constraint holds by a label, or is taken away.
+fn of_constraint(
+    ask: &Ask<'_>,
+    room: &Room<'_>,
+    wanted: &Constraint,
+    (which, has_room): (&str, &str),
+) -> Fix {
+    let (node, service) = (&room.node.name, ask.service);
+    if let (ConstraintKey::Label(label), ConstraintOp::Equal) = (&wanted.key, wanted.op) {
+        let value = &wanted.value;
+        let text =
+            format!("give {node}{which} the label: sisoctl node label {node} {label}={value}");
+        let mut changed = room.node.clone();
+        changed.labels.insert(label.clone(), value.clone());
+        return Fix {
+            cost: Cost::Command,
+            order: 1,
+            text,
+            change: Change::Node(Box::new(changed)),
+        };
+    }
+    let text = format!("remove the constraint `{wanted}` from {service}{has_room}");
+    let mut changed = ask.spec.clone();
+    changed.placement.constraints.retain(|one| one != wanted);
+    Fix { cost: Cost::Edit, order: 1, text, change: Change::Spec(Box::new(changed)) }
 }
 
 /// The fix of what stands against a node; `alone` when nothing else does.
@@ -150,17 +180,7 @@ fn for_one(
             with_node(Cost::Command, 0, text, &|node| node.schedulable = true)
         }
         Misfit::Constraint { wanted, .. } => {
-            if let (ConstraintKey::Label(label), ConstraintOp::Equal) = (&wanted.key, wanted.op) {
-                let value = &wanted.value;
-                let text = format!(
-                    "give {node}{which} the label: sisoctl node label {node} {label}={value}"
-                );
-                return with_node(Cost::Command, 1, text, &|node| {
-                    node.labels.insert(label.clone(), value.clone());
-                });
-            }
-            let text = format!("remove the constraint `{wanted}` from {service}{has_room}");
-            with_spec(1, text, &|spec| spec.placement.constraints.retain(|one| one != wanted))
+            Some(of_constraint(ask, room, wanted, (which, &has_room)))
         }
         Misfit::NotAllowed(lacks) => {
             let flags = flags(lacks);
@@ -177,7 +197,16 @@ fn for_one(
                 format!("publish another host port than {port}: on {node} it is taken by {holder}");
             with_spec(0, text, &|spec| spec.ports.retain(|one| one.published != Some(*port)))
         }
-        Misfit::Short(_) | Misfit::TooManyTasks { .. } => {
+        Misfit::ShortOfGeneric { kind, needed, free, offered } if needed > offered => {
+            let more = needed.saturating_sub(*free);
+            let all = offered.saturating_add(more);
+            let text = format!(
+                "start the agent of {node} with --generic {kind}={all}, if it has them{}",
+                because("it has room otherwise")
+            );
+            with_node(Cost::Command, 3, text, &|node| node.inventory.generic.add(kind, more))
+        }
+        Misfit::Short(_) | Misfit::ShortOfGeneric { .. } | Misfit::TooManyTasks { .. } => {
             stop(ask, room, std::slice::from_ref(why))
         }
         Misfit::NoEngine => {
@@ -222,17 +251,36 @@ fn stop(ask: &Ask<'_>, room: &Room<'_>, why: &[Misfit]) -> Option<Fix> {
         others.into_iter().partition(|other| holders.contains(name(other).as_str()));
     let freed =
         |chosen: &[&Ask<'_>]| chosen.iter().map(|other| other.reserved()).sum::<Resources>();
+    let offers = &room.node.inventory.generic;
+    let generic = |chosen: &[&Ask<'_>]| {
+        let held = chosen.iter().map(|other| other.spec.generic_on(offers));
+        held.fold(Generic::NONE, |sum, held| sum.plus(&held))
+    };
     let short = ask.reserved().minus(room.free_for(ask.task));
     let missing = short.minus(freed(&chosen));
+    let short_of = ask.spec.generic_on(offers).minus(&room.generic_free_for(ask.task));
+    let missing_of = short_of.clone().minus(&generic(&chosen));
     let crowded = why.iter().any(|why| matches!(why, Misfit::TooManyTasks { .. }));
-    if missing != Resources::ZERO || (crowded && chosen.is_empty()) {
-        chosen.extend(fewest(&others, missing)?);
+    if !missing_of.is_empty() {
+        let holders = |chosen: &[&Ask<'_>]| missing_of.clone().minus(&generic(chosen)).is_empty();
+        let enough = |more: &[&Ask<'_>]| holders(more) && freed(more).after(missing).is_ok();
+        let helpers: Vec<&Ask<'_>> =
+            others.iter().copied().filter(|other| other.spec.wants_generic()).collect();
+        chosen.extend(fewest(&helpers, |other| generic(&[other]), enough)?);
+    } else if missing != Resources::ZERO || (crowded && chosen.is_empty()) {
+        let enough = |more: &[&Ask<'_>]| freed(more).after(missing).is_ok();
+        chosen.extend(fewest(&others, |other| other.reserved().memory, enough)?);
     }
+    let held = generic(&chosen);
     let freed = freed(&chosen);
     let names: Vec<String> = chosen.iter().map(|other| name(other)).collect();
     let mut amount = format!("frees {}", freed.memory);
     if short.cpu.0 > 0 {
         amount = format!("{amount} and {} CPUs", freed.cpu);
+    }
+    let wanted = held.iter().filter(|(kind, _)| short_of.get(kind) > 0).collect::<Generic>();
+    if !wanted.is_empty() {
+        amount = format!("{amount} and {wanted}");
     }
     let text =
         format!("stop or scale down {} on {} ({amount})", names.join(" and "), room.node.name);
@@ -242,19 +290,20 @@ fn stop(ask: &Ask<'_>, room: &Room<'_>, why: &[Misfit]) -> Option<Fix> {
 }
 
 /// One task that frees enough, the smallest such; else as few of the largest as do.
-fn fewest<'o, 'a>(others: &[&'o Ask<'a>], short: Resources) -> Option<Vec<&'o Ask<'a>>> {
-    let enough = |freed: Resources| freed.after(short).is_ok();
-    if let Some(one) = others.iter().find(|other| enough(other.reserved())) {
+fn fewest<'o, 'a, K: Ord>(
+    others: &[&'o Ask<'a>],
+    size: impl Fn(&Ask<'_>) -> K,
+    enough: impl Fn(&[&Ask<'_>]) -> bool,
+) -> Option<Vec<&'o Ask<'a>>> {
+    if let Some(one) = others.iter().find(|other| enough(&[other])) {
         return Some(vec![one]);
     }
     let mut by_size: Vec<&'o Ask<'a>> = others.to_vec();
-    by_size.sort_by_key(|other| (std::cmp::Reverse(other.reserved().memory), other.task));
+    by_size.sort_by_key(|other| (std::cmp::Reverse(size(other)), other.task));
     let mut chosen = Vec::new();
-    let mut freed = Resources::ZERO;
     for other in by_size.into_iter().take(MAX_STOPS) {
         chosen.push(other);
-        freed = freed.plus(other.reserved());
-        if enough(freed) {
+        if enough(&chosen) {
             return Some(chosen);
         }
     }

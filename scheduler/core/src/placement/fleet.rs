@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Desired, Liveness, Node, NodeId, Resources, ServiceName, ServiceSpec, StackName, Task, TaskId,
-    TaskState, VolumeName,
+    Desired, Generic, Liveness, Node, NodeId, Resources, ServiceName, ServiceSpec, StackName, Task,
+    TaskId, TaskState, VolumeName,
     planted::{Bug, is_planted},
     task::TaskVolume,
 };
@@ -73,6 +73,8 @@ pub struct Room<'a> {
     pub tasks: BTreeMap<TaskId, (Ask<'a>, Desired)>,
     /// Kept back for tasks whose predecessor is stopping here to make room for them.
     pub(super) earmarked: BTreeMap<TaskId, Resources>,
+    /// The same of generic resources.
+    pub(super) earmarked_generic: BTreeMap<TaskId, Generic>,
     offers: Resources,
 }
 
@@ -83,6 +85,7 @@ impl<'a> Room<'a> {
             reserved: Resources::ZERO,
             tasks: BTreeMap::new(),
             earmarked: BTreeMap::new(),
+            earmarked_generic: BTreeMap::new(),
             offers: node.inventory.allocatable(),
         }
     }
@@ -105,6 +108,17 @@ impl<'a> Room<'a> {
         }
         let kept = self.earmarked.iter().filter(|(id, _)| **id != task);
         free.minus(kept.map(|(_, amount)| *amount).sum::<Resources>())
+    }
+
+    /// What of generic resources is free for that task. Counted when it is asked for: few tasks reserve
+    /// any, and all of a kind is another amount once the node offers more.
+    pub fn generic_free_for(&self, task: TaskId) -> Generic {
+        let offered = &self.node.inventory.generic;
+        let specs = self.tasks.values().map(|(ask, _)| ask.spec);
+        let specs = specs.filter(|spec| spec.wants_generic());
+        let held = specs.fold(Generic::NONE, |held, spec| held.plus(&spec.generic_on(offered)));
+        let kept = self.earmarked_generic.iter().filter(|(id, _)| **id != task);
+        kept.fold(offered.clone().minus(&held), |free, (_, amount)| free.minus(amount))
     }
 
     fn put(&mut self, ask: Ask<'a>, desired: Desired) {
@@ -262,6 +276,11 @@ impl<'a> Fleet<'a> {
             let more = task.spec.resources.reserved.minus(former.spec.resources.reserved);
             if let Some(room) = self.rooms.get_mut(&node) {
                 room.earmarked.insert(task.id, more);
+                let on = |spec: &ServiceSpec| spec.generic_on(&room.node.inventory.generic);
+                if task.spec.wants_generic() {
+                    let more = on(&task.spec).minus(&on(&former.spec));
+                    room.earmarked_generic.insert(task.id, more);
+                }
             }
         }
     }

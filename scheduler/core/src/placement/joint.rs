@@ -147,7 +147,15 @@ pub(super) fn improve<'a>(
     let found = named(&posed, &tried.answer);
     let after = arrange(fleet, &BTreeMap::new(), &found);
     let outlook = outlook(fleet, scales, &posed, &tried.answer);
-    effort.outlook = Some(if in_vain { Outlook { off: Bytes::ZERO, ..outlook } } else { outlook });
+    effort.outlook = Some(if in_vain {
+        Outlook { off: Bytes::ZERO, ..outlook }
+    } else if after.len() < found.len() {
+        // Of what was found a part does not fit, as all of a kind on a node that has several: nothing is proven.
+        let out = free.iter().filter(|ask| !after.contains_key(&ask.task));
+        Outlook { off: out.map(|ask| ask.reserved().memory).sum(), ..outlook }
+    } else {
+        outlook
+    });
     if left_out(&after) >= loss_before {
         arrange(fleet, &after, &before);
         return;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    NodeId, TaskId,
+    Generic, GenericName, NodeId, TaskId,
     spec::{Port, Protocol},
 };
 use packing::{Bin, BinSet, Group, Item, MAX_AMOUNT, Problem};
@@ -41,6 +41,10 @@ pub(super) struct Posed<'o, 'a> {
     /// The tasks of each item: those that share a volume without a home go together.
     pub(super) items: Vec<Vec<&'o Ask<'a>>>,
     ports: Ports<'a>,
+    /// Whether the number of tasks of a node counts as a resource: the third.
+    counts_tasks: bool,
+    /// The generic resources that are asked for: the last ones.
+    kinds: Vec<GenericName>,
     /// A service of each group.
     pub(super) services: Vec<&'o Ask<'a>>,
 }
@@ -56,13 +60,15 @@ pub(super) fn pose<'o, 'a>(
         nodes: fleet.rooms().keys().copied().collect(),
         items: Vec::new(),
         ports: Ports::of(pieces),
+        counts_tasks: false,
+        kinds: kinds(pieces),
         services: Vec::new(),
     };
-    let counts_tasks = fleet.rooms().values().any(|room| {
+    posed.counts_tasks = fleet.rooms().values().any(|room| {
         let all = room.tasks.len().saturating_add(pieces.len());
         all > usize::try_from(limits::MAX_TASKS_PER_NODE).unwrap_or(usize::MAX)
     });
-    posed.bins(fleet, counts_tasks);
+    posed.bins(fleet);
     let mut sets: BTreeMap<BinSet, usize> = BTreeMap::new();
     let mut groups = BTreeMap::new();
     for together in sharing_new_volumes(fleet, pieces) {
@@ -76,8 +82,11 @@ pub(super) fn pose<'o, 'a>(
         let mut item = Item { allowed, twice: true, ..Item::default() };
         let mut demand = vec![0_u64; posed.problem.resources];
         for piece in &together {
-            let one = [u64::from(counts_tasks)];
-            let needs = amounts(piece.ask.reserved()).into_iter().chain(one);
+            let one = posed.counts_tasks.then_some(1);
+            // All of a kind is one at least; how much that is on which node, `fits` sees.
+            let generic = piece.ask.spec.generic_on(&Generic::NONE);
+            let generic = posed.kinds.iter().map(|kind| generic.get(kind));
+            let needs = amounts(piece.ask.reserved()).into_iter().chain(one).chain(generic);
             for (sum, amount) in demand.iter_mut().zip(needs) {
                 *sum = sum.saturating_add(amount).min(MAX_DEMAND);
             }
@@ -156,15 +165,19 @@ fn sharing_new_volumes<'p, 'o, 'a>(
 }
 
 impl<'o, 'a> Posed<'o, 'a> {
-    fn bins(&mut self, fleet: &Fleet<'a>, counts_tasks: bool) {
+    fn bins(&mut self, fleet: &Fleet<'a>) {
         // Nobody asks by this id: what is kept back for somebody is free for nobody.
         let nobody = TaskId::new(u64::MAX);
-        self.problem.resources = 2_usize.saturating_add(usize::from(counts_tasks));
+        let first = 2_usize.saturating_add(usize::from(self.counts_tasks));
+        self.problem.resources = first.saturating_add(self.kinds.len());
         for room in fleet.rooms().values() {
             let there = u32::try_from(room.tasks.len()).unwrap_or(u32::MAX);
             let tasks = limits::MAX_TASKS_PER_NODE.saturating_sub(there);
-            let capacity = amounts(room.free_for(nobody)).into_iter().chain([u64::from(tasks)]);
-            let capacity = capacity.map(|amount| amount.min(MAX_AMOUNT));
+            let tasks = self.counts_tasks.then_some(u64::from(tasks));
+            let generic = room.generic_free_for(nobody);
+            let generic = self.kinds.iter().map(|kind| generic.get(kind));
+            let capacity = amounts(room.free_for(nobody)).into_iter().chain(tasks).chain(generic);
+            let capacity = capacity.map(|amount| amount.min(MAX_AMOUNT)).collect();
             let mut keys: Vec<u32> = room
                 .tasks
                 .values()
@@ -172,7 +185,6 @@ impl<'o, 'a> Posed<'o, 'a> {
                 .collect();
             keys.sort_unstable();
             keys.dedup();
-            let capacity = capacity.take(self.problem.resources).collect();
             self.problem.bins.push(Bin { capacity, keys, members: Vec::new() });
         }
     }
@@ -203,10 +215,24 @@ impl<'o, 'a> Posed<'o, 'a> {
         Some(group)
     }
 
+    /// The generic resource that a resource of the problem stands for.
+    pub(super) fn kind(&self, resource: usize) -> Option<&GenericName> {
+        let first = 2_usize.saturating_add(usize::from(self.counts_tasks));
+        self.kinds.get(resource.checked_sub(first)?)
+    }
+
     /// The port that an exclusive key stands for.
     pub(super) fn port(&self, key: u32) -> Option<u16> {
         self.ports.keys.iter().find(|(_, own)| **own == key).map(|((port, ..), _)| *port)
     }
+}
+
+/// The generic resources that any of these ask for.
+fn kinds(pieces: &[Piece<'_, '_>]) -> Vec<GenericName> {
+    let asked = pieces.iter().filter(|piece| piece.ask.spec.wants_generic());
+    let asked = asked.map(|piece| piece.ask.spec.generic_on(&Generic::NONE));
+    let all = asked.fold(Generic::NONE, |all, asked| all.larger(&asked));
+    all.iter().map(|(kind, _)| kind.clone()).collect()
 }
 
 /// Published ports as exclusive keys: one for each address that is named, and one for all others. Who

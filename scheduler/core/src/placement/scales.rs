@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Allows, MilliCpu, NodeId, Resources, allow::Lack, spec::Constraint};
+use model::{Allows, Generic, MilliCpu, NodeId, Resources, allow::Lack, spec::Constraint};
 use packing::{BINDING_SLACK, Bin, BinSet, Item, Measure, Problem, Scarcity};
 
 use crate::placement::{Ask, Fleet, NodeView, filter};
@@ -12,7 +12,7 @@ use crate::placement::{Ask, Fleet, NodeView, filter};
 const STEP: u32 = 20;
 
 /// All that a node's own rules ask about a task: those with the same answer alike.
-type Key<'a> = (&'a [Constraint], Vec<Lack>);
+type Key<'a> = (&'a [Constraint], Vec<Lack>, Generic);
 
 /// Tasks to which a node by itself is the same.
 #[derive(Debug, Clone)]
@@ -34,7 +34,8 @@ pub(crate) struct Scales<'a> {
 }
 
 fn key<'a>(ask: &Ask<'a>) -> Key<'a> {
-    (&ask.spec.placement.constraints, Allows::default().lacks(ask.spec))
+    let constraints = ask.spec.placement.constraints.as_slice();
+    (constraints, Allows::default().lacks(ask.spec), ask.spec.generic_on(&Generic::NONE))
 }
 
 /// The amounts a score weighs, the leading one first.
@@ -108,7 +109,7 @@ impl<'a> Scales<'a> {
         let mut alike = self.by_key.iter().filter(|(_, class)| {
             self.classes.get(**class).is_some_and(|class| class.nodes == *nodes)
         });
-        alike.next().map(|((constraints, _), _)| *constraints)
+        alike.next().map(|((constraints, _, _), _)| *constraints)
     }
 
     /// The index of a node in the order of the fleet.

@@ -2,6 +2,7 @@
 
 use model::{
     Bytes, MilliCpu,
+    generic::Amount,
     spec::{Constraint, ConstraintKey, ConstraintOp},
 };
 use packing::{BinSet, Impossible, Short};
@@ -24,13 +25,15 @@ pub(super) fn text(
         Short::Resource { resource: 1, amount } => {
             format!("{} CPUs short {place}", MilliCpu(amount))
         }
-        Short::Resource { amount, .. } => {
-            format!("{amount} tasks more than nodes may have {place}")
-        }
+        Short::Resource { resource, amount } => match posed.kind(resource) {
+            Some(kind) => format!("{} {kind} short {place}", Amount(amount)),
+            None => format!("{amount} tasks more than nodes may have {place}"),
+        },
         Short::Pieces { resource, size, count } => {
-            let size = match resource {
-                0 => Bytes(size).to_string(),
-                _ => format!("{} CPUs", MilliCpu(size)),
+            let size = match (resource, posed.kind(resource)) {
+                (0, _) => Bytes(size).to_string(),
+                (_, Some(kind)) => format!("{} {kind}", Amount(size)),
+                (_, None) => format!("{} CPUs", MilliCpu(size)),
             };
             format!("{} of {size} and more too many {place}", tasks(count))
         }

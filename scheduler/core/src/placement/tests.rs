@@ -1,5 +1,6 @@
 //! Which node a task goes to, why not another, and what would help.
 
+mod generic;
 mod joint;
 
 use model::{Bytes, MilliCpu, ServiceSpec};

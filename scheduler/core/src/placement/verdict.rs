@@ -84,6 +84,7 @@ const fn amounts(why: &Misfit) -> Option<(u64, u64)> {
     match why {
         Misfit::Short(Shortfall::Memory { needed, free }) => Some((needed.0, free.0)),
         Misfit::Short(Shortfall::Cpu { needed, free }) => Some((needed.0, free.0)),
+        Misfit::ShortOfGeneric { needed, free, .. } => Some((*needed, *free)),
         Misfit::Gone
         | Misfit::NotThere(_)
         | Misfit::Cordoned
@@ -102,10 +103,14 @@ pub(super) fn distance(why: &Misfit) -> (u8, u64) {
     let missing = amounts(why).map_or(0, |(needed, free)| needed.saturating_sub(free));
     let kind = match why {
         Misfit::Short(_) => 0,
+        // What a node never has is another kind of machine.
+        Misfit::ShortOfGeneric { needed, offered, .. } if needed <= offered => 0,
         Misfit::PortTaken { .. } | Misfit::TooManyReplicas { .. } => 1,
         Misfit::TooManyTasks { .. } | Misfit::Cordoned | Misfit::NotAllowed(_) => 2,
         Misfit::NoEngine | Misfit::NotThere(_) => 3,
-        Misfit::VolumeElsewhere { .. } | Misfit::Constraint { .. } => 4,
+        Misfit::VolumeElsewhere { .. }
+        | Misfit::Constraint { .. }
+        | Misfit::ShortOfGeneric { .. } => 4,
         Misfit::Gone => 5,
     };
     (kind, missing)

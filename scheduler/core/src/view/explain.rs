@@ -10,7 +10,10 @@ use model::{
 use crate::{
     cluster::{Cluster, Rejection, Service},
     placement::{Ask, Fleet, Judge, fixes, way_to},
-    view::{Soft, memory, rebalance::Rescue, succession::succession, tasks::waiting_for},
+    view::{
+        Soft, memory, nodes::reserves, rebalance::Rescue, succession::succession,
+        tasks::waiting_for,
+    },
 };
 
 /// Why the replicas of a service, or one of them, are where they are. A placed task answers with
@@ -131,6 +134,7 @@ pub(super) fn replica_placement(asking: &mut Asking<'_>, task: &Task) -> Replica
         verdicts,
         fixes,
         succession: succession(cluster, task),
+        generic: reserves(cluster, task),
     }
 }
 

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use model::{Bytes, TaskId, Timestamp, task::Telemetry};
 
-use crate::lease::Leases;
+use crate::{lease::Leases, waits::Waits};
 
 pub use advise::advise;
 pub use drain::{drain_plan, drain_stays};
@@ -50,13 +50,16 @@ pub struct Soft<'a> {
     pub now: Timestamp,
     /// The leases the leader has granted, where it is the leader that is asked.
     pub leases: Option<&'a Leases>,
+    /// What the leader waits for; where another one is asked, what the stamps say.
+    pub waits: &'a Waits,
 }
 
 impl Soft<'_> {
     /// Nothing is known besides the log.
     pub const fn none(now: Timestamp) -> Self {
         static NONE: BTreeMap<TaskId, Telemetry> = BTreeMap::new();
-        Soft { telemetry: &NONE, now, leases: None }
+        static STAMPS: Waits = Waits::imagined();
+        Soft { telemetry: &NONE, now, leases: None, waits: &STAMPS }
     }
 
     fn memory_used(&self, task: TaskId) -> Option<Bytes> {

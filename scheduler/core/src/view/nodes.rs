@@ -1,8 +1,13 @@
 //! `node ls` and `placement`.
 
+use std::collections::BTreeMap;
+
 use model::{
-    Bytes, Node, Resources, Task, Timestamp,
-    view::{NodeCpus, NodeDisk, NodeMemory, NodeRow, PlacedTask, PlacementNode, PlacementView},
+    Bytes, Generic, Node, Resources, Task, Timestamp,
+    view::{
+        NodeCpus, NodeDisk, NodeGeneric, NodeMemory, NodeRow, PlacedTask, PlacementNode,
+        PlacementView,
+    },
 };
 
 use crate::{
@@ -27,6 +32,17 @@ fn holding<'a>(cluster: &'a Cluster, node: &Node) -> Vec<&'a Task> {
 
 fn reserved(tasks: &[&Task]) -> Resources {
     tasks.iter().map(|task| task.spec.resources.reserved).sum()
+}
+
+/// What the node offers of generic resources, and what is reserved there: of a kind it offers no longer
+/// too.
+fn generic(node: &Node, tasks: &[&Task]) -> BTreeMap<String, NodeGeneric> {
+    let offers = &node.inventory.generic;
+    let held = tasks.iter().map(|task| task.spec.generic_on(offers));
+    let held = held.fold(Generic::NONE, |sum, held| sum.plus(&held));
+    let kinds = offers.clone().larger(&held);
+    let row = |kind| NodeGeneric { capacity: offers.get(kind), reserved: held.get(kind) };
+    kinds.iter().map(|(kind, _)| (kind.to_string(), row(kind))).collect()
 }
 
 fn row(cluster: &Cluster, soft: &Soft<'_>, node: &Node) -> NodeRow {
@@ -57,6 +73,7 @@ fn row(cluster: &Cluster, soft: &Soft<'_>, node: &Node) -> NodeRow {
         disk: NodeDisk { capacity: inventory.disk, free: inventory.disk_free },
         engine_ready: inventory.engine_ready,
         drain_until: node.drain.map(Timestamp::to_rfc3339),
+        generic: generic(node, &tasks),
     }
 }
 
@@ -67,12 +84,14 @@ pub fn placement(cluster: &Cluster) -> PlacementView {
         tasks.sort_by_key(|task| (&task.stack, &task.service, task.slot, task.epoch));
         let reserved = reserved(&tasks).memory;
         let allocatable = node.inventory.allocatable().memory;
+        let generic = generic(node, &tasks);
         PlacementNode {
             name: node.name.to_string(),
             allocatable,
             reserved,
             free: allocatable.saturating_sub(reserved),
             tasks: tasks.into_iter().map(|task| placed(cluster, task, None)).collect(),
+            generic,
         }
     });
     let mut asking = Asking::of(cluster);
@@ -90,5 +109,14 @@ fn placed(cluster: &Cluster, task: &Task, reason: Option<String>) -> PlacedTask 
         memory: task.spec.resources.reserved.memory,
         reason,
         succession: succession(cluster, task),
+        generic: reserves(cluster, task),
     }
+}
+
+/// What the task reserves of generic resources, where it is.
+pub(super) fn reserves(cluster: &Cluster, task: &Task) -> BTreeMap<String, u64> {
+    let node = task.node.and_then(|node| cluster.node(node));
+    let offers = node.map(|node| node.inventory.generic.clone()).unwrap_or_default();
+    let reserved = task.spec.generic_on(&offers);
+    reserved.iter().map(|(kind, amount)| (kind.to_string(), amount)).collect()
 }

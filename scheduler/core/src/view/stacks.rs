@@ -118,7 +118,7 @@ pub fn tokens(cluster: &Cluster, now: Timestamp) -> Vec<TokenRow> {
     let rows = cluster.tokens().values().map(|token| {
         let state = if token.used_at.is_some() {
             "used"
-        } else if now >= token.expires_at {
+        } else if token.ended_at.is_some() || now >= token.expires_at {
             "expired"
         } else {
             "valid"

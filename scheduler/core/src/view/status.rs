@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use model::{
     Bytes, Desired, Health, Liveness, Node, NodeName, ServiceName, StackName, Task, TaskState,
     Timestamp,
+    generic::Amount,
     task::Cause,
     view::{Problem, StatusView},
 };
@@ -136,15 +137,40 @@ fn ledger_problem(node: &Node) -> Option<Problem> {
 }
 
 fn shrunk(cluster: &Cluster, violation: &Violation) -> Option<Problem> {
-    let Violation::Overbooked { node, reserved, allocatable } = violation else { return None };
+    let (node, cause, back) = match violation {
+        Violation::Overbooked { node, reserved, allocatable } => {
+            let cause = format!(
+                "its tasks reserve {reserved}, it offers {allocatable} since its memory changed"
+            );
+            (node, cause, "its memory back".to_owned())
+        }
+        Violation::GenericOverbooked { node, kind, reserved, offered } => {
+            let cause = format!(
+                "its tasks reserve {} {kind}, it offers {} since its agent was started otherwise",
+                Amount(*reserved),
+                Amount(*offered)
+            );
+            (node, cause, format!("its {kind} back (`--generic` of its agent)"))
+        }
+        Violation::Crowded { .. }
+        | Violation::Misfiled
+        | Violation::Doubled { .. }
+        | Violation::EpochReused { .. }
+        | Violation::AwayFromVolume { .. }
+        | Violation::Orphan { .. }
+        | Violation::NoSuchNode { .. }
+        | Violation::IdAhead { .. }
+        | Violation::StateWithoutNode { .. }
+        | Violation::Authorities
+        | Violation::Operator { .. }
+        | Violation::OverLimit { .. } => return None,
+    };
     let name = cluster.node_name(*node);
     Some(Problem {
         what: format!("node {name} is overbooked"),
-        cause: format!(
-            "its tasks reserve {reserved}, it offers {allocatable} since its memory changed"
-        ),
+        cause,
         since: None,
-        fix: format!("give {name} its memory back, or scale something down that runs there"),
+        fix: format!("give {name} {back}, or scale something down that runs there"),
     })
 }
 

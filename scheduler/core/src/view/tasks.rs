@@ -109,13 +109,14 @@ fn why_not_moved(cluster: &Cluster, soft: &Soft<'_>, task: &Task, down: &Node) -
         };
     }
     let service = cluster.service(&task.stack, &task.service);
-    let hold = service.and_then(|held| orchestrate::held_down(cluster, held, task, soft.now));
+    let hold = service
+        .and_then(|held| orchestrate::held_down(cluster, held, task, (soft.waits, soft.now)));
     if let Some(hold) = hold {
         return format!(
             "{name} is down; it comes and goes, and the service moved {} ago: it moves again in {}, \
              unless {name} is back by then",
-            span(soft.now.millis_since(hold.moved_at)),
-            span(hold.until.millis_since(soft.now))
+            span(hold.moved_ago),
+            span(hold.left)
         );
     }
     let lease = lease_of(cluster, soft, task).map(|lease| format!("{name} is down: {lease}"));

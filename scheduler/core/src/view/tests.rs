@@ -135,6 +135,7 @@ fn imagined_machines_are_enough_to_plan_on() {
         cpus: model::MilliCpu::cores(8),
         labels: [].into(),
         arch: Some("arm64".into()),
+        generic: model::Generic::NONE,
     };
     let app = service("app", 1_024).with(|s| depend(s, "init", Condition::Completed));
     let spec = stack(
@@ -166,6 +167,7 @@ fn what_runs_on_imagined_machines_stays_there() {
         cpus: model::MilliCpu::cores(8),
         labels: [].into(),
         arch: None,
+        generic: model::Generic::NONE,
     };
     let seat = |service: &str, slot, name: &str| Seat {
         stack: stack_name("s"),

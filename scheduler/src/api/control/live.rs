@@ -107,7 +107,7 @@ pub(super) async fn watch(
 fn rows(office: &Office, stack: Option<&StackName>, node: Option<NodeId>) -> WatchReply {
     let telemetry = office.dispatch.sessions.telemetry();
     let cluster = office.log.cluster();
-    let tasks = view::tasks(&cluster, &reads::soft(&telemetry, &reads::leases(office)), stack);
+    let tasks = view::tasks(&cluster, &reads::soft(&telemetry, &reads::led(office)), stack);
     WatchReply {
         revision: cluster.revision().0,
         tasks: tasks.into_iter().map(Into::into).collect(),

@@ -18,7 +18,7 @@ use proto::{
     },
 };
 use scheduler_core::{
-    Cluster, Leases,
+    Cluster, Leases, Waits,
     view::{self, Supposition},
 };
 use tonic::Status;
@@ -48,12 +48,19 @@ async fn read(office: &Office) -> Result<MappedRwLockReadGuard<'_, Cluster>, Sta
     Ok(office.log.cluster())
 }
 
+/// What this scheduler knows as the leader.
+pub(super) struct Led {
+    leases: Leases,
+    waits: Waits,
+}
+
+pub(super) fn led(office: &Office) -> Led {
+    Led { leases: leases(office), waits: office.dispatch.sessions.waited_for() }
+}
+
 /// What is known of the present besides the log.
-pub(super) fn soft<'a>(
-    telemetry: &'a BTreeMap<TaskId, Telemetry>,
-    leases: &'a Leases,
-) -> view::Soft<'a> {
-    view::Soft { telemetry, now: clock::now(), leases: Some(leases) }
+pub(super) fn soft<'a>(telemetry: &'a BTreeMap<TaskId, Telemetry>, led: &'a Led) -> view::Soft<'a> {
+    view::Soft { telemetry, now: clock::now(), leases: Some(&led.leases), waits: &led.waits }
 }
 
 /// The leases this scheduler has granted as the leader.
@@ -133,14 +140,14 @@ pub(super) async fn tasks(
     }
     let list = if request.all { view::remembered_tasks } else { view::tasks };
     Ok(ListTasksReply {
-        tasks: rows(list(&cluster, &soft(&telemetry, &leases(office)), stack.as_ref())),
+        tasks: rows(list(&cluster, &soft(&telemetry, &led(office)), stack.as_ref())),
     })
 }
 
 pub(super) async fn nodes(office: &Office) -> Result<ListNodesReply, Status> {
     let telemetry = office.dispatch.sessions.telemetry();
     let cluster = read(office).await?;
-    Ok(ListNodesReply { nodes: rows(view::nodes(&cluster, &soft(&telemetry, &leases(office)))) })
+    Ok(ListNodesReply { nodes: rows(view::nodes(&cluster, &soft(&telemetry, &led(office)))) })
 }
 
 pub(super) async fn placement(office: &Office) -> Result<PlacementView, Status> {
@@ -157,8 +164,8 @@ pub(super) async fn explain(
         None => None,
     };
     let explained = {
-        let (telemetry, leases) = (BTreeMap::new(), leases(office));
-        let soft = soft(&telemetry, &leases);
+        let (telemetry, led) = (BTreeMap::new(), led(office));
+        let soft = soft(&telemetry, &led);
         let replica = request.replica;
         match on {
             Some(node) => {
@@ -206,7 +213,7 @@ pub(super) async fn tokens(office: &Office) -> Result<ListTokensReply, Status> {
 
 pub(super) async fn status(office: &Office) -> Result<StatusView, Status> {
     let telemetry = office.dispatch.sessions.telemetry();
-    let mut status = view::status(&*read(office).await?, &soft(&telemetry, &leases(office)));
+    let mut status = view::status(&*read(office).await?, &soft(&telemetry, &led(office)));
     let standing = office.log.standing().borrow().clone();
     let schedulers = office.door.seen(standing.leader, GLANCE).await;
     status.problems.extend(schedulers.iter().filter_map(scheduler_problem));
@@ -292,6 +299,7 @@ mod tests {
                 verdicts: vec![verdict; each],
                 fixes: vec![String::new(); each],
                 succession: None,
+                generic: BTreeMap::new(),
             };
             let mut answered = vec![placement; placements];
             bound(&mut answered, |placement| placement);

@@ -2,7 +2,7 @@
 
 use model::{
     ServiceName, StackName,
-    id::{NodeKind, TaskKind},
+    id::{NodeKind, TaskKind, TokenKind},
     task::Decision,
     view::Verdict,
 };
@@ -42,6 +42,7 @@ choice!(ChangeForm: v1::Change, change::Change, change => Change {
     },
     mark_ready: MarkReady { stack: Parsed<StackName>, revision: AtRevision },
     end_drain: EndDrain { node: Number<NodeKind> },
+    end_token: EndToken { token: Number<TokenKind> },
     forget_stack: ForgetStack { stack: Parsed<StackName> },
     end_move: EndMove { task: Number<TaskKind>, failed: Maybe<Text> },
     note: Note { severity: SeverityWord, kind: Text, task: Number<TaskKind>, message: Text },

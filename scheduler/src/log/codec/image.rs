@@ -227,6 +227,7 @@ record!(TokenForm: wire::Token => Token {
     created_at: Time,
     expires_at: Time,
     used_at: Maybe<Time>,
+    ended_at: Maybe<Time>,
 });
 
 record!(EventForm: wire::Event => Event {

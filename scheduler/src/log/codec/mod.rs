@@ -21,7 +21,7 @@ mod image;
 #[cfg(test)]
 mod tests;
 
-use model::{Inventory, Timestamp};
+use model::{Generic, Inventory, ServiceSpec, Timestamp};
 use prost::Message;
 use proto::{
     convert::{
@@ -36,10 +36,34 @@ use thiserror::Error;
 use self::{command::CommandForm, form::RequestKey, image::ImageForm};
 
 /// The highest form of entries this version writes and reads; it reads all lower ones too.
-pub(crate) const ENTRY_VERSION: u32 = 5;
+pub(crate) const ENTRY_VERSION: u32 = 6;
 
 /// The form of entries that say what an agent permits.
-pub(crate) const ALLOWS_FORM: u32 = 4;
+const ALLOWS_FORM: u32 = 4;
+
+/// The form of entries that know generic resources and requests for devices.
+const GENERIC_FORM: u32 = 6;
+
+/// The form of entries that end join tokens.
+const END_TOKEN_FORM: u32 = 6;
+
+/// The form that a reader of this inventory must know.
+pub(crate) fn form_of_inventory(inventory: &Inventory) -> u32 {
+    if !inventory.generic.is_empty() {
+        GENERIC_FORM
+    } else if inventory.allows.is_some() {
+        ALLOWS_FORM
+    } else {
+        1
+    }
+}
+
+/// What readers that know forms up to `form` can be told of an inventory.
+pub(crate) fn inventory_in(form: u32, inventory: Inventory) -> Inventory {
+    let generic = if form < GENERIC_FORM { Generic::NONE } else { inventory.generic };
+    let allows = inventory.allows.filter(|_| form >= ALLOWS_FORM);
+    Inventory { generic, allows, ..inventory }
+}
 
 /// The form of moves on request.
 pub(crate) const MOVES_FORM: u32 = 5;
@@ -52,9 +76,19 @@ const fn ends_move(change: &Change) -> bool {
 /// so that schedulers of the version before read all they may be sent.
 pub(crate) fn form_of(command: &Command) -> u32 {
     match command {
+        Command::UpdateNode { inventory, .. } => form_of_inventory(inventory),
+        Command::ApplyStack { spec, .. }
+            if spec.services.values().any(ServiceSpec::wants_generic) =>
+        {
+            GENERIC_FORM
+        }
+        Command::Plan { changes, .. }
+            if changes.iter().any(|change| matches!(change, Change::EndToken { .. })) =>
+        {
+            END_TOKEN_FORM
+        }
         Command::MoveTask { .. } => MOVES_FORM,
         Command::Plan { changes, .. } if changes.iter().any(ends_move) => MOVES_FORM,
-        Command::UpdateNode { inventory: Inventory { allows: Some(_), .. }, .. } => ALLOWS_FORM,
         Command::RecordNeeds { .. } => 5,
         Command::AddOperator { .. } | Command::RemoveOperator { .. } => 4,
         Command::IntroduceAuthority { .. }
@@ -68,7 +102,6 @@ pub(crate) fn form_of(command: &Command) -> u32 {
         | Command::Scale { .. }
         | Command::Restart { .. }
         | Command::JoinNode { .. }
-        | Command::UpdateNode { .. }
         | Command::SetLiveness { .. }
         | Command::SetSchedulable { .. }
         | Command::DrainNode { .. }

@@ -1,5 +1,8 @@
 use super::parts::PAIRS;
-use crate::grammar::{Key, Shape, key};
+use crate::{
+    canonical,
+    grammar::{Key, Shape, key},
+};
 
 /// The largest number where the format takes any.
 const MOST: i64 = u32::MAX as i64;
@@ -35,10 +38,14 @@ const LIMITS: &[Key] =
 const RESERVATIONS: &[Key] = &[
     key("cpus", Shape::Cpus),
     key("memory", Shape::Size),
-    key("devices", Shape::Any).refused("GPUs are not scheduled", "name the device with `devices`"),
-    key("generic_resources", Shape::Any)
-        .refused("only memory and CPU are reserved", "use node labels and `placement.constraints`"),
+    key("devices", Shape::Form(canonical::device_requests)),
+    key("generic_resources", Shape::List(&Shape::Keys(GENERIC))),
 ];
+
+const GENERIC: &[Key] = &[key(
+    "discrete_resource_spec",
+    Shape::Keys(&[key("kind", Shape::Text), key("value", Shape::Form(canonical::amount))]),
+)];
 
 const RESTART: &[Key] = &[
     key("condition", Shape::OneOf(&["none", "on-failure", "any", "always"])),

@@ -1,5 +1,8 @@
 use super::parts::PAIRS;
-use crate::grammar::{Key, Shape, key};
+use crate::{
+    canonical,
+    grammar::{Key, Shape, key},
+};
 
 /// `NODES.yaml`.
 pub(crate) static NODES_FILE: Shape = Shape::Keys(&[
@@ -14,4 +17,5 @@ const NODE: &[Key] = &[
     key("cpus", Shape::Cpus),
     key("labels", PAIRS),
     key("arch", Shape::Text),
+    key("generic", Shape::MapOf(&Shape::Form(canonical::amount))),
 ];

@@ -70,6 +70,15 @@ pub(crate) const NOT_RELABELLED: &str = "nodes do not relabel files";
 pub(crate) const DEVICE: &[Key] =
     &[key("source", Shape::Text), key("target", Shape::Text), key("permissions", Shape::Text)];
 
+/// A request for devices by what they can do.
+pub(crate) const DEVICE_REQUEST: &[Key] = &[
+    key("capabilities", Shape::List(&Shape::Text)),
+    key("count", Shape::Form(canonical::device_count)),
+    key("device_ids", Shape::List(&Shape::Text)),
+    key("driver", Shape::Text),
+    key("options", PAIRS),
+];
+
 /// What a service waits for.
 pub(crate) const DEPENDENCY: &[Key] = &[
     key(

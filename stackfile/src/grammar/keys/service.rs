@@ -61,6 +61,7 @@ pub(crate) const SERVICE: &[Key] = &[
     key("profiles", TEXTS),
     key("privileged", Shape::Flag),
     key("devices", Shape::Form(canonical::devices)),
+    key("gpus", Shape::Form(canonical::gpus)),
     key("pid", Shape::Text),
     key("ipc", Shape::Text),
     key("userns_mode", Shape::Text),
@@ -113,7 +114,6 @@ pub(crate) const SERVICE: &[Key] = &[
     ),
     key("device_cgroup_rules", Shape::Any)
         .refused("device rules are not passed to containers", "name the devices with `devices`"),
-    key("gpus", Shape::Any).refused("GPUs are not scheduled", "name the device with `devices`"),
     key("runtime", Shape::Any)
         .refused("the node's own runtime is used", "remove it, and set the runtime on the node"),
     key("uts", Shape::Any).refused("the host's name is not shared", "use `hostname`"),

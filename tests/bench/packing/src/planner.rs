@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, path::Path};
 
 use model::{
-    Bytes, ImaginedNode, MilliCpu, NodeName, ServiceName, ServiceSpec, StackName, StackSpec,
+    Bytes, Generic, GenericName, ImaginedNode, MilliCpu, NodeName, ServiceName, ServiceSpec,
+    StackName, StackSpec,
     spec::{Port, Protocol},
     view::PlanView,
 };
-use packing::{Placement, Problem, UNLIMITED, check};
+use packing::{Placement, Problem, check};
 use scheduler_core::plan_offline;
 use serde_json::{Map, Value};
 
@@ -58,12 +59,9 @@ fn planted(directory: &Path) {
     }
 }
 
-/// What a stack file can ask for of the instance: memory and CPU; an even spread is a wish.
+/// What a stack file can ask for of the instance: all but an even spread, which is a wish.
 fn asked(cluster: &Cluster) -> Problem {
     let mut problem = cluster.problem.clone();
-    for bin in &mut problem.bins {
-        bin.capacity[2] = UNLIMITED;
-    }
     for group in &mut problem.groups {
         group.spread = None;
     }
@@ -91,6 +89,13 @@ fn number(value: &Value, name: &str) -> u64 {
     value[name].as_u64().unwrap_or(0)
 }
 
+/// Disk is a generic resource.
+fn disk(value: &Value) -> Generic {
+    let amount = Some(number(value, "disk")).filter(|amount| *amount > 0);
+    let kind = GenericName::new("disk").expect("a name");
+    Generic::new(amount.map(|amount| (kind, amount)).into_iter().collect()).expect("an amount")
+}
+
 fn nodes(raw: &Value) -> Vec<ImaginedNode> {
     let nodes = raw["nodes"].as_array().expect("nodes").iter();
     let node = |node: &Value| {
@@ -103,6 +108,7 @@ fn nodes(raw: &Value) -> Vec<ImaginedNode> {
             cpus: MilliCpu(number(node, "cpu_milli")),
             labels: labels.iter().map(|(key, value)| (key.clone(), text(value))).collect(),
             arch: None,
+            generic: disk(node),
         }
     };
     nodes.map(node).collect()
@@ -124,6 +130,7 @@ fn stack(raw: &Value) -> StackSpec {
 
 fn service(item: &Value) -> ServiceSpec {
     let mut spec = sized(number(item, "memory"), number(item, "cpu_milli"));
+    spec.resources.generic = disk(item);
     spec.replicas = number(item, "replicas").max(1) as u32;
     let nothing = Map::new();
     let require = item["require"].as_object().unwrap_or(&nothing).iter();
@@ -181,6 +188,7 @@ fn drawn(services: usize, machines: usize) -> (StackSpec, Vec<ImaginedNode>) {
         cpus: MilliCpu::cores(8),
         labels: [("zone".to_owned(), format!("z{}", index % 4))].into(),
         arch: None,
+        generic: Generic::default(),
     };
     (stack, (0..machines).map(node).collect())
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use model::{Liveness, NodeId, ServiceName, StackName, Task, TaskId};
+use model::{Liveness, NodeId, ServiceName, StackName, Task, TaskId, Timestamp};
 use scheduler_core::{Change, Command, Entry, Plan};
 
 use crate::world::World;
 
 /// Without a heartbeat for so long a node is down, in milliseconds.
 const DOWN_AFTER: u64 = 8_000;
+/// How much later than it happened a leader may see that a node came or went, in milliseconds.
+const SEES_WITHIN: u64 = 5_000;
 /// A service moves once in this time because of nodes that come and go, in milliseconds.
 const HOLD_DOWN: u64 = 300_000;
 
@@ -18,8 +20,13 @@ pub(crate) struct Move {
     task: TaskId,
     service: (StackName, ServiceName),
     node: NodeId,
+    /// By true time.
     at: u64,
+    /// The stamp of its entry.
+    stamp: Timestamp,
     flaps: bool,
+    /// When its node had come back before it went.
+    returned: u64,
 }
 
 /// Where and when what went.
@@ -34,7 +41,7 @@ pub(crate) struct Moves {
 impl World {
     /// Before an entry is taken: the moves that are in it.
     pub(crate) fn watch_moves(&mut self, entry: &Entry) -> Vec<Move> {
-        let at = entry.at.0;
+        let at = self.now;
         // One that was taken out and put back begins anew.
         let cluster = &self.log.reference;
         self.moves.services.retain(|(stack, service), _| cluster.service(stack, service).is_some());
@@ -52,14 +59,17 @@ impl World {
             }
             // One that is too old is refused as a whole.
             Command::Plan { basis, changes } if *basis >= self.log.planned() => {
-                return changes.iter().filter_map(|change| self.watch_move(at, change)).collect();
+                return changes
+                    .iter()
+                    .filter_map(|change| self.watch_move(entry.at, change))
+                    .collect();
             }
             _ => {}
         }
         Vec::new()
     }
 
-    fn watch_move(&self, at: u64, change: &Change) -> Option<Move> {
+    fn watch_move(&self, stamp: Timestamp, change: &Change) -> Option<Move> {
         let Change::CreateTask { task, stack, service, slot, .. } = change else { return None };
         let cluster = &self.log.reference;
         let is_down = |held: &Task| {
@@ -86,19 +96,21 @@ impl World {
                     || least.is_some_and(|it| lost.epoch < it)
             });
         let (down, returned) = self.moves.nodes.get(&node).copied().unwrap_or_default();
-        let flaps = returned.is_some_and(|returned| down.saturating_sub(returned) < HOLD_DOWN);
+        // The leader measures from when it saw either.
+        let flaps = returned
+            .is_some_and(|returned| down.saturating_sub(returned) + SEES_WITHIN < HOLD_DOWN);
         let service = (stack.clone(), service.clone());
-        (!changed).then_some(Move { task: *task, service, node, at, flaps })
+        let (at, returned) = (self.now, returned.unwrap_or(0));
+        (!changed).then_some(Move { task: *task, service, node, at, stamp, flaps, returned })
     }
 
     /// After the entry was taken: those of its moves that were not refused.
     pub(crate) fn check_moves(&mut self, moves: Vec<Move>) {
-        // It goes by the stamps: a clock that steps may let a service move twice, or hold it for longer.
-        if self.steps_clock {
-            return;
-        }
-        for Move { task, service, node, at, flaps } in moves {
-            if self.log.reference.task(task).is_none_or(|made| made.created_at.0 != at) {
+        // What was before a leader led it knows from the stamps alone.
+        let led_since = self.log.leading.as_ref().map_or(u64::MAX, |leading| leading.since);
+        let known_since = if self.steps_clock { led_since } else { 0 };
+        for Move { task, service, node, at, stamp, flaps, returned } in moves {
+            if self.log.reference.task(task).is_none_or(|made| made.created_at != stamp) {
                 continue;
             }
             let past = self.moves.services.entry(service.clone()).or_default();
@@ -107,6 +119,7 @@ impl World {
                 past.push(at);
             }
             let recent = before.filter(|before| at > *before && at - before < HOLD_DOWN);
+            let recent = recent.filter(|before| *before.min(&returned) >= known_since);
             if let Some(before) = recent.filter(|_| flaps) {
                 let (ago, what) = (at - before, format!("{}/{}", service.0, service.1));
                 self.broken(format!("{what} leaves {node}, which flaps, {ago} ms after it moved"));

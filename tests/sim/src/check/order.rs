@@ -8,7 +8,7 @@ use model::{
 use scheduler_core::cluster::{Service, Stack};
 
 use super::given_up::may_end;
-use crate::{image::Behaviour, world::World};
+use crate::{image::Behaviour, people::gpu, world::World};
 
 impl World {
     /// What is not as it should be, in words.
@@ -108,6 +108,10 @@ impl World {
         let used: Bytes = there.iter().map(|other| other.spec.resources.reserved.memory).sum();
         let memory = self.machines.get(&node).map_or(Bytes::ZERO, |machine| machine.memory);
         let room = used.saturating_add(task.spec.resources.reserved.memory) <= memory;
+        let gpus = |task: &Task| task.spec.resources.generic.get(&gpu());
+        let offered = self.machines.get(&node).map_or(0, |machine| machine.generic().get(&gpu()));
+        let gpus_used: u64 = there.iter().map(|other| gpus(other)).sum();
+        let room = room && gpus_used + gpus(task) <= offered;
         let home = task.volumes.values().all(|volume| {
             let known = cluster.volumes().get(&volume.engine_name);
             known.is_none_or(|known| known.home == node)

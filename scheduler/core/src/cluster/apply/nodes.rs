@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Bytes, Inventory, Liveness, Node, NodeId, NodeName, ServiceName, StackName, Task, TaskState,
-    Timestamp,
+    Bytes, Generic, Inventory, Liveness, Node, NodeId, NodeName, ServiceName, StackName, Task,
+    TaskState, Timestamp,
 };
 
 use super::{Answered, Happened, check};
@@ -76,9 +76,10 @@ impl Cluster {
         // An agent whose engine never answered it does not know what the machine has; we do.
         if !inventory.engine_ready && inventory.memory == Bytes::ZERO {
             let ledger_error = inventory.ledger_error.clone();
-            let allows = inventory.allows.clone();
+            // These it was told, and not by the engine.
+            let (allows, generic) = (inventory.allows.clone(), inventory.generic.clone());
             node.inventory =
-                Inventory { engine_ready: false, ledger_error, allows, ..before.clone() };
+                Inventory { engine_ready: false, ledger_error, allows, generic, ..before.clone() };
         }
         address.clone_into(&mut node.address);
         let node = node.clone();
@@ -96,6 +97,15 @@ impl Cluster {
         let (old, new) = (before.allocatable().memory, inventory.allocatable().memory);
         if old != new {
             let message = format!("{} offers {new} of memory (before: {old})", node.name);
+            self.note(Happened::new(at, "inventory", message).node(&node));
+        }
+        if before.generic != inventory.generic {
+            let said = |generic: &Generic| {
+                if generic.is_empty() { "nothing".to_owned() } else { generic.to_string() }
+            };
+            let (new, old) = (said(&inventory.generic), said(&before.generic));
+            let message =
+                format!("{} offers {new} of generic resources (before: {old})", node.name);
             self.note(Happened::new(at, "inventory", message).node(&node));
         }
         Ok(Outcome::Done)

@@ -85,6 +85,7 @@ impl Cluster {
                 Ok(())
             }
             Change::EndDrain { node } => self.end_drain(at, *node),
+            Change::EndToken { token } => self.end_token(at, *token),
             Change::ForgetStack { stack } => {
                 let removing = self.stacks.get(stack).is_some_and(|held| held.removal.is_some());
                 if !removing || self.tasks_of(stack).any(Task::holds_resources) {
@@ -123,12 +124,14 @@ impl Cluster {
                 && down.is_some_and(|node| node.liveness == Liveness::Down)
         });
         let moves = left_behind.is_some();
-        // Another leader may have moved it since this was planned; what was moved in this very plan are its
-        // other replicas, which go together.
+        // Another leader may have moved it since this was planned: of that the basis of a plan tells too, and
+        // unlike stamps it goes by no clock. What was moved in this very plan are its other replicas, which go
+        // together.
         if let (Some(task), Some(held)) = (left_behind, self.service(name, service))
+            && self.form < orchestrate::HELD_BY_LEADER_FORM
             && held.moved_at != Some(at)
             && orchestrate::is_current(self, held, task)
-            && orchestrate::held_down(self, held, task, at).is_some()
+            && orchestrate::held_by_stamps(self, held, task, at)
             && !is_planted(Bug::HoldDownForgotten)
         {
             return Err(format!(

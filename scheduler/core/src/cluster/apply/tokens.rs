@@ -18,13 +18,14 @@ impl Cluster {
         expires_at: Timestamp,
     ) -> Answered {
         self.tokens.retain(|_, token| {
-            let ended = token.used_at.unwrap_or(token.expires_at);
+            let ended = token.used_at.or(token.ended_at).unwrap_or(token.expires_at);
             at.millis_since(ended) < limits::TOKEN_MEMORY_MS
         });
         check::at_most("tokens", self.tokens.len().saturating_add(1), limits::MAX_TOKENS)?;
         let id = self.next_token;
         self.next_token = id.next().unwrap_or(id);
-        let token = Token { id, role, secret_hash, created_at: at, expires_at, used_at: None };
+        let (created_at, used_at, ended_at) = (at, None, None);
+        let token = Token { id, role, secret_hash, created_at, expires_at, used_at, ended_at };
         self.tokens.insert(id, token);
         let message = format!("join token {id} for a {} was made", role.as_str());
         self.note(Happened::new(at, "token", message));
@@ -61,9 +62,18 @@ impl Cluster {
         let unused = token.used_at.is_none() || is_planted(Bug::TokenGoodTwice);
         let valid = token.role == role
             && unused
+            && token.ended_at.is_none()
             && at < token.expires_at
             && token.secret_hash == *secret_hash;
         if valid { Ok(()) } else { Err(Rejection::BadToken) }
+    }
+
+    /// The time of a token is over, whatever a clock says later.
+    pub(super) fn end_token(&mut self, at: Timestamp, id: TokenId) -> Result<(), String> {
+        let token = self.tokens.get_mut(&id).filter(|token| token.is_open());
+        let token = token.ok_or_else(|| format!("there is no open join token {id}"))?;
+        token.ended_at = Some(at);
+        Ok(())
     }
 
     pub(super) fn spend_token(&mut self, at: Timestamp, id: TokenId) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Allows, ImaginedNode, Node, NodeId, NodeName, Resources, Shortfall,
+    Allows, Generic, ImaginedNode, Node, NodeId, NodeName, Resources, Shortfall,
     spec::{Constraint, ConstraintKey, ConstraintOp},
 };
 
@@ -34,10 +34,13 @@ pub(super) fn more_machine(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Option<String> {
 fn larger(fleet: &Fleet<'_>, ask: &Ask<'_>, by: &str, home: NodeId) -> String {
     let (name, misfits) = (fleet.name(home), fleet.misfits(ask, home));
     let lacks = misfits.iter().find_map(|why| {
+        if let Misfit::ShortOfGeneric { kind, .. } = why {
+            return Some(kind.to_string());
+        }
         let Misfit::Short(short) = why else { return None };
         Some(match short {
-            Shortfall::Memory { .. } => "memory",
-            Shortfall::Cpu { .. } => "CPUs",
+            Shortfall::Memory { .. } => "memory".to_owned(),
+            Shortfall::Cpu { .. } => "CPUs".to_owned(),
         })
     });
     let binds = format!("{by} binds {} to it", ask.service);
@@ -62,7 +65,9 @@ fn another(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Option<String> {
         .map(|wanted| format!("`{wanted}`"))
         .collect();
     let cpus = if cpu.0 > 0 { format!(" and {cpu} CPUs") } else { String::new() };
-    let mut text = format!("add a node with at least {memory}{cpus} free");
+    let generic = ask.spec.generic_on(&Generic::NONE);
+    let generic = if generic.is_empty() { String::new() } else { format!(" and {generic}") };
+    let mut text = format!("add a node with at least {memory}{cpus}{generic} free");
     if !meets.is_empty() {
         text = format!("{text} that meets {}", meets.join(" and "));
     }
@@ -92,6 +97,9 @@ pub(crate) fn bought(fleet: &Fleet<'_>, asks: &[Ask<'_>], offers: Resources) -> 
         cpus: offers.cpu,
         labels: BTreeMap::new(),
         arch: like.map(|like| like.arch.clone()),
+        generic: asks
+            .iter()
+            .fold(Generic::NONE, |sum, ask| sum.plus(&ask.spec.generic_on(&Generic::NONE))),
     };
     let mut node = machine.node(fleet.spare_id());
     if let Some(like) = like {

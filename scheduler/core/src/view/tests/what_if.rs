@@ -16,6 +16,7 @@ fn imagined(name: &str, mib: u64, labels: &[(&str, &str)]) -> Supposition {
         cpus: MilliCpu::cores(8),
         labels: labels.collect(),
         arch: None,
+        generic: model::Generic::NONE,
     })
 }
 

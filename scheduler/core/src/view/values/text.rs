@@ -4,7 +4,10 @@ use std::fmt::Display;
 
 use model::{
     ServiceSpec,
-    spec::{HealthTest, Healthcheck, Mount, MountSource, Port, RestartPolicy},
+    spec::{
+        DeviceCount, DeviceRequest, HealthTest, Healthcheck, Mount, MountSource, Port,
+        RestartPolicy,
+    },
 };
 
 use super::masked;
@@ -57,6 +60,12 @@ pub(super) fn of(field: &str, spec: &ServiceSpec) -> Option<String> {
         "deploy.resources.limits.pids" => Some(resources.pids_limit.to_string()),
         "deploy.resources.reservations.memory" => Some(resources.reserved.memory.to_string()),
         "deploy.resources.reservations.cpus" => Some(resources.reserved.cpu.to_string()),
+        "deploy.resources.reservations.generic_resources" => {
+            (!resources.generic.is_empty()).then(|| resources.generic.to_string())
+        }
+        "deploy.resources.reservations.devices" => {
+            list(privileges.device_requests.iter().map(devices))
+        }
         "deploy.placement.constraints" => list(&spec.placement.constraints),
         "deploy.placement.preferences" => list(&spec.placement.spread),
         "deploy.placement.max_replicas_per_node" => {
@@ -86,6 +95,17 @@ fn port(port: &Port) -> String {
     let published = port.published.iter().map(|published| format!("{published}:"));
     let before: String = address.chain(published).collect();
     format!("{before}{}/{}", port.target, port.protocol.as_str())
+}
+
+fn devices(request: &DeviceRequest) -> String {
+    let count = match &request.count {
+        DeviceCount::All => "all".to_owned(),
+        DeviceCount::Number(number) => number.to_string(),
+        DeviceCount::Ids(ids) => ids.join(" "),
+    };
+    let driver = request.driver.iter().map(|driver| format!(" by {driver}"));
+    let by: String = driver.collect();
+    format!("{count} of {}{by}", request.capabilities.join("+"))
 }
 
 fn mount(mount: &Mount) -> String {

@@ -6,9 +6,9 @@ mod spec;
 use std::collections::BTreeMap;
 
 use model::{
-    Allows, Bytes, Desired, Epoch, Event, Generation, Health, Inventory, Liveness, MilliCpu, Node,
-    NodeId, OperatorName, RequestId, Revision, ServiceSpec, TaskId, TaskReport, TaskState,
-    TaskStatus, Timestamp, TokenId,
+    Allows, Bytes, Desired, Epoch, Event, Generation, Generic, Health, Inventory, Liveness,
+    MilliCpu, Node, NodeId, OperatorName, RequestId, Revision, ServiceSpec, TaskId, TaskReport,
+    TaskState, TaskStatus, Timestamp, TokenId,
     event::Severity,
     task::{Cause, Decision, Failure, TaskVolume},
     token::{Role, Token},
@@ -51,7 +51,12 @@ fn inventory() -> Inventory {
         engine_ready: true,
         ledger_error: None,
         allows: None,
+        generic: Generic::NONE,
     }
+}
+
+fn with_devices() -> Inventory {
+    Inventory { generic: spec::generic(), ..permissive() }
 }
 
 fn permissive() -> Inventory {
@@ -233,7 +238,15 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
     };
     let changes = vec![end(None), end(Some("replica 1 (task t12): its node is down"))];
     let end_move = Command::Plan { basis: Revision(41), changes };
+    let changes = vec![Change::EndToken { token: TokenId::new(7) }];
+    let end_token = Command::Plan { basis: Revision(41), changes };
+    let (node, address) = (NodeId::new(2), "192.168.1.12".to_owned());
+    let offers = Command::UpdateNode { node, inventory: with_devices(), address };
+    let asks = Command::ApplyStack { spec: spec::of_devices(), basis: Some(Revision(3)) };
     vec![
+        ("entry-6-update-node-generic.bin", entry(offers)),
+        ("entry-6-apply-stack-generic.bin", entry(asks)),
+        ("entry-6-plan-end-token.bin", entry(end_token)),
         ("entry-5-plan-end-move.bin", entry(end_move)),
         ("entry-4-update-node-allows.bin", entry(allows)),
         ("entry-1-remove-node-fenced.bin", entry(removed)),
@@ -367,6 +380,7 @@ pub(super) fn image() -> ClusterImage {
             created_at: AT,
             expires_at: AT.plus_millis(86_400_000),
             used_at: Some(AT.plus_millis(1_000)),
+            ended_at: None,
         }],
         requests: requests(),
         events: vec![Event {
@@ -387,6 +401,28 @@ pub(super) fn image() -> ClusterImage {
         operators: BTreeMap::new(),
         removed_operators: std::collections::BTreeSet::new(),
     }
+}
+
+/// Tokens that have ended, as they are from form 6 on.
+fn with_ended_tokens() -> ClusterImage {
+    let mut ended = ClusterImage { version: 6, ..image() };
+    for token in &mut ended.tokens {
+        (token.used_at, token.ended_at) = (None, Some(AT.plus_millis(86_400_001)));
+    }
+    ended
+}
+
+/// What asks for devices, and nodes that have some.
+fn with_generic() -> ClusterImage {
+    let mut devices = ClusterImage { version: 6, ..image() };
+    devices.specs = spec::of_devices().services.into_values().collect();
+    for stack in &mut devices.stacks {
+        stack.history.iter_mut().for_each(|past| past.spec = spec::of_devices());
+    }
+    for (node, _) in &mut devices.nodes {
+        node.inventory = with_devices();
+    }
+    devices
 }
 
 /// What snapshots may say since the first got its golden bytes, each with the name of its own.
@@ -448,6 +484,8 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
         service.kills = Some(Kills { count: 3, at: AT, limit: Bytes::mib(256) });
     }
     vec![
+        ("snapshot-6-generic.bin", with_generic()),
+        ("snapshot-6-token-ended.bin", with_ended_tokens()),
         ("snapshot-5-needs.bin", sized),
         ("snapshot-5-moves.bin", moving),
         ("snapshot-4-allows.bin", permitting),

@@ -6,8 +6,8 @@ mod spec;
 use std::{collections::BTreeMap, fmt::Debug, str::FromStr};
 
 use model::{
-    Allows, Bytes, Desired, Epoch, Health, Id, Inventory, Liveness, MilliCpu, RequestId, Revision,
-    TaskReport, TaskState, TaskStatus, Timestamp,
+    Allows, Bytes, Desired, Epoch, Generic, Health, Id, Inventory, Liveness, MilliCpu, RequestId,
+    Revision, TaskReport, TaskState, TaskStatus, Timestamp,
     event::Severity,
     task::{Cause, Decision, Failure},
     token::Role,
@@ -20,7 +20,7 @@ use scheduler_core::{
 
 /// How many kinds of commands there are.
 pub(super) const KINDS: u64 = 28;
-const CHANGES: u64 = 11;
+const CHANGES: u64 = 12;
 
 /// A seed that moves on with every draw (splitmix64).
 pub(super) struct Varied(pub(super) u64);
@@ -192,7 +192,7 @@ impl Varied {
                 volumes: self.yes(),
                 down_since: self.maybe(Self::time),
             },
-            18 => Command::RaiseForm { form: 1 + self.u32() % 5 },
+            18 => Command::RaiseForm { form: 1 + self.u32() % 6 },
             20 => Command::IntroduceAuthority {
                 current: self.hash().to_vec(),
                 next: self.list(Self::byte),
@@ -249,6 +249,7 @@ impl Varied {
             7 => Change::MarkReady { stack: self.name(), revision: self.revision() },
             8 => Change::EndDrain { node: self.id() },
             9 => Change::EndMove { task: self.id(), failed: self.maybe(Self::text) },
+            10 => Change::EndToken { token: self.id() },
             _ => Change::Note {
                 severity: self.severity(),
                 kind: self.text(),
@@ -294,7 +295,18 @@ impl Varied {
                 binds: v.list(Self::word),
                 sockets: v.list(Self::word),
             }),
+            generic: self.generic(),
         }
+    }
+
+    fn generic(&mut self) -> Generic {
+        let mut amounts = Generic::NONE;
+        for _ in 0..self.below(3) {
+            let kind = self.of(&["gpu", "disk", "NVIDIA-GPU"]);
+            amounts = amounts
+                .larger(&[(&kind.parse().unwrap(), 1 + self.up_to(1 << 40))].into_iter().collect());
+        }
+        amounts
     }
 
     fn report(&mut self) -> TaskReport {

@@ -1,11 +1,11 @@
 //! A stack with everything a stack file can say.
 
 use model::{
-    Bytes, MilliCpu, Resources, ServiceSpec, StackSpec,
+    Bytes, Generic, MilliCpu, Resources, ServiceSpec, StackSpec,
     spec::{
-        Condition, Dependency, HealthTest, Healthcheck, Logging, MemoryBasis, Mount, MountSource,
-        NetworkSpec, PlacementRules, Port, Privileges, Protocol, ResourceAsk, RestartPolicy,
-        Ulimit, VolumeSpec,
+        Condition, Dependency, DeviceCount, DeviceRequest, HealthTest, Healthcheck, Logging,
+        MemoryBasis, Mount, MountSource, NetworkSpec, PlacementRules, Port, Privileges, Protocol,
+        ResourceAsk, RestartPolicy, Ulimit, VolumeSpec,
     },
 };
 
@@ -46,6 +46,7 @@ fn privileges() -> Privileges {
         host_ipc: true,
         host_userns: true,
         security_opt: words("apparmor=unconfined"),
+        device_requests: Vec::new(),
     }
 }
 
@@ -91,6 +92,7 @@ pub(super) fn full() -> ServiceSpec {
         logging: Some(Logging { driver: "json-file".to_owned(), options: pairs("max-file", "3") }),
         resources: ResourceAsk {
             reserved: Resources { memory: Bytes::gib(1), cpu: MilliCpu(500) },
+            generic: Generic::NONE,
             basis: MemoryBasis::Reservation,
             memory_limit: Bytes::gib(2),
             cpu_limit: Some(MilliCpu::cores(2)),
@@ -105,6 +107,33 @@ pub(super) fn full() -> ServiceSpec {
         strict_singleton: true,
         priority: 90,
     }
+}
+
+/// Amounts of generic resources.
+pub(super) fn generic() -> Generic {
+    let amounts = [("NVIDIA-GPU", 2), ("disk", 200 << 30)];
+    Generic::new(amounts.map(|(kind, amount)| (kind.parse().unwrap(), amount)).into()).unwrap()
+}
+
+/// The stack with services that ask for generic resources and for devices.
+pub(super) fn of_devices() -> StackSpec {
+    let mut spec = stack();
+    let requests = [
+        (DeviceCount::All, Some("nvidia")),
+        (DeviceCount::Number(2), None),
+        (DeviceCount::Ids(words("0 GPU-fef8089b")), None),
+    ];
+    let requests = requests.map(|(count, driver)| DeviceRequest {
+        driver: driver.map(str::to_owned),
+        count,
+        capabilities: words("gpu compute"),
+        options: pairs("virtualization", "no"),
+    });
+    for service in spec.services.values_mut() {
+        service.resources.generic = generic();
+        service.privileges.device_requests = requests.to_vec();
+    }
+    spec
 }
 
 pub(super) fn stack() -> StackSpec {

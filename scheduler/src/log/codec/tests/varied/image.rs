@@ -152,6 +152,7 @@ impl Varied {
             created_at: self.time(),
             expires_at: self.time(),
             used_at: self.maybe(Self::time),
+            ended_at: self.maybe(Self::time),
         }
     }
 

@@ -3,9 +3,9 @@
 use model::{
     MilliCpu, Resources, ServiceSpec, StackSpec,
     spec::{
-        Condition, Dependency, HealthTest, Healthcheck, Logging, MemoryBasis, Mount, MountSource,
-        NetworkSpec, PlacementRules, Port, Privileges, Protocol, ResourceAsk, RestartPolicy,
-        Ulimit, VolumeSpec,
+        Condition, Dependency, DeviceCount, DeviceRequest, HealthTest, Healthcheck, Logging,
+        MemoryBasis, Mount, MountSource, NetworkSpec, PlacementRules, Port, Privileges, Protocol,
+        ResourceAsk, RestartPolicy, Ulimit, VolumeSpec,
     },
 };
 
@@ -138,6 +138,21 @@ impl Varied {
             host_ipc: self.yes(),
             host_userns: self.yes(),
             security_opt: self.list(Self::word),
+            device_requests: self.list(Self::device_request),
+        }
+    }
+
+    fn device_request(&mut self) -> DeviceRequest {
+        let count = match self.below(3) {
+            0 => DeviceCount::All,
+            1 => DeviceCount::Number(self.u32()),
+            _ => DeviceCount::Ids(self.list(Self::word)),
+        };
+        DeviceRequest {
+            driver: self.maybe(Self::word),
+            count,
+            capabilities: self.list(Self::word),
+            options: self.labels(),
         }
     }
 
@@ -145,6 +160,7 @@ impl Varied {
         let cpu = |v: &mut Self| MilliCpu(v.up_to(64_000));
         ResourceAsk {
             reserved: Resources { memory: self.bytes(), cpu: cpu(self) },
+            generic: self.generic(),
             basis: self.of(&[MemoryBasis::Reservation, MemoryBasis::Limit, MemoryBasis::Assumed]),
             memory_limit: self.bytes(),
             cpu_limit: self.maybe(cpu),
