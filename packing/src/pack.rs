@@ -3,10 +3,11 @@
 use crate::{
     bound::{Impossible, impossible},
     budget::Budget,
+    fewest::few_bins,
     greedy::{Scores, hardest_first, put_all},
     model::Model,
-    problem::{Placement, Problem},
-    search::{Search, exact},
+    problem::{BinSet, Item, Placement, Problem},
+    search::{Search, exact, gcd},
     state::State,
 };
 
@@ -69,6 +70,9 @@ fn improve(state: &mut State<'_, '_>, order: &[usize], budget: &mut Budget) -> A
         offs.max().filter(|off| *off > 0)
     };
     let mut proven = false;
+    if bounds.iter().all(|bound| *bound == 0) {
+        into_alike(state, budget);
+    }
     if off(&model.loss(state.left_out())).is_some() && order.len() <= exact::MAX_ITEMS {
         let mut part = budget.part(budget.left() / 2);
         let known = model.loss(state.left_out());
@@ -93,6 +97,78 @@ fn improve(state: &mut State<'_, '_>, order: &[usize], budget: &mut Budget) -> A
         Some(_) | None => Proof::Optimal,
     };
     answer(state, budget, proof, why)
+}
+
+/// Where all bins are alike, so many times the steps may be taken: nothing runs there yet, it is looked for
+/// once, and what it finds no other search does.
+const ALIKE_TIMES: u64 = 8;
+
+/// Where all bins are alike and any item may be in any of them, few bins are looked for, which knows
+/// more of such problems. Changes nothing unless everything has a place by that.
+fn into_alike(state: &mut State<'_, '_>, budget: &mut Budget) {
+    let model = state.model;
+    let Some((resource, capacity)) = alike(model.problem) else { return };
+    let amounts = || model.problem.items.iter().map(|item| item.demand[resource]);
+    // In the largest unit they have in common: tables of sums are as small as can be.
+    let unit = amounts().fold(0, gcd).max(1);
+    let demands: Vec<Vec<u64>> = amounts().map(|amount| vec![amount / unit]).collect();
+    let steps = Budget::steps(budget.left().saturating_mul(ALIKE_TIMES));
+    let found = few_bins(&[capacity / unit], &demands, model.bins(), steps);
+    let Some(found) = found else { return };
+    budget.spend(found.steps / ALIKE_TIMES);
+    if found.bins.len() > model.bins() {
+        return;
+    }
+    *state = State::new(model);
+    for (bin, items) in found.bins.iter().enumerate() {
+        for item in items {
+            state.put(*item, bin);
+        }
+    }
+}
+
+/// The resource that binds before all others and how much of it each bin has, when bins differ in nothing and items in
+/// nothing else.
+fn alike(problem: &Problem) -> Option<(usize, u64)> {
+    let first = problem.bins.first()?;
+    let are_bins_alike = first.keys.is_empty()
+        && first.members.is_empty()
+        && problem.bins.iter().all(|bin| bin == first);
+    let all = BinSet::all(problem.bins.len());
+    let is_anywhere = |item: &Item| all.is_within(&problem.sets[item.allowed]);
+    let mut items = problem.items.iter();
+    let are_items_alike =
+        items.all(|item| !item.pinned && item.keys.is_empty() && is_anywhere(item));
+    // Only what is a wish may be left of their groups.
+    let are_free = problem.groups.iter().all(|group| {
+        group.most_per_bin.is_none() && group.spread.is_none() && group.conflicts.is_empty()
+    });
+    if !(are_bins_alike && are_items_alike && are_free) {
+        return None;
+    }
+    (0..problem.resources)
+        .find(|resource| {
+            (0..problem.resources).all(|other| !binds_beside(problem, *resource, other))
+        })
+        .map(|resource| (resource, first.capacity[resource]))
+}
+
+/// Whether what has room in a bin by one resource may be too much of the other, all bins being alike.
+fn binds_beside(problem: &Problem, resource: usize, other: usize) -> bool {
+    let Some(bin) = problem.bins.first().filter(|_| other != resource) else { return false };
+    let amounts = |of: usize| problem.items.iter().map(move |item| item.demand[of]);
+    let mut smallest: Vec<u64> = amounts(resource).collect();
+    smallest.sort_unstable();
+    let mut left = bin.capacity[resource];
+    let fits = smallest.into_iter().take_while(|amount| {
+        let after = left.checked_sub(*amount);
+        left = after.unwrap_or(0);
+        after.is_some()
+    });
+    let most = u64::try_from(fits.count()).unwrap_or(u64::MAX);
+    let largest = amounts(other).max().unwrap_or(0);
+    let all: u64 = amounts(other).sum();
+    all.min(most.saturating_mul(largest)) > bin.capacity[other]
 }
 
 fn answer(

@@ -65,8 +65,9 @@ impl<'m, 'p> State<'m, 'p> {
     pub(crate) fn current(model: &'m Model<'p>) -> Self {
         let mut state = Self::new(model);
         for (item, what) in model.problem.items.iter().enumerate() {
+            // However it is spread: half of it is uneven where all of it is even.
             if let (false, Some(bin)) = (what.pinned, what.current)
-                && state.fits(item, bin)
+                && state.fits_loosely(item, bin)
             {
                 state.put(item, bin);
             }

@@ -86,7 +86,9 @@ fn choose(columns: &Columns, least: u64, rng: &mut Rng, noise: bool) -> Vec<(usi
         let column = &columns.program.columns[index];
         let times = u64::try_from((value + (ONE >> 10)) / ONE).unwrap_or(0);
         let times = times.min(times_left(&left, column));
-        if times > 0 {
+        // What is used a whole time may be what leads astray: another dive does without some of it.
+        let is_left = noise && rng.below(LEFT_IN) == 0;
+        if times > 0 && !is_left {
             cover(&mut left, column, times);
             bins += times;
             taken.push((index, times));
@@ -111,6 +113,9 @@ fn choose(columns: &Columns, least: u64, rng: &mut Rng, noise: bool) -> Vec<(usi
     }
     taken
 }
+
+/// A dive that tries something else leaves one in so many that are used a whole time.
+const LEFT_IN: usize = 3;
 
 /// How far a dive may prefer another pattern: a quarter of one use.
 const NOISE: usize = 1 << 34;

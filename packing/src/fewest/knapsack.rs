@@ -1,10 +1,14 @@
-//! The most valuable filling of one bin: depth first by value per size, by table when that takes long.
+//! The most valuable filling of one bin: depth first by value per size; where that takes long, guided by a
+//! table of what is left to gain.
 
-/// Nodes of the tree before the table is tried.
-const MAX_NODES: u32 = 4_000;
+/// Nodes of the tree before the table is made.
+const MAX_NODES: u32 = 200;
 
-/// Cells of a table that is not too large.
-const MAX_CELLS: u64 = 40_000_000;
+/// Nodes of the tree with the table.
+const MAX_GUIDED: u32 = 20_000;
+
+/// Columns of the table; what is wider is counted in larger units.
+const MAX_COLUMNS: u64 = 4_096;
 
 /// Fillings that are kept besides the best.
 const MAX_KEPT: usize = 4;
@@ -46,27 +50,24 @@ pub(super) fn fill(kinds: &[Kind], capacity: u64, worth: u64, exactly: bool) -> 
         taken: vec![0; kinds.len()],
         found: Vec::new(),
         nodes: 0,
-        limit: if exactly { MAX_NODES } else { MAX_NODES / 20 },
+        limit: MAX_NODES,
     };
-    tree.descend(0, capacity, 0);
-    let nodes = u64::from(tree.nodes);
-    if tree.nodes < tree.limit {
-        let most = if tree.found.is_empty() { worth } else { tree.best };
-        return Filled { most, patterns: tree.into_patterns(), steps: nodes };
+    tree.descend(0, (capacity, 0), None);
+    let mut steps = u64::from(tree.nodes);
+    let mut most = tree.best;
+    if tree.nodes >= tree.limit && exactly {
+        let rest = Rest::of(&kinds, capacity);
+        (tree.nodes, tree.limit) = (0, MAX_GUIDED);
+        // The first walk may have ended in the middle of a filling.
+        tree.taken.fill(0);
+        tree.descend(0, (capacity, 0), Some(&rest));
+        steps += rest.cells / 4 + u64::from(tree.nodes);
+        most = if tree.nodes < tree.limit { tree.best } else { rest.most(0, capacity) };
+    } else if tree.nodes >= tree.limit {
+        // What is proven is what a part of the next kind would add.
+        most = relaxed(&kinds, capacity);
     }
-    let copies: u64 = kinds.iter().map(|kind| kind.most.min(capacity / kind.size)).sum();
-    let cells = copies * (capacity + 1);
-    if exactly && cells <= MAX_CELLS {
-        let (most, pattern) = by_table(&kinds, capacity);
-        let mut patterns = tree.into_patterns();
-        if most > worth {
-            patterns.push(pattern);
-        }
-        return Filled { most: most.max(worth), patterns, steps: nodes + cells / 4 };
-    }
-    // No table: what is proven is what a part of the next kind would add.
-    let most = relaxed(&kinds, capacity).max(tree.best);
-    Filled { most, patterns: tree.into_patterns(), steps: nodes }
+    Filled { most: most.max(tree.best), patterns: tree.into_patterns(), steps }
 }
 
 /// The value when kinds can be taken in parts.
@@ -84,6 +85,45 @@ fn relaxed(kinds: &[Kind], capacity: u64) -> u64 {
     value
 }
 
+/// What the kinds from each on are worth at most in each space. Sizes are whole units, rounded down, so it
+/// may be more than there is, and never less.
+struct Rest {
+    unit: u64,
+    columns: usize,
+    values: Vec<u64>,
+    /// How many values were looked at to make it.
+    cells: u64,
+}
+
+impl Rest {
+    fn of(kinds: &[Kind], capacity: u64) -> Self {
+        let unit = capacity / MAX_COLUMNS + 1;
+        let columns = usize::try_from(capacity / unit).unwrap_or(0) + 1;
+        let mut rest =
+            Self { unit, columns, values: vec![0; (kinds.len() + 1) * columns], cells: 0 };
+        for (index, kind) in kinds.iter().enumerate().rev() {
+            let (upper, below) = rest.values.split_at_mut((index + 1) * columns);
+            let (own, below) = (&mut upper[index * columns..], &below[..columns]);
+            own.copy_from_slice(below);
+            let size = usize::try_from(kind.size / unit).unwrap_or(usize::MAX);
+            for count in 1..=kind.most.min(capacity / kind.size) {
+                let taken = size.saturating_mul(usize::try_from(count).unwrap_or(usize::MAX));
+                let worth = count * kind.value;
+                for (own, below) in own.iter_mut().skip(taken).zip(below) {
+                    *own = (*own).max(below + worth);
+                }
+                rest.cells += columns as u64;
+            }
+        }
+        rest
+    }
+
+    fn most(&self, index: usize, left: u64) -> u64 {
+        let column = usize::try_from(left / self.unit).unwrap_or(usize::MAX);
+        self.values[index * self.columns + column.min(self.columns - 1)]
+    }
+}
+
 struct Tree<'k> {
     kinds: &'k [Kind],
     best: u64,
@@ -94,34 +134,36 @@ struct Tree<'k> {
 }
 
 impl Tree<'_> {
-    fn descend(&mut self, index: usize, left: u64, value: u64) {
+    /// Takes of the kinds from `index` on, into a bin with so much left that is worth so much.
+    fn descend(&mut self, index: usize, (left, value): (u64, u64), rest: Option<&Rest>) {
         if value > self.best {
             self.best = value;
             let taken = self.taken.iter().zip(self.kinds).filter(|(count, _)| **count > 0);
             self.found.push(taken.map(|(count, kind)| (kind.row, *count)).collect());
         }
-        let mut index = index;
-        while index < self.kinds.len() && self.kinds[index].size > left {
-            index += 1;
-        }
-        let Some(kind) = self.kinds.get(index).copied() else { return };
-        self.nodes += 1;
-        if self.nodes >= self.limit {
-            return;
-        }
-        let bound = u128::from(left) * u128::from(kind.value);
-        if bound <= u128::from(self.best - value) * u128::from(kind.size) {
-            return;
-        }
-        let most = kind.most.min(left / kind.size);
-        for count in (0..=most).rev() {
-            self.taken[index] = count;
-            self.descend(index + 1, left - count * kind.size, value + count * kind.value);
-            if self.nodes >= self.limit {
-                break;
+        for (index, kind) in self.kinds.iter().copied().enumerate().skip(index) {
+            if kind.size > left {
+                continue;
             }
+            self.nodes += 1;
+            let more = u128::from(self.best - value);
+            let is_vain = match rest {
+                Some(rest) => u128::from(rest.most(index, left)) <= more,
+                None => u128::from(left) * u128::from(kind.value) <= more * u128::from(kind.size),
+            };
+            if is_vain || self.nodes >= self.limit {
+                return;
+            }
+            for count in (1..=kind.most.min(left / kind.size)).rev() {
+                self.taken[index] = count;
+                let after = (left - count * kind.size, value + count * kind.value);
+                self.descend(index + 1, after, rest);
+                if self.nodes >= self.limit {
+                    return;
+                }
+            }
+            self.taken[index] = 0;
         }
-        self.taken[index] = 0;
     }
 
     fn into_patterns(mut self) -> Vec<Pattern> {
@@ -129,39 +171,4 @@ impl Tree<'_> {
         self.found.drain(..surplus);
         self.found
     }
-}
-
-fn by_table(kinds: &[Kind], capacity: u64) -> (u64, Pattern) {
-    let width = usize::try_from(capacity).unwrap_or(0) + 1;
-    let mut best = vec![0_u64; width];
-    // For each kind, how many of it the best of each capacity takes.
-    let mut table: Vec<Vec<u16>> = Vec::with_capacity(kinds.len());
-    for kind in kinds {
-        let size = usize::try_from(kind.size).unwrap_or(usize::MAX);
-        let mut copies = vec![0_u16; width];
-        for _ in 0..kind.most.min(capacity / kind.size) {
-            let mut better = false;
-            for at in (size..width).rev() {
-                let more = best[at - size] + kind.value;
-                if more > best[at] {
-                    best[at] = more;
-                    copies[at] = copies[at - size] + 1;
-                    better = true;
-                }
-            }
-            if !better {
-                break;
-            }
-        }
-        table.push(copies);
-    }
-    let mut pattern = Vec::new();
-    let mut at = width - 1;
-    for (kind, taken) in kinds.iter().zip(&table).rev() {
-        if taken[at] > 0 {
-            pattern.push((kind.row, u64::from(taken[at])));
-            at -= usize::from(taken[at]) * usize::try_from(kind.size).unwrap_or(0);
-        }
-    }
-    (best[width - 1], pattern)
 }

@@ -49,6 +49,16 @@ impl Fewest {
 
 /// Packs items into as few bins of that capacity as possible. `None` when an item is larger than a bin.
 pub fn fewest_bins(capacity: &[u64], demands: &[Vec<u64>], budget: Budget) -> Option<Fewest> {
+    few_bins(capacity, demands, 0, budget)
+}
+
+/// The same, but so many bins are few enough.
+pub(crate) fn few_bins(
+    capacity: &[u64],
+    demands: &[Vec<u64>],
+    enough: usize,
+    budget: Budget,
+) -> Option<Fewest> {
     let fits = |demand: &Vec<u64>| demand.iter().zip(capacity).all(|(one, most)| one <= most);
     if !demands.iter().all(fits) {
         return None;
@@ -60,8 +70,14 @@ pub fn fewest_bins(capacity: &[u64], demands: &[Vec<u64>], budget: Budget) -> Op
     }
     let at_least = usize::try_from(at_least).unwrap_or(usize::MAX);
     let sizes = Sizes::of(demands.iter().map(|demand| demand.first().copied().unwrap_or(0)));
-    let mut search =
-        Attempt { capacity, demands, at_least, bins: start::best(capacity, demands), budget };
+    let mut search = Attempt {
+        capacity,
+        demands,
+        enough,
+        at_least,
+        bins: start::best(capacity, demands),
+        budget,
+    };
     // Where a program is expensive, a search for a packing goes first for longer.
     let rows = sizes.0.len() as u64;
     search.once(true, 1, STEPS_PER_ROW * rows * rows);
@@ -124,14 +140,23 @@ fn with_fewer(
 struct Attempt<'b> {
     capacity: &'b [u64],
     demands: &'b [Vec<u64>],
+    enough: usize,
     at_least: usize,
     bins: Vec<Vec<usize>>,
     budget: Budget,
 }
 
 impl Attempt<'_> {
+    /// Whether as few were found as can be or are wanted, or it is shown that so few do not do.
     fn is_done(&self) -> bool {
-        self.bins.len() <= self.at_least || self.budget.is_over()
+        self.bins.len() <= self.at_least.max(self.enough)
+            || self.enough > 0 && self.at_least > self.enough
+            || self.budget.is_over()
+    }
+
+    /// Into how many bins a search tries to pack everything.
+    fn target(&self) -> usize {
+        self.at_least.max(self.enough)
     }
 
     /// Searches once for a packing that meets the bound.
@@ -143,7 +168,7 @@ impl Attempt<'_> {
         let start = if anew { None } else { Some(&self.bins) };
         let (capacity, demands) = (self.capacity, self.demands);
         // With several resources the bound is far off: one fewer at a time.
-        let target = if capacity.len() > 1 { self.bins.len() - 1 } else { self.at_least };
+        let target = if capacity.len() > 1 { self.bins.len() - 1 } else { self.target() };
         let found = with_fewer((capacity, demands), start, target, seed, &mut part);
         self.budget.settle(&part);
         if let Some(fewer) = found {
@@ -176,7 +201,9 @@ impl Attempt<'_> {
                 return;
             }
             let before = self.budget.used();
-            let target = self.at_least as u64;
+            // Now and then one fewer than are known will do.
+            let fewer = if round % 4 == 0 { self.bins.len() - 1 } else { 0 };
+            let target = self.target().max(fewer) as u64;
             let found = dive::dive(&columns, target, &mut rng, round > 1, &mut self.budget);
             if let Some(packing) = found {
                 self.bins = whole_bins(self.demands, &packing);

@@ -1,6 +1,7 @@
 //! Room for items by the fewest moves: everything there is to try with one move, then two, and so on.
 //! Whoever must make room goes where it fits, or has others make room there in turn: a chain of
 //! ejections (Glover, Discrete Applied Mathematics 65, 1996), searched depth first with deepening limits.
+//! Where a group is spread unevenly once all have a place, one of its members goes elsewhere in turn.
 
 use crate::{budget::Budget, state::State};
 
@@ -23,8 +24,16 @@ pub(super) fn with_moves(
     moves: usize,
     budget: &mut Budget,
 ) -> Option<Found> {
-    let mut tree =
-        Tree { best: None, moved: 0, waiting: homeless.to_vec(), placed: Vec::new(), home, budget };
+    let is_spread = state.model.problem.groups.iter().any(|group| group.spread.is_some());
+    let mut tree = Tree {
+        best: None,
+        moved: 0,
+        waiting: homeless.to_vec(),
+        placed: Vec::new(),
+        home,
+        is_spread,
+        budget,
+    };
     tree.descend(state, moves);
     tree.best
 }
@@ -35,6 +44,8 @@ struct Tree<'t> {
     waiting: Vec<usize>,
     placed: Vec<(usize, usize)>,
     home: &'t [usize],
+    /// Whether any group is spread.
+    is_spread: bool,
     budget: &'t mut Budget,
 }
 
@@ -47,11 +58,14 @@ impl Tree<'_> {
     fn descend(&mut self, state: &mut State<'_, '_>, moves: usize) -> bool {
         let largest = (0..self.waiting.len()).max_by_key(|at| state.model.size(self.waiting[*at]));
         let Some(index) = largest else {
-            let spread = self.placed.iter().all(|(item, _)| state.is_spread(*item));
-            if spread && !self.is_worse(self.moved) {
+            let uneven = self.placed.iter().find(|(item, _)| !state.is_spread(*item));
+            if let Some((item, _)) = uneven.copied() {
+                return moves > 0 && self.spread(state, item, moves);
+            }
+            if !self.is_worse(self.moved) {
                 self.best = Some((self.moved, self.placed.clone()));
             }
-            return spread;
+            return true;
         };
         let item = self.waiting.swap_remove(index);
         let mut fits = Vec::new();
@@ -62,8 +76,9 @@ impl Tree<'_> {
             }
         }
         self.budget.spend(PLACE * state.model.bins() as u64);
-        // The last one needs any bin; before it, every bin may be the wrong one.
-        let is_last = self.waiting.is_empty();
+        // The last one needs any bin; before it, every bin may be the wrong one, and where others must
+        // move for an even spread every bin may cost another amount.
+        let is_last = self.waiting.is_empty() && !self.is_spread;
         let mut placed = false;
         for bin in fits.iter().copied() {
             placed |= self.with(state, item, bin, moves);
@@ -89,6 +104,38 @@ impl Tree<'_> {
         let placed = self.descend(state, moves);
         self.placed.pop();
         state.take(item);
+        placed
+    }
+
+    /// Ejects one that shares an uneven group with `item`, wherever it is: without that, no other move
+    /// makes the group even.
+    fn spread(&mut self, state: &mut State<'_, '_>, item: usize, moves: usize) -> bool {
+        let mut placed = false;
+        let model = state.model;
+        let shares = |other: usize| {
+            let own = model.ruled(item);
+            model.ruled(other).iter().any(|group| own.contains(group))
+        };
+        for out in 0..model.items() {
+            let Some(bin) = state.at(out) else { continue };
+            if model.problem.items[out].pinned
+                || self.home[out] != bin
+                || !shares(out)
+                || self.is_worse(self.moved + model.weights[out])
+            {
+                continue;
+            }
+            if !self.budget.spend(EJECTION) {
+                return placed;
+            }
+            state.take(out);
+            self.moved += model.weights[out];
+            self.waiting.push(out);
+            placed |= self.descend(state, moves - 1);
+            self.waiting.retain(|other| *other != out);
+            self.moved -= model.weights[out];
+            state.put(out, bin);
+        }
         placed
     }
 

@@ -104,26 +104,37 @@ pub fn room(
 const MAX_EMPTIED: usize = 8;
 
 /// Reaches a packing in as few bins as can be reached by emptying one after the other, the one that takes
-/// the fewest moves first; before, what is nowhere is placed. Once there is no more to gain, a further run
-/// moves nothing.
+/// the fewest moves first; before each, what is nowhere is placed. Once there is no more to gain, a further
+/// run moves nothing.
 pub fn consolidate(problem: &Problem, mut budget: Budget) -> Moves {
-    let try_steps = budget.left() / 64;
+    let (try_steps, rescue_steps) = (budget.left() / 64, budget.left() / 16);
     let mut now = problem.clone();
-    let waiting = |now: &Problem| -> Vec<usize> {
-        (0..now.items.len()).filter(|item| now.items[*item].current.is_none()).collect()
-    };
-    let wanted = waiting(problem);
-    if !wanted.is_empty() {
-        let part = budget.part(budget.left() / 4);
-        let found = rescue(&now, &wanted, part);
+    loop {
+        place_waiting(&mut now, rescue_steps, &mut budget);
+        let Some(found) = cheapest_emptied(&now, try_steps, &mut budget) else { break };
+        settle_at(&mut now, &found.placement);
+    }
+    finish(problem, &waiting(problem), now.current(), false, &budget)
+}
+
+fn waiting(problem: &Problem) -> Vec<usize> {
+    (0..problem.items.len()).filter(|item| problem.items[*item].current.is_none()).collect()
+}
+
+/// Places what is nowhere, again and again: with some of it placed, the rest is looked at more closely.
+fn place_waiting(now: &mut Problem, rescue_steps: u64, budget: &mut Budget) {
+    loop {
+        let wanted = waiting(now);
+        if wanted.is_empty() || budget.left() < rescue_steps {
+            return;
+        }
+        let found = rescue(now, &wanted, Budget::steps(rescue_steps));
         budget.spend(found.steps);
-        settle_at(&mut now, &found.placement);
+        if found.left_out.len() >= wanted.len() {
+            return;
+        }
+        settle_at(now, &found.placement);
     }
-    while let Some(found) = cheapest_emptied(&now, try_steps, &mut budget) {
-        settle_at(&mut now, &found.placement);
-    }
-    let placement = now.current();
-    finish(problem, &wanted, placement, false, &budget)
 }
 
 fn settle_at(problem: &mut Problem, placement: &Placement) {

@@ -29,11 +29,13 @@ pub(crate) struct Filler {
 
 /// The largest unit all sizes are multiples of, or one that makes the table small enough.
 pub(crate) fn unit(sizes: impl Iterator<Item = i64>, largest_bin: i64) -> i64 {
-    let common = sizes.fold(0, gcd).max(1);
+    let common = sizes.map(i64::unsigned_abs).fold(0, gcd).max(1);
+    let common = i64::try_from(common).unwrap_or(i64::MAX);
     if largest_bin / common <= MAX_UNITS { common } else { (largest_bin / COARSE_UNITS).max(1) }
 }
 
-fn gcd(one: i64, other: i64) -> i64 {
+/// The greatest common divisor; of nothing and another, the other.
+pub(crate) fn gcd(one: u64, other: u64) -> u64 {
     let (mut one, mut other) = (one, other);
     while other != 0 {
         (one, other) = (other, one % other);

@@ -7,7 +7,7 @@ mod fill;
 
 use std::cmp::Reverse;
 
-pub(crate) use fill::{Filler, unit};
+pub(crate) use fill::{Filler, gcd, unit};
 
 use crate::{
     budget::Budget,

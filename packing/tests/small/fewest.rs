@@ -1,7 +1,9 @@
 //! As few bins as possible.
 
 use proptest::prelude::*;
-use siso_packing::{Budget, fewest_bins};
+use siso_packing::{
+    Bin, BinSet, Budget, Item, Problem, Proof, UNLIMITED, check, fewest_bins, pack,
+};
 
 use crate::generate::Draw;
 
@@ -76,19 +78,52 @@ fn what_is_larger_than_a_bin_has_no_packing() {
 }
 
 /// Three to a bin, without a rest: no simple bound or order finds these.
+fn triplets(seed: u64, bins: usize) -> Vec<Vec<u64>> {
+    let mut draw = Draw(seed);
+    let mut demands = Vec::new();
+    for _ in 0..bins {
+        let first = 380 + draw.below(110);
+        let second = 251 + draw.below((1_000 - first) / 2 - 250);
+        demands.extend([first, second, 1_000 - first - second].map(|size| vec![size]));
+    }
+    demands
+}
+
 #[test]
 fn triplets_are_found_by_column_generation() {
     for seed in 1..=2 {
-        let mut draw = Draw(seed);
-        let mut demands = Vec::new();
-        for _ in 0..20 {
-            let first = 380 + draw.below(110);
-            let second = 251 + draw.below((1_000 - first) / 2 - 250);
-            demands.extend([first, second, 1_000 - first - second].map(|size| vec![size]));
-        }
+        let demands = triplets(seed, 20);
         let found = fewest_bins(&[1_000], &demands, Budget::steps(400_000_000)).unwrap();
         verify(&[1_000], &demands, &found.bins);
         assert_eq!((found.bins.len(), found.at_least), (20, 20), "seed {seed}");
+    }
+}
+
+/// However large the unit is, and whatever else they need that no bin could run out of.
+#[test]
+fn bins_that_are_alike_are_filled_to_the_last_byte() {
+    let bin = Bin { capacity: vec![1_000 << 20, UNLIMITED, 10], ..Bin::default() };
+    for seed in 3..=5 {
+        let item =
+            |demand: Vec<u64>| Item { demand: vec![demand[0] << 20, 500, 1], ..Item::default() };
+        let problem = Problem {
+            resources: 3,
+            bins: vec![bin.clone(); 30],
+            items: triplets(seed, 30).into_iter().map(item).collect(),
+            sets: vec![BinSet::all(30)],
+            ..Problem::default()
+        };
+        let answer = pack(&problem, Budget::steps(5_000_000));
+        assert_eq!(answer.left_out, Vec::<usize>::new(), "seed {seed}");
+        assert_eq!((check(&problem, &answer.placement), answer.proof), (Ok(()), Proof::Optimal));
+        // Three to a bin are one too many for its third resource.
+        let mut four = problem;
+        for bin in &mut four.bins {
+            bin.capacity[2] = 2;
+        }
+        let answer = pack(&four, Budget::steps(500_000));
+        assert_eq!(check(&four, &answer.placement), Ok(()));
+        assert_eq!(answer.left_out.len(), 30);
     }
 }
 
