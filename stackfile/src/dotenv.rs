@@ -4,31 +4,42 @@ use std::collections::BTreeMap;
 
 use crate::{
     diagnostic::Report,
-    interpolate::substitute,
+    interpolate::{Budget, TOO_MUCH, substitute},
     source::{Span, Texts},
 };
 
 /// A variable of the file; the value is absent when only the name stands there.
 pub(crate) type Line = (String, Option<String>);
 
-/// Reads the file. Values may use `outer` variables, which win, and those of earlier lines.
+/// Reads the file. Values may use `outer` variables, which win, and those of earlier lines. Nothing is read
+/// any more once the budget is over.
 pub(crate) fn parse(
     file: u16,
     texts: &Texts,
     outer: &dyn Fn(&str) -> Option<String>,
+    budget: &mut Budget,
     report: &mut Report,
 ) -> Vec<Line> {
     let mut reader = Reader { file, text: texts.text(file), at: 0 };
     let mut lines: Vec<Line> = Vec::new();
     let mut known: BTreeMap<String, String> = BTreeMap::new();
-    while let Some(item) = reader.next_line() {
+    while let Some(item) = reader.next_line()
+        && !budget.is_over()
+    {
         let parsed = item.and_then(|Raw { name, value, at }| {
             let Some(value) = value else { return Ok((name, None)) };
             let inner = |wanted: &str| outer(wanted).or_else(|| known.get(wanted).cloned());
             let value = match value {
                 Quoted::Literal(text) => text,
-                Quoted::Template(text) => substitute(&text, &inner, &mut Vec::new())
-                    .map_err(|fault| (at, fault.what, fault.hint.unwrap_or_default()))?,
+                Quoted::Template(text) => {
+                    let value = substitute(&text, &inner, &mut Vec::new())
+                        .map_err(|fault| (at, fault.what, fault.hint.unwrap_or_default()))?;
+                    if !budget.spend(&value) {
+                        let hint = "a value that names others is as long as all of them";
+                        return Err((at, TOO_MUCH.to_owned(), hint.to_owned()));
+                    }
+                    value
+                }
             };
             Ok((name, Some(value)))
         });
@@ -194,7 +205,7 @@ mod tests {
         let (mut texts, mut report) = (Texts::default(), Report::default());
         let file = texts.add(".env", text.to_owned()).unwrap();
         let outer = |name: &str| (name == "OUTER").then(|| "outer".to_owned());
-        let lines = parse(file, &texts, &outer, &mut report);
+        let lines = parse(file, &texts, &outer, &mut Budget::new(), &mut report);
         report.finish(&texts).map(|_| lines).map_err(|errors| errors.to_string())
     }
 

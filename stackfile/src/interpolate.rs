@@ -8,9 +8,11 @@ use crate::{
     tree::{Node, Value},
 };
 
-/// How much text a load may produce by substitution, so that a short file cannot repeat a long
-/// variable without end.
+/// How much text a load may produce by substitution, in stack files and files of variables together, so
+/// that a short file cannot repeat a long variable without end.
 const MAX_SUBSTITUTED_BYTES: usize = 16 << 20;
+/// What is said when it is more.
+pub(crate) const TOO_MUCH: &str = "the file's variables expand to more than 16 MiB of text";
 /// How deep defaults may nest in each other.
 const MAX_NESTING: usize = 16;
 
@@ -33,6 +35,30 @@ impl Variables<'_> {
     }
 }
 
+/// How much text may still be produced by substitution.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    left: Option<usize>,
+}
+
+impl Budget {
+    /// For one load.
+    pub(crate) const fn new() -> Self {
+        Self { left: Some(MAX_SUBSTITUTED_BYTES) }
+    }
+
+    /// Whether more was produced than may be: then nothing more is.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.left.is_none()
+    }
+
+    /// Takes what was produced; answers whether it may be.
+    pub(crate) fn spend(&mut self, text: &str) -> bool {
+        self.left = self.left.and_then(|left| left.checked_sub(text.len()));
+        !self.is_over()
+    }
+}
+
 /// What is wrong with a template, with the bytes of it that are to blame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -48,12 +74,16 @@ pub(crate) struct Interpolator<'a> {
     pub(crate) texts: &'a Texts,
     /// Names already warned about.
     unset: BTreeSet<String>,
-    budget: usize,
+    budget: &'a mut Budget,
 }
 
 impl<'a> Interpolator<'a> {
-    pub(crate) fn new(variables: &'a Variables<'a>, texts: &'a Texts) -> Self {
-        Self { variables, texts, unset: BTreeSet::new(), budget: MAX_SUBSTITUTED_BYTES }
+    pub(crate) fn new(
+        variables: &'a Variables<'a>,
+        texts: &'a Texts,
+        budget: &'a mut Budget,
+    ) -> Self {
+        Self { variables, texts, unset: BTreeSet::new(), budget }
     }
 
     pub(crate) fn walk(&mut self, node: &mut Node, report: &mut Report) {
@@ -71,6 +101,9 @@ impl<'a> Interpolator<'a> {
     }
 
     fn text(&mut self, text: &str, at: Span, report: &mut Report) -> Value {
+        if self.budget.is_over() {
+            return Value::Broken;
+        }
         let mut unset = Vec::new();
         let lookup = |name: &str| self.variables.get(name).map(str::to_owned);
         let result = substitute(text, &lookup, &mut unset);
@@ -84,12 +117,9 @@ impl<'a> Interpolator<'a> {
             }
         }
         match result {
-            Ok(text) if text.len() <= self.budget => {
-                self.budget -= text.len();
-                Value::Text(text)
-            }
+            Ok(text) if self.budget.spend(&text) => Value::Text(text),
             Ok(_) => {
-                report.error(at, "the file's variables expand to more than 16 MiB of text");
+                report.error(at, TOO_MUCH);
                 Value::Broken
             }
             Err(fault) => {

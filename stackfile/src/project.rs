@@ -14,7 +14,7 @@ use crate::{
     diagnostic::Report,
     dotenv,
     grammar::{Held, STACK, Walk},
-    interpolate::{Interpolator, Variables},
+    interpolate::{Budget, Interpolator, Variables},
     merge,
     source::{Span, Texts},
     tree::{Map, Node, Value},
@@ -39,15 +39,17 @@ pub(crate) fn read(
     report: &mut Report,
 ) -> Option<Project> {
     let documents = documents(request, texts, report)?;
-    let variables = variables(request, texts, report);
+    let mut budget = Budget::new();
+    let variables = variables(request, texts, &mut budget, report);
     let name = name::choose(request, &variables, &documents);
     name.check(request, report);
     let variables = variables.with("COMPOSE_PROJECT_NAME", &name.text);
-    let (mut tree, mut held, deferred) = one_tree(documents, &variables, texts, report);
+    let (mut tree, mut held, deferred) =
+        one_tree(documents, &variables, texts, &mut budget, report);
     merge::strip_reset(&mut tree);
     let inactive = leave_out_inactive(&mut tree, &profiles(request, &variables));
     held.retain(|held| !held.is_below_one_of(&inactive));
-    environment::resolve(&mut tree, &variables, request.sources, texts, report);
+    environment::resolve(&mut tree, &variables, request.sources, texts, &mut budget, report);
     paths::resolve(&mut tree, request.project_directory, &variables, &mut held);
     fill_in(&mut tree, &name.text);
     check::references(&tree, &inactive, report);
@@ -81,12 +83,17 @@ fn documents(request: &Request<'_>, texts: &mut Texts, report: &mut Report) -> O
     (!found.is_empty()).then_some(found)
 }
 
-fn variables<'a>(request: &Request<'a>, texts: &mut Texts, report: &mut Report) -> Variables<'a> {
+fn variables<'a>(
+    request: &Request<'a>,
+    texts: &mut Texts,
+    budget: &mut Budget,
+    report: &mut Report,
+) -> Variables<'a> {
     let mut variables = Variables { process: request.environment, dotenv: BTreeMap::new() };
     for file in request.dotenv {
         let Some(number) = yaml::intern(file, texts, report) else { continue };
         let outer = |name: &str| variables.get(name).map(str::to_owned);
-        let lines = dotenv::parse(number, texts, &outer, report);
+        let lines = dotenv::parse(number, texts, &outer, budget, report);
         for (name, value) in lines {
             if let Some(value) = value {
                 variables.dotenv.insert(name, value);
@@ -101,9 +108,10 @@ fn one_tree(
     documents: Vec<Map>,
     variables: &Variables<'_>,
     texts: &Texts,
+    budget: &mut Budget,
     report: &mut Report,
 ) -> (Map, Vec<Held>, Report) {
-    let mut interpolator = Interpolator::new(variables, texts);
+    let mut interpolator = Interpolator::new(variables, texts, budget);
     let mut tree = Map::default();
     let (mut held, mut deferred) = (Vec::new(), Report::default());
     for document in documents {

@@ -6,7 +6,7 @@ use crate::{
     ReadError, SourceFile, Sources,
     diagnostic::Report,
     dotenv,
-    interpolate::Variables,
+    interpolate::{Budget, TOO_MUCH, Variables},
     source::Texts,
     tree::{Entry, Map, Node, Value},
     yaml,
@@ -21,6 +21,7 @@ pub(super) fn resolve(
     variables: &Variables<'_>,
     sources: &dyn Sources,
     texts: &mut Texts,
+    budget: &mut Budget,
     report: &mut Report,
 ) {
     let mut files = Files { sources, known: BTreeMap::new(), budget: MAX_ENV_FILES_BYTES };
@@ -45,7 +46,7 @@ pub(super) fn resolve(
             let lines = if file.text("format") == Some("raw") {
                 dotenv::parse_raw(number, texts)
             } else {
-                dotenv::parse(number, texts, &outer, report)
+                dotenv::parse(number, texts, &outer, budget, report)
             };
             for (name, value) in lines {
                 let value = value.or_else(|| variables.get(&name).map(str::to_owned));
@@ -59,7 +60,7 @@ pub(super) fn resolve(
             (key.clone(), Entry { key, key_at: at, value: Node::text(value, at) })
         });
         let mut environment: BTreeMap<String, Entry> = from_files.collect();
-        own(service.remove("environment"), &mut environment, variables);
+        own(service.remove("environment"), &mut environment, variables, (budget, report));
         if !environment.is_empty() {
             let map = Map { entries: environment.into_values().collect() };
             service.push("environment", at, Node::new(Value::Map(map), at));
@@ -69,13 +70,23 @@ pub(super) fn resolve(
 
 /// Puts the service's own variables over those of its files; a bare name takes the value of the
 /// person's environment.
-fn own(given: Option<Node>, environment: &mut BTreeMap<String, Entry>, variables: &Variables<'_>) {
+fn own(
+    given: Option<Node>,
+    environment: &mut BTreeMap<String, Entry>,
+    variables: &Variables<'_>,
+    (budget, report): (&mut Budget, &mut Report),
+) {
     let Some(Node { value: Value::Map(given), .. }) = given else { return };
     for mut entry in given.entries {
         if entry.value.value == Value::Null
             && let Some(value) = variables.get(&entry.key)
         {
-            entry.value.value = Value::Text(value.to_owned());
+            let was_over = budget.is_over();
+            if budget.spend(value) {
+                entry.value.value = Value::Text(value.to_owned());
+            } else if !was_over {
+                report.error(entry.value.at, TOO_MUCH);
+            }
         }
         environment.insert(entry.key.clone(), entry);
     }

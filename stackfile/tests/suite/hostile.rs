@@ -38,6 +38,29 @@ fn a_variable_repeated_without_end_is_refused() {
 }
 
 #[test]
+fn variables_that_double_each_other_are_refused() {
+    let mut dotenv = format!("A0={}\n", "y".repeat(1_000));
+    for level in 1..40 {
+        writeln!(dotenv, "A{level}=$A{0}${{A{0}}}", level - 1).unwrap();
+    }
+    let text = "services: {web: {image: x, command: ['$A39', '$A38'], environment: [A39, A38]}}";
+    let case = Case::new(text).dotenv(&dotenv);
+    let errors = case.errors();
+    assert_eq!(errors.matches("expand to more than 16 MiB of text").count(), 1, "{errors}");
+    assert!(errors.contains(".env:15:1"), "{errors}");
+
+    // Each of them is short enough: all services together are not.
+    let mut text = "services:\n".to_owned();
+    for service in 0..40 {
+        writeln!(text, "  s{service}: {{image: x, environment: [A9]}}").unwrap();
+    }
+    let lines = dotenv.lines().take(10).fold(String::new(), |all, line| all + line + "\n");
+    let case = Case::new(&text).dotenv(&lines);
+    let errors = case.errors();
+    assert_eq!(errors.matches("expand to more than 16 MiB of text").count(), 1, "{errors}");
+}
+
+#[test]
 fn depth_is_refused_before_the_stack_ends() {
     check("[".repeat(10_000), "nested");
     check(format!("{}x", "a: {".repeat(10_000)), "nested");
