@@ -89,7 +89,8 @@ async fn inspect(
 
 /// An engine that lets containers outlive it and ends while it starts one leaves a task of that name in
 /// containerd, and can neither use nor remove it. Mostly with a process that only waits to become the
-/// container's command: then it can be made anew. When the command runs, that would run it twice.
+/// container's command: then it can be made anew. When the command runs, that would run it twice. Or it ends
+/// before there is a process, and leaves its directory only, in whose place it makes no other.
 fn jammed(id: &ContainerId, error: RuntimeError) -> RuntimeError {
     match error {
         RuntimeError::Refused { message } if message.contains("id already in use") => {
@@ -100,7 +101,8 @@ fn jammed(id: &ContainerId, error: RuntimeError) -> RuntimeError {
             RuntimeError::Refused { message }
         }
         RuntimeError::Refused { message }
-            if message.contains(&format!("task {id}: already exists")) =>
+            if message.contains(&format!("task {id}: already exists"))
+                || message.contains(&format!("/{id}: file exists")) =>
         {
             RuntimeError::Jammed { message }
         }
@@ -341,13 +343,19 @@ mod tests {
         let id = ContainerId("c1".to_owned());
         let refused =
             |message: &str| jammed(&id, RuntimeError::Refused { message: message.to_owned() });
-        for left in ["task c1: already exists", "failed to create: task c1: already exists: x"] {
+        for left in [
+            "task c1: already exists",
+            "failed to create: task c1: already exists: x",
+            "failed to start shim: mkdir /run/containerd/io.containerd.runtime.v2.task/moby/c1: file exists: unknown",
+        ] {
             assert!(matches!(refused(left), RuntimeError::Jammed { .. }), "{left}");
         }
         let runs = refused("id already in use");
         assert!(matches!(runs, RuntimeError::Refused { .. }), "{runs}");
         assert!(runs.to_string().contains("task kill -s SIGKILL c1"), "{runs}");
-        for other in ["task c2: already exists", "port is already allocated"] {
+        for other in
+            ["task c2: already exists", "mkdir /data/c2: file exists", "port is already allocated"]
+        {
             assert_eq!(refused(other).to_string(), other);
             assert!(matches!(refused(other), RuntimeError::Refused { .. }), "{other}");
         }
