@@ -273,6 +273,10 @@ pub struct ReplicaPlacement {
     /// Generic resources it reserves, by kind; absent in JSON when there are none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub generic: BTreeMap<String, u64>,
+    /// On how many nodes it does not fit, of all there are, by [`Verdict::resource`]; only of one that has no
+    /// node, absent in JSON otherwise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub misfits: BTreeMap<String, u64>,
 }
 
 /// A node before and after a plan.

@@ -6,8 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use model::Timestamp;
-use scheduler_core::{Command, Outcome, Plan, Waits};
-use tokio::time::sleep;
+use scheduler_core::{Command, Draft, Outcome, Plan, Waits};
+use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
     clock,
@@ -72,7 +72,7 @@ async fn lead(dispatch: &Dispatch, figures: &Figures, term: u64) {
     loop {
         revision.mark_unchanged();
         let now = clock::now();
-        let plan = plan(dispatch, figures, &mut waits, now);
+        let Some(plan) = plan(dispatch, figures, &mut waits, now).await else { return };
         let due = due(&plan, now);
         if !goes_on(&standing.borrow()) {
             return;
@@ -112,18 +112,31 @@ async fn lead(dispatch: &Dispatch, figures: &Figures, term: u64) {
     }
 }
 
-fn plan(dispatch: &Dispatch, figures: &Figures, waits: &mut Waits, now: Timestamp) -> Plan {
+/// Plans aside: neither the log nor those who ask have to wait for it. `None` when the scheduler stops.
+async fn plan(
+    dispatch: &Dispatch,
+    figures: &Figures,
+    waits: &mut Waits,
+    now: Timestamp,
+) -> Option<Plan> {
     waits.pass(clock::ticks());
     let beats = dispatch.sessions.beats(now, clock::uptime()).waiting(waits.clone());
-    let cluster = dispatch.log.cluster();
+    let draft = Draft::of(&dispatch.log.cluster());
     let began = std::time::Instant::now();
-    let plan = scheduler_core::plan(&cluster, &beats, now);
+    let planned = spawn_blocking(move || scheduler_core::plan_on(draft, &beats, now)).await;
+    let plan = match planned {
+        Ok(plan) => plan,
+        // What must never happen ends the scheduler, here as anywhere.
+        Err(failed) => match failed.try_into_panic() {
+            Ok(why) => std::panic::resume_unwind(why),
+            Err(_) => return None,
+        },
+    };
     figures.planned(began.elapsed());
     waits.keep(&plan.waits, now);
     waits.remember(plan.tried.clone());
-    drop(cluster);
     dispatch.sessions.waits(waits.clone());
-    plan
+    Some(plan)
 }
 
 fn due(plan: &Plan, now: Timestamp) -> Duration {

@@ -49,7 +49,7 @@ pub(crate) fn read(
     merge::strip_reset(&mut tree);
     let inactive = leave_out_inactive(&mut tree, &profiles(request, &variables));
     held.retain(|held| !held.is_below_one_of(&inactive));
-    environment::resolve(&mut tree, &variables, request.sources, texts, &mut budget, report);
+    environment::resolve(&mut tree, &variables, request.sources, texts, (&mut budget, report));
     paths::resolve(&mut tree, request.project_directory, &variables, &mut held);
     fill_in(&mut tree, &name.text);
     check::references(&tree, &inactive, report);

@@ -203,8 +203,18 @@ pub fn misfit_lines(placement: &ReplicaPlacement) -> Vec<String> {
     if misfits.is_empty() {
         lines.push("there is no machine in the cluster".to_owned());
     }
-    if misfits.len() > MAX_VERDICTS {
-        lines.push(format!("and {} more", count((misfits.len() - MAX_VERDICTS) as u64, "machine")));
+    // Verdicts are the nearest misses only; of a scheduler of an earlier version they are all that is known.
+    let all = placement.misfits.values().sum::<u64>().max(misfits.len() as u64);
+    if all > MAX_VERDICTS as u64 {
+        let more = count(all - MAX_VERDICTS as u64, "machine");
+        let reasons: Vec<String> =
+            placement.misfits.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        let reasons = if reasons.is_empty() {
+            String::new()
+        } else {
+            format!("; in the way on all {all}: {}", reasons.join(", "))
+        };
+        lines.push(format!("and {more} more{reasons}"));
     }
     lines.extend(placement.fixes.iter().map(|fix| format!("fix: {fix}")));
     lines
@@ -274,6 +284,12 @@ mod tests {
         let lines = misfit_lines(&placement);
         assert_eq!(lines.len(), MAX_VERDICTS + 2);
         assert_eq!(lines[MAX_VERDICTS], "and 3 machines more");
+        placement.misfits = [("memory".to_owned(), 900), ("constraint".to_owned(), 37)].into();
+        let lines = misfit_lines(&placement);
+        let more = 937 - MAX_VERDICTS;
+        let told =
+            format!("and {more} machines more; in the way on all 937: constraint 37, memory 900");
+        assert_eq!(lines[MAX_VERDICTS], told);
     }
 
     #[test]

@@ -147,6 +147,7 @@ pub(crate) fn placed(service: &str, replica: u32) -> ReplicaPlacement {
         fixes: Vec::new(),
         succession: None,
         generic: BTreeMap::new(),
+        misfits: BTreeMap::new(),
     }
 }
 

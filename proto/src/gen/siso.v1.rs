@@ -2759,6 +2759,11 @@ pub struct ReplicaPlacement {
         ::prost::alloc::string::String,
         u64,
     >,
+    #[prost(btree_map = "string, uint64", tag = "13")]
+    pub misfits: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlanNode {

@@ -42,5 +42,5 @@ mod testing;
 
 pub use offline::{Seat, Unimaginable, plan_offline, rebalance_offline, what_if_offline};
 pub use placement::Goal;
-pub use plan::{Plan, PlanReport, plan};
+pub use plan::{Draft, Plan, PlanReport, plan, plan_on};
 pub use waits::{Ticks, Waits};

@@ -57,20 +57,36 @@ impl Plan {
     }
 }
 
+/// A copy of the cluster to plan on: it is made in no time beside a plan, so that nobody has to wait for one.
+#[derive(Debug)]
+pub struct Draft(Cluster);
+
+impl Draft {
+    /// Of the cluster as it is now.
+    pub fn of(cluster: &Cluster) -> Self {
+        Self(cluster.draft())
+    }
+}
+
 /// Decides what should change. Taking the changes and planning again at the same time gives none.
 pub fn plan(cluster: &Cluster, beats: &Heartbeats, now: Timestamp) -> Plan {
-    plan_within(cluster, beats, now, limits::MAX_CHANGES)
+    plan_on(Draft::of(cluster), beats, now)
+}
+
+/// The same on a copy.
+pub fn plan_on(draft: Draft, beats: &Heartbeats, now: Timestamp) -> Plan {
+    plan_within(draft, beats, now, limits::MAX_CHANGES)
 }
 
 /// The same with at most so many changes; the rest is for the next plan.
 pub(crate) fn plan_within(
-    cluster: &Cluster,
+    Draft(mut draft): Draft,
     beats: &Heartbeats,
     now: Timestamp,
     most: usize,
 ) -> Plan {
-    let (liveness, mut wake_at) = liveness::transitions(cluster, beats, now);
-    let mut draft = cluster.draft();
+    let basis = draft.revision();
+    let (liveness, mut wake_at) = liveness::transitions(&draft, beats, now);
     draft.assume_liveness(now, &liveness);
     let assumed = liveness.iter().map(|(node, _)| *node).collect();
     let mut changes = Vec::new();
@@ -80,17 +96,21 @@ pub(crate) fn plan_within(
     for _ in 0..MAX_ROUNDS {
         let steps = orchestrate::orchestrate(&draft, beats, &assumed, now);
         waits.extend(steps.waits);
-        let mut round = steps.changes;
-        draft.take_changes(now, &round);
-        let (placing, left_out) = place(&draft, cluster.revision(), now, &mut effort);
-        draft.take_changes(now, &placing);
-        report.left_out = left_out;
-        report.outlook = effort.take_outlook().or(report.outlook);
-        round.extend(placing);
-        let yielding = yield_room(&draft);
-        draft.take_changes(now, &yielding);
-        round.extend(yielding);
         wake_at = [wake_at, steps.wake_at].into_iter().flatten().min();
+        let mut round = steps.changes;
+        let room = most.saturating_sub(changes.len());
+        if round.len() < room {
+            draft.take_changes(now, &round);
+            let so_many = room.saturating_sub(round.len());
+            let (placing, left_out) = place(&draft, basis, now, (so_many, &mut effort));
+            draft.take_changes(now, &placing);
+            report.left_out = left_out;
+            report.outlook = effort.take_outlook().or(report.outlook);
+            round.extend(placing);
+            let yielding = yield_room(&draft);
+            draft.take_changes(now, &yielding);
+            round.extend(yielding);
+        }
         if round.is_empty() {
             break;
         }
@@ -102,15 +122,15 @@ pub(crate) fn plan_within(
         }
     }
     let tried = effort.tried().cloned();
-    Plan { basis: cluster.revision(), changes, liveness, report, wake_at, waits, tried }
+    Plan { basis, changes, liveness, report, wake_at, waits, tried }
 }
 
-/// Gives pending tasks their nodes; answers those that found none as well.
+/// Gives so many pending tasks their nodes at most; answers those that found none as well.
 fn place(
     cluster: &Cluster,
     revision: Revision,
     at: Timestamp,
-    effort: &mut Effort,
+    (so_many, effort): (usize, &mut Effort),
 ) -> (Vec<Change>, Vec<Placed>) {
     let asks: Vec<Ask<'_>> = cluster.pending().map(Ask::of).collect();
     if asks.is_empty() {
@@ -118,7 +138,7 @@ fn place(
     }
     let mut fleet = Fleet::of(cluster);
     let (mut changes, mut left_out) = (Vec::new(), Vec::new());
-    for held in placement::place(&mut fleet, &asks, effort) {
+    for held in placement::place(&mut fleet, &asks, so_many, effort) {
         let Some(node) = held.node else {
             left_out.push(held);
             continue;

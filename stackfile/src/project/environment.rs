@@ -21,8 +21,7 @@ pub(super) fn resolve(
     variables: &Variables<'_>,
     sources: &dyn Sources,
     texts: &mut Texts,
-    budget: &mut Budget,
-    report: &mut Report,
+    (budget, report): (&mut Budget, &mut Report),
 ) {
     let mut files = Files { sources, known: BTreeMap::new(), budget: MAX_ENV_FILES_BYTES };
     let Some(Value::Map(services)) = tree.get_mut("services").map(|node| &mut node.value) else {

@@ -274,6 +274,7 @@ impl Draw {
             fixes: self.some(Self::text),
             succession: self.maybe(Self::succession),
             generic: self.amounts(),
+            misfits: self.amounts(),
         }
     }
 

@@ -70,6 +70,7 @@ mirror!(v1::ReplicaPlacement => ReplicaPlacement {
     fixes: Rows<Shown>,
     succession: Maybe<SuccessionWord>,
     generic: Amounts,
+    misfits: Amounts,
 });
 
 mirror!(v1::AdviceRow => AdviceRow {

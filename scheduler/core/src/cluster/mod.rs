@@ -88,6 +88,8 @@ pub struct Cluster {
     operators: BTreeMap<OperatorName, Timestamp>,
     /// The names of those that were removed.
     removed_operators: BTreeSet<OperatorName>,
+    /// A copy to try changes on: whoever placed a task on it has just asked whether it fits.
+    is_draft: bool,
 }
 
 impl Default for Cluster {
@@ -122,6 +124,7 @@ impl Cluster {
             authorities: None,
             operators: BTreeMap::new(),
             removed_operators: BTreeSet::new(),
+            is_draft: false,
         }
     }
 
@@ -317,6 +320,7 @@ impl Cluster {
             authorities: None,
             operators: BTreeMap::new(),
             removed_operators: BTreeSet::new(),
+            is_draft: true,
             ..*self
         }
     }

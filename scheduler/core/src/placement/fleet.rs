@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Desired, Generic, Liveness, Node, NodeId, Resources, ServiceName, ServiceSpec, StackName, Task,
-    TaskId, TaskState, VolumeName,
+    Bytes, Desired, Generic, Liveness, Node, NodeId, Resources, ServiceName, ServiceSpec,
+    StackName, Task, TaskId, TaskState, VolumeName,
     planted::{Bug, is_planted},
     task::TaskVolume,
 };
@@ -71,6 +71,8 @@ pub struct Room<'a> {
     pub reserved: Resources,
     /// The tasks whose reservation counts, those that are stopping included.
     pub tasks: BTreeMap<TaskId, (Ask<'a>, Desired)>,
+    /// How many of them stop.
+    leaving: u32,
     /// Kept back for tasks whose predecessor is stopping here to make room for them.
     pub(super) earmarked: BTreeMap<TaskId, Resources>,
     /// The same of generic resources.
@@ -84,6 +86,7 @@ impl<'a> Room<'a> {
             node,
             reserved: Resources::ZERO,
             tasks: BTreeMap::new(),
+            leaving: 0,
             earmarked: BTreeMap::new(),
             earmarked_generic: BTreeMap::new(),
             offers: node.inventory.allocatable(),
@@ -121,13 +124,27 @@ impl<'a> Room<'a> {
         kept.fold(offered.clone().minus(&held), |free, (_, amount)| free.minus(amount))
     }
 
+    /// What of its memory stops, what `ask` takes over from included.
+    pub(super) fn going(&self, ask: &Ask<'_>) -> Bytes {
+        if self.leaving == 0 && !ask.replaces {
+            return Bytes::ZERO;
+        }
+        let going = self.tasks.values().filter(|(other, desired)| {
+            let former = other.same_service(ask) && other.slot == ask.slot;
+            other.task != ask.task && (former || desired.is_leaving())
+        });
+        going.map(|(other, _)| other.reserved().memory).sum()
+    }
+
     fn put(&mut self, ask: Ask<'a>, desired: Desired) {
         self.reserved = self.reserved.plus(ask.reserved());
+        self.leaving = self.leaving.saturating_add(u32::from(desired.is_leaving()));
         self.tasks.insert(ask.task, (ask, desired));
     }
 
     fn take_away(&mut self, task: TaskId) -> Option<(Ask<'a>, Desired)> {
         let held = self.tasks.remove(&task)?;
+        self.leaving = self.leaving.saturating_sub(u32::from(held.1.is_leaving()));
         // Not subtracted: a sum that once saturated must not come out too small.
         self.reserved = self.tasks.values().map(|(ask, _)| ask.reserved()).sum();
         Some(held)
@@ -181,18 +198,36 @@ impl<'a> Fleet<'a> {
         fleet
     }
 
-    /// One node alone, nothing kept back: what the log checks.
-    pub fn single(cluster: &'a Cluster, node: NodeId) -> Self {
+    /// One node alone for one service, nothing kept back: what the log checks. Of other services it knows
+    /// no replicas. Made at once, not task by task: it is made for every change of every plan.
+    pub(super) fn single_for(
+        cluster: &'a Cluster,
+        node: NodeId,
+        (stack, service): (&'a StackName, &'a ServiceName),
+    ) -> Self {
         let mut fleet = Self::bare(cluster, cluster.node(node));
-        for task in cluster.tasks_on(node).filter(|task| task.holds_resources()) {
-            fleet.put_task(task);
+        let Some(room) = fleet.rooms.get_mut(&node) else { return fleet };
+        let holding = cluster.tasks_on(node).filter(|task| task.holds_resources());
+        room.tasks = holding.map(|task| (task.id, (Ask::of(task), task.desired))).collect();
+        room.reserved = room.tasks.values().map(|(ask, _)| ask.reserved()).sum();
+        let leaving = room.tasks.values().filter(|(_, desired)| desired.is_leaving()).count();
+        room.leaving = u32::try_from(leaving).unwrap_or(u32::MAX);
+        let stays = room.tasks.values().filter(|(ask, desired)| {
+            !desired.is_leaving() && ask.service == service && ask.stack == stack
+        });
+        let there: Replicas = stays.map(|(ask, _)| (node, ask.slot, ask.task)).collect();
+        if !there.is_empty() {
+            fleet.replicas.insert((stack, service), there);
         }
         fleet
     }
 
     /// One node alone, with room kept back for replacements under way.
     pub(crate) fn single_in_motion(cluster: &'a Cluster, node: NodeId) -> Self {
-        let mut fleet = Self::single(cluster, node);
+        let mut fleet = Self::bare(cluster, cluster.node(node));
+        for task in cluster.tasks_on(node).filter(|task| task.holds_resources()) {
+            fleet.put_task(task);
+        }
         fleet.earmark(cluster);
         fleet
     }

@@ -37,6 +37,6 @@ use crate::cluster::Cluster;
 
 /// Whether the task could be on that node as the cluster is now.
 pub fn fits(cluster: &Cluster, task: &Task, node: NodeId) -> Result<(), Misfit> {
-    let fleet = Fleet::single(cluster, node);
+    let fleet = Fleet::single_for(cluster, node, (&task.stack, &task.service));
     fleet.fits(&Ask::of(task), node)
 }

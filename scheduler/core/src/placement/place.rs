@@ -10,7 +10,12 @@ use model::{NodeId, Resources, TaskId, view::Verdict};
 
 use crate::{
     cluster::limits,
-    placement::{Ask, Fleet, joint, joint::Effort, rank::Ranking, scales::Scales},
+    placement::{
+        Ask, Fleet, joint,
+        joint::Effort,
+        rank::{Ranking, Standing, are_alike},
+        scales::Scales,
+    },
 };
 
 /// What was decided for one task.
@@ -25,9 +30,14 @@ pub struct Placed {
     pub verdicts: Vec<Verdict>,
 }
 
-/// Finds a node for each ask and puts it there in `fleet`. Nothing that is there already moves. What was
-/// tried before is not tried again; `effort` keeps that.
-pub fn place<'a>(fleet: &mut Fleet<'a>, asks: &[Ask<'a>], effort: &mut Effort) -> Vec<Placed> {
+/// Finds a node for each ask and puts it there in `fleet`, until so many have one: of the others nothing is
+/// said. Nothing that is there already moves. What was tried before is not tried again; `effort` keeps that.
+pub fn place<'a>(
+    fleet: &mut Fleet<'a>,
+    asks: &[Ask<'a>],
+    so_many: usize,
+    effort: &mut Effort,
+) -> Vec<Placed> {
     let scales = Scales::of(fleet, asks);
     let mut order: Vec<Ask<'a>> = asks.to_vec();
     order.sort_by_cached_key(|ask| {
@@ -38,18 +48,34 @@ pub fn place<'a>(fleet: &mut Fleet<'a>, asks: &[Ask<'a>], effort: &mut Effort) -
     let most = verdicts_kept(fleet, asks);
     let mut waiting = Waiting::new(fleet, &order);
     let mut placed = BTreeMap::new();
-    for ask in &order {
-        let with_companions = waiting.companions(fleet, ask);
-        let ranking = Ranking::of(fleet, &scales, ask, with_companions, most);
+    let mut standing: Option<Standing<'a>> = None;
+    let mut found = 0_usize;
+    for (index, ask) in order.iter().enumerate() {
+        if found >= so_many {
+            break;
+        }
+        if !standing.as_ref().is_some_and(|standing| standing.serves(ask)) {
+            let next = order.get(index.saturating_add(1));
+            let goes_on = next.is_some_and(|next| are_alike(ask, next));
+            standing = if goes_on { Standing::of(fleet, &scales, ask, most) } else { None };
+        }
+        let ranking = match &mut standing {
+            Some(standing) => standing.ranking(fleet, &scales, ask),
+            None => Ranking::of(fleet, &scales, ask, waiting.companions(fleet, ask), most),
+        };
         let node = ranking.best.first().map(|best| best.node);
         let verdicts = ranking.verdicts(fleet, ask);
         if let Some(node) = node {
             fleet.put(*ask, node);
+            found = found.saturating_add(1);
+            if let Some(standing) = &mut standing {
+                standing.went(node);
+            }
         }
         waiting.had_its_turn(ask);
         placed.insert(ask.task, Placed { task: ask.task, node, verdicts });
     }
-    if placed.values().any(|held| held.node.is_none()) {
+    if placed.len() == order.len() && placed.values().any(|held| held.node.is_none()) {
         joint::improve(fleet, &scales, &order, (&mut placed, most), effort);
     }
     order.iter().filter_map(|ask| placed.remove(&ask.task)).collect()

@@ -1,6 +1,9 @@
 //! One task and all nodes: where it fits, how well, and how near the others are.
 
-use std::cmp::Ordering;
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BinaryHeap,
+};
 
 use model::{
     NodeId, Resources,
@@ -15,9 +18,12 @@ use crate::{
         filter::OF_ROOMS,
         scales::{Class, Scales},
         score::Context,
-        verdict::{distance, fitting, misfitting, verdict_on},
+        verdict::{Counts, distance, fitting, misfitting, verdict_on},
     },
 };
+
+/// How far a node is from fitting, and which one.
+type Miss = ((u8, u64), NodeId);
 
 /// See the module. Of both lists only the first are kept, as many as were asked for together.
 #[derive(Debug, Default)]
@@ -25,7 +31,9 @@ pub(super) struct Ranking {
     /// The nodes it fits on, the best first.
     pub(super) best: Vec<Score>,
     /// The others, the nearest misses first.
-    misses: Vec<((u8, u64), NodeId)>,
+    misses: Vec<Miss>,
+    /// How many others there are, by what is in the way; nobody counts for a [`Standing`].
+    counts: Counts,
 }
 
 impl Ranking {
@@ -57,7 +65,7 @@ impl Ranking {
             (usize::MAX, &own)
         };
         let mut context = Context::of(fleet, scales, ask, (class, with_companions));
-        let mut ranking = Self::default();
+        let mut ranking = Self { counts: nodes.counts.clone(), ..Self::default() };
         let rooms = fleet.rooms().values().zip(&nodes.refused).enumerate();
         for (index, (room, refused)) in rooms {
             let view = NodeView { room, fleet };
@@ -68,7 +76,10 @@ impl Ranking {
             }
             match OF_ROOMS.iter().try_for_each(|filter| filter(ask, &view)) {
                 Ok(()) => ranking.best.push(context.score(scales, ask, &view, index)),
-                Err(why) => ranking.misses.push((distance(&why), node)),
+                Err(why) => {
+                    ranking.counts.add(&why);
+                    ranking.misses.push((distance(&why), node));
+                }
             }
         }
         keep_least(&mut ranking.best, most, |one, other| {
@@ -90,6 +101,157 @@ impl Ranking {
         let skipped = usize::from(is_planted(Bug::VerdictSkipped));
         fit.chain(others).skip(skipped).collect()
     }
+}
+
+/// The ranking for many tasks that differ in nothing, one after the other: only where the one before went
+/// is asked again.
+#[derive(Debug)]
+pub(super) struct Standing<'a> {
+    like: Ask<'a>,
+    context: Context<'a>,
+    /// For each node of the fleet in its order, what was answered last.
+    places: Vec<Stand>,
+    /// By score, with the node's place in that order. One that was answered otherwise since counts no more.
+    fits: BinaryHeap<Reverse<(Score, usize)>>,
+    /// By distance, likewise.
+    misses: BinaryHeap<Reverse<(Miss, usize)>>,
+    /// Where the last one went, when that node was not asked again yet.
+    went: Option<NodeId>,
+    most: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stand {
+    Fits(Score),
+    Misses(Miss),
+}
+
+impl<'a> Standing<'a> {
+    /// Whether tasks that ask for this can be ranked so: nothing but where others of them went changes
+    /// where they fit and how well.
+    fn is_for(ask: &Ask<'_>) -> bool {
+        !ask.replaces && ask.volumes.is_empty() && ask.spec.placement.spread.is_empty()
+    }
+
+    /// Whether the other differs from it in nothing.
+    pub(super) fn serves(&self, other: &Ask<'_>) -> bool {
+        are_alike(&self.like, other)
+    }
+
+    /// Asks every node. `None` when the task is like nobody of those the scales were made of.
+    pub(super) fn of(
+        fleet: &Fleet<'a>,
+        scales: &Scales<'a>,
+        ask: &Ask<'a>,
+        most: usize,
+    ) -> Option<Self> {
+        let (class, nodes) = scales.class(ask)?;
+        let mut standing = Self {
+            like: *ask,
+            context: Context::of(fleet, scales, ask, (class, ask.reserved())),
+            places: Vec::with_capacity(fleet.rooms().len()),
+            fits: BinaryHeap::new(),
+            misses: BinaryHeap::new(),
+            went: None,
+            most,
+        };
+        let (mut fits, mut misses) = (Vec::new(), Vec::new());
+        for (index, (room, refused)) in fleet.rooms().values().zip(&nodes.refused).enumerate() {
+            let place = match refused {
+                Some(distance) => Stand::Misses((*distance, room.node.id)),
+                None => standing.ask(scales, &NodeView { room, fleet }, index),
+            };
+            match &place {
+                Stand::Fits(score) => fits.push(Reverse((score.clone(), index))),
+                Stand::Misses(miss) => misses.push(Reverse((*miss, index))),
+            }
+            standing.places.push(place);
+        }
+        (standing.fits, standing.misses) = (fits.into(), misses.into());
+        Some(standing)
+    }
+
+    fn ask(&mut self, scales: &Scales<'a>, view: &NodeView<'_, 'a>, index: usize) -> Stand {
+        match OF_ROOMS.iter().try_for_each(|filter| filter(&self.like, view)) {
+            Ok(()) => Stand::Fits(self.context.score(scales, &self.like, view, index)),
+            Err(why) => Stand::Misses((distance(&why), view.room.node.id)),
+        }
+    }
+
+    /// The last one went to that node.
+    pub(super) fn went(&mut self, node: NodeId) {
+        self.went = Some(node);
+    }
+
+    /// The ranking as it is for this one of them.
+    pub(super) fn ranking(
+        &mut self,
+        fleet: &Fleet<'a>,
+        scales: &Scales<'a>,
+        ask: &Ask<'a>,
+    ) -> Ranking {
+        // To itself a task is in nobody's way: the next one has to ask.
+        self.like = *ask;
+        if let Some(node) = self.went.take() {
+            self.context.joined(node);
+            self.ask_again(fleet, scales, node);
+        }
+        let places = &self.places;
+        let best = least(
+            &mut self.fits,
+            self.most,
+            |(score, index)| matches!(places.get(*index), Some(Stand::Fits(now)) if now == score),
+        );
+        let misses = least(
+            &mut self.misses,
+            self.most.saturating_sub(best.len()),
+            |(miss, index)| matches!(places.get(*index), Some(Stand::Misses(now)) if now == miss),
+        );
+        Ranking {
+            best: best.into_iter().map(|(score, _)| score).collect(),
+            misses: misses.into_iter().map(|(miss, _)| miss).collect(),
+            counts: Counts::default(),
+        }
+    }
+
+    fn ask_again(&mut self, fleet: &Fleet<'a>, scales: &Scales<'a>, node: NodeId) {
+        let Some(index) = scales.index(node) else { return };
+        let Some(room) = fleet.rooms().get(&node) else { return };
+        let place = self.ask(scales, &NodeView { room, fleet }, index);
+        let Some(held) = self.places.get_mut(index).filter(|held| **held != place) else { return };
+        match &place {
+            Stand::Fits(score) => self.fits.push(Reverse((score.clone(), index))),
+            Stand::Misses(miss) => self.misses.push(Reverse((*miss, index))),
+        }
+        *held = place;
+    }
+}
+
+/// The least of them in order, at most so many; what does not count any more is dropped on the way.
+fn least<T: Ord + Clone>(
+    heap: &mut BinaryHeap<Reverse<T>>,
+    most: usize,
+    counts: impl Fn(&T) -> bool,
+) -> Vec<T> {
+    let mut found: Vec<T> = Vec::with_capacity(most);
+    while found.len() < most
+        && let Some(Reverse(next)) = heap.pop()
+    {
+        // What was answered again as before is there twice.
+        if counts(&next) && found.last() != Some(&next) {
+            found.push(next);
+        }
+    }
+    heap.extend(found.iter().cloned().map(Reverse));
+    found
+}
+
+/// Whether two tasks are of one service and ask for the same.
+pub(super) fn are_alike(one: &Ask<'_>, other: &Ask<'_>) -> bool {
+    one.same_service(other)
+        && Standing::is_for(one)
+        && Standing::is_for(other)
+        && (std::ptr::eq(one.spec, other.spec) || one.spec == other.spec)
 }
 
 /// The least, in order, at most so many.
@@ -116,14 +278,11 @@ impl<'a> Judge<'a> {
         Self { fleet, scales }
     }
 
-    /// A verdict for every node, at most [`limits::MAX_VERDICTS`].
-    pub(crate) fn verdicts(&self, ask: &Ask<'a>) -> Vec<Verdict> {
-        self.on(&self.fleet, ask)
-    }
-
-    fn on(&self, fleet: &Fleet<'a>, ask: &Ask<'a>) -> Vec<Verdict> {
-        Ranking::of(fleet, &self.scales, ask, ask.reserved(), limits::MAX_VERDICTS)
-            .verdicts(fleet, ask)
+    /// A verdict for every node, at most [`limits::MAX_VERDICTS`], and on how many it does not fit.
+    pub(crate) fn verdicts(&self, ask: &Ask<'a>) -> (Vec<Verdict>, Counts) {
+        let most = limits::MAX_VERDICTS;
+        let ranking = Ranking::of(&self.fleet, &self.scales, ask, ask.reserved(), most);
+        (ranking.verdicts(&self.fleet, ask), ranking.counts)
     }
 
     /// The verdict on one node, with every rule the task breaks there.

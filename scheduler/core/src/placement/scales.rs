@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use model::{Allows, Generic, MilliCpu, NodeId, Resources, allow::Lack, spec::Constraint};
 use packing::{BINDING_SLACK, Bin, BinSet, Item, Measure, Problem, Scarcity};
 
-use crate::placement::{Ask, Fleet, NodeView, filter};
+use crate::placement::{Ask, Fleet, NodeView, filter, verdict::Counts};
 
 /// Demands are compared in steps of 1 MiB, so that the sum of all of them stays exact.
 const STEP: u32 = 20;
@@ -19,6 +19,8 @@ type Key<'a> = (&'a [Constraint], Vec<Lack>, Generic);
 pub(super) struct Class {
     /// For each node of the fleet in its order: how far from fitting it is by itself, when it is not.
     pub(super) refused: Vec<Option<(u8, u64)>>,
+    /// How many those are, by what is in the way.
+    pub(super) counts: Counts,
     /// The nodes that will do.
     pub(super) nodes: BinSet,
 }
@@ -153,13 +155,17 @@ fn scarcity(fleet: &Fleet<'_>, classes: &[Class], wanted: &[u64]) -> Scarcity {
 
 impl Class {
     pub(super) fn of(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Self {
+        let mut counts = Counts::default();
         let judged = fleet.rooms().values().map(|room| {
             let view = NodeView { room, fleet };
             let broken = filter::OF_NODES.iter().find_map(|filter| filter(ask, &view).err());
-            broken.map(|why| super::verdict::distance(&why))
+            broken.map(|why| {
+                counts.add(&why);
+                super::verdict::distance(&why)
+            })
         });
         let refused: Vec<_> = judged.collect();
         let will_do = refused.iter().enumerate().filter(|(_, why)| why.is_none());
-        Self { nodes: will_do.map(|(index, _)| index).collect(), refused }
+        Self { nodes: will_do.map(|(index, _)| index).collect(), refused, counts }
     }
 }

@@ -154,6 +154,12 @@ impl<'f> Context<'f> {
         Self { class, with_companions, demand, free: Vec::new(), replicas, spread }
     }
 
+    /// Another replica of its service is on that node now.
+    pub(super) fn joined(&mut self, node: NodeId) {
+        let there = self.replicas.entry(node).or_default();
+        *there = there.saturating_add(1);
+    }
+
     /// The score of a node it fits on, which has that index in the fleet.
     pub(super) fn score(
         &mut self,

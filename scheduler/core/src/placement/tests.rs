@@ -2,6 +2,7 @@
 
 mod generic;
 mod joint;
+mod standing;
 
 use model::{Bytes, MilliCpu, ServiceSpec};
 
@@ -442,7 +443,7 @@ fn count_placed(bins: &[u64], sizes: &[u64]) -> usize {
         })
         .collect();
     let mut fleet = Fleet::of(&world.cluster);
-    let found = place(&mut fleet, &asks, &mut Effort::new(1_000_000, 1_000_000));
+    let found = place(&mut fleet, &asks, usize::MAX, &mut Effort::new(1_000_000, 1_000_000));
     for room in fleet.rooms().values() {
         assert!(room.reserved.memory <= room.node.inventory.allocatable().memory);
     }

@@ -1,8 +1,10 @@
 //! A verdict for every node, in words and amounts.
 
+use std::collections::BTreeMap;
+
 use model::{Bytes, NodeId, Shortfall, view::Verdict};
 
-use crate::placement::{Ask, Fleet, Misfit, Room, Score};
+use crate::placement::{Ask, Fleet, Misfit, Score};
 
 /// The verdict on one node, with every rule the task breaks there.
 pub(super) fn verdict_on(
@@ -29,15 +31,6 @@ pub(crate) fn leaves(now: Bytes, then: Bytes) -> String {
     }
 }
 
-/// What is reserved on a node by tasks that stop there, the one that this takes over from included.
-fn going(room: &Room<'_>, ask: &Ask<'_>) -> Bytes {
-    let going = room.tasks.values().filter(|(other, desired)| {
-        let former = other.same_service(ask) && other.slot == ask.slot;
-        other.task != ask.task && (former || desired.is_leaving())
-    });
-    going.map(|(other, _)| other.reserved().memory).sum()
-}
-
 pub(super) fn fitting(
     fleet: &Fleet<'_>,
     ask: &Ask<'_>,
@@ -45,7 +38,7 @@ pub(super) fn fitting(
     best: Option<&Score>,
 ) -> Verdict {
     let room = fleet.rooms().get(&score.node);
-    let going = room.map_or(Bytes::ZERO, |room| going(room, ask));
+    let going = room.map_or(Bytes::ZERO, |room| room.going(ask));
     let left = leaves(score.left, score.left.saturating_add(going));
     let reason = match best {
         Some(best) if best != score => {
@@ -114,4 +107,24 @@ pub(super) fn distance(why: &Misfit) -> (u8, u64) {
         Misfit::Gone => 5,
     };
     (kind, missing)
+}
+
+/// On how many nodes something does not fit, by the word of what is in the way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Counts(Vec<(&'static str, u64)>);
+
+impl Counts {
+    pub(super) fn add(&mut self, why: &Misfit) {
+        let word = why.resource();
+        // A handful: to look through them takes less than to look one up.
+        match self.0.iter_mut().find(|(known, _)| *known == word) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => self.0.push((word, 1)),
+        }
+    }
+
+    /// By word.
+    pub(crate) fn by_word(self) -> BTreeMap<String, u64> {
+        self.0.into_iter().map(|(word, count)| (word.to_owned(), count)).collect()
+    }
 }

@@ -115,7 +115,7 @@ fn why(cluster: &Cluster, task: &Task) -> (String, Vec<String>) {
     let fleet = task.node.map_or_else(|| Fleet::of(cluster), |node| Fleet::without(cluster, node));
     let ask = Ask::of(task);
     let judge = Judge::new(fleet, &[ask]);
-    let nearest = judge.verdicts(&ask).into_iter().next();
+    let nearest = judge.verdicts(&ask).0.into_iter().next();
     match nearest {
         Some(verdict) if verdict.fits => (
             "its successor was not ready in time".to_owned(),

@@ -1,6 +1,6 @@
 //! `explain`: why a task is, or is not, where it is.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use model::{
     NodeId, ServiceName, StackName, Task, TaskId, TaskState,
@@ -107,8 +107,8 @@ pub(super) fn replica_placement(asking: &mut Asking<'_>, task: &Task) -> Replica
     let cluster = asking.cluster;
     let resources = task.spec.resources.reserved;
     let decided = task.decision.as_ref().filter(|_| task.node.is_some());
-    let (verdicts, fixes) = if let Some(decision) = decided {
-        (decision.verdicts.clone(), Vec::new())
+    let (verdicts, misfits, fixes) = if let Some(decision) = decided {
+        (decision.verdicts.clone(), BTreeMap::new(), Vec::new())
     } else {
         let worth = asking.is_worth_a_fix();
         let moves = if worth { asking.moves_for(task) } else { None };
@@ -118,7 +118,8 @@ pub(super) fn replica_placement(asking: &mut Asking<'_>, task: &Task) -> Replica
             } else {
                 Vec::new()
             };
-            (judge.verdicts(ask), fixes)
+            let (verdicts, counts) = judge.verdicts(ask);
+            (verdicts, counts.by_word(), fixes)
         });
         asked.unwrap_or_default()
     };
@@ -135,6 +136,7 @@ pub(super) fn replica_placement(asking: &mut Asking<'_>, task: &Task) -> Replica
         fixes,
         succession: succession(cluster, task),
         generic: reserves(cluster, task),
+        misfits,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     liveness::{Heartbeats, Thresholds},
     orchestrate::{self, MIN_READY_MS, RECREATE_DELAY_MS},
     placement::{Outlook, Score, flags, leaves},
-    plan::plan_within,
+    plan::{Draft, plan_within},
     view::{
         explain::{Asking, replica_placement},
         memory,
@@ -147,7 +147,7 @@ pub(super) fn play(draft: &mut Cluster, now: Timestamp, steps: usize) -> Played 
     let mut beats = Heartbeats::new(now).with_thresholds(patient);
     let mut at = now;
     for _ in 0..steps {
-        let planned = plan_within(draft, &beats, at, usize::MAX);
+        let planned = plan_within(Draft::of(draft), &beats, at, usize::MAX);
         beats.waits.remember(planned.tried.clone());
         played.outlook = played.outlook.or(planned.report.outlook);
         let refused = draft.take_changes(at, &planned.changes);

@@ -152,7 +152,7 @@ pub(super) fn no_room(asking: &mut Asking<'_>, task: &Task) -> String {
         return "no node has joined".to_owned();
     }
     let asked = asking.about(task, |judge, ask, predecessor| {
-        (judge.verdicts(ask).into_iter().next(), predecessor)
+        (judge.verdicts(ask).0.into_iter().next(), predecessor)
     });
     match asked.unwrap_or_default() {
         (Some(verdict), _) if !verdict.fits => format!("{}: {}", verdict.node, verdict.reason),

@@ -300,6 +300,7 @@ mod tests {
                 fixes: vec![String::new(); each],
                 succession: None,
                 generic: BTreeMap::new(),
+                misfits: BTreeMap::new(),
             };
             let mut answered = vec![placement; placements];
             bound(&mut answered, |placement| placement);

@@ -234,7 +234,7 @@ proptest! {
         let cluster = world.cluster.clone();
         let asks: Vec<Ask<'_>> = cluster.pending().map(Ask::of).collect();
         let mut fleet = Fleet::of(&cluster);
-        let placed = place(&mut fleet, &asks, &mut Effort::new(1_000_000, 1_000_000));
+        let placed = place(&mut fleet, &asks, usize::MAX, &mut Effort::new(1_000_000, 1_000_000));
         // Counted by hand: what each kind comes to on each node.
         let mut sums: BTreeMap<(NodeId, GenericName), u64> = BTreeMap::new();
         for held in &placed {
