@@ -18,6 +18,8 @@ use crate::{
 /// Questions of whether a task fits on a node that one status is worth: a tenth of a second of them. Beyond
 /// that nodes are left out.
 const MAX_QUESTIONS: usize = 200_000;
+/// As many questions a task is worth that is put where it is, to look at what else is lost with a node.
+const QUESTIONS_OF_A_TASK: usize = 8;
 /// Cores of the machine that is looked for, when what it is for asks for fewer.
 const USUAL_CORES: MilliCpu = MilliCpu::cores(8);
 /// Steps of one search for a better arrangement, and of all of them: a tenth of a second.
@@ -41,7 +43,11 @@ pub(super) fn losses_within(cluster: &Cluster, mut questions: usize) -> (Vec<Los
     for node in nodes {
         let (movable, bound): (Vec<&Task>, Vec<&Task>) =
             there(cluster, node.id).into_iter().partition(|task| orchestrate::is_movable(task));
-        let asked = movable.len().saturating_mul(cluster.nodes().len());
+        if movable.is_empty() && bound.is_empty() {
+            continue;
+        }
+        let fleet = cluster.tasks().len().saturating_mul(QUESTIONS_OF_A_TASK);
+        let asked = movable.len().saturating_mul(cluster.nodes().len()).saturating_add(fleet);
         let Some(left) = questions.checked_sub(asked) else {
             unknown = unknown.saturating_add(1);
             continue;
