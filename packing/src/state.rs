@@ -18,6 +18,8 @@ pub(crate) struct State<'m, 'p> {
     at: Vec<usize>,
     /// The items of each bin, in no particular order.
     contents: Vec<Vec<usize>>,
+    /// For each item, which of its bin's contents it is.
+    places: Vec<usize>,
     /// For each group with a rule, `(bin, members)` where there are any.
     members: Vec<Vec<(usize, u32)>>,
     /// For each group that is spread, its members per part.
@@ -50,6 +52,7 @@ impl<'m, 'p> State<'m, 'p> {
             keys: model.taken_keys.clone(),
             at: vec![NOWHERE; model.items()],
             contents: vec![Vec::new(); model.bins()],
+            places: vec![0; model.items()],
             members,
             parts,
         };
@@ -190,6 +193,7 @@ impl<'m, 'p> State<'m, 'p> {
             self.keys[bin * self.model.key_words + word] |= bits;
         }
         self.at[item] = bin;
+        self.places[item] = self.contents[bin].len();
         self.contents[bin].push(item);
         for group in self.model.ruled(item) {
             let held = &mut self.members[*group];
@@ -213,9 +217,10 @@ impl<'m, 'p> State<'m, 'p> {
             self.keys[bin * self.model.key_words + word] &= !bits;
         }
         self.at[item] = NOWHERE;
-        // The last one put is the first one taken, mostly.
-        if let Some(index) = self.contents[bin].iter().rposition(|held| *held == item) {
-            self.contents[bin].swap_remove(index);
+        let place = self.places[item];
+        self.contents[bin].swap_remove(place);
+        if let Some(moved) = self.contents[bin].get(place) {
+            self.places[*moved] = place;
         }
         for group in self.model.ruled(item) {
             let held = &mut self.members[*group];
