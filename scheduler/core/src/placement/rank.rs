@@ -50,7 +50,7 @@ impl Ranking {
     ) -> Self {
         // One like nobody of those the scales were made of: nobody depends on its nodes for it either.
         let own;
-        let (class, nodes) = if let Some(known) = scales.class(ask) {
+        let (class, nodes) = if let Some(known) = scales.class(fleet, ask) {
             known
         } else {
             own = Class::of(fleet, ask);
