@@ -376,8 +376,8 @@ impl World {
 
 /// What an agent reports next. The image says how the container behaves: `crash…` exits and is
 /// started again for ever, `fail…` is given up, `sick…` becomes unhealthy, `job…` completes, `none…`
-/// cannot be fetched, `intel…` is for amd64 alone and `alien…` for no machine, `refused…` is not allowed, `slow…` never gets past starting, `late…` runs and never
-/// becomes healthy, `cut…` is interrupted
+/// cannot be fetched, `intel…` is for amd64 alone and `alien…` for no machine, `refused…` is not allowed,
+/// `slow…` never gets past starting, `late…` runs and never becomes healthy, `cut…` is interrupted
 /// once, all others run and, with a health check, are healthy.
 fn next_status(task: &Task, arch: &str, now: Timestamp) -> Option<TaskStatus> {
     use TaskState::{Assigned, Failed, Preparing, Running, Starting, Stopped};

@@ -90,7 +90,8 @@ fn an_image_that_cannot_be_had_is_told_and_holds_up_nobody_else() {
         let told = |service: &str, says: &str| {
             tasks.iter().any(|task| {
                 // What waits for another machine has no node, and says why in place of an error.
-                let said = ["error", "waiting_for"].map(|key| task[key].as_str().unwrap_or_default());
+                let said =
+                    ["error", "waiting_for"].map(|key| task[key].as_str().unwrap_or_default());
                 let tells = |said: &str| said.contains(service) && said.contains(says);
                 task["service"] == service && said.into_iter().any(tells)
             })

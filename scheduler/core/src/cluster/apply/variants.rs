@@ -1,6 +1,6 @@
 //! What agents find out about the platforms of images.
 
-use model::{ServiceName, StackName, Task};
+use model::{ServiceName, StackName, Task, TaskState};
 
 use crate::cluster::{Cluster, limits};
 
@@ -30,9 +30,10 @@ impl Cluster {
         });
         let waits = |task: &&Task| {
             let found = task.status.failure.as_ref().is_some_and(|failure| failure.no_variant);
-            !task.desired.is_leaving() && (task.node.is_none() || found)
+            let tries = found && task.status.state <= TaskState::Preparing;
+            !task.desired.is_leaving() && (task.node.is_none() || tries)
         };
-        // The slots whose task found out: told apart from before only by another task.
+        // With the slots of those that found out: their agent says it once, so another task has to try.
         let waiting: Vec<(ServiceName, Vec<u32>)> = lacking
             .filter_map(|(service, _)| {
                 let waiting = self.tasks_of_service(name, service).filter(waits);
