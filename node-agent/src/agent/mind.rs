@@ -142,7 +142,7 @@ impl Mind {
 
     /// Whether some task waits for nothing but its lease.
     pub fn wants_lease(&self) -> bool {
-        let waits = |assignment: &model::Assignment| {
+        let waits = |assignment: &Assignment| {
             let attempt = self.attempts.get(&assignment.task);
             wanted(assignment, attempt, &self.leases) == Wanted::Fence
         };
