@@ -46,6 +46,12 @@ impl Inventory {
         let capacity = self.memory_budget.map_or(self.memory, |budget| budget.min(self.memory));
         Resources { memory: capacity.saturating_sub(self.memory_reserve), cpu: self.cpu }
     }
+
+    /// What its engine runs images for: `linux/arm64`. `None` while that is not known, and of an imagined
+    /// machine of any architecture.
+    pub fn platform(&self) -> Option<String> {
+        (!self.arch.is_empty()).then(|| format!("{}/{}", self.os, self.arch))
+    }
 }
 
 /// A machine that is only imagined, to plan on.

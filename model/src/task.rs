@@ -163,6 +163,15 @@ pub struct Failure {
     pub cause: Cause,
     /// One sentence for a person, with amounts (`killed: exceeded its limit of 512.0 MiB`).
     pub message: String,
+    /// The image has no variant for the platform of the node, though it has others: it will do elsewhere.
+    pub no_variant: bool,
+}
+
+impl Failure {
+    /// One that says nothing of the image's platforms.
+    pub fn new(cause: Cause, message: impl Into<String>) -> Self {
+        Self { cause, message: message.into(), no_variant: false }
+    }
 }
 
 /// What an agent observed of a task. Written by the agent, merged by `apply`.

@@ -362,7 +362,7 @@ pub fn failure(cause: Cause, message: String) -> Failure {
         Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
         None => message,
     };
-    Failure { cause, message }
+    Failure::new(cause, message)
 }
 
 #[cfg(test)]

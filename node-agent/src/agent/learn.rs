@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::atomic::Ordering};
 use model::{
     Assignment, TaskId,
     planted::{Bug, is_planted},
-    task::Cause,
+    task::{Cause, Failure},
 };
 
 use super::{Mind, Wake};
@@ -201,7 +201,10 @@ impl Mind {
                 let failed = Image::Failed {
                     tries: tries.saturating_add(1),
                     not_before: now.plus(wait),
-                    failure: failure(Cause::Image, error.to_string()),
+                    failure: Failure {
+                        no_variant: matches!(error, PullError::NoVariant { .. }),
+                        ..failure(Cause::Image, error.to_string())
+                    },
                 };
                 self.images.insert(image.clone(), failed);
             }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use model::{
-    AssignmentSet, Bytes, NodeId, TaskId, TaskState, TaskStatus, Timestamp,
+    Assignment, AssignmentSet, Bytes, NodeId, TaskId, TaskState, TaskStatus, Timestamp,
     planted::{Bug, is_planted},
 };
 
@@ -142,7 +142,7 @@ impl Mind {
 
     /// Whether some task waits for nothing but its lease.
     pub fn wants_lease(&self) -> bool {
-        let waits = |assignment: &model::Assignment| {
+        let waits = |assignment: &Assignment| {
             let attempt = self.attempts.get(&assignment.task);
             wanted(assignment, attempt, &self.leases) == Wanted::Fence
         };
@@ -207,8 +207,15 @@ impl Mind {
             tasks = news.tasks.len(),
             "assignments accepted"
         );
+        // What could not be fetched is fetched at once for a task that is new: whoever asked for it may have
+        // mended what was wrong.
+        let anew = |task: &Assignment| !self.attempts.contains_key(&task.task);
+        self.images.retain(|image, known| {
+            let failed = matches!(known, Image::Failed { .. });
+            let mut users = news.tasks.iter().filter(|task| task.spec.image == *image).peekable();
+            users.peek().is_some() && !(failed && users.any(anew))
+        });
         self.attempts.retain(|task, _| assignment_of(&news, *task).is_some());
-        self.images.retain(|image, _| news.tasks.iter().any(|task| task.spec.image == *image));
         self.removed.retain(|volume, _| news.remove_volumes.contains(volume));
         self.board.accepted(&news);
         for (volume, disposal) in &self.removed {

@@ -50,6 +50,8 @@ struct State {
     made: u64,
     images: BTreeSet<String>,
     registry: BTreeMap<String, u32>,
+    /// Images that are there for machines of another kind.
+    foreign: BTreeSet<String>,
     /// With the clusters they were made for; `None` for somebody else's.
     volumes: BTreeMap<String, Option<String>>,
     containers: BTreeMap<ContainerId, Held>,
@@ -101,6 +103,13 @@ impl FakeEngine {
     #[must_use]
     pub fn with_remote(self, image: &str, failures: u32) -> Self {
         self.lock().registry.insert(image.to_owned(), failures);
+        self
+    }
+
+    /// Lets an image be there for machines of another kind only.
+    #[must_use]
+    pub fn with_foreign(self, image: &str) -> Self {
+        self.lock().foreign.insert(image.to_owned());
         self
     }
 
@@ -328,6 +337,10 @@ impl Runtime for FakeEngine {
     async fn pull(&self, image: &str, progress: OnProgress) -> Result<(), PullError> {
         let mut state = self.answering().map_err(PullError::Engine)?;
         state.pulls.push(image.to_owned());
+        if state.foreign.contains(image) {
+            let platform = "linux/arm64/v8".to_owned();
+            return Err(PullError::NoVariant { image: image.to_owned(), platform });
+        }
         match state.registry.get_mut(image) {
             None => Err(PullError::NotFound { image: image.to_owned() }),
             Some(0) => {

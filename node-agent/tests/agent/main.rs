@@ -337,6 +337,27 @@ async fn an_image_nobody_has_is_told_and_holds_up_nobody_else() {
     let failure = told.failure.expect("a reason");
     assert_eq!(failure.cause, Cause::Image);
     assert!(failure.message.contains("no-such-image"), "{}", failure.message);
+    assert!(!failure.no_variant);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn an_image_for_other_machines_is_told_so_and_fetched_anew_for_a_task_that_comes_later() {
+    let mut machine = Machine::new().await;
+    machine.engine = FakeEngine::new().with_foreign(IMAGE);
+    let agent = machine.start().await;
+    for (task, generation) in [(1, 2), (2, 4)] {
+        machine.scheduler.assign(set(generation, vec![sleeper(task)]));
+        let told = machine.scheduler.wait_status(task, |status| status.failure.is_some()).await;
+        assert_eq!(told.state, TaskState::Preparing);
+        let failure = told.failure.expect("a reason");
+        assert!(failure.no_variant && failure.cause == Cause::Image, "{failure:?}");
+        let mut stopping = sleeper(task);
+        stopping.desired = Desired::Stop;
+        machine.scheduler.assign(set(generation + 1, vec![stopping]));
+        machine.scheduler.wait_state(task, TaskState::Stopped).await;
+    }
+    assert_eq!(machine.engine.pulls(), [IMAGE, IMAGE]);
     agent.stop().await;
 }
 

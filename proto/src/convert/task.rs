@@ -29,6 +29,7 @@ mirror!(v1::TaskStatus => TaskStatus {
 mirror!(v1::Failure => Failure {
     cause: CauseWord,
     message: Sentence,
+    no_variant: Same<bool>,
 });
 
 mirror!(v1::TaskReport => TaskReport {

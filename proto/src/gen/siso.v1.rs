@@ -424,6 +424,9 @@ pub struct Failure {
     pub cause: i32,
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
+    /// The image has no variant for the node's platform, though it has others. In entries from form 6 on.
+    #[prost(bool, tag = "3")]
+    pub no_variant: bool,
 }
 /// Times in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6860,6 +6863,9 @@ pub mod snapshot {
         pub need: ::core::option::Option<Need>,
         #[prost(message, optional, tag = "9")]
         pub kills: ::core::option::Option<Kills>,
+        /// Platforms its image has no variant for (linux/arm64), in order; from version 6 on.
+        #[prost(string, repeated, tag = "10")]
+        pub lacks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     }
     /// What a service was seen to need.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -50,11 +50,17 @@ fn gpus(mib: u64) -> Vec<(&'static str, u64)> {
     if count == 0 { Vec::new() } else { vec![("gpu", count)] }
 }
 
+/// One of the nodes is of another kind.
+fn arch(name: &str) -> &'static str {
+    if name == "b" { "amd64" } else { "arm64" }
+}
+
 /// The nodes, each with what it has.
 fn world() -> World {
     let mut world = World::new(&NODES);
     for (name, mib) in NODES {
         world.offer(name, &gpus(mib));
+        world.arch(name, arch(name));
     }
     world
 }
@@ -63,8 +69,9 @@ const STACKS: [&str; 2] = ["one", "two"];
 const SERVICES: [&str; 3] = ["api", "db", "web"];
 
 fn any_stack() -> impl Strategy<Value = StackSpec> {
-    let images =
-        prop::sample::select(vec!["x:1", "x:2", "x:3", "crash:1", "fail:1", "slow:1", "job:1"]);
+    let images = prop::sample::select(vec![
+        "x:1", "x:2", "x:3", "crash:1", "fail:1", "slow:1", "job:1", "intel:1", "alien:1",
+    ]);
     let spec = (images, 1_u64..6, 0_u32..4, 0_u32..8);
     let services = prop::collection::vec(prop::option::weighted(0.7, spec), SERVICES.len());
     (prop::sample::select(STACKS.to_vec()), services).prop_map(|(name, services)| {
@@ -215,6 +222,7 @@ fn take(world: &mut World, step: Step) {
                 let (name, mib) = NODES[index];
                 assert!(world.join(name, mib, &[]) > gone, "an id was used again");
                 world.offer(name, &gpus(mib));
+                world.arch(name, arch(name));
             }
             return;
         }

@@ -159,6 +159,13 @@ impl World {
         self.ok(Command::UpdateNode { node: node.id, inventory, address: node.address });
     }
 
+    /// What that node runs images for.
+    pub(crate) fn arch(&mut self, name: &str, arch: &str) {
+        let node = self.cluster.node(self.node(name)).unwrap().clone();
+        let inventory = Inventory { arch: arch.into(), ..node.inventory };
+        self.ok(Command::UpdateNode { node: node.id, inventory, address: node.address });
+    }
+
     pub(crate) fn node(&self, name: &str) -> NodeId {
         self.cluster.node_named(&NodeName::new(name).unwrap()).unwrap().id
     }
@@ -261,7 +268,8 @@ impl World {
                 .iter()
                 .filter_map(|held| {
                     let task = self.cluster.task(held.task)?;
-                    Some(TaskReport { task: held.task, status: next_status(task, self.now)? })
+                    let arch = &self.cluster.node(node)?.inventory.arch;
+                    Some(TaskReport { task: held.task, status: next_status(task, arch, self.now)? })
                 })
                 .collect();
             if !reports.is_empty() {
@@ -368,24 +376,39 @@ impl World {
 
 /// What an agent reports next. The image says how the container behaves: `crash…` exits and is
 /// started again for ever, `fail…` is given up, `sick…` becomes unhealthy, `job…` completes, `none…`
-/// cannot be fetched, `refused…` is not allowed, `slow…` never gets past starting, `late…` runs and never
-/// becomes healthy, `cut…` is interrupted
+/// cannot be fetched, `intel…` is for amd64 alone and `alien…` for no machine, `refused…` is not allowed,
+/// `slow…` never gets past starting, `late…` runs and never becomes healthy, `cut…` is interrupted
 /// once, all others run and, with a health check, are healthy.
-fn next_status(task: &Task, now: Timestamp) -> Option<TaskStatus> {
+fn next_status(task: &Task, arch: &str, now: Timestamp) -> Option<TaskStatus> {
     use TaskState::{Assigned, Failed, Preparing, Running, Starting, Stopped};
     let held = &task.status;
     let over = held.state.is_over();
     let like = |prefix: &str| task.spec.image.starts_with(prefix);
     let next = |state| TaskStatus { state, sequence: held.sequence + 1, ..held.clone() };
-    let failure = |message: &str| Some(Failure { cause: Cause::Exited, message: message.into() });
+    let failure = |message: &str| Some(Failure::new(Cause::Exited, message));
     Some(match (task.desired, held.state) {
         (Desired::Stop, _) if !over => TaskStatus { exit_code: Some(0), ..next(Stopped) },
         (Desired::Rest, _) if !over => TaskStatus { exit_code: Some(0), ..next(Failed) },
         (Desired::Prepare | Desired::Run, Assigned | Preparing) if like("refused") => TaskStatus {
-            failure: Some(Failure { cause: Cause::Refused, message: "it is not allowed".into() }),
+            failure: Some(Failure::new(Cause::Refused, "it is not allowed")),
             ..next(Failed)
         },
         (Desired::Prepare | Desired::Run, Preparing) if like("none") => return None,
+        (Desired::Prepare | Desired::Run, Preparing)
+            if like("alien") || (like("intel") && arch != "amd64") =>
+        {
+            let message = format!("image {} has no variant for linux/{arch}/v8", task.spec.image);
+            let failure = Failure { no_variant: true, ..Failure::new(Cause::Image, message) };
+            if held.failure.as_ref() == Some(&failure) {
+                return None;
+            }
+            TaskStatus { failure: Some(failure), ..next(Preparing) }
+        }
+        (Desired::Prepare, Assigned) | (Desired::Run, Assigned)
+            if like("alien") || like("intel") =>
+        {
+            next(Preparing)
+        }
         (Desired::Prepare, Assigned) => next(Preparing),
         (Desired::Prepare, Preparing) | (Desired::Run, Assigned | Preparing) => next(Starting),
         (Desired::Run, Starting) if like("fail") => TaskStatus {
@@ -407,10 +430,7 @@ fn next_status(task: &Task, now: Timestamp) -> Option<TaskStatus> {
         }
         (Desired::Run, Running) if like("cut") && held.restarts == 0 => TaskStatus {
             restarts: 1,
-            failure: Some(Failure {
-                cause: Cause::Interrupted,
-                message: "the engine ended".into(),
-            }),
+            failure: Some(Failure::new(Cause::Interrupted, "the engine ended")),
             ..next(Starting)
         },
         (Desired::Run, Running) if like("job") => {

@@ -22,7 +22,7 @@ use super::{Dispatch, sessions::Outbox};
 use crate::{
     api::status,
     clock,
-    log::{form_of_inventory, inventory_in},
+    log::{form_of_inventory, inventory_in, reports_in},
     pki,
     refusals::Refused,
 };
@@ -331,6 +331,7 @@ async fn write(
 }
 
 async fn report(dispatch: &Dispatch, node: NodeId, reports: Vec<TaskReport>) -> Result<(), Status> {
+    let reports = reports_in(dispatch.log.cluster().form(), reports);
     let applied = dispatch
         .log
         .propose(None, Command::ReportTasks { node, reports })

@@ -37,7 +37,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub(crate) use authorities::Member;
-pub(crate) use codec::{ENTRY_VERSION, MOVES_FORM, form_of_inventory, inventory_in};
+pub(crate) use codec::{ENTRY_VERSION, MOVES_FORM, form_of_inventory, inventory_in, reports_in};
 pub(crate) use door::Door;
 pub(crate) use members::{LEADER, PROBE_TIMEOUT, Seen};
 pub(crate) use network::{OwnFace, Peers, SHUT_OUT, ShutOut, shut_out_by};

@@ -89,8 +89,11 @@ fn an_image_that_cannot_be_had_is_told_and_holds_up_nobody_else() {
         let tasks = world.tasks("fetching");
         let told = |service: &str, says: &str| {
             tasks.iter().any(|task| {
-                let error = task["error"].as_str().unwrap_or_default();
-                task["service"] == service && error.contains(service) && error.contains(says)
+                // What waits for another machine has no node, and says why in place of an error.
+                let said =
+                    ["error", "waiting_for"].map(|key| task[key].as_str().unwrap_or_default());
+                let tells = |said: &str| said.contains(service) && said.contains(says);
+                task["service"] == service && said.into_iter().any(tells)
             })
         };
         let told = |(image, _, _, says): &&(&str, &str, &str, &str)| {
@@ -99,11 +102,25 @@ fn an_image_that_cannot_be_had_is_told_and_holds_up_nobody_else() {
         let silent = IMAGES.iter().find(|row| !told(row));
         silent.map_or(Ok(()), |row| Err(format!("{row:?} {tasks:#?}")))
     });
+    let alien = || {
+        let tasks = world.tasks("fetching");
+        tasks.into_iter().find(|task| task["service"] == "alien").unwrap_or_default()
+    };
+    wait_until("no machine will do for it", PATIENT, || {
+        let task = alien();
+        let said = task["waiting_for"].as_str().unwrap_or_default();
+        let waits = task["node"].is_null() && said.contains("has no variant for linux/");
+        if waits { Ok(()) } else { Err(format!("{task:#}")) }
+    });
+    let waiting = alien();
+    let why = world.ctl.json(&["explain", "fetching/alien"]).to_string();
+    assert!(why.contains("take another image for alien that has a variant for linux/"), "{why}");
     let status = world.ctl.json(&["status"]);
     assert!(status["problems"].to_string().contains("fetching"), "{status:#}");
     assert!(world.running("fetching").is_empty());
     world.apply(&sleepers("later", 1)).expect(0);
     assert_eq!(world.running("calm"), before);
+    assert_eq!(alien()["epoch"], waiting["epoch"], "it is not tried over and over");
     let said = world.agent.output("stderr");
     assert!(!said.contains("panicked"), "{said}");
 }

@@ -157,7 +157,8 @@ fn texts_that_are_too_long_or_would_be_misread_are_refused() {
         read_only: false,
     };
     check(|web| web.mounts.push(mount), "spec.services.web.mounts[0].bind.path: is not absolute");
-    let failure = v1::Failure { cause: 1, message: "x".repeat(SENTENCE_MAX + 1) };
+    let failure =
+        v1::Failure { cause: 1, message: "x".repeat(SENTENCE_MAX + 1), no_variant: false };
     assert!(model::task::Failure::try_from(failure).is_err());
 }
 

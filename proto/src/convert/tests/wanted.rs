@@ -352,7 +352,8 @@ pub(super) fn status() -> impl Strategy<Value = TaskStatus> {
         Cause::NodeLost,
         Cause::Interrupted,
     ]);
-    let failure = (cause, ".{0,40}").prop_map(|(cause, message)| Failure { cause, message });
+    let failure = (cause, ".{0,40}", any::<bool>())
+        .prop_map(|(cause, message, no_variant)| Failure { cause, message, no_variant });
     let time = || option::of(any::<u64>().prop_map(Timestamp));
     let ended = (option::of(any::<i64>()), option::of(failure), time(), time());
     (any::<u32>(), state, any::<u64>(), health, option::of(word()), ended).prop_map(

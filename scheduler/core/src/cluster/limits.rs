@@ -16,6 +16,8 @@ pub const MAX_TASKS_PER_NODE: u32 = 250;
 pub const MAX_NODES: usize = 10_000;
 /// Named volumes, those of removed stacks included.
 pub const MAX_VOLUMES: usize = 10_000;
+/// Platforms an image is known to have no variant for: there are not so many that an engine runs on.
+pub const MAX_LACKS: usize = 16;
 /// Join tokens remembered, used and expired ones included.
 pub const MAX_TOKENS: usize = 1_000;
 /// How long a used or expired token is still listed: a week, in milliseconds.

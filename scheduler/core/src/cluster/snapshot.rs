@@ -125,6 +125,8 @@ pub struct ServiceImage {
     pub need: Option<Need>,
     /// How often it was killed for want of memory.
     pub kills: Option<Kills>,
+    /// Platforms its image has no variant for.
+    pub lacks: BTreeSet<String>,
 }
 
 /// A [`Task`].
@@ -284,6 +286,7 @@ fn stack_image(stack: &Stack, table: &mut SpecTable) -> StackImage {
         moved_at: service.moved_at,
         need: service.memory.need,
         kills: service.memory.kills,
+        lacks: service.lacks.clone(),
     });
     StackImage {
         revision: stack.revision,
@@ -425,6 +428,7 @@ fn read_stack(
     let history = history.collect();
     let mut services = BTreeMap::new();
     for service in image.services {
+        at_most("platforms an image lacks", service.lacks.len(), limits::MAX_LACKS)?;
         let read = Service {
             spec: spec_at(specs, service.spec, || format!("service `{name}/{}`", service.name))?,
             spec_revision: service.spec_revision,
@@ -437,6 +441,7 @@ fn read_stack(
                 .collect(),
             moved_at: service.moved_at,
             memory: Memory { need: service.need, kills: service.kills },
+            lacks: service.lacks,
         };
         let known = services.insert(service.name.clone(), read);
         once(known.as_ref(), || format!("service `{name}/{}`", service.name))?;

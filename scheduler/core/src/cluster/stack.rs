@@ -1,7 +1,7 @@
 //! A stack as the cluster remembers it: what is wanted, what was wanted before, how it went.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -63,6 +63,10 @@ pub struct Service {
     pub moved_at: Option<Timestamp>,
     /// What is known of its memory besides what its file says.
     pub memory: Memory,
+    /// Platforms its image has no variant for (`linux/arm64`), as agents found out that tried; at most
+    /// [`limits::MAX_LACKS`](super::limits::MAX_LACKS). Forgotten with the image, and when a person asks again
+    /// while a replica waits.
+    pub lacks: BTreeSet<String>,
 }
 
 /// A replacement that was given up.

@@ -283,8 +283,7 @@ fn a_node_speaks_only_of_its_own_tasks_and_never_backwards() {
     assert_eq!(world.cluster.task(task).unwrap().status.state, TaskState::Running);
     let long = "x".repeat(limits::MAX_MESSAGE * 2);
     let mut failed = report(task, TaskState::Failed, 100);
-    failed.status.failure =
-        Some(model::task::Failure { cause: model::task::Cause::Exited, message: long });
+    failed.status.failure = Some(model::task::Failure::new(model::task::Cause::Exited, long));
     world.ok(say(node, vec![failed]));
     let kept = world.cluster.task(task).unwrap().status.failure.clone().unwrap().message;
     assert_eq!(kept.chars().count(), limits::MAX_MESSAGE + 1);

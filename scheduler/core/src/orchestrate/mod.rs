@@ -21,7 +21,7 @@ pub use drain::{Tie, tie};
 pub use fence::{FlappingHold, HOLD_DOWN_MS, held_down};
 pub(crate) use fence::{HELD_BY_LEADER_FORM, held_by_stamps};
 pub use gate::{Waits, may_start, waits_for};
-pub use traits::{in_the_way, is_current, is_movable, starts_first};
+pub use traits::{in_the_way, is_current, is_movable, lacks_variant, starts_first};
 
 use crate::{
     cluster::{Change, Cluster, Service, Stack},

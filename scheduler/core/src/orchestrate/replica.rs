@@ -8,7 +8,7 @@ use model::{
 
 use super::{
     Ids, MIN_READY_MS, READY_DEADLINE_MS, RECREATE_DELAY_MS, Replicas, Scene, Steps, holders,
-    in_the_way, is_current, is_movable, may_start, starts_first,
+    in_the_way, is_current, is_movable, lacks_variant, may_start, starts_first,
 };
 use crate::{
     cluster::{Change, RolloutOutcome, limits},
@@ -137,6 +137,12 @@ impl<'a> Scene<'a> {
             } else if free {
                 self.drop_attempt(newest, steps);
             }
+        } else if lacks_variant(self.cluster, self.service, newest) {
+            // Nor will it run there: it makes room before its successor looks for another place.
+            if newest.moves_from.is_some() {
+                self.end_move(newest, steps);
+            }
+            steps.set(newest, Desired::Stop);
         } else if newest.desired == Desired::Prepare {
             // It never ran: nobody misses it.
             steps.set(newest, Desired::Stop);

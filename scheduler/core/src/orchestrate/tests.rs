@@ -4,6 +4,7 @@ mod clocks;
 mod drain;
 mod moves;
 mod node_loss;
+mod variants;
 
 use model::{
     Epoch, Liveness, StackSpec, TaskReport, TaskState, TaskStatus,
@@ -120,7 +121,7 @@ fn a_new_task_that_fails_leaves_the_old_one_serving_until_asked_again() {
 fn what_fails_is_made_anew_when_the_same_file_is_asked_for_again_also_without_a_predecessor() {
     let failing = |state| TaskStatus {
         state,
-        failure: Some(Failure { cause: Cause::Image, message: "no such image".into() }),
+        failure: Some(Failure::new(Cause::Image, "no such image")),
         sequence: 100,
         ..TaskStatus::default()
     };
@@ -168,7 +169,7 @@ fn what_has_failed_is_made_anew_when_the_same_file_is_asked_for_again() {
         let (task, node) = (task.id, task.node.unwrap());
         let status = TaskStatus {
             state: TaskState::Failed,
-            failure: Some(Failure { cause: Cause::Exited, message: "exited with code 1".into() }),
+            failure: Some(Failure::new(Cause::Exited, "exited with code 1")),
             exit_code: Some(1),
             sequence: 100,
             ..TaskStatus::default()

@@ -53,10 +53,23 @@ pub fn is_movable(task: &Task) -> bool {
     without && !writes_to_the_node
 }
 
+/// Whether the task waits in vain for its image, which has no variant for the platform of its node.
+pub fn lacks_variant(cluster: &Cluster, service: &Service, task: &Task) -> bool {
+    let found = task.status.failure.as_ref().is_some_and(|failure| failure.no_variant);
+    let platform = || cluster.node(task.node?)?.inventory.platform();
+    found
+        && task.status.state <= TaskState::Preparing
+        // Where that could not be kept, another task would come to the same node again.
+        && platform().is_some_and(|platform| service.lacks.contains(&platform))
+}
+
 /// Whether the task is what its service wants now, so that it need not be replaced.
 pub fn is_current(cluster: &Cluster, service: &Service, task: &Task) -> bool {
     let least = service.slots.get(&task.slot).map(|slot| slot.least);
     if least.is_some_and(|least| task.epoch < least) {
+        return false;
+    }
+    if lacks_variant(cluster, service, task) {
         return false;
     }
     if task.spec_revision == service.spec_revision {

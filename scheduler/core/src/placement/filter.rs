@@ -21,9 +21,16 @@ use crate::{
 pub type Filter = fn(&Ask<'_>, &NodeView<'_, '_>) -> Result<(), Misfit>;
 
 /// The hard rules that ask only what the node is and what the task's constraints, permissions and generic
-/// resources are: tasks that are alike in these have the same answer.
-pub(super) const OF_NODES: &[Filter] =
-    &[is_there, accepts_work, engine_answers, matches_constraints, permits_it, offers_generic];
+/// resources are, and what its image lacks: tasks that are alike in these have the same answer.
+pub(super) const OF_NODES: &[Filter] = &[
+    is_there,
+    accepts_work,
+    engine_answers,
+    matches_constraints,
+    permits_it,
+    has_variant,
+    offers_generic,
+];
 
 /// The hard rules that ask what is on the node, or where volumes are.
 pub(super) const OF_ROOMS: &[Filter] = &[
@@ -66,6 +73,14 @@ pub enum Misfit {
     /// Its agent was not told to permit what the service asks for.
     #[error("does not allow {}: start its agent with {} as well", asks(.0), flags(.0))]
     NotAllowed(Vec<Lack>),
+    /// An agent found that the image is not for such machines.
+    #[error("image {image} has no variant for {platform}")]
+    NoVariant {
+        /// The image.
+        image: String,
+        /// What the node is: `linux/arm64`.
+        platform: String,
+    },
     /// Data it needs lives on another node.
     #[error("its volume `{volume}` lives on {home}")]
     VolumeElsewhere {
@@ -158,6 +173,7 @@ impl Misfit {
             Self::Gone | Self::NotThere(_) | Self::Cordoned | Self::NoEngine => "node",
             Self::Constraint { .. } => "constraint",
             Self::NotAllowed(_) => "permission",
+            Self::NoVariant { .. } => "image",
             Self::VolumeElsewhere { .. } => "volume",
             Self::TooManyReplicas { .. } => "replicas",
             Self::PortTaken { .. } => "port",
@@ -218,6 +234,18 @@ fn permits_it(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
     let allows = view.room.node.inventory.allows.as_ref();
     let lacks = allows.map(|allows| allows.lacks(ask.spec)).unwrap_or_default();
     if lacks.is_empty() { Ok(()) } else { Err(Misfit::NotAllowed(lacks)) }
+}
+
+/// What agents found out; of an image that nobody tried there, nothing is known.
+fn has_variant(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {
+    let lacks = view.fleet.lacks(ask);
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    match view.room.node.inventory.platform().filter(|platform| lacks.contains(platform)) {
+        Some(platform) => Err(Misfit::NoVariant { image: ask.spec.image.clone(), platform }),
+        None => Ok(()),
+    }
 }
 
 fn is_home_of_volumes(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Misfit> {

@@ -188,6 +188,14 @@ fn for_one(
                 format!("start the agent of {node} with {flags} as well{}", because("it has room"));
             with_node(Cost::Command, 2, text, &|node| node.inventory.allows = None)
         }
+        Misfit::NoVariant { image, platform } => {
+            let text = format!(
+                "take another image for {service} that has a variant for {platform}, or apply again \
+                 once {image} has one{has_room}"
+            );
+            // Of any other nothing is known.
+            with_spec(3, text, &|spec| spec.image.clear())
+        }
         Misfit::TooManyReplicas { max } => {
             let text = format!("raise max_replicas_per_node of {service} above {max}{has_room}");
             with_spec(2, text, &|spec| spec.placement.max_replicas_per_node = None)

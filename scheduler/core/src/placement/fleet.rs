@@ -10,7 +10,7 @@ use model::{
 };
 
 use crate::{
-    cluster::{Cluster, Volume},
+    cluster::{Cluster, Stack, Volume},
     placement::{Misfit, filter},
 };
 
@@ -159,6 +159,8 @@ type Replicas = BTreeSet<(NodeId, u32, TaskId)>;
 pub struct Fleet<'a> {
     rooms: BTreeMap<NodeId, Room<'a>>,
     replicas: BTreeMap<(&'a StackName, &'a ServiceName), Replicas>,
+    /// What is known of services.
+    stacks: &'a BTreeMap<StackName, Stack>,
     /// Where volumes live, by the engine's name.
     volumes: &'a BTreeMap<String, Volume>,
     /// The homes of those that got theirs in this arrangement.
@@ -236,6 +238,7 @@ impl<'a> Fleet<'a> {
         Self {
             rooms: nodes.into_iter().map(|node| (node.id, Room::of(node))).collect(),
             replicas: BTreeMap::new(),
+            stacks: cluster.stacks(),
             volumes: cluster.volumes(),
             new_homes: BTreeMap::new(),
             settled: BTreeMap::new(),
@@ -336,6 +339,16 @@ impl<'a> Fleet<'a> {
         new.or_else(|| self.volumes.get(engine_name).map(|volume| volume.home))
     }
 
+    /// The platforms the image it asks for is known to have no variant for. Of an image that its service does
+    /// not have now, nothing is known.
+    pub(super) fn lacks(&self, ask: &Ask<'_>) -> &'a BTreeSet<String> {
+        static NOTHING: BTreeSet<String> = BTreeSet::new();
+        let stack = self.stacks.get(ask.stack);
+        let service = stack.and_then(|stack| stack.services().get(ask.service));
+        let same = service.filter(|held| held.spec.image == ask.spec.image);
+        same.map_or(&NOTHING, |held| &held.lacks)
+    }
+
     /// Whether the node is down, or not among these.
     pub(super) fn is_down(&self, node: NodeId) -> bool {
         self.rooms.get(&node).is_none_or(|room| room.node.liveness == Liveness::Down)
@@ -376,6 +389,7 @@ impl<'a> Fleet<'a> {
         let mut fleet = Self {
             rooms: BTreeMap::new(),
             replicas: BTreeMap::new(),
+            stacks: self.stacks,
             volumes: self.volumes,
             new_homes: self.new_homes.clone(),
             settled: BTreeMap::new(),

@@ -88,11 +88,11 @@ fn verdicts_kept(fleet: &Fleet<'_>, asks: &[Ask<'_>]) -> usize {
 }
 
 /// On how many nodes the task may be at all, by what they are and by its volumes.
-fn choices(fleet: &Fleet<'_>, scales: &Scales<'_>, ask: &Ask<'_>) -> usize {
+fn choices<'a>(fleet: &Fleet<'a>, scales: &Scales<'a>, ask: &Ask<'a>) -> usize {
     if ask.volumes.values().any(|volume| fleet.home(&volume.engine_name).is_some()) {
         return 1;
     }
-    scales.class(ask).map_or(0, |(_, class)| class.nodes.len())
+    scales.class(fleet, ask).map_or(0, |(_, class)| class.nodes.len())
 }
 
 /// Those whose turn is to come, by the volumes that have no home yet: who has one must follow whoever

@@ -118,7 +118,7 @@ pub(super) fn priority(ask: &Ask<'_>) -> u32 {
 
 /// The nodes that will do by what they are and by where its volumes live.
 fn places<'a>(fleet: &Fleet<'a>, scales: &Scales<'a>, ask: &Ask<'a>) -> BinSet {
-    let Some((_, class)) = scales.class(ask) else { return BinSet::none() };
+    let Some((_, class)) = scales.class(fleet, ask) else { return BinSet::none() };
     let homes: BTreeSet<NodeId> =
         ask.volumes.values().filter_map(|volume| fleet.home(&volume.engine_name)).collect();
     if homes.is_empty() {

@@ -58,7 +58,7 @@ impl Ranking {
     ) -> Self {
         // One like nobody of those the scales were made of: nobody depends on its nodes for it either.
         let own;
-        let (class, nodes) = if let Some(known) = scales.class(ask) {
+        let (class, nodes) = if let Some(known) = scales.class(fleet, ask) {
             known
         } else {
             own = Class::of(fleet, ask);
@@ -145,7 +145,7 @@ impl<'a> Standing<'a> {
         ask: &Ask<'a>,
         most: usize,
     ) -> Option<Self> {
-        let (class, nodes) = scales.class(ask)?;
+        let (class, nodes) = scales.class(fleet, ask)?;
         let mut standing = Self {
             like: *ask,
             context: Context::of(fleet, scales, ask, (class, ask.reserved())),

@@ -1,7 +1,7 @@
 //! What placement measures with, looked at once for many tasks: which nodes will do at all, how large the
 //! usual task is, and which nodes others depend on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Allows, Generic, MilliCpu, NodeId, Resources, allow::Lack, spec::Constraint};
 use packing::{BINDING_SLACK, Bin, BinSet, Item, Measure, Problem, Scarcity};
@@ -12,7 +12,7 @@ use crate::placement::{Ask, Fleet, NodeView, filter, verdict::Counts};
 const STEP: u32 = 20;
 
 /// All that a node's own rules ask about a task: those with the same answer alike.
-type Key<'a> = (&'a [Constraint], Vec<Lack>, Generic);
+type Key<'a> = (&'a [Constraint], Vec<Lack>, Generic, &'a BTreeSet<String>);
 
 /// Tasks to which a node by itself is the same.
 #[derive(Debug, Clone)]
@@ -35,9 +35,10 @@ pub(crate) struct Scales<'a> {
     scarcity: Scarcity,
 }
 
-fn key<'a>(ask: &Ask<'a>) -> Key<'a> {
+fn key<'a>(fleet: &Fleet<'a>, ask: &Ask<'a>) -> Key<'a> {
     let constraints = ask.spec.placement.constraints.as_slice();
-    (constraints, Allows::default().lacks(ask.spec), ask.spec.generic_on(&Generic::NONE))
+    let permissions = Allows::default().lacks(ask.spec);
+    (constraints, permissions, ask.spec.generic_on(&Generic::NONE), fleet.lacks(ask))
 }
 
 /// The amounts a score weighs, the leading one first.
@@ -92,7 +93,7 @@ impl<'a> Scales<'a> {
 
     fn class_or_new(&mut self, fleet: &Fleet<'a>, ask: &Ask<'a>) -> usize {
         let next = self.classes.len();
-        let class = *self.by_key.entry(key(ask)).or_insert(next);
+        let class = *self.by_key.entry(key(fleet, ask)).or_insert(next);
         if class == next {
             self.classes.push(Class::of(fleet, ask));
         }
@@ -101,8 +102,8 @@ impl<'a> Scales<'a> {
 
     /// What nodes by themselves are to that task, and which class that is. `None` when nobody like it
     /// was among those these scales were made of.
-    pub(super) fn class(&self, ask: &Ask<'a>) -> Option<(usize, &Class)> {
-        let class = *self.by_key.get(&key(ask))?;
+    pub(super) fn class(&self, fleet: &Fleet<'a>, ask: &Ask<'a>) -> Option<(usize, &Class)> {
+        let class = *self.by_key.get(&key(fleet, ask))?;
         Some((class, self.classes.get(class)?))
     }
 
@@ -111,7 +112,7 @@ impl<'a> Scales<'a> {
         let mut alike = self.by_key.iter().filter(|(_, class)| {
             self.classes.get(**class).is_some_and(|class| class.nodes == *nodes)
         });
-        alike.next().map(|((constraints, _, _), _)| *constraints)
+        alike.next().map(|((constraints, ..), _)| *constraints)
     }
 
     /// The index of a node in the order of the fleet.

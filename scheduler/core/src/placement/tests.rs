@@ -317,6 +317,42 @@ fn what_needs_a_permission_nobody_speaks_of_is_placed_with_a_warning() {
     );
 }
 
+#[test]
+fn what_an_image_lacks_is_told_and_what_helps_was_tried() {
+    let mut world = World::new(&[("a", 1_000)]);
+    placed(&mut world, &[("x", service("intel:1", 100))]);
+    world.settle();
+    let (verdicts, fixes) = why(&world);
+    assert_eq!(verdicts, ["a: image intel:1 has no variant for linux/arm64"]);
+    let other = "take another image for x that has a variant for linux/arm64, or apply again once intel:1 has \
+                 one";
+    assert_eq!(
+        fixes,
+        [
+            &format!("{other}: a has room"),
+            "add a node with at least 100.0 MiB free that is not linux/arm64",
+        ]
+    );
+    let (stack_name, x) = (stack_name("s"), "x".parse().unwrap());
+    let soft = view::Soft::none(world.now);
+    let on = (&stack_name, &x);
+    let told = view::explain_on(&world.cluster, on, None, world.node("a"), &soft).unwrap();
+    assert_eq!(told[0].placement.fixes, [other]);
+    assert_eq!(told[0].placement.verdicts[0].resource.as_deref(), Some("image"));
+    // One that asks for the same and lacks nothing is of another class, in the same round.
+    let services = [("x", service("intel:1", 150)), ("y", service("web:1", 150))];
+    world.join("z", 4_000, &[]);
+    world.arch("z", "amd64");
+    placed(&mut world, &services);
+    world.settle();
+    let at = |name: &str| {
+        let tasks = world.cluster.tasks_of(&stack_name);
+        let mut tasks = tasks.filter(|task| task.service.as_str() == name);
+        tasks.next().and_then(|task| task.node)
+    };
+    assert_eq!((at("x"), at("y")), (Some(world.node("z")), Some(world.node("a"))));
+}
+
 /// The fixes of service `x`, one replica of which has no place.
 fn fixes_of(world: &mut World, x: ServiceSpec) -> Vec<String> {
     placed(world, &[("x", x)]);

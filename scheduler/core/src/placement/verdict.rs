@@ -84,6 +84,7 @@ const fn amounts(why: &Misfit) -> Option<(u64, u64)> {
         | Misfit::NoEngine
         | Misfit::Constraint { .. }
         | Misfit::NotAllowed(_)
+        | Misfit::NoVariant { .. }
         | Misfit::VolumeElsewhere { .. }
         | Misfit::TooManyReplicas { .. }
         | Misfit::PortTaken { .. }
@@ -103,6 +104,7 @@ pub(super) fn distance(why: &Misfit) -> (u8, u64) {
         Misfit::NoEngine | Misfit::NotThere(_) => 3,
         Misfit::VolumeElsewhere { .. }
         | Misfit::Constraint { .. }
+        | Misfit::NoVariant { .. }
         | Misfit::ShortOfGeneric { .. } => 4,
         Misfit::Gone => 5,
     };

@@ -288,6 +288,7 @@ fn warnings(before: &Cluster, after: &Cluster, spec: &StackSpec, ends: &Ends) ->
         }
     }
     warnings.extend(spec.services.keys().filter_map(|name| untold(after, spec, name)));
+    warnings.extend(spec.services.keys().filter_map(|name| lacked((before, after), spec, name)));
     let replaced = |task: &&Task| {
         let successor = after.tasks_of_replica(task).any(|new| new.epoch > task.epoch);
         let serves = !task.desired.is_leaving() && !task.status.state.is_over();
@@ -316,6 +317,24 @@ fn warnings(before: &Cluster, after: &Cluster, spec: &StackSpec, ends: &Ends) ->
     }
     warnings.extend(after.nodes().values().filter_map(|node| burst(before, after, node)));
     warnings
+}
+
+/// What was known of an image and is forgotten, for a person asks again.
+fn lacked(
+    (before, after): (&Cluster, &Cluster),
+    spec: &StackSpec,
+    service: &ServiceName,
+) -> Option<String> {
+    let was = before.service(&spec.name, service)?;
+    let is = after.service(&spec.name, service)?;
+    let tried = was.spec.image == is.spec.image && !was.lacks.is_subset(&is.lacks);
+    tried.then(|| {
+        let (image, lacks) = (&is.spec.image, Vec::from_iter(was.lacks.iter().cloned()));
+        format!(
+            "image {image} had no variant for {} when it was last fetched: {service} is tried there again",
+            lacks.join(" and ")
+        )
+    })
 }
 
 /// What a service asks for that the agents where it goes may refuse: they do not say what they permit.

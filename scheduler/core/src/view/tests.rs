@@ -429,10 +429,8 @@ fn a_task_killed_for_its_memory_is_told_so_with_what_to_change() {
     let mut status = task.status.clone();
     status.restarts = 3;
     status.state = TaskState::Starting;
-    status.failure = Some(Failure {
-        cause: Cause::OutOfMemory,
-        message: "killed: exceeded its limit of 100.0 MiB".into(),
-    });
+    status.failure =
+        Some(Failure::new(Cause::OutOfMemory, "killed: exceeded its limit of 100.0 MiB"));
     let reports = vec![model::TaskReport { task: task.id, status }];
     world.ok(Command::ReportTasks { node: task.node.unwrap(), reports });
     assert_eq!(

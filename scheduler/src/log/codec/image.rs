@@ -32,8 +32,8 @@ use scheduler_core::{
 use super::{
     change::DecisionForm,
     form::{
-        Hash, Labels, Many, Number, Numbers, PhaseWord, RequestKey, SeverityWord, Text, no_choice,
-        record,
+        Hash, Labels, Many, Number, Numbers, PhaseWord, RequestKey, SeverityWord, Text, Words,
+        no_choice, record,
     },
 };
 
@@ -176,6 +176,7 @@ record!(ServiceForm: wire::Service => ServiceImage {
     moved_at: Maybe<Time>,
     need: Maybe<NeedForm>,
     kills: Maybe<KillsForm>,
+    lacks: Words,
 });
 
 record!(NeedForm: wire::Need => Need {

@@ -21,7 +21,7 @@ mod image;
 #[cfg(test)]
 mod tests;
 
-use model::{Generic, Inventory, ServiceSpec, Timestamp};
+use model::{Generic, Inventory, ServiceSpec, TaskReport, Timestamp};
 use prost::Message;
 use proto::{
     convert::{
@@ -44,6 +44,9 @@ const ALLOWS_FORM: u32 = 4;
 /// The form of entries that know generic resources and requests for devices.
 const GENERIC_FORM: u32 = 6;
 
+/// The form of entries that say that an image has no variant for a node.
+const VARIANT_FORM: u32 = 6;
+
 /// The form of entries that end join tokens.
 const END_TOKEN_FORM: u32 = 6;
 
@@ -63,6 +66,19 @@ pub(crate) fn inventory_in(form: u32, inventory: Inventory) -> Inventory {
     let generic = if form < GENERIC_FORM { Generic::NONE } else { inventory.generic };
     let allows = inventory.allows.filter(|_| form >= ALLOWS_FORM);
     Inventory { generic, allows, ..inventory }
+}
+
+fn finds_no_variant(report: &TaskReport) -> bool {
+    report.status.failure.as_ref().is_some_and(|failure| failure.no_variant)
+}
+
+/// What readers that know forms up to `form` can be told of reports.
+pub(crate) fn reports_in(form: u32, mut reports: Vec<TaskReport>) -> Vec<TaskReport> {
+    if form < VARIANT_FORM {
+        let failures = reports.iter_mut().filter_map(|report| report.status.failure.as_mut());
+        failures.for_each(|failure| failure.no_variant = false);
+    }
+    reports
 }
 
 /// The form of moves on request.
@@ -86,6 +102,9 @@ pub(crate) fn form_of(command: &Command) -> u32 {
             if changes.iter().any(|change| matches!(change, Change::EndToken { .. })) =>
         {
             END_TOKEN_FORM
+        }
+        Command::ReportTasks { reports, .. } if reports.iter().any(finds_no_variant) => {
+            VARIANT_FORM
         }
         Command::MoveTask { .. } => MOVES_FORM,
         Command::Plan { changes, .. } if changes.iter().any(ends_move) => MOVES_FORM,

@@ -72,7 +72,8 @@ fn slander(machine: &Caller) {
         generation: 0,
         life: 0,
     };
-    let failure = Failure { cause: Cause::Image.into(), message: FORGED.repeat(100) };
+    let failure =
+        Failure { cause: Cause::Image.into(), message: FORGED.repeat(100), no_variant: true };
     machine.runtime.block_on(async {
         let (outbox, messages) = mpsc::channel(16);
         let say = |sequence, message| AgentMessage { sequence, message: Some(message) };

@@ -12,6 +12,7 @@ mod schedulers;
 mod stacks;
 mod tasks;
 mod tokens;
+mod variants;
 
 use model::{
     Event, Node, NodeId, RequestId, ServiceName, StackName, Task, Timestamp,

@@ -42,6 +42,7 @@ impl Cluster {
         if held.and_then(Stack::spec).is_some_and(|held| **held == spec) {
             return Ok(self.try_again(at, &spec.name, current));
         }
+        self.try_lacking(&spec.name, None);
         Ok(self.revise(at, Arc::new(spec), "apply".to_owned()))
     }
 
@@ -50,6 +51,7 @@ impl Cluster {
     /// pauses that have grown.
     fn try_again(&mut self, at: Timestamp, name: &StackName, current: Revision) -> Outcome {
         let alone = self.form >= TRY_AGAIN_FORM;
+        let lacked = self.try_lacking(name, None);
         let mut newest: BTreeMap<(ServiceName, u32), (Epoch, bool)> = BTreeMap::new();
         for task in self.tasks_of(name).filter(|task| !task.desired.is_leaving()) {
             let stuck = task.status.state < TaskState::Running && task.status.failure.is_some();
@@ -59,7 +61,7 @@ impl Cluster {
             *held = is.max(*held);
         }
         let Some(stack) = self.stacks.get_mut(name) else { return Outcome::Unchanged };
-        let mut any = false;
+        let mut any = lacked;
         for (service, held) in &mut stack.services {
             let given_up = held.failed.take().is_some();
             any |= given_up;
@@ -213,6 +215,7 @@ impl Cluster {
             let (stack, service, replicas) = (name.clone(), service.clone(), *replicas);
             return Err(Rejection::UnknownReplica { stack, service, slot, replicas });
         }
+        self.try_lacking(name, service);
         if let Some(stack) = self.stacks.get_mut(name) {
             for (service, _) in &chosen {
                 stack.outdate(service, slot);
@@ -300,6 +303,9 @@ impl Stack {
                 continue;
             };
             held.memory = held.memory_for(new);
+            if held.spec.image != new.image {
+                held.lacks.clear();
+            }
             let same_data = before.is_some_and(|before| same_volumes(before, spec, name));
             if !same_data || !same_container(&held.spec, new) {
                 replaced.insert(name.clone());
@@ -334,6 +340,7 @@ impl Service {
             moved_at: None,
             slots: BTreeMap::<u32, Slot>::new(),
             memory: Memory::default(),
+            lacks: BTreeSet::new(),
         }
     }
 }

@@ -65,6 +65,9 @@ impl Cluster {
         if let Some(node) = task.node.filter(|_| assign::is_settled(&task)) {
             self.touch(node);
         }
+        if task.status.failure.as_ref().is_some_and(|failure| failure.no_variant) {
+            self.learn_lack(&task);
+        }
         if task.status.started_at.is_some() || task.status.state == TaskState::Running {
             self.mark_used(&task);
         }

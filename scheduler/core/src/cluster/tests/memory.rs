@@ -51,7 +51,7 @@ fn kill(world: &mut World) {
     let web = service_name("web");
     let task = world.cluster.tasks_of_service(&stack_name("s"), &web).max_by_key(|task| task.epoch);
     let task = task.unwrap().clone();
-    let failure = Failure { cause: Cause::OutOfMemory, message: "killed".into() };
+    let failure = Failure::new(Cause::OutOfMemory, "killed");
     let status = TaskStatus {
         restarts: task.status.restarts + 1,
         state: TaskState::Starting,

@@ -1,6 +1,6 @@
 //! The last resort: a machine that is larger, or one more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     Allows, Generic, ImaginedNode, Node, NodeId, NodeName, Resources, Shortfall,
@@ -12,6 +12,9 @@ use crate::placement::{
     Ask, Fleet, Misfit,
     filter::{flags, holds},
 };
+
+/// Architectures of machines that can be bought.
+const SOLD: [&str; 2] = ["arm64", "amd64"];
 
 /// What is left when nothing there is will do: a machine that is larger, or one more.
 pub(super) fn more_machine(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Option<String> {
@@ -71,6 +74,10 @@ fn another(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Option<String> {
     if !meets.is_empty() {
         text = format!("{text} that meets {}", meets.join(" and "));
     }
+    let lacks: Vec<&str> = fleet.lacks(ask).iter().map(String::as_str).collect();
+    if !lacks.is_empty() {
+        text = format!("{text} that is not {}", lacks.join(" or "));
+    }
     let lacks = Allows::default().lacks(ask.spec);
     if !lacks.is_empty() {
         text = format!("{text} whose agent has {}", flags(&lacks));
@@ -88,6 +95,15 @@ fn is_asked_of_another(fleet: &Fleet<'_>, wanted: &Constraint) -> bool {
     }
 }
 
+/// What the machines there are, where their images have a variant for it.
+fn arch(fleet: &Fleet<'_>, asks: &[Ask<'_>], os: &str) -> String {
+    let lacks: BTreeSet<&String> = asks.iter().flat_map(|ask| fleet.lacks(ask)).collect();
+    let there = fleet.rooms().values().map(|room| room.node.inventory.arch.as_str());
+    let mut known = there.chain(SOLD);
+    let first = known.clone().next().unwrap_or_default();
+    known.find(|arch| !lacks.contains(&format!("{os}/{arch}"))).unwrap_or(first).to_owned()
+}
+
 /// A node that was bought for these tasks: with what it is to offer, and what their constraints ask for.
 pub(crate) fn bought(fleet: &Fleet<'_>, asks: &[Ask<'_>], offers: Resources) -> Option<Node> {
     let like = fleet.rooms().values().next().map(|room| &room.node.inventory);
@@ -96,7 +112,7 @@ pub(crate) fn bought(fleet: &Fleet<'_>, asks: &[Ask<'_>], offers: Resources) -> 
         memory: offers.memory,
         cpus: offers.cpu,
         labels: BTreeMap::new(),
-        arch: like.map(|like| like.arch.clone()),
+        arch: like.map(|like| arch(fleet, asks, &like.os)),
         generic: asks
             .iter()
             .fold(Generic::NONE, |sum, ask| sum.plus(&ask.spec.generic_on(&Generic::NONE))),

@@ -86,6 +86,16 @@ fn a_cure_has_the_labels_that_are_asked_for_and_there_is_none_for_what_asks_for_
 }
 
 #[test]
+fn a_cure_is_of_a_kind_that_the_image_has_a_variant_for() {
+    let mut world = World::new(&[("a", 1_000), ("z", 2_000)]);
+    world.arch("z", "amd64");
+    world.apply(&stack("s", &[("web", service("intel:1", 300))]));
+    world.settle();
+    world.expect(&["s/web.1 e2 run running@z"]);
+    assert_eq!(losses(&world.cluster), [row("z", &["s/web.1"], 300, &[], Some(300))]);
+}
+
+#[test]
 fn of_a_large_cluster_it_is_said_how_much_was_not_looked_at() {
     let mut world = World::new(&[("a", 1_000), ("b", 1_000), ("c", 1_000)]);
     world.apply(&stack("s", &[("web", service("x", 600).with(|s| s.replicas = 3))]));

@@ -3,7 +3,7 @@
 
 mod spec;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     Allows, Bytes, Desired, Epoch, Event, Generation, Generic, Health, Inventory, Liveness,
@@ -77,10 +77,7 @@ fn status() -> TaskStatus {
         health: Health::Unhealthy,
         container: Some("c0ffee".to_owned()),
         exit_code: Some(-9),
-        failure: Some(Failure {
-            cause: Cause::OutOfMemory,
-            message: "killed: exceeded its limit of 512.0 MiB".to_owned(),
-        }),
+        failure: Some(Failure::new(Cause::OutOfMemory, "killed: exceeded its limit of 512.0 MiB")),
         started_at: Some(AT),
         finished_at: Some(AT.plus_millis(1_500)),
     }
@@ -238,6 +235,11 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
     };
     let changes = vec![end(None), end(Some("replica 1 (task t12): its node is down"))];
     let end_move = Command::Plan { basis: Revision(41), changes };
+    let message = "image app:1 has no variant for linux/arm64/v8";
+    let failure = Some(Failure { no_variant: true, ..Failure::new(Cause::Image, message) });
+    let status = TaskStatus { state: TaskState::Preparing, failure, ..status() };
+    let reports = vec![TaskReport { task: TaskId::new(12), status }];
+    let no_variant = Command::ReportTasks { node: NodeId::new(2), reports };
     let changes = vec![Change::EndToken { token: TokenId::new(7) }];
     let end_token = Command::Plan { basis: Revision(41), changes };
     let (node, address) = (NodeId::new(2), "192.168.1.12".to_owned());
@@ -247,6 +249,7 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
         ("entry-6-update-node-generic.bin", entry(offers)),
         ("entry-6-apply-stack-generic.bin", entry(asks)),
         ("entry-6-plan-end-token.bin", entry(end_token)),
+        ("entry-6-report-tasks-no-variant.bin", entry(no_variant)),
         ("entry-5-plan-end-move.bin", entry(end_move)),
         ("entry-4-update-node-allows.bin", entry(allows)),
         ("entry-1-remove-node-fenced.bin", entry(removed)),
@@ -281,6 +284,7 @@ fn stack_image() -> StackImage {
             moved_at: None,
             need: None,
             kills: None,
+            lacks: BTreeSet::new(),
         }],
         removal: Some(Removal { volumes: true, since: AT }),
     }
@@ -396,10 +400,10 @@ pub(super) fn image() -> ClusterImage {
         }],
         origin: String::new(),
         least_scheduler: 0,
-        removed_schedulers: std::collections::BTreeSet::new(),
+        removed_schedulers: BTreeSet::new(),
         authorities: None,
         operators: BTreeMap::new(),
-        removed_operators: std::collections::BTreeSet::new(),
+        removed_operators: BTreeSet::new(),
     }
 }
 
@@ -410,6 +414,14 @@ fn with_ended_tokens() -> ClusterImage {
         (token.used_at, token.ended_at) = (None, Some(AT.plus_millis(86_400_001)));
     }
     ended
+}
+
+fn with_lacks() -> ClusterImage {
+    let mut lacking = ClusterImage { version: 6, ..image() };
+    for service in lacking.stacks.iter_mut().flat_map(|stack| &mut stack.services) {
+        service.lacks = ["linux/amd64".to_owned(), "linux/arm64".to_owned()].into();
+    }
+    lacking
 }
 
 /// What asks for devices, and nodes that have some.
@@ -486,6 +498,7 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
     vec![
         ("snapshot-6-generic.bin", with_generic()),
         ("snapshot-6-token-ended.bin", with_ended_tokens()),
+        ("snapshot-6-lacks.bin", with_lacks()),
         ("snapshot-5-needs.bin", sized),
         ("snapshot-5-moves.bin", moving),
         ("snapshot-4-allows.bin", permitting),

@@ -344,6 +344,7 @@ impl Varied {
                     Cause::Interrupted,
                 ]),
                 message: v.text(),
+                no_variant: v.yes(),
             }),
             started_at: self.maybe(Self::time),
             finished_at: self.maybe(Self::time),

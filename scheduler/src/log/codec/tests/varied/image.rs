@@ -91,6 +91,7 @@ impl Varied {
                 observed_ms: v.u64(),
             }),
             kills: self.maybe(|v| Kills { count: v.u32(), at: v.time(), limit: Bytes(v.u64()) }),
+            lacks: self.list(Self::word),
         }
     }
 
