@@ -120,7 +120,7 @@ fn plan(dispatch: &Dispatch, figures: &Figures, waits: &mut Waits, now: Timestam
     let plan = scheduler_core::plan(&cluster, &beats, now);
     figures.planned(began.elapsed());
     waits.keep(&plan.waits, now);
-    waits.remember(plan.tried.clone());
+    waits.remember(&plan);
     drop(cluster);
     dispatch.sessions.waits(waits.clone());
     plan

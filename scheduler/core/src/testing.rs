@@ -232,7 +232,7 @@ impl World {
         }
         let planned = plan(&self.cluster, &self.beats, self.now);
         self.beats.waits.keep(&planned.waits, self.now);
-        self.beats.waits.remember(planned.tried.clone());
+        self.beats.waits.remember(&planned);
         for (node, liveness) in &planned.liveness {
             self.ok(Command::SetLiveness { node: *node, liveness: *liveness });
         }

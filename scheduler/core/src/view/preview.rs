@@ -148,7 +148,7 @@ pub(super) fn play(draft: &mut Cluster, now: Timestamp, steps: usize) -> Played 
     let mut at = now;
     for _ in 0..steps {
         let planned = plan_within(draft, &beats, at, usize::MAX);
-        beats.waits.remember(planned.tried.clone());
+        beats.waits.remember(&planned);
         played.outlook = played.outlook.or(planned.report.outlook);
         let refused = draft.take_changes(at, &planned.changes);
         for change in &planned.changes {
