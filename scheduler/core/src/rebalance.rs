@@ -5,7 +5,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use model::{Liveness, NodeId, Task, TaskId, TaskState, Timestamp};
+use model::{Liveness, Node, NodeId, Task, TaskId, TaskState, Timestamp};
 
 use crate::{
     cluster::{AN_HOUR, Automatic, Change, Cluster, MOST_AN_HOUR},
@@ -18,7 +18,7 @@ use crate::{
 /// How long a task waits before others are moved for it, in milliseconds: longer than a machine takes that
 /// starts again or is heard again, and than most of what is about to free room.
 pub(crate) const PATIENCE_MS: u64 = 30_000;
-/// Steps of one search, some tens of milliseconds of work; there are a few in one plan at most.
+/// Steps of one try, some tens of milliseconds of work; there are a few at most.
 const STEPS: u64 = 5_000_000;
 /// Tasks whose wait is measured: more are stuck at once only where no few moves help.
 const MAX_WAITING: usize = 256;
@@ -97,8 +97,8 @@ pub(crate) fn own_move(cluster: &Cluster, beats: &Heartbeats, now: Timestamp) ->
         return kept(beats.waits.sought().cloned());
     }
     let rests = |task: &Task| {
-        let moved = held.moves.iter().filter(|begun| begun.is_of(task));
-        moved.into_iter().all(|begun| measured.has_passed(begun.at))
+        let mut moved = held.moves.iter().filter(|begun| begun.is_of(task));
+        moved.all(|begun| measured.has_passed(begun.at))
     };
     let mut movable = movable(cluster);
     movable.retain(|one| {
@@ -160,11 +160,9 @@ impl Measured<'_> {
 /// Whether nothing is on its way that could make room by itself, or take it: no machine is drained or in
 /// doubt, nothing stops, and no task takes over from another.
 fn is_at_rest(cluster: &Cluster) -> bool {
-    let nodes = cluster.nodes().values();
-    let quiet = nodes
-        .into_iter()
-        .all(|node| node.drain.is_none() && node.liveness != Liveness::Unreachable);
-    quiet && !cluster.tasks().values().any(|task| is_on_its_way(cluster, task))
+    let quiet = |node: &Node| node.drain.is_none() && node.liveness != Liveness::Unreachable;
+    cluster.nodes().values().all(quiet)
+        && !cluster.tasks().values().any(|task| is_on_its_way(cluster, task))
 }
 
 fn is_on_its_way(cluster: &Cluster, task: &Task) -> bool {

@@ -172,6 +172,17 @@ fn take_move((task, to): (usize, model::NodeId), world: &mut World) {
     }
 }
 
+fn label(node: model::NodeId, on: bool) -> Command {
+    let (key, value) = ("role".to_owned(), "web".to_owned());
+    let (mut set, mut remove) = (BTreeMap::new(), BTreeSet::new());
+    if on {
+        set.insert(key, value);
+    } else {
+        remove.insert(key);
+    }
+    Command::LabelNode { node, set, remove }
+}
+
 fn take(world: &mut World, step: Step) {
     let node = |world: &World, index: usize| world.node(NODES[index].0);
     let command = match step {
@@ -193,16 +204,7 @@ fn take(world: &mut World, step: Step) {
         Step::Cordon(index, schedulable) => {
             Command::SetSchedulable { node: node(world, index), schedulable }
         }
-        Step::Label(index, on) => {
-            let (key, value) = ("role".to_owned(), "web".to_owned());
-            let (mut set, mut remove) = (BTreeMap::new(), BTreeSet::new());
-            if on {
-                set.insert(key, value);
-            } else {
-                remove.insert(key);
-            }
-            Command::LabelNode { node: node(world, index), set, remove }
-        }
+        Step::Label(index, on) => label(node(world, index), on),
         Step::Drain(index, seconds) => {
             let until = world.now.plus_millis(seconds * 1_000);
             Command::DrainNode { node: node(world, index), until }

@@ -8,12 +8,13 @@ use packing::{Budget, Problem, rescue};
 use super::{
     Ask, Fleet, Shift,
     moves::{Movable, Scene, way},
-    problem::priority,
+    problem::{Posed, priority},
 };
 
-/// Tasks for which moves are sought at once; those after them have their turn when these have a place, or
-/// when it is known that they have none.
+/// Tasks for which moves are sought at once; those after them have their turn when no moves help these.
 const MAX_WANTED: usize = 16;
+/// Whole tries of one answer: what is left of their steps is for those after.
+const MAX_TRIES: u64 = 4;
 
 /// What was looked for last, and what was found: looking for the same again finds the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Sought {
 }
 
 /// At most so many moves that give what waits a place: all of it, or else the half that comes first, and so
-/// on. What no moves could help is not looked at. Nothing when nothing is to be looked for.
+/// on, with so many steps for each try. What no moves could help is not looked at. Nothing when nothing is to be looked for.
 pub fn rescue_by_few<'a>(
     fleet: &Fleet<'a>,
     movable: &[Movable<'a>],
@@ -78,21 +79,37 @@ pub fn rescue_by_few<'a>(
         let first = asks.and_then(|asks| asks.iter().map(|ask| priority(ask)).max());
         (std::cmp::Reverse(first), *item)
     });
-    wanted.truncate(MAX_WANTED);
-    let mut found = FewMoves::default();
-    while !wanted.is_empty() {
-        let moves = rescue(&posed.problem, &wanted, Budget::steps(steps));
-        let way = way(&posed, &moves);
-        let moved: BTreeSet<TaskId> = way.shifts.iter().map(|shift| shift.task).collect();
-        let once = moved.len() == way.shifts.len();
-        if !way.in_a_ring && once && (1..=most).contains(&way.shifts.len()) {
-            let helped = wanted.iter().filter(|item| !moves.left_out.contains(item));
-            let placed = helped.filter_map(|item| items.get(*item)).flatten().copied().collect();
-            found = FewMoves { shifts: way.shifts, placed };
-            break;
-        }
-        wanted.truncate(wanted.len() / 2);
-    }
+    let found = search(&posed, &items, &wanted, (most, steps));
     let (problem, nodes) = (posed.problem, posed.nodes);
     Some(Arc::new(Sought { problem, items, nodes, most, found }))
+}
+
+/// Some of those that are wanted, or of those after them, within so many steps for each try.
+fn search(
+    posed: &Posed<'_, '_>,
+    items: &[Vec<TaskId>],
+    wanted: &[usize],
+    (most, steps): (usize, u64),
+) -> FewMoves {
+    let mut left = steps.saturating_mul(MAX_TRIES);
+    for together in wanted.chunks(MAX_WANTED) {
+        let mut some = together;
+        while !some.is_empty() && left > 0 {
+            let moves = rescue(&posed.problem, some, Budget::steps(steps.min(left)));
+            left = left.saturating_sub(moves.steps.max(1));
+            let way = way(posed, &moves);
+            if way.shifts.is_empty() && !way.in_a_ring {
+                break;
+            }
+            let moved: BTreeSet<TaskId> = way.shifts.iter().map(|shift| shift.task).collect();
+            let once = moved.len() == way.shifts.len();
+            if !way.in_a_ring && once && way.shifts.len() <= most {
+                let helped = some.iter().filter(|item| !moves.left_out.contains(item));
+                let placed = helped.filter_map(|item| items.get(*item)).flatten().copied();
+                return FewMoves { shifts: way.shifts, placed: placed.collect() };
+            }
+            some = some.get(..some.len() / 2).unwrap_or_default();
+        }
+    }
+    FewMoves::default()
 }

@@ -280,6 +280,28 @@ fn nothing_is_looked_for_twice_and_nothing_at_all_for_what_no_move_can_help() {
 }
 
 #[test]
+fn those_that_cannot_be_helped_are_not_in_the_way_of_the_one_that_can() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000), ("c", 500)]);
+    let bound = |node: &str, mib, replicas| {
+        let there = format!("node.hostname == {node}").parse().unwrap();
+        service("db:1", mib).with(|s| {
+            (s.replicas, s.placement.constraints) = (replicas, vec![there]);
+        })
+    };
+    seat(&mut world, "one", service("web:1", 400), "a");
+    seat(&mut world, "two", bound("b", 700, 1), "b");
+    world.ok(ON);
+    world.apply(&stack("many", &[("db", bound("b", 800, 20))]));
+    world.apply(&stack("one-more", &[("db", bound("a", 800, 1))]));
+    world.seconds(60);
+    assert_eq!(
+        world.warned("moved"),
+        ["one/web.1 moved from a to c, so that one-more/db.1 has room"]
+    );
+    assert_eq!(world.cluster.pending().count(), 20);
+}
+
+#[test]
 fn a_reason_names_a_few_and_counts_the_others() {
     let mut world = World::new(&[]);
     let many = service("web:1", 100).with(|s| s.replicas = 5);

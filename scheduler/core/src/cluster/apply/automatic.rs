@@ -37,7 +37,7 @@ impl Cluster {
         (id, to): (TaskId, NodeId),
         reason: &str,
     ) -> Checked {
-        if !self.automatic.as_ref().is_some_and(|held| held.on) {
+        if self.automatic.as_ref().is_none_or(|held| !held.on) {
             return Err("automatic rebalance is off".to_owned());
         }
         let old = self.tasks.get(id).ok_or_else(|| unknown(id))?;

@@ -186,12 +186,7 @@ impl Varied {
                 set: self.labels(),
                 remove: self.list(Self::word),
             },
-            15 => Command::RemoveNode {
-                node: self.id(),
-                tasks: self.yes(),
-                volumes: self.yes(),
-                down_since: self.maybe(Self::time),
-            },
+            15 => self.remove_node(),
             18 => Command::RaiseForm { form: 1 + self.u32() % 6 },
             20 => Command::IntroduceAuthority {
                 current: self.hash().to_vec(),
@@ -214,6 +209,15 @@ impl Varied {
                 basis: self.revision(),
                 changes: (0..CHANGES).map(|kind| self.change(kind)).collect(),
             },
+        }
+    }
+
+    fn remove_node(&mut self) -> Command {
+        Command::RemoveNode {
+            node: self.id(),
+            tasks: self.yes(),
+            volumes: self.yes(),
+            down_since: self.maybe(Self::time),
         }
     }
 
