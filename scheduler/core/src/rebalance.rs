@@ -181,22 +181,22 @@ fn is_on_its_way(cluster: &Cluster, task: &Task) -> bool {
 
 /// What moves are for: `so that shop/db.1 has room`.
 fn reason(cluster: &Cluster, placed: &[TaskId], moves: usize) -> String {
-    let named = placed.iter().take(MAX_NAMED).filter_map(|task| {
+    let told = placed.iter().take(MAX_NAMED).filter_map(|task| {
         let task = cluster.task(*task)?;
         Some(format!("{}/{}.{}", task.stack, task.service, task.slot))
     });
-    let mut names: Vec<String> = named.collect();
+    let mut all: Vec<String> = told.collect();
     match placed.len().saturating_sub(MAX_NAMED) {
         0 => {}
-        more => names.push(format!("{more} more")),
+        more => all.push(format!("{more} more")),
     }
-    let last = names.pop().unwrap_or_default();
-    let (names, have) = match names.join(", ") {
+    let last = all.pop().unwrap_or_default();
+    let (who, have) = match all.join(", ") {
         others if others.is_empty() => (last, "has"),
         others => (format!("{others} and {last}"), "have"),
     };
     let first = if moves > 1 { format!(" (first of {moves} moves)") } else { String::new() };
-    format!("so that {names} {have} room{first}")
+    format!("so that {who} {have} room{first}")
 }
 
 #[cfg(test)]

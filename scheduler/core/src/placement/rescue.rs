@@ -95,16 +95,16 @@ fn search(
     for together in wanted.chunks(MAX_WANTED) {
         let mut some = together;
         while !some.is_empty() && left > 0 {
-            let moves = rescue(&posed.problem, some, Budget::steps(steps.min(left)));
-            left = left.saturating_sub(moves.steps.max(1));
-            let way = way(posed, &moves);
+            let tried = rescue(&posed.problem, some, Budget::steps(steps.min(left)));
+            left = left.saturating_sub(tried.steps.max(1));
+            let way = way(posed, &tried);
             if way.shifts.is_empty() && !way.in_a_ring {
                 break;
             }
             let moved: BTreeSet<TaskId> = way.shifts.iter().map(|shift| shift.task).collect();
             let once = moved.len() == way.shifts.len();
             if !way.in_a_ring && once && way.shifts.len() <= most {
-                let helped = some.iter().filter(|item| !moves.left_out.contains(item));
+                let helped = some.iter().filter(|item| !tried.left_out.contains(item));
                 let placed = helped.filter_map(|item| items.get(*item)).flatten().copied();
                 return FewMoves { shifts: way.shifts, placed: placed.collect() };
             }

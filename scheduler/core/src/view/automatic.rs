@@ -1,6 +1,9 @@
 //! The automatic mode of `rebalance`, as people are shown it.
 
-use model::view::{AutomaticRow, AutomaticView, Problem};
+use model::{
+    Timestamp,
+    view::{AutomaticRow, AutomaticView, Problem},
+};
 
 use crate::{
     cluster::{AN_HOUR, Automatic, AutomaticMove, Cluster, MOST_AN_HOUR},
@@ -32,13 +35,13 @@ pub(super) fn pause_problem(cluster: &Cluster, soft: &Soft<'_>) -> Option<Proble
     Some(Problem {
         what: "automatic rebalance is paused".to_owned(),
         cause,
-        since: held.failed_at.map(|at| at.to_rfc3339()),
+        since: held.failed_at.map(Timestamp::to_rfc3339),
         fix: "it goes on by itself after an hour; to go on now: sisoctl rebalance --auto on"
             .to_owned(),
     })
 }
 
-fn is_recent(soft: &Soft<'_>, since: model::Timestamp) -> bool {
+fn is_recent(soft: &Soft<'_>, since: Timestamp) -> bool {
     soft.waits.waited(Wait::Rebalanced { since }, soft.now) < AN_HOUR
 }
 
