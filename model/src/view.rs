@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use moving::{DrainMove, DrainStay, DrainView, RebalanceMove, RebalanceView};
+pub use moving::{
+    AutomaticRow, AutomaticView, DrainMove, DrainStay, DrainView, RebalanceMove, RebalanceView,
+};
 
 use crate::{Bytes, MilliCpu};
 
@@ -367,6 +369,9 @@ pub struct StatusView {
     pub losses: Vec<LossRow>,
     /// How many nodes were not looked at for that: in a large cluster it would take too long.
     pub losses_unknown: u32,
+    /// Moves that nobody asked for; null from schedulers that know of none.
+    #[serde(default)]
+    pub automatic_rebalance: Option<AutomaticView>,
 }
 
 /// A node whose loss would leave something without a place.

@@ -134,7 +134,7 @@ async fn plan(
     };
     figures.planned(began.elapsed());
     waits.keep(&plan.waits, now);
-    waits.remember(plan.tried.clone());
+    waits.remember(&plan);
     dispatch.sessions.waits(waits.clone());
     Some(plan)
 }

@@ -14,7 +14,7 @@ pub use cluster::{
 };
 pub use habits::habit;
 pub use stacks::{
-    Advise, Apply, Config, ConfigFormat, Events, Exec, Explain, Logs, Placement, Plan, Ps,
+    Advise, Apply, Auto, Config, ConfigFormat, Events, Exec, Explain, Logs, Placement, Plan, Ps,
     Rebalance, Restart, Scale, Stack, StackFiles, StackRm, StackRollback, WhatIf,
 };
 pub use values::{

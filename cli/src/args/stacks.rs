@@ -81,6 +81,17 @@ pub struct WhatIf {
     pub file: Vec<PathBuf>,
 }
 
+/// What is wanted of the automatic mode of `rebalance`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Auto {
+    /// Let the cluster make a few moves by itself when tasks are stuck for want of room
+    On,
+    /// Let it move nothing by itself, as it is from the start
+    Off,
+    /// Show whether it is on, and what it did last
+    Status,
+}
+
 /// `rebalance`
 #[derive(Debug, clap::Args)]
 pub struct Rebalance {
@@ -96,7 +107,15 @@ pub struct Rebalance {
     /// With --room: on this machine
     #[arg(long, value_name = "NODE", requires = "room")]
     pub on: Option<NodeName>,
-    /// With --apply: do not ask
+    /// Instead: turn the automatic mode on or off, or show it
+    #[arg(
+        long,
+        value_name = "on|off|status",
+        hide_possible_values = true,
+        conflicts_with_all = ["apply", "empty", "room", "nodes"]
+    )]
+    pub auto: Option<Auto>,
+    /// With --apply or --auto on: do not ask
     #[arg(long, short)]
     pub yes: bool,
     /// Imagine it without a cluster, on the machines this file describes

@@ -118,6 +118,15 @@ impl Client {
         Ok(self.ask(question, async |mut control, q| control.move_task(q).await).await?.into())
     }
 
+    /// Turns the automatic mode of `rebalance` on or off.
+    pub async fn set_automatic_rebalance(&self, on: bool) -> Result<Written, Error> {
+        let question = pb::SetAutomaticRebalanceRequest { request_id: request_id(), on };
+        Ok(self
+            .ask(question, async |mut control, q| control.set_automatic_rebalance(q).await)
+            .await?
+            .into())
+    }
+
     /// Sets labels of a machine and takes others away.
     pub async fn label_node(
         &self,

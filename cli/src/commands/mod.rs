@@ -4,6 +4,7 @@ pub mod add;
 pub mod advise;
 pub mod apply;
 pub mod authority;
+pub mod automatic;
 pub mod completion;
 pub mod config;
 pub mod context;
@@ -112,7 +113,10 @@ async fn carry_out(
         Command::Placement(args) => placement::run(&args, client, out).await?,
         Command::Advise(args) => advise::run(&args, client, out).await?,
         Command::Explain(args) => explain::run(&args, client, out).await?,
-        Command::Rebalance(args) => rebalance::run(&args, client, global, out).await?,
+        Command::Rebalance(args) => match args.auto {
+            Some(wanted) => automatic::run(wanted, args.yes, client, out).await?,
+            None => rebalance::run(&args, client, global, out).await?,
+        },
         Command::Logs(args) => logs::run(&args, client, out).await?,
         Command::Exec(args) => return exec::run(args, client, out).await,
         Command::Events(args) => events::run(&args, client, out).await?,

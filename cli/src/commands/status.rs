@@ -7,6 +7,7 @@ use model::view::StatusView;
 
 use crate::{
     client::Client,
+    commands::automatic::line,
     error::Error,
     output::{
         Out, Tone,
@@ -43,6 +44,8 @@ pub fn render(status: &StatusView, now: Timestamp, out: &Out) -> String {
     parts.push(format!("nodes        {}\n", counts(&status.nodes)));
     parts.push(format!("tasks        {}\n", counts(&status.tasks)));
     parts.extend(losses(status, out));
+    let rebalance = status.automatic_rebalance.as_ref().filter(|view| view.on);
+    parts.extend(rebalance.map(|view| format!("rebalance    automatic, {}\n", line(view, now))));
     if !status.schedulers.is_empty() {
         parts.push("\n".to_owned());
         parts.push(schedulers(status).render(out));
@@ -152,7 +155,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::{output::Look, testing::streams};
+    use crate::{
+        output::Look,
+        testing::{automatic, streams},
+    };
 
     fn status() -> StatusView {
         let scheduler = SchedulerRow {
@@ -181,6 +187,7 @@ mod tests {
             problems: vec![problem],
             losses: vec![loss()],
             losses_unknown: 0,
+            automatic_rebalance: Some(automatic()),
         }
     }
 

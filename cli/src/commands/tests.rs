@@ -1,5 +1,6 @@
 //! Verbs against a cluster that answers as told: what is asked, in which order, and what is said.
 
+mod automatic;
 mod rebalance;
 
 use std::collections::{BTreeMap, VecDeque};

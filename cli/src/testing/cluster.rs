@@ -28,6 +28,8 @@ pub(crate) struct Script {
     pub(crate) drain: Answers<pb::WriteReply>,
     pub(crate) rebalance: Answers<pb::RebalanceView>,
     pub(crate) moves: Answers<pb::WriteReply>,
+    pub(crate) set_automatic: Answers<pb::WriteReply>,
+    pub(crate) status: Answers<pb::StatusView>,
     pub(crate) label: Answers<pb::WriteReply>,
     pub(crate) remove_node: Answers<pb::WriteReply>,
     pub(crate) nodes: Answers<pb::ListNodesReply>,
@@ -210,7 +212,7 @@ impl server::Control for FakeCluster {
         &self,
         _: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusView>, Status> {
-        Err(unscripted())
+        self.answer("status", &[], |script| &mut script.status)
     }
     async fn stack_history(
         &self,
@@ -242,6 +244,13 @@ impl server::Control for FakeCluster {
     ) -> Result<Response<pb::WriteReply>, Status> {
         let asked = request.into_inner();
         self.answer("move", &asked.request_id, |script| &mut script.moves)
+    }
+    async fn set_automatic_rebalance(
+        &self,
+        request: Request<pb::SetAutomaticRebalanceRequest>,
+    ) -> Result<Response<pb::WriteReply>, Status> {
+        let asked = request.into_inner();
+        self.answer("automatic", &asked.request_id, |script| &mut script.set_automatic)
     }
     async fn set_schedulable(
         &self,

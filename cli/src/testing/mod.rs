@@ -11,9 +11,9 @@ use std::{
 use model::{
     Bytes, MilliCpu,
     view::{
-        ChangeAction, DrainMove, DrainStay, DrainView, FieldChange, MemorySource, NodeCpus,
-        NodeDisk, NodeMemory, NodeRow, OutlookView, PlanNode, PlanView, RebalanceMove,
-        RebalanceView, ReplicaPlacement, ServiceChange, TaskRow, Verdict,
+        AutomaticRow, AutomaticView, ChangeAction, DrainMove, DrainStay, DrainView, FieldChange,
+        MemorySource, NodeCpus, NodeDisk, NodeMemory, NodeRow, OutlookView, PlanNode, PlanView,
+        RebalanceMove, RebalanceView, ReplicaPlacement, ServiceChange, TaskRow, Verdict,
     },
 };
 
@@ -255,6 +255,33 @@ pub(crate) fn rebalancing() -> RebalanceView {
         warnings: vec![
             "shop/proxy.1 is down for a moment while it moves: it publishes a host port".to_owned(),
         ],
+    }
+}
+
+/// An automatic mode that moved twice within the hour; the second move failed.
+pub(crate) fn automatic() -> AutomaticView {
+    let row = |service: &str, at: &str, error: Option<&str>| AutomaticRow {
+        stack: "shop".to_owned(),
+        service: service.to_owned(),
+        replica: 1,
+        from: "mini-1".to_owned(),
+        to: "mini-2".to_owned(),
+        at: at.to_owned(),
+        reason: "so that shop/db.1 has room".to_owned(),
+        state: if error.is_some() { "failed" } else { "moved" }.to_owned(),
+        error: error.map(str::to_owned),
+    };
+    let why = "replica 1 (task t9): its node is down";
+    AutomaticView {
+        on: true,
+        since: Some("2026-03-01T11:00:00Z".to_owned()),
+        moves: vec![
+            row("api", "2026-03-01T11:50:00Z", Some(why)),
+            row("web", "2026-03-01T11:40:00Z", None),
+        ],
+        moves_last_hour: 2,
+        most_per_hour: 10,
+        paused: Some(format!("the move of shop/api.1 from mini-1 to mini-2 was given up: {why}")),
     }
 }
 

@@ -77,3 +77,38 @@ pub struct RebalanceMove {
     /// `start-first`, or `stop-first` when it is down for a moment.
     pub how: String,
 }
+
+/// The automatic mode of `rebalance`: moves that nobody asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
+pub struct AutomaticView {
+    pub on: bool,
+    /// When it was turned on or off last; null when never.
+    pub since: Option<String>,
+    /// The last moves, the newest first.
+    pub moves: Vec<AutomaticRow>,
+    /// How many of them began within the last hour: no more begin than `most_per_hour`.
+    pub moves_last_hour: u32,
+    pub most_per_hour: u32,
+    /// Why it rests at present, in one sentence: a move failed less than an hour ago.
+    pub paused: Option<String>,
+}
+
+/// A move that nobody asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the contract and say what they hold")]
+pub struct AutomaticRow {
+    pub stack: String,
+    pub service: String,
+    pub replica: u32,
+    pub from: String,
+    pub to: String,
+    /// When it began.
+    pub at: String,
+    /// What for: `so that shop/db.1 has room`.
+    pub reason: String,
+    /// `moving`, `moved`, `failed`, or `overtaken` when the task went before its move ended.
+    pub state: String,
+    /// Why it was given up.
+    pub error: Option<String>,
+}

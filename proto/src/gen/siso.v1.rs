@@ -2356,6 +2356,13 @@ pub struct MoveTaskRequest {
     pub node: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetAutomaticRebalanceRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub request_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bool, tag = "2")]
+    pub on: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetSchedulableRequest {
     #[prost(bytes = "vec", tag = "1")]
     pub request_id: ::prost::alloc::vec::Vec<u8>,
@@ -3011,6 +3018,52 @@ pub struct StatusView {
     /// How many nodes were not looked at for that.
     #[prost(uint32, tag = "9")]
     pub losses_unknown: u32,
+    /// Missing from schedulers that know of none.
+    #[prost(message, optional, tag = "10")]
+    pub automatic_rebalance: ::core::option::Option<AutomaticView>,
+}
+/// Moves that nobody asked for.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AutomaticView {
+    #[prost(bool, tag = "1")]
+    pub on: bool,
+    /// When it was turned on or off last; missing when never.
+    #[prost(string, optional, tag = "2")]
+    pub since: ::core::option::Option<::prost::alloc::string::String>,
+    /// The newest first.
+    #[prost(message, repeated, tag = "3")]
+    pub moves: ::prost::alloc::vec::Vec<AutomaticRow>,
+    /// How many began within the last hour, and how many may.
+    #[prost(uint32, tag = "4")]
+    pub moves_last_hour: u32,
+    #[prost(uint32, tag = "5")]
+    pub most_per_hour: u32,
+    /// Why it rests at present.
+    #[prost(string, optional, tag = "6")]
+    pub paused: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AutomaticRow {
+    #[prost(string, tag = "1")]
+    pub stack: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub replica: u32,
+    #[prost(string, tag = "4")]
+    pub from: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub to: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub at: ::prost::alloc::string::String,
+    /// What for: `so that shop/db.1 has room`.
+    #[prost(string, tag = "7")]
+    pub reason: ::prost::alloc::string::String,
+    /// `moving`, `moved`, `failed` or `overtaken`.
+    #[prost(string, tag = "8")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "9")]
+    pub error: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// A node whose loss would leave something without a place.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3709,6 +3762,28 @@ pub mod control_client {
             req.extensions_mut().insert(GrpcMethod::new("siso.v1.Control", "MoveTask"));
             self.inner.unary(req, path, codec).await
         }
+        /// Whether the cluster makes such moves by itself when something is stuck.
+        pub async fn set_automatic_rebalance(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetAutomaticRebalanceRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Control/SetAutomaticRebalance",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("siso.v1.Control", "SetAutomaticRebalance"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn set_schedulable(
             &mut self,
             request: impl tonic::IntoRequest<super::SetSchedulableRequest>,
@@ -4273,6 +4348,11 @@ pub mod control_server {
         async fn move_task(
             &self,
             request: tonic::Request<super::MoveTaskRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
+        /// Whether the cluster makes such moves by itself when something is stuck.
+        async fn set_automatic_rebalance(
+            &self,
+            request: tonic::Request<super::SetAutomaticRebalanceRequest>,
         ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
         async fn set_schedulable(
             &self,
@@ -5246,6 +5326,52 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = MoveTaskSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Control/SetAutomaticRebalance" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetAutomaticRebalanceSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::SetAutomaticRebalanceRequest>
+                    for SetAutomaticRebalanceSvc<T> {
+                        type Response = super::WriteReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetAutomaticRebalanceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::set_automatic_rebalance(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetAutomaticRebalanceSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -6254,7 +6380,7 @@ pub struct Entry {
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 18, 21, 22, 23, 24, 25, 26, 27, 28, 29"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 18, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -6498,6 +6624,12 @@ pub mod command {
         #[prost(uint64, tag = "2")]
         pub to: u64,
     }
+    /// From version 6 on.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct SetAutomatic {
+        #[prost(bool, tag = "1")]
+        pub on: bool,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Command {
         #[prost(message, tag = "1")]
@@ -6556,6 +6688,8 @@ pub mod command {
         RecordNeeds(RecordNeeds),
         #[prost(message, tag = "29")]
         MoveTask(MoveTask),
+        #[prost(message, tag = "30")]
+        SetAutomatic(SetAutomatic),
     }
 }
 /// Why a task sits where it does.
@@ -6590,7 +6724,10 @@ pub mod rollout_outcome {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Change {
-    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(
+        oneof = "change::Change",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
+    )]
     pub change: ::core::option::Option<change::Change>,
 }
 /// Nested message and enum types in `Change`.
@@ -6690,6 +6827,16 @@ pub mod change {
         #[prost(string, optional, tag = "2")]
         pub failed: ::core::option::Option<::prost::alloc::string::String>,
     }
+    /// From version 6 on: a move that nobody asked for.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct MoveTask {
+        #[prost(uint64, tag = "1")]
+        pub task: u64,
+        #[prost(uint64, tag = "2")]
+        pub to: u64,
+        #[prost(string, tag = "3")]
+        pub reason: ::prost::alloc::string::String,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Change {
         #[prost(message, tag = "1")]
@@ -6716,6 +6863,8 @@ pub mod change {
         EndMove(EndMove),
         #[prost(message, tag = "12")]
         EndToken(EndToken),
+        #[prost(message, tag = "13")]
+        MoveTask(MoveTask),
     }
 }
 /// The whole cluster at one entry of the log. Each specification of a service stands once in `specs`
@@ -6773,9 +6922,48 @@ pub struct Snapshot {
     pub operators: ::prost::alloc::vec::Vec<snapshot::Operator>,
     #[prost(string, repeated, tag = "22")]
     pub removed_operators: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// From version 6 on; missing while it was never turned on.
+    #[prost(message, optional, tag = "23")]
+    pub automatic: ::core::option::Option<snapshot::Automatic>,
 }
 /// Nested message and enum types in `Snapshot`.
 pub mod snapshot {
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Automatic {
+        #[prost(bool, tag = "1")]
+        pub on: bool,
+        #[prost(uint64, tag = "2")]
+        pub since: u64,
+        #[prost(uint64, optional, tag = "3")]
+        pub failed_at: ::core::option::Option<u64>,
+        /// The oldest first.
+        #[prost(message, repeated, tag = "4")]
+        pub moves: ::prost::alloc::vec::Vec<AutomaticMove>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct AutomaticMove {
+        #[prost(uint64, tag = "1")]
+        pub at: u64,
+        #[prost(string, tag = "2")]
+        pub stack: ::prost::alloc::string::String,
+        #[prost(string, tag = "3")]
+        pub service: ::prost::alloc::string::String,
+        #[prost(uint32, tag = "4")]
+        pub slot: u32,
+        /// The one that takes over.
+        #[prost(uint64, tag = "5")]
+        pub task: u64,
+        #[prost(uint64, tag = "6")]
+        pub from: u64,
+        #[prost(uint64, tag = "7")]
+        pub to: u64,
+        #[prost(string, tag = "8")]
+        pub reason: ::prost::alloc::string::String,
+        #[prost(uint64, optional, tag = "9")]
+        pub ended_at: ::core::option::Option<u64>,
+        #[prost(string, optional, tag = "10")]
+        pub failed: ::core::option::Option<::prost::alloc::string::String>,
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Operator {
         #[prost(string, tag = "1")]

@@ -24,6 +24,7 @@ pub mod offline;
 pub mod orchestrate;
 pub mod placement;
 pub mod plan;
+mod rebalance;
 pub mod view;
 pub mod waits;
 

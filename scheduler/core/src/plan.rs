@@ -8,7 +8,8 @@ use crate::{
     cluster::{Change, Cluster, limits},
     liveness::{self, Heartbeats},
     orchestrate,
-    placement::{self, Ask, Effort, Fleet, Outlook, Placed, Tried},
+    placement::{self, Ask, Effort, Fleet, Outlook, Placed, Sought, Tried},
+    rebalance,
     waits::Wait,
 };
 
@@ -39,6 +40,8 @@ pub struct Plan {
     /// The arrangement that was looked for last: to be kept in mind likewise
     /// ([`crate::Waits::remember`]).
     pub tried: Option<Arc<Tried>>,
+    /// The moves that were looked for last, for what is stuck: to be kept in mind as well.
+    pub sought: Option<Arc<Sought>>,
 }
 
 /// Why a plan is as it is.
@@ -64,7 +67,9 @@ pub struct Draft(Cluster);
 impl Draft {
     /// Of the cluster as it is now.
     pub fn of(cluster: &Cluster) -> Self {
-        Self(cluster.draft())
+        let mut draft = cluster.draft();
+        draft.act_as(cluster);
+        Self(draft)
     }
 }
 
@@ -90,6 +95,7 @@ pub(crate) fn plan_within(
     draft.assume_liveness(now, &liveness);
     let assumed = liveness.iter().map(|(node, _)| *node).collect();
     let mut changes = Vec::new();
+    let mut sought = beats.waits.sought().cloned();
     let (mut report, mut waits) = (PlanReport::default(), BTreeSet::new());
     let mut effort =
         Effort::new(SEARCH_STEPS, SEARCH_STEPS).having_tried(beats.waits.tried().cloned());
@@ -112,6 +118,14 @@ pub(crate) fn plan_within(
             round.extend(yielding);
         }
         if round.is_empty() {
+            let own = rebalance::own_move(&draft, beats, now);
+            wake_at = [wake_at, own.wake_at].into_iter().flatten().min();
+            sought = own.sought;
+            let taken =
+                |change: &Change| draft.take_changes(now, std::slice::from_ref(change)).is_empty();
+            round.extend(own.change.filter(taken));
+        }
+        if round.is_empty() {
             break;
         }
         changes.extend(round);
@@ -121,8 +135,9 @@ pub(crate) fn plan_within(
             break;
         }
     }
+    waits.extend(rebalance::waits(&draft));
     let tried = effort.tried().cloned();
-    Plan { basis, changes, liveness, report, wake_at, waits, tried }
+    Plan { basis, changes, liveness, report, wake_at, waits, tried, sought }
 }
 
 /// Gives so many pending tasks their nodes at most; answers those that found none as well.

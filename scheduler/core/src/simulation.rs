@@ -32,6 +32,8 @@ enum Step {
     Drain(usize, u64),
     /// Some task is to be on that node.
     Move(usize, usize),
+    /// The automatic mode of rebalance is turned on or off.
+    Automatic(bool),
     /// A node is removed, if need be with all it has, and its machine joins anew.
     Rejoin(usize, bool),
     /// The node loses power or gets it back.
@@ -142,6 +144,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (0..NODES.len(), 1_u64..40).prop_map(|(node, time)| Step::Drain(node, time)),
         3 => (0_usize..20, 0..NODES.len()).prop_map(|(task, node)| Step::Move(task, node)),
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, all)| Step::Rejoin(node, all)),
+        1 => prop::bool::weighted(0.8).prop_map(Step::Automatic),
         2 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Power(node, on)),
         1 => (0..NODES.len(), any::<bool>()).prop_map(|(node, on)| Step::Mute(node, on)),
         1 => (1_u64..9, 1_u64..4).prop_map(|(task, node)| {
@@ -176,6 +179,17 @@ fn take_move((task, to): (usize, model::NodeId), world: &mut World) {
     }
 }
 
+fn label(node: model::NodeId, on: bool) -> Command {
+    let (key, value) = ("role".to_owned(), "web".to_owned());
+    let (mut set, mut remove) = (BTreeMap::new(), BTreeSet::new());
+    if on {
+        set.insert(key, value);
+    } else {
+        remove.insert(key);
+    }
+    Command::LabelNode { node, set, remove }
+}
+
 fn take(world: &mut World, step: Step) {
     let node = |world: &World, index: usize| world.node(NODES[index].0);
     let command = match step {
@@ -197,20 +211,12 @@ fn take(world: &mut World, step: Step) {
         Step::Cordon(index, schedulable) => {
             Command::SetSchedulable { node: node(world, index), schedulable }
         }
-        Step::Label(index, on) => {
-            let (key, value) = ("role".to_owned(), "web".to_owned());
-            let (mut set, mut remove) = (BTreeMap::new(), BTreeSet::new());
-            if on {
-                set.insert(key, value);
-            } else {
-                remove.insert(key);
-            }
-            Command::LabelNode { node: node(world, index), set, remove }
-        }
+        Step::Label(index, on) => label(node(world, index), on),
         Step::Drain(index, seconds) => {
             let until = world.now.plus_millis(seconds * 1_000);
             Command::DrainNode { node: node(world, index), until }
         }
+        Step::Automatic(on) => Command::SetAutomatic { on },
         Step::Move(task, index) => return take_move((task, node(world, index)), world),
         Step::Rejoin(index, all) => {
             let gone = node(world, index);

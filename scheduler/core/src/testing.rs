@@ -239,7 +239,7 @@ impl World {
         }
         let planned = plan(&self.cluster, &self.beats, self.now);
         self.beats.waits.keep(&planned.waits, self.now);
-        self.beats.waits.remember(planned.tried.clone());
+        self.beats.waits.remember(&planned);
         for (node, liveness) in &planned.liveness {
             self.ok(Command::SetLiveness { node: *node, liveness: *liveness });
         }
@@ -404,9 +404,7 @@ fn next_status(task: &Task, arch: &str, now: Timestamp) -> Option<TaskStatus> {
             }
             TaskStatus { failure: Some(failure), ..next(Preparing) }
         }
-        (Desired::Prepare, Assigned) | (Desired::Run, Assigned)
-            if like("alien") || like("intel") =>
-        {
+        (Desired::Prepare | Desired::Run, Assigned) if like("alien") || like("intel") => {
             next(Preparing)
         }
         (Desired::Prepare, Assigned) => next(Preparing),

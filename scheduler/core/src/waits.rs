@@ -5,7 +5,8 @@
 //! plan in which it waited, as it does with heartbeats and leases. A new leader measures deadlines anew: one may
 //! become longer by that, and is never over too soon. Of how long ago something was that only keeps services
 //! from moving ([`Wait::Moved`], [`Wait::Returned`]) it takes what the stamps say for the time before it led,
-//! because what is held for nothing is away.
+//! because what is held for nothing is away; so it does with moves that nobody asked for
+//! ([`Wait::Rebalanced`]), of which nothing is away that is held.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +18,10 @@ use model::{
     planted::{Bug, is_planted},
 };
 
-use crate::placement::Tried;
+use crate::{
+    placement::{Sought, Tried},
+    plan::Plan,
+};
 
 /// A time by a clock of the leader's own, in milliseconds. Nobody sets it, and it stands still while the
 /// machine sleeps: a task did not get on meanwhile that the leader could have heard of.
@@ -61,6 +65,11 @@ pub enum Wait {
         /// [`model::Node::returned_at`]
         since: Timestamp,
     },
+    /// A task that was moved with nobody asking for it, or a move of that kind that failed, to be an hour ago.
+    Rebalanced {
+        /// [`crate::cluster::AutomaticMove::at`], [`crate::cluster::Automatic::failed_at`]
+        since: Timestamp,
+    },
     /// A node that is down.
     Down {
         /// Which.
@@ -78,6 +87,7 @@ impl Wait {
             | Self::Token { since, .. }
             | Self::Moved { since }
             | Self::Returned { since, .. }
+            | Self::Rebalanced { since }
             | Self::Down { since, .. } => since,
         }
     }
@@ -88,9 +98,10 @@ impl Wait {
             Self::Task { .. } | Self::Drain { .. } | Self::Token { .. } => 0,
             // A clock that was set back does not say when that was: nothing is held for it.
             Self::Moved { since } | Self::Returned { since, .. } if since > wall => u64::MAX,
-            Self::Moved { since } | Self::Returned { since, .. } | Self::Down { since, .. } => {
-                wall.millis_since(since)
-            }
+            Self::Moved { since }
+            | Self::Returned { since, .. }
+            | Self::Rebalanced { since }
+            | Self::Down { since, .. } => wall.millis_since(since),
         }
     }
 }
@@ -110,17 +121,19 @@ pub struct Waits {
     began: BTreeMap<Wait, Began>,
     /// The arrangement that was looked for last.
     tried: Option<Arc<Tried>>,
+    /// The moves that were looked for last.
+    sought: Option<Arc<Sought>>,
 }
 
 impl Waits {
     /// Those of plans that are only imagined: time passes there as the stamps say.
     pub const fn imagined() -> Self {
-        Self { now: None, began: BTreeMap::new(), tried: None }
+        Self { now: None, began: BTreeMap::new(), tried: None, sought: None }
     }
 
     /// Those of a leader that begins now.
     pub const fn new(now: Ticks) -> Self {
-        Self { now: Some(now), began: BTreeMap::new(), tried: None }
+        Self { now: Some(now), began: BTreeMap::new(), tried: None, sought: None }
     }
 
     /// It is later now.
@@ -139,13 +152,18 @@ impl Waits {
         self.began = waited_for.iter().map(began).collect();
     }
 
-    /// What the last plan looked for is not looked for again.
-    pub fn remember(&mut self, tried: Option<Arc<Tried>>) {
-        self.tried = tried;
+    /// What a plan looked for is not looked for again.
+    pub fn remember(&mut self, plan: &Plan) {
+        self.tried.clone_from(&plan.tried);
+        self.sought.clone_from(&plan.sought);
     }
 
     pub(crate) const fn tried(&self) -> Option<&Arc<Tried>> {
         self.tried.as_ref()
+    }
+
+    pub(crate) const fn sought(&self) -> Option<&Arc<Sought>> {
+        self.sought.as_ref()
     }
 
     /// How long it was waited so far, in milliseconds, the stamps' clock saying `wall`.
@@ -216,6 +234,8 @@ mod tests {
         check(moved, 999, u64::MAX);
         check(Wait::Returned { node, since }, 4_000, 3_000);
         check(Wait::Returned { node, since }, 0, u64::MAX);
+        check(Wait::Rebalanced { since }, 4_000, 3_000);
+        check(Wait::Rebalanced { since }, 0, 0);
         check(Wait::Down { node, since }, 4_000, 3_000);
         check(Wait::Down { node, since }, 0, 0);
         check(Wait::Token { token: TokenId::new(1), since }, 4_000, 0);

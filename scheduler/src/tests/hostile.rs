@@ -36,6 +36,7 @@ const CONTROL: &[&str] = &[
     "Restart",
     "Rebalance",
     "MoveTask",
+    "SetAutomaticRebalance",
     "SetSchedulable",
     "WhatIf",
     "PlanDrain",

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use proto::v1::{
-    ListNodesRequest, ListTasksRequest, MoveTaskRequest, RebalanceRequest, RoomWanted, TaskRow,
-    rebalance_request::Goal,
+    ListNodesRequest, ListTasksRequest, MoveTaskRequest, RebalanceRequest, RoomWanted,
+    SetAutomaticRebalanceRequest, StatusRequest, TaskRow, rebalance_request::Goal,
 };
 use tokio::time::timeout;
 use tonic::Code;
@@ -94,4 +94,22 @@ async fn a_move_that_is_planned_is_made_and_then_nothing_is_to_be_moved() {
     .expect("it serves there");
     let planned = world.admin.rebalance(empty("mini-1")).await.unwrap().into_inner();
     assert!(planned.moves.is_empty(), "{planned:?}");
+}
+
+#[tokio::test]
+async fn the_automatic_mode_is_off_until_somebody_turns_it_on_and_the_status_says_so() {
+    let mut world = World::new().await;
+    let ask = |on| SetAutomaticRebalanceRequest { request_id: request_id(), on };
+    for (on, changed, is) in
+        [(false, false, false), (true, true, true), (true, false, true), (false, true, false)]
+    {
+        let written = world.admin.set_automatic_rebalance(ask(on)).await.unwrap().into_inner();
+        assert_eq!(written.changed, changed, "{on}");
+        let status = world.admin.status(StatusRequest {}).await.unwrap().into_inner();
+        let view = status.automatic_rebalance.unwrap();
+        assert_eq!((view.on, view.most_per_hour, view.moves.len()), (is, 10, 0));
+    }
+    let anonymous = SetAutomaticRebalanceRequest { request_id: vec![1], on: true };
+    let refused = world.admin.set_automatic_rebalance(anonymous).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
 }

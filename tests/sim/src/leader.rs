@@ -111,7 +111,7 @@ impl World {
         beats.waits.pass(Ticks(self.now));
         let planned = plan(cluster, &beats, wall);
         beats.waits.keep(&planned.waits, wall);
-        beats.waits.remember(planned.tried.clone());
+        beats.waits.remember(&planned);
         self.check_plan(&planned);
         let Plan { basis, changes, liveness, wake_at, .. } = planned;
         let due = wake_at.map(|at| self.now + at.millis_since(wall));

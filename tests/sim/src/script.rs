@@ -6,6 +6,7 @@
 //! node drain mini-1 [20s]
 //! node label mini-1 role=agents zone-        | node rm mini-1 [force] [volumes]
 //! agent kill|start mini-1                    the process alone; what runs goes on
+//! rebalance auto on|off                      few moves by itself for what is stuck
 //! up shop/web image=web:1 mem=300            a service of a stack, as it shall be from now on
 //! up shop/api … replicas=2 volume=data port=80 strict health after=db:healthy on=role==database
 //! down shop [volumes] | down shop/web | scale shop/web 3 | restart shop | rollback shop
@@ -120,6 +121,10 @@ impl Story {
                 let until = self.world.wall().plus_millis(seconds * 1_000);
                 let node = self.machine(name)?;
                 self.ask(Command::DrainNode { node, until });
+                Ok(())
+            }
+            ["rebalance", "auto", word @ ("on" | "off")] => {
+                self.ask(Command::SetAutomatic { on: *word == "on" });
                 Ok(())
             }
             ["node", "label", name, labels @ ..] => self.label(name, labels),

@@ -100,6 +100,9 @@ impl World {
                 machine.skew = skew;
             }
         }
+        if seed % 16 == 11 {
+            world.write(Command::SetAutomatic { on: true });
+        }
         world.queue.push(500, Event::PersonActs);
         world.queue.push(2_000, Event::Fault);
         world.members_of(seed);

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use model::{
     Bytes, GenericName, ImaginedNode, MilliCpu, NodeName,
     view::{
-        AdviceRow, ChangeAction, DrainMove, DrainStay, DrainView, EventRow, ExplainView,
-        FieldChange, LossRow, MemorySource, NodeCpus, NodeDisk, NodeGeneric, NodeMemory, NodeRow,
-        OutlookView, PlacedTask, PlacementNode, PlacementView, PlanNode, PlanView, Problem,
-        PullProgress, RebalanceMove, RebalanceView, ReplicaPlacement, RevisionRow, SchedulerRow,
-        ServiceChange, StackRow, StatusView, Succession, TaskRow, TokenRow, Verdict, WhatIfView,
+        AdviceRow, AutomaticRow, AutomaticView, ChangeAction, DrainMove, DrainStay, DrainView,
+        EventRow, ExplainView, FieldChange, LossRow, MemorySource, NodeCpus, NodeDisk, NodeGeneric,
+        NodeMemory, NodeRow, OutlookView, PlacedTask, PlacementNode, PlacementView, PlanNode,
+        PlanView, Problem, PullProgress, RebalanceMove, RebalanceView, ReplicaPlacement,
+        RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, Succession, TaskRow,
+        TokenRow, Verdict, WhatIfView,
     },
 };
 use proptest::prelude::*;
@@ -434,6 +435,28 @@ impl Draw {
                 cure: draw.maybe(Self::bytes),
             }),
             losses_unknown: self.small(),
+            automatic_rebalance: self.maybe(Self::automatic),
+        }
+    }
+
+    fn automatic(&mut self) -> AutomaticView {
+        AutomaticView {
+            on: self.flag(),
+            since: self.maybe(Self::text),
+            moves: self.some(|draw| AutomaticRow {
+                stack: draw.text(),
+                service: draw.text(),
+                replica: draw.small(),
+                from: draw.text(),
+                to: draw.text(),
+                at: draw.text(),
+                reason: draw.text(),
+                state: draw.text(),
+                error: draw.maybe(Self::text),
+            }),
+            moves_last_hour: self.small(),
+            most_per_hour: self.small(),
+            paused: self.maybe(Self::text),
         }
     }
 

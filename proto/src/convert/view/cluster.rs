@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::view::{
-    AuthoritiesView, AuthorityRow, HolderRow, LossRow, OperatorRow, Problem, RevisionRow,
-    SchedulerRow, ServiceChange, StackRow, StatusView, TokenRow, VoterRow,
+    AuthoritiesView, AuthorityRow, AutomaticRow, AutomaticView, HolderRow, LossRow, OperatorRow,
+    Problem, RevisionRow, SchedulerRow, ServiceChange, StackRow, StatusView, TokenRow, VoterRow,
 };
 
 use super::{Rows, Shown};
@@ -26,6 +26,28 @@ mirror!(v1::StatusView => StatusView {
     problems: Rows<Message<v1::Problem, Problem>>,
     losses: Rows<Message<v1::LossRow, LossRow>>,
     losses_unknown: Same<u32>,
+    automatic_rebalance: Maybe<Message<v1::AutomaticView, AutomaticView>>,
+});
+
+mirror!(v1::AutomaticView => AutomaticView {
+    on: Same<bool>,
+    since: Maybe<Shown>,
+    moves: Rows<Message<v1::AutomaticRow, AutomaticRow>>,
+    moves_last_hour: Same<u32>,
+    most_per_hour: Same<u32>,
+    paused: Maybe<Shown>,
+});
+
+mirror!(v1::AutomaticRow => AutomaticRow {
+    stack: Shown,
+    service: Shown,
+    replica: Same<u32>,
+    from: Shown,
+    to: Shown,
+    at: Shown,
+    reason: Shown,
+    state: Shown,
+    error: Maybe<Shown>,
 });
 
 mirror!(v1::LossRow => LossRow {

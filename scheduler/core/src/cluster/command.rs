@@ -79,6 +79,12 @@ pub enum Command {
         /// Where it is to be.
         to: NodeId,
     },
+    /// Turn the automatic mode of `rebalance` on or off. Turned on again it goes on at once after a move
+    /// that failed.
+    SetAutomatic {
+        /// Whether tasks are moved with nobody asking for it.
+        on: bool,
+    },
     /// A machine joins with a token; answers its new id, which is never used again.
     JoinNode {
         /// Its name.
@@ -320,6 +326,15 @@ pub enum Change {
     ForgetStack {
         /// Which stack.
         stack: StackName,
+    },
+    /// A task goes to another node by itself, as if somebody had asked for it ([`Command::MoveTask`]).
+    MoveTask {
+        /// Which task.
+        task: TaskId,
+        /// Where it is to be.
+        to: NodeId,
+        /// What for: `so that shop/db.1 has room`.
+        reason: String,
     },
     /// A task that is moved on request serves where it was to be, or will not.
     EndMove {

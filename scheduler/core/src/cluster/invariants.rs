@@ -10,7 +10,7 @@ use model::{
 use thiserror::Error;
 
 use crate::{
-    cluster::{Cluster, limits, operator::is_reserved},
+    cluster::{Cluster, MOST_AN_HOUR, limits, operator::is_reserved},
     orchestrate,
 };
 
@@ -313,6 +313,7 @@ fn check_operators(cluster: &Cluster, found: &mut Vec<Violation>) {
 }
 
 fn check_limits(cluster: &Cluster, found: &mut Vec<Violation>) {
+    let automatic = cluster.automatic().map_or(0, |held| held.moves.len());
     let tables = [
         ("stacks", cluster.stacks.len(), limits::MAX_STACKS),
         ("tasks", cluster.tasks().len(), limits::MAX_TASKS.saturating_mul(2)),
@@ -320,6 +321,7 @@ fn check_limits(cluster: &Cluster, found: &mut Vec<Violation>) {
         ("tokens", cluster.tokens.len(), limits::MAX_TOKENS),
         ("operators", cluster.operators.len(), limits::MAX_OPERATORS),
         ("removed operators", cluster.removed_operators.len(), limits::MAX_REMOVED_OPERATORS),
+        ("automatic moves", automatic, MOST_AN_HOUR),
         ("requests", cluster.requests.len(), limits::MAX_REQUESTS),
         ("events", cluster.events.len(), limits::MAX_EVENTS),
     ];

@@ -3,6 +3,7 @@
 mod answer;
 mod apply;
 mod authority;
+mod automatic;
 mod command;
 mod equality;
 pub mod invariants;
@@ -30,6 +31,7 @@ pub use answer::{Applied, Outcome, Rejection};
 pub use authority::{
     Authorities, Authority, AuthorityPhase, FIRST_AUTHORITY, SchedulerStand, next_step,
 };
+pub use automatic::{AN_HOUR, AUTOMATIC_FORM, Automatic, AutomaticMove, MOST_AN_HOUR};
 pub use command::{Change, Command, Entry, RolloutOutcome};
 pub use equality::{changed_fields, same_container};
 pub use memory::{
@@ -90,6 +92,8 @@ pub struct Cluster {
     removed_operators: BTreeSet<OperatorName>,
     /// A copy to try changes on: whoever placed a task on it has just asked whether it fits.
     is_draft: bool,
+    /// `None` while tasks were never to be moved with nobody asking for it.
+    automatic: Option<Automatic>,
 }
 
 impl Default for Cluster {
@@ -125,6 +129,7 @@ impl Cluster {
             operators: BTreeMap::new(),
             removed_operators: BTreeSet::new(),
             is_draft: false,
+            automatic: None,
         }
     }
 
@@ -302,7 +307,7 @@ impl Cluster {
     }
 
     /// A copy to try changes on: without what no decision reads, such as events, remembered requests and
-    /// tokens that were used.
+    /// tokens that were used. It moves no tasks by itself, for what is asked of it is what comes at once.
     pub(crate) fn draft(&self) -> Self {
         Self {
             id: self.id.clone(),
@@ -321,6 +326,7 @@ impl Cluster {
             operators: BTreeMap::new(),
             removed_operators: BTreeSet::new(),
             is_draft: true,
+            automatic: None,
             ..*self
         }
     }

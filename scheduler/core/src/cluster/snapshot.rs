@@ -19,8 +19,8 @@ use model::{
 use thiserror::Error;
 
 use crate::cluster::{
-    Authorities, Cluster, FailedRollout, Kills, Memory, Need, PastRevision, Remembered, Removal,
-    Service, Slot, Stack, Volume, invariants, limits,
+    Authorities, Automatic, Cluster, FailedRollout, Kills, Memory, Need, PastRevision, Remembered,
+    Removal, Service, Slot, Stack, Volume, invariants, limits,
 };
 
 /// The highest form this version writes and reads; a higher one is refused. What is written has the
@@ -74,6 +74,8 @@ pub struct ClusterImage {
     pub operators: BTreeMap<OperatorName, Timestamp>,
     /// The names of those that were removed.
     pub removed_operators: BTreeSet<OperatorName>,
+    /// The automatic mode of `rebalance`; `None` while it was never turned on.
+    pub automatic: Option<Automatic>,
 }
 
 /// A [`Stack`].
@@ -264,6 +266,7 @@ impl From<&Cluster> for ClusterImage {
             authorities: cluster.authorities.clone(),
             operators: cluster.operators.clone(),
             removed_operators: cluster.removed_operators.clone(),
+            automatic: cluster.automatic.clone(),
         }
     }
 }
@@ -351,6 +354,7 @@ impl TryFrom<ClusterImage> for Cluster {
             authorities: image.authorities,
             operators: image.operators,
             removed_operators: image.removed_operators,
+            automatic: image.automatic,
             ..Self::new()
         };
         for (index, stack) in image.stacks.into_iter().enumerate() {

@@ -8,7 +8,7 @@ mod way;
 use std::collections::BTreeSet;
 
 use model::{
-    Bytes, Generic, Liveness, MilliCpu, Node, NodeId, Resources, ServiceSpec, TaskId,
+    Bytes, Generic, Liveness, MilliCpu, Node, NodeId, Resources, ServiceName, ServiceSpec, TaskId,
     spec::{Constraint, ConstraintKey, ConstraintOp},
 };
 
@@ -188,12 +188,9 @@ fn for_one(
                 format!("start the agent of {node} with {flags} as well{}", because("it has room"));
             with_node(Cost::Command, 2, text, &|node| node.inventory.allows = None)
         }
+        // Of any other image nothing is known.
         Misfit::NoVariant { image, platform } => {
-            let text = format!(
-                "take another image for {service} that has a variant for {platform}, or apply again \
-                 once {image} has one{has_room}"
-            );
-            // Of any other nothing is known.
+            let text = format!("{}{has_room}", other_image(service, image, platform));
             with_spec(3, text, &|spec| spec.image.clear())
         }
         Misfit::TooManyReplicas { max } => {
@@ -227,15 +224,27 @@ fn for_one(
             let text = format!("bring {node} back: it is {}{then}", liveness.as_str());
             with_node(Cost::Repair, 1, text, &|node| node.liveness = Liveness::Ready)
         }
-        Misfit::VolumeElsewhere { volume, home, node } if fleet.rooms().len() > 1 => {
+        Misfit::VolumeElsewhere { volume, home, node } => {
             let text = format!("make room on {home}, where the data of volume `{volume}` lives");
-            let there = fleet.rooms().get(node)?;
-            let others = there.tasks.values().filter(|(other, _)| !other.same_service(ask));
-            let tasks = others.map(|(other, _)| other.task).collect();
-            Some(Fix { cost: Cost::Repair, order: 2, text, change: Change::Ends(*node, tasks) })
+            at_home(fleet, ask, *node, text)
         }
-        Misfit::VolumeElsewhere { .. } | Misfit::Gone => None,
+        Misfit::Gone => None,
     }
+}
+
+fn other_image(service: &ServiceName, image: &str, platform: &str) -> String {
+    format!(
+        "take another image for {service} that has a variant for {platform}, or apply again once {image} \
+         has one"
+    )
+}
+
+/// Room on another node, where its data is.
+fn at_home(fleet: &Fleet<'_>, ask: &Ask<'_>, home: NodeId, text: String) -> Option<Fix> {
+    let there = fleet.rooms().get(&home).filter(|_| fleet.rooms().len() > 1)?;
+    let others = there.tasks.values().filter(|(other, _)| !other.same_service(ask));
+    let tasks = others.map(|(other, _)| other.task).collect();
+    Some(Fix { cost: Cost::Repair, order: 2, text, change: Change::Ends(home, tasks) })
 }
 
 /// The fewest and smallest tasks whose end makes room on that node; who holds a port it wants is one of

@@ -11,6 +11,7 @@ mod moves;
 mod place;
 mod problem;
 mod rank;
+mod rescue;
 mod scales;
 mod score;
 mod shortage;
@@ -30,6 +31,7 @@ pub use joint::{Effort, Outlook, Tried};
 pub use moves::{Goal, Movable, Shift, Way, moves};
 pub use place::{Placed, place};
 pub(crate) use rank::Judge;
+pub use rescue::{FewMoves, Sought, rescue_by_few};
 pub use score::{Criterion, Score};
 pub(crate) use verdict::leaves;
 

@@ -92,15 +92,15 @@ pub fn moves<'a>(
 }
 
 /// What may move, what waits and what stays, as a problem.
-struct Scene<'a> {
-    fleet: Fleet<'a>,
+pub(super) struct Scene<'a> {
+    pub(super) fleet: Fleet<'a>,
     scales: Scales<'a>,
-    movable: Vec<Movable<'a>>,
-    waiting: Vec<Ask<'a>>,
+    pub(super) movable: Vec<Movable<'a>>,
+    pub(super) waiting: Vec<Ask<'a>>,
 }
 
 impl<'a> Scene<'a> {
-    fn of(whole: &Fleet<'a>, movable: &[Movable<'a>], waiting: &[Ask<'a>]) -> Self {
+    pub(super) fn of(whole: &Fleet<'a>, movable: &[Movable<'a>], waiting: &[Ask<'a>]) -> Self {
         let by_name = |ask: &Ask<'a>| (ask.stack, ask.service, ask.slot);
         let (mut movable, mut waiting) = (movable.to_vec(), waiting.to_vec());
         movable.sort_by_key(|held| by_name(&held.ask));
@@ -111,7 +111,7 @@ impl<'a> Scene<'a> {
         Self { fleet, scales, movable, waiting }
     }
 
-    fn pieces(&self, with_waiting: bool) -> Vec<Piece<'_, 'a>> {
+    pub(super) fn pieces(&self, with_waiting: bool) -> Vec<Piece<'_, 'a>> {
         // Which starts first is for the move itself to say: both have room while it lasts.
         let moves = self.movable.iter().map(|held| Piece {
             ask: &held.ask,
@@ -188,7 +188,7 @@ impl<'a> Scene<'a> {
     }
 
     /// What moves may also stay where it is, though nothing new may come there.
-    fn pose<'o>(&'o self, pieces: &[Piece<'o, 'a>]) -> Posed<'o, 'a> {
+    pub(super) fn pose<'o>(&'o self, pieces: &[Piece<'o, 'a>]) -> Posed<'o, 'a> {
         let mut posed = pose(&self.fleet, &self.scales, pieces);
         let problem = &mut posed.problem;
         let mut known: BTreeMap<(usize, usize), usize> = BTreeMap::new();
@@ -227,7 +227,7 @@ impl<'a> Scene<'a> {
 }
 
 /// What was found, in the words of the core.
-fn way(posed: &Posed<'_, '_>, found: &Moves) -> Way {
+pub(super) fn way(posed: &Posed<'_, '_>, found: &Moves) -> Way {
     let task =
         |item: usize| posed.items.get(item).and_then(|asks| asks.first()).map(|ask| ask.task);
     let mut way = Way { fewest: found.fewest, ..Way::none() };
@@ -270,7 +270,7 @@ impl Way {
     }
 }
 
-fn waiting_items(problem: &Problem) -> Vec<usize> {
+pub(super) fn waiting_items(problem: &Problem) -> Vec<usize> {
     let items = problem.items.iter().enumerate();
     items.filter(|(_, item)| item.current.is_none()).map(|(index, _)| index).collect()
 }

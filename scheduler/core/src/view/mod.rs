@@ -1,6 +1,7 @@
 //! Answers to people and scripts, all made from the cluster and what the leader knows besides.
 
 mod advise;
+mod automatic;
 mod drain;
 mod explain;
 mod losses;

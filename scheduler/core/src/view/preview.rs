@@ -148,7 +148,7 @@ pub(super) fn play(draft: &mut Cluster, now: Timestamp, steps: usize) -> Played 
     let mut at = now;
     for _ in 0..steps {
         let planned = plan_within(Draft::of(draft), &beats, at, usize::MAX);
-        beats.waits.remember(planned.tried.clone());
+        beats.waits.remember(&planned);
         played.outlook = played.outlook.or(planned.report.outlook);
         let refused = draft.take_changes(at, &planned.changes);
         for change in &planned.changes {
@@ -329,10 +329,11 @@ fn lacked(
     let is = after.service(&spec.name, service)?;
     let tried = was.spec.image == is.spec.image && !was.lacks.is_subset(&is.lacks);
     tried.then(|| {
-        let (image, lacks) = (&is.spec.image, Vec::from_iter(was.lacks.iter().cloned()));
+        let image = &is.spec.image;
+        let lacks: Vec<&str> = was.lacks.iter().map(String::as_str).collect();
+        let lacks = lacks.join(" and ");
         format!(
-            "image {image} had no variant for {} when it was last fetched: {service} is tried there again",
-            lacks.join(" and ")
+            "image {image} had no variant for {lacks} when it was last fetched: {service} is tried there again"
         )
     })
 }

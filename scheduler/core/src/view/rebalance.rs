@@ -1,10 +1,7 @@
 //! `rebalance`: by which few moves the cluster would be packed better. Every move is made on a copy, as it
 //! would be made in the cluster, and what comes of it is played to its end before the next.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::BTreeSet;
 
 use model::{
     Node, NodeId, ServiceName, StackName, Task, TaskId, TaskState, Timestamp,
@@ -14,7 +11,8 @@ use model::{
 use crate::{
     cluster::{Cluster, Command, Entry, Rejection},
     orchestrate,
-    placement::{self, Ask, Fleet, Goal, Movable, Way},
+    placement::{self, Ask, Fleet, Goal, Way},
+    rebalance::{hold, movable},
     view::{
         drain::drain_stays,
         explain::{Asking, replica_placement},
@@ -85,9 +83,7 @@ pub(super) fn rebalance_within(
 /// What may move, and where to.
 fn find(cluster: &Cluster, goal: Goal, steps: u64) -> Way {
     let fleet = Fleet::of(cluster);
-    let movable = cluster.tasks().values().filter(|task| cluster.why_not_movable(task).is_none());
-    let movable: Vec<Movable<'_>> =
-        movable.filter_map(|task| Some(Movable { ask: Ask::of(task), node: task.node? })).collect();
+    let movable = movable(cluster);
     let waiting: Vec<Ask<'_>> = cluster.pending().map(Ask::of).collect();
     placement::moves(&fleet, &movable, &waiting, goal, steps)
 }
@@ -115,7 +111,9 @@ impl Rescue {
             return none;
         }
         let way = find(cluster, Goal::Waiting, STEPS_BESIDE);
-        if way.in_a_ring || !hold(cluster, &way) {
+        let helped = cluster.pending().map(|task| task.id).filter(|task| !way.left.contains(task));
+        let helped: Vec<TaskId> = helped.collect();
+        if way.in_a_ring || !hold(cluster, &way.shifts, &helped) {
             return none;
         }
         let shifts = way.shifts.iter().map(|shift| (shift.task, shift.to)).collect();
@@ -137,31 +135,6 @@ impl Rescue {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         Some(format!("move {}{more}: sisoctl rebalance --apply", named.join(", then ")))
     }
-}
-
-/// Whether the moves can be made one after the other, and what they are for has a place then.
-fn hold(cluster: &Cluster, way: &Way) -> bool {
-    let mut fleet = Fleet::of(cluster);
-    let mut at: BTreeMap<TaskId, NodeId> = BTreeMap::new();
-    for shift in &way.shifts {
-        let Some(task) = cluster.task(shift.task) else { return false };
-        let from = at.get(&shift.task).copied().or(task.node);
-        let Some(from) = from else { return false };
-        if fleet.fits(&Ask { task: cluster.next_task(), ..Ask::of(task) }, shift.to).is_err() {
-            return false;
-        }
-        fleet.take_away(task.id, from);
-        fleet.put(Ask::of(task), shift.to);
-        at.insert(shift.task, shift.to);
-    }
-    let mut waiting: Vec<&Task> =
-        cluster.pending().filter(|task| !way.left.contains(&task.id)).collect();
-    waiting.sort_by_key(|task| Reverse(task.spec.resources.reserved.memory));
-    waiting.into_iter().all(|task| {
-        let ask = Ask::of(task);
-        let place = fleet.rooms().keys().copied().find(|node| fleet.fits(&ask, *node).is_ok());
-        place.map(|node| fleet.put(ask, node)).is_some()
-    })
 }
 
 /// The copy on which moves are made.

@@ -18,6 +18,7 @@ use crate::{
     orchestrate,
     view::{
         Soft,
+        automatic::{automatic, pause_problem},
         explain::{Asking, replica_placement},
         losses::losses,
         tasks::waiting_for,
@@ -61,6 +62,7 @@ pub fn status(cluster: &Cluster, soft: &Soft<'_>) -> StatusView {
         .extend(invariants::overbooked(cluster).iter().filter_map(|over| shrunk(cluster, over)));
     problems.extend(gave_up(cluster));
     problems.extend(data_left(cluster));
+    problems.extend(pause_problem(cluster, soft));
     problems.truncate(MAX_PROBLEMS);
     let mut asking = Asking::of(cluster);
     let of_tasks =
@@ -77,6 +79,7 @@ pub fn status(cluster: &Cluster, soft: &Soft<'_>) -> StatusView {
         problems,
         losses,
         losses_unknown,
+        automatic_rebalance: Some(automatic(cluster, soft)),
     }
 }
 

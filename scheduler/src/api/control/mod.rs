@@ -23,9 +23,9 @@ use proto::v1::{
     PlanRequest, PlanView, RebalanceRequest, RebalanceView, RelayFrame, RemoveNodeRequest,
     RemoveOperatorRequest, RemoveSchedulerRequest, RemoveStackRequest, RenewReply, RenewRequest,
     RestartRequest, RevokeTokenRequest, RollbackStackRequest, RotateAuthorityRequest, ScaleRequest,
-    SetSchedulableRequest, StackHistoryReply, StackHistoryRequest, StatusRequest, StatusView,
-    VersionReply, VersionRequest, WatchReply, WatchRequest, WhatIfRequest, WhatIfView, WriteReply,
-    control_server,
+    SetAutomaticRebalanceRequest, SetSchedulableRequest, StackHistoryReply, StackHistoryRequest,
+    StatusRequest, StatusView, VersionReply, VersionRequest, WatchReply, WatchRequest,
+    WhatIfRequest, WhatIfView, WriteReply, control_server,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -131,6 +131,14 @@ impl control_server::Control for Control {
     async fn move_task(&self, request: Request<MoveTaskRequest>) -> Answer<WriteReply> {
         audit(&request, "move a task");
         moves::move_task(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn set_automatic_rebalance(
+        &self,
+        request: Request<SetAutomaticRebalanceRequest>,
+    ) -> Answer<WriteReply> {
+        audit(&request, "turn automatic rebalance on or off");
+        moves::set_automatic(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn set_schedulable(&self, request: Request<SetSchedulableRequest>) -> Answer<WriteReply> {

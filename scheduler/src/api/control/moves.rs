@@ -2,9 +2,10 @@
 
 use model::{Bytes, MilliCpu, Resources, TaskId};
 use proto::v1::{
-    MoveTaskRequest, RebalanceRequest, RebalanceView, WriteReply, rebalance_request::Goal as Asked,
+    MoveTaskRequest, RebalanceRequest, RebalanceView, SetAutomaticRebalanceRequest, WriteReply,
+    rebalance_request::Goal as Asked,
 };
-use scheduler_core::{Command, Goal, view};
+use scheduler_core::{Command, Goal, cluster::AUTOMATIC_FORM, view};
 use tonic::Status;
 
 use super::{
@@ -22,6 +23,14 @@ pub(super) async fn move_task(
     let to = named(office, &request.node).await?;
     raise_form(office, MOVES_FORM).await?;
     write(office, &request.request_id, Command::MoveTask { task, to }).await
+}
+
+pub(super) async fn set_automatic(
+    office: &Office,
+    request: SetAutomaticRebalanceRequest,
+) -> Result<WriteReply, Status> {
+    raise_form(office, AUTOMATIC_FORM).await?;
+    write(office, &request.request_id, Command::SetAutomatic { on: request.on }).await
 }
 
 /// It searches and plans many times over, so it does that on a copy of the cluster and away from the threads

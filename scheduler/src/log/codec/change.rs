@@ -44,6 +44,7 @@ choice!(ChangeForm: v1::Change, change::Change, change => Change {
     end_drain: EndDrain { node: Number<NodeKind> },
     end_token: EndToken { token: Number<TokenKind> },
     forget_stack: ForgetStack { stack: Parsed<StackName> },
+    move_task: MoveTask { task: Number<TaskKind>, to: Number<NodeKind>, reason: Text },
     end_move: EndMove { task: Number<TaskKind>, failed: Maybe<Text> },
     note: Note { severity: SeverityWord, kind: Text, task: Number<TaskKind>, message: Text },
 });

@@ -38,6 +38,7 @@ choice!(CommandForm: v1::Command, command::Command, command => Command {
         slot: Maybe<Same<u32>>,
     },
     move_task: MoveTask { task: Number<TaskKind>, to: Number<NodeKind> },
+    set_automatic: SetAutomatic { on: Same<bool> },
     join_node: JoinNode {
         name: Parsed<NodeName>,
         labels: Labels,

@@ -24,7 +24,8 @@ use proto::{
 use scheduler_core::{
     ClusterImage,
     cluster::{
-        Answer, Authorities, Authority, FailedRollout, Kills, Need, Remembered, Removal, Volume,
+        Answer, Authorities, Authority, Automatic, AutomaticMove, FailedRollout, Kills, Need,
+        Remembered, Removal, Volume,
         snapshot::{RequestImage, RevisionImage, ServiceImage, StackImage, TaskImage},
     },
 };
@@ -60,6 +61,27 @@ record!(ImageForm: v1::Snapshot => ClusterImage {
     authorities: Maybe<AuthoritiesForm>,
     operators: OperatorsForm,
     removed_operators: OperatorNames,
+    automatic: Maybe<AutomaticForm>,
+});
+
+record!(AutomaticForm: wire::Automatic => Automatic {
+    on: Same<bool>,
+    since: Time,
+    failed_at: Maybe<Time>,
+    moves: Many<AutomaticMoveForm>,
+});
+
+record!(AutomaticMoveForm: wire::AutomaticMove => AutomaticMove {
+    at: Time,
+    stack: Parsed<StackName>,
+    service: Parsed<ServiceName>,
+    slot: Same<u32>,
+    task: Number<TaskKind>,
+    from: Number<NodeKind>,
+    to: Number<NodeKind>,
+    reason: Text,
+    ended_at: Maybe<Time>,
+    failed: Maybe<Text>,
 });
 
 record!(AuthoritiesForm: wire::Authorities => Authorities {

@@ -30,7 +30,7 @@ use proto::{
     },
     v1,
 };
-use scheduler_core::{Change, ClusterImage, Command, Entry};
+use scheduler_core::{Change, ClusterImage, Command, Entry, cluster::AUTOMATIC_FORM};
 use thiserror::Error;
 
 use self::{command::CommandForm, form::RequestKey, image::ImageForm};
@@ -84,6 +84,10 @@ pub(crate) fn reports_in(form: u32, mut reports: Vec<TaskReport>) -> Vec<TaskRep
 /// The form of moves on request.
 pub(crate) const MOVES_FORM: u32 = 5;
 
+const fn moves_by_itself(change: &Change) -> bool {
+    matches!(change, Change::MoveTask { .. })
+}
+
 const fn ends_move(change: &Change) -> bool {
     matches!(change, Change::EndMove { .. })
 }
@@ -106,6 +110,8 @@ pub(crate) fn form_of(command: &Command) -> u32 {
         Command::ReportTasks { reports, .. } if reports.iter().any(finds_no_variant) => {
             VARIANT_FORM
         }
+        Command::SetAutomatic { .. } => AUTOMATIC_FORM,
+        Command::Plan { changes, .. } if changes.iter().any(moves_by_itself) => AUTOMATIC_FORM,
         Command::MoveTask { .. } => MOVES_FORM,
         Command::Plan { changes, .. } if changes.iter().any(ends_move) => MOVES_FORM,
         Command::RecordNeeds { .. } => 5,

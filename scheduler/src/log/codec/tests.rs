@@ -64,6 +64,7 @@ fn kind(command: &Command) -> &'static str {
         Command::AddOperator { .. } => "add-operator",
         Command::RemoveOperator { .. } => "remove-operator",
         Command::RecordNeeds { .. } => "record-needs",
+        Command::SetAutomatic { .. } => "set-automatic",
     }
 }
 

@@ -2,6 +2,7 @@
 //! and a refused entry changes nothing.
 
 mod authorities;
+mod automatic;
 mod check;
 mod memory;
 mod moves;
@@ -60,6 +61,7 @@ impl Cluster {
                 self.restart(at, stack, service.as_ref(), *slot)
             }
             Command::MoveTask { task, to } => self.move_task(at, *task, *to),
+            Command::SetAutomatic { on } => Ok(self.set_automatic(at, *on)),
             Command::JoinNode { name, labels, address, token, secret_hash } => {
                 self.use_token(at, (*token, Role::Node), secret_hash)?;
                 let joined = self.join(at, name, labels, address);

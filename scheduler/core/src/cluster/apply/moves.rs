@@ -20,6 +20,16 @@ impl Cluster {
     /// The successor gets its place here and now: nobody else can take the room meanwhile, and a plan that
     /// was made before does not count on it.
     pub(super) fn move_task(&mut self, at: Timestamp, id: TaskId, to: NodeId) -> Answered {
+        self.begin_move(at, (id, to), None)
+    }
+
+    /// The same for a reason of the cluster's own, when there is one.
+    pub(super) fn begin_move(
+        &mut self,
+        at: Timestamp,
+        (id, to): (TaskId, NodeId),
+        reason: Option<&str>,
+    ) -> Answered {
         let old = self.tasks.get(id).ok_or(Rejection::UnknownTask(id))?;
         let node = self.node(to).ok_or(Rejection::UnknownNode(to))?;
         let (name, to_name) = (replica_name(old), node.name.clone());
@@ -46,13 +56,14 @@ impl Cluster {
             spec_revision: held.spec_revision,
         };
         self.create_task(at, &create).map_err(&refused)?;
-        let decision = decision(at, self.revision, to_name.as_str(), &left);
+        let decision = decision(at, self.revision, to_name.as_str(), (&left, reason));
         self.place_task(at, new, to, &decision).map_err(&refused)?;
         if let Some(task) = self.tasks.get_mut(new) {
             task.moves_from = Some(from);
         }
         self.planned = self.revision;
-        let message = format!("{name} is moved from {} to {to_name}", self.node_name(from));
+        let why = reason.map(|reason| format!(", by itself, {reason}")).unwrap_or_default();
+        let message = format!("{name} is moved from {} to {to_name}{why}", self.node_name(from));
         self.note(Happened::new(at, "moving", message).task(&old));
         Ok(Outcome::Done)
     }
@@ -133,11 +144,17 @@ impl Cluster {
         let task = task.clone();
         let to = task.node.map(|node| self.node_name(node)).unwrap_or_default();
         let (name, from_name) = (replica_name(&task), self.node_name(from));
+        let reason = self.end_automatic(at, id, failed);
         let happened = match failed {
-            None => Happened::new(at, "moved", format!("{name} moved from {from_name} to {to}")),
+            None => {
+                let why = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
+                Happened::new(at, "moved", format!("{name} moved from {from_name} to {to}{why}"))
+            }
             Some(why) => {
-                let message =
-                    format!("the move of {name} from {from_name} to {to} was given up: {why}");
+                let pause = if reason.is_some() { PAUSES } else { "" };
+                let message = format!(
+                    "the move of {name} from {from_name} to {to} was given up: {why}{pause}"
+                );
                 Happened::new(at, "moved", message).warning()
             }
         };
@@ -150,11 +167,23 @@ fn replica_name(task: &Task) -> String {
     format!("{}/{}.{}", task.stack, task.service, task.slot)
 }
 
-fn decision(at: Timestamp, revision: Revision, node: &str, left: &str) -> Decision {
+/// Said of a move that nobody asked for.
+const PAUSES: &str = "; no task is moved by itself for an hour";
+
+fn decision(
+    at: Timestamp,
+    revision: Revision,
+    node: &str,
+    (left, reason): (&str, Option<&str>),
+) -> Decision {
+    let why = reason.map_or_else(
+        || "it was asked to be here".to_owned(),
+        |reason| format!("it was moved here by itself {reason}"),
+    );
     let verdict = Verdict {
         node: node.to_owned(),
         fits: true,
-        reason: format!("it was asked to be here; fits, leaves {left} free"),
+        reason: format!("{why}; fits, leaves {left} free"),
         resource: None,
         needed: None,
         free: None,

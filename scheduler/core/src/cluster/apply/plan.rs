@@ -94,6 +94,7 @@ impl Cluster {
                 self.forget_stack(at, stack);
                 Ok(())
             }
+            Change::MoveTask { task, to, reason } => self.move_by_itself(at, (*task, *to), reason),
             Change::EndMove { task, failed } => self.end_move(at, *task, failed.as_deref()),
             Change::Note { severity, kind, task, message } => {
                 let held = self.tasks.get(*task).ok_or_else(|| unknown(*task))?.clone();

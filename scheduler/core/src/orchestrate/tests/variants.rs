@@ -131,7 +131,11 @@ fn a_change_to_an_image_for_other_machines_leaves_the_old_one_serving() {
     // Side by side, or one after the other for its port: both times the new one is ready somewhere first.
     for port in [false, true] {
         let spec = |image| {
-            let web = service(image, 100).with(|s| if port { publish(s, 80) } else { () });
+            let web = service(image, 100).with(|s| {
+                if port {
+                    publish(s, 80);
+                }
+            });
             stack("s", &[("web", web)])
         };
         let mut world = World::new(&[("a", 1_000)]);

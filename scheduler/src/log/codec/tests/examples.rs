@@ -17,8 +17,8 @@ use model::{
 use scheduler_core::{
     Change, ClusterImage, Command, Entry, RolloutOutcome,
     cluster::{
-        Answer, Authorities, Authority, AuthorityPhase, FailedRollout, Kills, Need, Remembered,
-        Removal, ServiceNeed, Volume,
+        Answer, Authorities, Authority, AuthorityPhase, Automatic, AutomaticMove, FailedRollout,
+        Kills, Need, Remembered, Removal, ServiceNeed, Volume,
         snapshot::{RequestImage, RevisionImage, ServiceImage, StackImage, TaskImage},
     },
 };
@@ -200,6 +200,7 @@ pub(super) fn entries() -> Vec<Entry> {
             }],
         },
         Command::MoveTask { task: TaskId::new(12), to: node },
+        Command::SetAutomatic { on: true },
     ];
     commands.into_iter().map(|command| Entry { at: AT, request: Some(REQUEST), command }).collect()
 }
@@ -242,6 +243,9 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
     let no_variant = Command::ReportTasks { node: NodeId::new(2), reports };
     let changes = vec![Change::EndToken { token: TokenId::new(7) }];
     let end_token = Command::Plan { basis: Revision(41), changes };
+    let reason = "so that shop/db.1 has room".to_owned();
+    let changes = vec![Change::MoveTask { task: TaskId::new(12), to: NodeId::new(1), reason }];
+    let own_move = Command::Plan { basis: Revision(41), changes };
     let (node, address) = (NodeId::new(2), "192.168.1.12".to_owned());
     let offers = Command::UpdateNode { node, inventory: with_devices(), address };
     let asks = Command::ApplyStack { spec: spec::of_devices(), basis: Some(Revision(3)) };
@@ -250,6 +254,7 @@ pub(super) fn additions() -> Vec<(&'static str, Entry)> {
         ("entry-6-apply-stack-generic.bin", entry(asks)),
         ("entry-6-plan-end-token.bin", entry(end_token)),
         ("entry-6-report-tasks-no-variant.bin", entry(no_variant)),
+        ("entry-6-plan-move-task.bin", entry(own_move)),
         ("entry-5-plan-end-move.bin", entry(end_move)),
         ("entry-4-update-node-allows.bin", entry(allows)),
         ("entry-1-remove-node-fenced.bin", entry(removed)),
@@ -404,7 +409,30 @@ pub(super) fn image() -> ClusterImage {
         authorities: None,
         operators: BTreeMap::new(),
         removed_operators: BTreeSet::new(),
+        automatic: None,
     }
+}
+
+/// Moves that nobody asked for, the second of which failed.
+fn with_own_moves() -> ClusterImage {
+    let begun = |task: u64, ended: Option<u64>, failed: Option<&str>| AutomaticMove {
+        at: AT,
+        stack: "shop".parse().unwrap(),
+        service: "web".parse().unwrap(),
+        slot: 2,
+        task: TaskId::new(task),
+        from: NodeId::new(1),
+        to: NodeId::new(2),
+        reason: "so that shop/db.1 has room".to_owned(),
+        ended_at: ended.map(|after| AT.plus_millis(after)),
+        failed: failed.map(str::to_owned),
+    };
+    let failed = "replica 2 (task t19): its node is down";
+    let moves = vec![begun(18, Some(4_000), None), begun(19, Some(9_000), Some(failed))];
+    let moves = moves.into_iter().chain([begun(20, None, None)]).collect();
+    let failed_at = Some(AT.plus_millis(9_000));
+    let automatic = Automatic { on: true, since: AT, failed_at, moves };
+    ClusterImage { version: 6, automatic: Some(automatic), ..image() }
 }
 
 /// Tokens that have ended, as they are from form 6 on.
@@ -496,6 +524,7 @@ pub(super) fn image_additions() -> Vec<(&'static str, ClusterImage)> {
         service.kills = Some(Kills { count: 3, at: AT, limit: Bytes::mib(256) });
     }
     vec![
+        ("snapshot-6-automatic.bin", with_own_moves()),
         ("snapshot-6-generic.bin", with_generic()),
         ("snapshot-6-token-ended.bin", with_ended_tokens()),
         ("snapshot-6-lacks.bin", with_lacks()),

@@ -19,8 +19,8 @@ use scheduler_core::{
 };
 
 /// How many kinds of commands there are.
-pub(super) const KINDS: u64 = 28;
-const CHANGES: u64 = 12;
+pub(super) const KINDS: u64 = 29;
+const CHANGES: u64 = 13;
 
 /// A seed that moves on with every draw (splitmix64).
 pub(super) struct Varied(pub(super) u64);
@@ -186,12 +186,7 @@ impl Varied {
                 set: self.labels(),
                 remove: self.list(Self::word),
             },
-            15 => Command::RemoveNode {
-                node: self.id(),
-                tasks: self.yes(),
-                volumes: self.yes(),
-                down_since: self.maybe(Self::time),
-            },
+            15 => self.remove_node(),
             18 => Command::RaiseForm { form: 1 + self.u32() % 6 },
             20 => Command::IntroduceAuthority {
                 current: self.hash().to_vec(),
@@ -206,6 +201,7 @@ impl Varied {
             23 => Command::AddOperator { name: self.name() },
             24 => Command::RemoveOperator { name: self.name() },
             25 => Command::RecordNeeds { needs: self.list(Self::need) },
+            27 => Command::SetAutomatic { on: self.yes() },
             26 => Command::MoveTask { task: self.id(), to: self.id() },
             19 => Command::RemoveScheduler { scheduler: self.u64() },
             17 => Command::JoinScheduler { token: self.id(), secret_hash: self.hash() },
@@ -213,6 +209,15 @@ impl Varied {
                 basis: self.revision(),
                 changes: (0..CHANGES).map(|kind| self.change(kind)).collect(),
             },
+        }
+    }
+
+    fn remove_node(&mut self) -> Command {
+        Command::RemoveNode {
+            node: self.id(),
+            tasks: self.yes(),
+            volumes: self.yes(),
+            down_since: self.maybe(Self::time),
         }
     }
 
@@ -250,6 +255,7 @@ impl Varied {
             8 => Change::EndDrain { node: self.id() },
             9 => Change::EndMove { task: self.id(), failed: self.maybe(Self::text) },
             10 => Change::EndToken { token: self.id() },
+            11 => Change::MoveTask { task: self.id(), to: self.id(), reason: self.text() },
             _ => Change::Note {
                 severity: self.severity(),
                 kind: self.text(),

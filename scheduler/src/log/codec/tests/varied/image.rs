@@ -4,7 +4,8 @@ use model::{Bytes, Epoch, Event, Generation, Node, RequestId, task::TaskVolume, 
 use scheduler_core::{
     ClusterImage,
     cluster::{
-        Answer, Authorities, Authority, FailedRollout, Kills, Need, Remembered, Removal, Volume,
+        Answer, Authorities, Authority, Automatic, AutomaticMove, FailedRollout, Kills, Need,
+        Remembered, Removal, Volume,
         snapshot::{
             IMAGE_VERSION, RequestImage, RevisionImage, ServiceImage, StackImage, TaskImage,
         },
@@ -38,6 +39,27 @@ impl Varied {
             authorities: self.maybe(Self::authorities),
             operators: self.list(|v| (v.name(), v.time())),
             removed_operators: self.list(Self::name),
+            automatic: self.maybe(Self::automatic),
+        }
+    }
+
+    fn automatic(&mut self) -> Automatic {
+        Automatic {
+            on: self.yes(),
+            since: self.time(),
+            failed_at: self.maybe(Self::time),
+            moves: self.list(|v| AutomaticMove {
+                at: v.time(),
+                stack: v.name(),
+                service: v.name(),
+                slot: v.u32(),
+                task: v.id(),
+                from: v.id(),
+                to: v.id(),
+                reason: v.text(),
+                ended_at: v.maybe(Self::time),
+                failed: v.maybe(Self::text),
+            }),
         }
     }
 
