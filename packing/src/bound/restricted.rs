@@ -212,10 +212,11 @@ fn keys(model: &Model<'_>, items: &[usize], bins: &[usize], found: &mut Vec<(Sho
 
 fn members(model: &Model<'_>, items: &[usize], bins: &[usize], found: &mut Vec<(Short, u64)>) {
     let problem = model.problem;
-    let mut wanted: BTreeMap<usize, Vec<(usize, u128)>> = BTreeMap::new();
+    // One that is several members of a group is left out as a whole, at its price once.
+    let mut wanted: BTreeMap<usize, BTreeMap<usize, u128>> = BTreeMap::new();
     for item in items {
         for group in model.ruled(*item) {
-            wanted.entry(*group).or_default().push((*item, 1));
+            *wanted.entry(*group).or_default().entry(*item).or_default() += 1;
         }
     }
     for (group, holders) in wanted {
@@ -225,9 +226,9 @@ fn members(model: &Model<'_>, items: &[usize], bins: &[usize], found: &mut Vec<(
             u64::from(most.saturating_sub(there.map(|(_, count)| *count).sum()))
         };
         let places: u64 = bins.iter().map(free).sum();
-        let pieces = holders.len() as u64;
+        let pieces = u64::try_from(holders.values().sum::<u128>()).unwrap_or(u64::MAX);
         if pieces > places {
-            let loss = cover(model, holders, u128::from(pieces - places));
+            let loss = cover(model, holders.into_iter().collect(), u128::from(pieces - places));
             found.push((Short::Members { group, count: pieces - places }, loss));
         }
     }
@@ -237,7 +238,7 @@ fn members(model: &Model<'_>, items: &[usize], bins: &[usize], found: &mut Vec<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::{Bin, Item, LEADING, Problem};
+    use crate::problem::{Bin, Group, Item, LEADING, Problem};
 
     #[test]
     fn what_is_short_is_named_with_the_bins_it_is_short_in() {
@@ -255,5 +256,19 @@ mod tests {
         assert_eq!(found.items, [0, 1, 3]);
         assert_eq!(found.short, Short::Pieces { resource: LEADING, size: 6, count: 1 });
         assert_eq!(found.loss, 6);
+    }
+
+    #[test]
+    fn what_is_several_members_of_a_group_is_lost_once() {
+        let problem = Problem {
+            resources: 1,
+            bins: vec![Bin { capacity: vec![100], ..Bin::default() }],
+            items: vec![Item { demand: vec![9], groups: vec![0, 0, 0], ..Item::default() }],
+            groups: vec![Group { most_per_bin: Some(1), ..Group::default() }],
+            sets: vec![BinSet::all(1)],
+            ..Problem::default()
+        };
+        let found = impossible(&Model::new(&problem), 1).unwrap();
+        assert_eq!((found.short, found.loss), (Short::Members { group: 0, count: 2 }, 6));
     }
 }
