@@ -23,6 +23,9 @@ const MAX_EMPTIED: usize = 4;
 /// What a round costs besides what it fills.
 const ROUND: u64 = 40;
 
+/// What it costs to take one item out, to sort it in, and to put it back.
+const CANDIDATE: u64 = 12;
+
 /// Items left out that take part in one round.
 const MAX_LEFT_OUT: usize = 24;
 
@@ -103,6 +106,7 @@ impl<'s, 'm, 'p> Search<'s, 'm, 'p> {
             return false;
         }
         self.empty(wanted);
+        budget.spend(CANDIDATE * self.candidates.len() as u64);
         let loss_before =
             self.model().loss(self.candidates.iter().copied().skip(self.before.len()));
         let first = self.bins[0];
