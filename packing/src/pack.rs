@@ -1,5 +1,7 @@
 //! Places all it can, and says whether more is possible.
 
+use std::collections::BTreeMap;
+
 use crate::{
     bound::{Impossible, impossible},
     budget::Budget,
@@ -99,8 +101,8 @@ fn improve(state: &mut State<'_, '_>, order: &[usize], budget: &mut Budget) -> A
     answer(state, budget, proof, why)
 }
 
-/// Where all bins are alike, so many times the steps may be taken: nothing runs there yet, it is looked for
-/// once, and what it finds no other search does.
+/// Where all bins are alike, so many times the steps may be taken: that is rare where much runs, it is looked
+/// for once, and what it finds no other search does.
 const ALIKE_TIMES: u64 = 8;
 
 /// Where all bins are alike and any item may be in any of them, few bins are looked for, which knows
@@ -123,6 +125,42 @@ fn into_alike(state: &mut State<'_, '_>, budget: &mut Budget) {
     for (bin, items) in found.bins.iter().enumerate() {
         for item in items {
             state.put(*item, bin);
+        }
+    }
+    set_apart(state, resource);
+}
+
+/// Members of a group that would rather be apart change places with others of their size: to those who looked
+/// for few bins they were the same.
+fn set_apart(state: &mut State<'_, '_>, resource: usize) {
+    let model = state.model;
+    let apart = |item: usize| {
+        let groups = model.ruled(item).iter().copied();
+        groups.filter(|group| model.problem.groups[*group].apart)
+    };
+    let mut alike: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (item, what) in model.problem.items.iter().enumerate() {
+        alike.entry(what.demand[resource]).or_default().push(item);
+    }
+    for items in alike.values() {
+        for item in items {
+            let Some(bin) = state.at(*item) else { continue };
+            if apart(*item).all(|group| state.members(group, bin) < 2) {
+                continue;
+            }
+            let other = items.iter().copied().find(|other| {
+                let there = state.at(*other).filter(|there| *there != bin);
+                there.is_some_and(|there| {
+                    apart(*item).all(|group| state.members(group, there) == 0)
+                        && apart(*other).all(|group| state.members(group, bin) == 0)
+                })
+            });
+            if let Some((other, there)) = other.and_then(|other| Some((other, state.at(other)?))) {
+                state.take(*item);
+                state.take(other);
+                state.put(*item, there);
+                state.put(other, bin);
+            }
         }
     }
 }

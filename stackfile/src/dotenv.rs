@@ -13,10 +13,10 @@ pub(crate) type Line = (String, Option<String>);
 
 /// Reads the file. Values may use `outer` variables, which win, and those of earlier lines. Nothing is read
 /// any more once the budget is over.
-pub(crate) fn parse(
+pub(crate) fn parse<'o>(
     file: u16,
     texts: &Texts,
-    outer: &dyn Fn(&str) -> Option<String>,
+    outer: &dyn Fn(&str) -> Option<&'o str>,
     budget: &mut Budget,
     report: &mut Report,
 ) -> Vec<Line> {
@@ -28,7 +28,10 @@ pub(crate) fn parse(
     {
         let parsed = item.and_then(|Raw { name, value, at }| {
             let Some(value) = value else { return Ok((name, None)) };
-            let inner = |wanted: &str| outer(wanted).or_else(|| known.get(wanted).cloned());
+            let inner = |wanted: &str| {
+                let known: Option<&str> = known.get(wanted).map(String::as_str);
+                outer(wanted).or(known)
+            };
             let value = match value {
                 Quoted::Literal(text) => text,
                 Quoted::Template(text) => {
@@ -204,7 +207,7 @@ mod tests {
     fn read(text: &str) -> Result<Vec<(String, Option<String>)>, String> {
         let (mut texts, mut report) = (Texts::default(), Report::default());
         let file = texts.add(".env", text.to_owned()).unwrap();
-        let outer = |name: &str| (name == "OUTER").then(|| "outer".to_owned());
+        let outer = |name: &str| (name == "OUTER").then_some("outer");
         let lines = parse(file, &texts, &outer, &mut Budget::new(), &mut report);
         report.finish(&texts).map(|_| lines).map_err(|errors| errors.to_string())
     }

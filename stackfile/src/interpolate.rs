@@ -13,6 +13,8 @@ use crate::{
 const MAX_SUBSTITUTED_BYTES: usize = 16 << 20;
 /// What is said when it is more.
 pub(crate) const TOO_MUCH: &str = "the file's variables expand to more than 16 MiB of text";
+/// Characters that are shown of why a variable must be set.
+const MAX_REASON: usize = 1_000;
 /// How deep defaults may nest in each other.
 const MAX_NESTING: usize = 16;
 
@@ -105,7 +107,7 @@ impl<'a> Interpolator<'a> {
             return Value::Broken;
         }
         let mut unset = Vec::new();
-        let lookup = |name: &str| self.variables.get(name).map(str::to_owned);
+        let lookup = |name: &str| self.variables.get(name);
         let result = substitute(text, &lookup, &mut unset);
         for name in unset {
             if self.unset.insert(name.clone()) {
@@ -135,19 +137,19 @@ impl<'a> Interpolator<'a> {
 }
 
 /// Substitutes variables in `text`. Names that are not set and have no default go to `unset`.
-pub(crate) fn substitute(
+pub(crate) fn substitute<'v>(
     text: &str,
-    lookup: &dyn Fn(&str) -> Option<String>,
+    lookup: &dyn Fn(&str) -> Option<&'v str>,
     unset: &mut Vec<String>,
 ) -> Result<String, Fault> {
     expand(text, 0, lookup, unset, 0)
 }
 
 /// `base` is where `text` begins in the whole template.
-fn expand(
+fn expand<'v>(
     text: &str,
     base: usize,
-    lookup: &dyn Fn(&str) -> Option<String>,
+    lookup: &dyn Fn(&str) -> Option<&'v str>,
     unset: &mut Vec<String>,
     depth: usize,
 ) -> Result<String, Fault> {
@@ -175,7 +177,7 @@ fn expand(
             if name == 0 {
                 out.push('$');
             } else {
-                out.push_str(&plain(&rest[..name], lookup, unset));
+                out.push_str(plain(&rest[..name], lookup, unset));
             }
             at += 1 + name;
         }
@@ -187,10 +189,14 @@ fn expand(
     Ok(out)
 }
 
-fn plain(name: &str, lookup: &dyn Fn(&str) -> Option<String>, unset: &mut Vec<String>) -> String {
+fn plain<'v>(
+    name: &str,
+    lookup: &dyn Fn(&str) -> Option<&'v str>,
+    unset: &mut Vec<String>,
+) -> &'v str {
     lookup(name).unwrap_or_else(|| {
         unset.push(name.to_owned());
-        String::new()
+        ""
     })
 }
 
@@ -226,9 +232,9 @@ struct Braced<'t> {
 }
 
 impl Braced<'_> {
-    fn value(
+    fn value<'v>(
         &self,
-        lookup: &dyn Fn(&str) -> Option<String>,
+        lookup: &dyn Fn(&str) -> Option<&'v str>,
         unset: &mut Vec<String>,
         depth: usize,
     ) -> Result<String, Fault> {
@@ -236,15 +242,14 @@ impl Braced<'_> {
         let (name, rest) = self.body.split_at(length);
         let (operator, word) = match rest.as_bytes() {
             _ if name.is_empty() => return Err(self.fault()),
-            [] => return Ok(plain(name, lookup, unset)),
+            [] => return Ok(plain(name, lookup, unset).to_owned()),
             [b':', b'-' | b'?' | b'+', ..] => rest.split_at(2),
             [b'-' | b'?' | b'+', ..] => rest.split_at(1),
             _ => return Err(self.fault()),
         };
         let set = lookup(name);
         // With a colon an empty value counts as none.
-        let present =
-            set.as_ref().is_some_and(|value| !operator.starts_with(':') || !value.is_empty());
+        let present = set.is_some_and(|value| !operator.starts_with(':') || !value.is_empty());
         let base = self.from + 2 + length + operator.len();
         if depth >= MAX_NESTING {
             return Err(Fault {
@@ -256,10 +261,10 @@ impl Braced<'_> {
         }
         let mut word = || expand(word, base, lookup, unset, depth + 1);
         match (operator.trim_start_matches(':'), present) {
-            ("-" | "?", true) => Ok(set.unwrap_or_default()),
+            ("-" | "?", true) => Ok(set.unwrap_or_default().to_owned()),
             ("-", false) | ("+", true) => word(),
             ("?", false) => {
-                let word = word()?;
+                let word: String = word()?.chars().take(MAX_REASON).collect();
                 let reason = if word.is_empty() { String::new() } else { format!(": {word}") };
                 Err(Fault {
                     from: self.from,
@@ -294,10 +299,10 @@ mod tests {
 
     use super::*;
 
-    fn lookup(name: &str) -> Option<String> {
+    fn lookup(name: &str) -> Option<&'static str> {
         match name {
-            "SET" => Some("set".to_owned()),
-            "EMPTY" => Some(String::new()),
+            "SET" => Some("set"),
+            "EMPTY" => Some(""),
             _ => None,
         }
     }

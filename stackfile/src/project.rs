@@ -92,7 +92,7 @@ fn variables<'a>(
     let mut variables = Variables { process: request.environment, dotenv: BTreeMap::new() };
     for file in request.dotenv {
         let Some(number) = yaml::intern(file, texts, report) else { continue };
-        let outer = |name: &str| variables.get(name).map(str::to_owned);
+        let outer = |name: &str| variables.get(name);
         let lines = dotenv::parse(number, texts, &outer, budget, report);
         for (name, value) in lines {
             if let Some(value) = value {

@@ -207,8 +207,12 @@ fn settle(
     let least = if few { least } else { 1 };
     charge(model, &state, least, &mut best, budget);
     let fewest = few && best.moves() == Some(least);
-    let placement = best.found.map(|(_, placement)| placement);
-    (placement.unwrap_or_else(|| state.placement()), fewest)
+    let Some((_, placement)) = best.found else { return (state.placement(), fewest) };
+    // Where not all find a place, nobody was looked for a place alone: what simply fits now has one.
+    let mut state = placed(model, &placement);
+    let left = order.into_iter().filter(|item| placement[*item].is_none()).collect::<Vec<_>>();
+    put_all(&mut state, &mut Scores::of(model), &left, budget);
+    (state.placement(), fewest)
 }
 
 /// The best placement so far.

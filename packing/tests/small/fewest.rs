@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use siso_packing::{
-    Bin, BinSet, Budget, Item, Problem, Proof, UNLIMITED, check, fewest_bins, pack,
+    Bin, BinSet, Budget, Group, Item, Problem, Proof, UNLIMITED, check, fewest_bins, pack,
 };
 
 use crate::generate::Draw;
@@ -125,6 +125,30 @@ fn bins_that_are_alike_are_filled_to_the_last_byte() {
         assert_eq!(check(&four, &answer.placement), Ok(()));
         assert_eq!(answer.left_out.len(), 30);
     }
+}
+
+/// Two of each size, which would rather be apart: the sizes alone say nothing of that.
+#[test]
+fn members_that_would_rather_be_apart_are_where_their_sizes_allow_it() {
+    let mut sizes: Vec<u64> = triplets(7, 20).into_iter().map(|demand| demand[0]).collect();
+    sizes.extend(sizes.clone());
+    let item = |(index, size): (usize, u64)| Item {
+        demand: vec![size],
+        groups: vec![index % 60],
+        ..Item::default()
+    };
+    let problem = Problem {
+        resources: 1,
+        bins: vec![Bin { capacity: vec![1_000], ..Bin::default() }; 40],
+        items: sizes.into_iter().enumerate().map(item).collect(),
+        groups: vec![Group { apart: true, ..Group::default() }; 60],
+        sets: vec![BinSet::all(40)],
+        ..Problem::default()
+    };
+    let answer = pack(&problem, Budget::steps(20_000_000));
+    assert_eq!(answer.left_out, Vec::<usize>::new());
+    let together = (0..60).filter(|item| answer.placement[*item] == answer.placement[item + 60]);
+    assert_eq!(together.count(), 0);
 }
 
 #[test]

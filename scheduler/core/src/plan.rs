@@ -18,7 +18,8 @@ use crate::{
 const MAX_ROUNDS: u32 = 8;
 
 /// Steps that one search for a better arrangement may take, and all of one plan together: a tenth of a
-/// second of work. What was looked for once is not looked for again until something changes.
+/// second of work; up to eight times that where as much is free on every node. What was looked for once is
+/// not looked for again until something changes.
 const SEARCH_STEPS: u64 = 20_000_000;
 
 /// What should change now.

@@ -36,22 +36,25 @@ pub(super) fn resolve(
             let Some(file) = file.as_map() else { continue };
             let Some(path) = file.get("path") else { continue };
             let Some(number) = files.open(file, path, texts, report) else { continue };
-            let outer = |name: &str| {
-                variables
-                    .get(name)
-                    .or_else(|| known.get(name).map(String::as_str))
-                    .map(str::to_owned)
-            };
+            let outer =
+                |name: &str| variables.get(name).or_else(|| known.get(name).map(String::as_str));
             let lines = if file.text("format") == Some("raw") {
                 dotenv::parse_raw(number, texts)
             } else {
                 dotenv::parse(number, texts, &outer, budget, report)
             };
             for (name, value) in lines {
-                let value = value.or_else(|| variables.get(&name).map(str::to_owned));
-                if let Some(value) = value {
-                    known.insert(name, value);
-                }
+                let Some(value) = value else {
+                    if let Some(value) = variables.get(&name).filter(|_| !budget.is_over()) {
+                        if budget.spend(value) {
+                            known.insert(name, value.to_owned());
+                        } else {
+                            report.error(path.at, TOO_MUCH);
+                        }
+                    }
+                    continue;
+                };
+                known.insert(name, value);
             }
         }
         let at = entry.key_at;

@@ -55,7 +55,7 @@ pub(super) fn choose(
     }
     let named = documents.iter().rev().find_map(|map| map.get("name"));
     if let Some((node, text)) = named.and_then(|node| Some((node, node.as_text()?))) {
-        let lookup = |name: &str| variables.get(name).map(str::to_owned);
+        let lookup = |name: &str| variables.get(name);
         // A fault in the template is reported when the file is interpolated.
         let name = substitute(text, &lookup, &mut Vec::new()).unwrap_or_default();
         if !name.is_empty() {

@@ -61,6 +61,18 @@ fn variables_that_double_each_other_are_refused() {
 }
 
 #[test]
+fn a_file_of_bare_names_has_no_budget_of_its_own() {
+    let long = format!("LONG={}\n", "y".repeat(500_000));
+    let mut text = "services:\n".to_owned();
+    for service in 0..40 {
+        writeln!(text, "  s{service}: {{image: x, env_file: [e.env]}}").unwrap();
+    }
+    let case = Case::new(&text).dotenv(&long).named("e.env", "LONG\n");
+    let errors = case.errors();
+    assert_eq!(errors.matches("expand to more than 16 MiB of text").count(), 1, "{errors}");
+}
+
+#[test]
 fn depth_is_refused_before_the_stack_ends() {
     check("[".repeat(10_000), "nested");
     check(format!("{}x", "a: {".repeat(10_000)), "nested");

@@ -60,7 +60,12 @@ impl<'a> Scene<'a> {
                 && task.moves_from.is_none()
         };
         let failed = tasks.iter().find(fails);
-        let old = tasks.iter().any(|task| !task.status.state.is_over() && !self.current(task));
+        // One that waits for an image its node can never have is no former one.
+        let old = tasks.iter().any(|task| {
+            !task.status.state.is_over()
+                && !self.current(task)
+                && !lacks_variant(self.cluster, self.service, task)
+        });
         if let Some(failed) = failed.filter(|_| old) {
             self.give_up(failed, steps);
             return true;

@@ -395,7 +395,8 @@ impl<'a> Fleet<'a> {
             settled: BTreeMap::new(),
         };
         let node = room.node.id;
-        fleet.rooms.insert(node, Room { earmarked: room.earmarked, ..Room::of(room.node) });
+        let (earmarked, earmarked_generic) = (room.earmarked, room.earmarked_generic);
+        fleet.rooms.insert(node, Room { earmarked, earmarked_generic, ..Room::of(room.node) });
         for (ask, desired) in room.tasks.into_values() {
             fleet.put_in(node, ask, desired);
         }

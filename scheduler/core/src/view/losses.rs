@@ -19,7 +19,7 @@ use crate::{
 /// that nodes are left out.
 const MAX_QUESTIONS: usize = 200_000;
 /// As many questions a task is worth that is put where it is, to look at what else is lost with a node.
-const QUESTIONS_OF_A_TASK: usize = 8;
+const QUESTIONS_OF_A_TASK: usize = 2;
 /// Cores of the machine that is looked for, when what it is for asks for fewer.
 const USUAL_CORES: MilliCpu = MilliCpu::cores(8);
 /// Steps of one search for a better arrangement, and of all of them: a tenth of a second.

@@ -65,7 +65,10 @@ impl Cluster {
         if let Some(node) = task.node.filter(|_| assign::is_settled(&task)) {
             self.touch(node);
         }
-        if task.status.failure.as_ref().is_some_and(|failure| failure.no_variant) {
+        // Said once: the last words of a task that stops are of what was, not of what a person mended since.
+        let finds =
+            |status: &TaskStatus| status.failure.as_ref().is_some_and(|failure| failure.no_variant);
+        if finds(&task.status) && !finds(&before) && !task.desired.is_leaving() {
             self.learn_lack(&task);
         }
         if task.status.started_at.is_some() || task.status.state == TaskState::Running {

@@ -100,7 +100,7 @@ fn of_a_large_cluster_it_is_said_how_much_was_not_looked_at() {
     let mut world = World::new(&[("a", 1_000), ("b", 1_000), ("c", 1_000)]);
     world.apply(&stack("s", &[("web", service("x", 600).with(|s| s.replicas = 3))]));
     world.settle();
-    let (rows, unknown) = view::losses::losses_within(&world.cluster, 54);
+    let (rows, unknown) = view::losses::losses_within(&world.cluster, 18);
     let named: Vec<_> = rows.iter().map(|row| row.node.as_str()).collect();
     assert_eq!((named, unknown), (vec!["a", "b"], 1));
     // Of a node with nothing on it there is nothing to look at.
