@@ -116,26 +116,36 @@ impl Tree<'_> {
             let own = model.ruled(item);
             model.ruled(other).iter().any(|group| own.contains(group))
         };
-        for out in 0..model.items() {
-            let Some(bin) = state.at(out) else { continue };
-            if model.problem.items[out].pinned
-                || self.home[out] != bin
-                || !shares(out)
-                || self.is_worse(self.moved + model.weights[out])
-            {
-                continue;
-            }
-            if !self.budget.spend(EJECTION) {
-                return placed;
-            }
-            state.take(out);
-            self.moved += model.weights[out];
-            self.waiting.push(out);
-            placed |= self.descend(state, moves - 1);
-            self.waiting.retain(|other| *other != out);
-            self.moved -= model.weights[out];
-            state.put(out, bin);
+        for out in (0..model.items()).filter(|other| shares(*other)) {
+            placed |= self.without(state, out, |tree, state| tree.descend(state, moves - 1));
         }
+        placed
+    }
+
+    /// What is found while that item waits for another place; nothing when it may not leave its own, or when
+    /// there is no more to spend.
+    fn without<'m, 'p>(
+        &mut self,
+        state: &mut State<'m, 'p>,
+        out: usize,
+        found: impl FnOnce(&mut Self, &mut State<'m, 'p>) -> bool,
+    ) -> bool {
+        let model = state.model;
+        let Some(bin) = state.at(out).filter(|bin| self.home[out] == *bin) else { return false };
+        let weight = model.weights[out];
+        if model.problem.items[out].pinned
+            || self.is_worse(self.moved + weight)
+            || !self.budget.spend(EJECTION)
+        {
+            return false;
+        }
+        state.take(out);
+        self.moved += weight;
+        self.waiting.push(out);
+        let placed = found(self, state);
+        self.waiting.retain(|other| *other != out);
+        self.moved -= weight;
+        state.put(out, bin);
         placed
     }
 
@@ -152,26 +162,15 @@ impl Tree<'_> {
         let mut contents: Vec<usize> = state.contents(bin).to_vec();
         contents.sort_unstable_by_key(|item| (model.size(*item), *item));
         for (index, out) in contents.iter().copied().enumerate().skip(start) {
-            if model.problem.items[out].pinned
-                || self.home[out] != bin
-                || self.is_worse(self.moved + model.weights[out])
-            {
-                continue;
-            }
-            if !self.budget.spend(EJECTION) {
-                return placed;
-            }
-            state.take(out);
-            self.moved += model.weights[out];
-            self.waiting.push(out);
-            if state.fits_loosely(item, bin) {
-                placed |= self.with(state, item, bin, moves - 1);
-            } else if moves > 1 && most > 1 {
-                placed |= self.eject(state, (item, bin), (index, most - 1), moves - 1);
-            }
-            self.waiting.retain(|other| *other != out);
-            self.moved -= model.weights[out];
-            state.put(out, bin);
+            placed |= self.without(state, out, |tree, state| {
+                if state.fits_loosely(item, bin) {
+                    tree.with(state, item, bin, moves - 1)
+                } else {
+                    moves > 1
+                        && most > 1
+                        && tree.eject(state, (item, bin), (index, most - 1), moves - 1)
+                }
+            });
         }
         placed
     }

@@ -3,7 +3,7 @@
 //! **Invariant:** by itself the leader moves only for what has long been stuck, one task at a time, only what
 //! can run beside its successor, none twice within an hour, and nothing while anything else is on its way.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use model::{Liveness, Node, NodeId, Task, TaskId, TaskState, Timestamp};
 
@@ -11,7 +11,7 @@ use crate::{
     cluster::{AN_HOUR, Automatic, Change, Cluster, MOST_AN_HOUR},
     liveness::Heartbeats,
     orchestrate,
-    placement::{Ask, Fleet, Movable, Shift, Sought, rescue_by_few},
+    placement::{Ask, Effort, Fleet, Movable, Shift, Sought, place, rescue_by_few},
     waits::Wait,
 };
 
@@ -31,7 +31,8 @@ pub(crate) fn movable(cluster: &Cluster) -> Vec<Movable<'_>> {
     movable.filter_map(|task| Some(Movable { ask: Ask::of(task), node: task.node? })).collect()
 }
 
-/// Whether the moves can be made one after the other, and what they are for has a place then.
+/// Whether the moves can be made one after the other, and what they are for has a place then: asked of the
+/// planner, which places it when they are made.
 pub(crate) fn hold(cluster: &Cluster, shifts: &[Shift], placed: &[TaskId]) -> bool {
     let mut fleet = Fleet::of(cluster);
     let mut at: BTreeMap<TaskId, NodeId> = BTreeMap::new();
@@ -46,13 +47,10 @@ pub(crate) fn hold(cluster: &Cluster, shifts: &[Shift], placed: &[TaskId]) -> bo
         fleet.put(Ask::of(task), shift.to);
         at.insert(shift.task, shift.to);
     }
-    let mut waiting: Vec<&Task> = placed.iter().filter_map(|task| cluster.task(*task)).collect();
-    waiting.sort_by_key(|task| Reverse(task.spec.resources.reserved.memory));
-    waiting.into_iter().all(|task| {
-        let ask = Ask::of(task);
-        let place = fleet.rooms().keys().copied().find(|node| fleet.fits(&ask, *node).is_ok());
-        place.map(|node| fleet.put(ask, node)).is_some()
-    })
+    let waiting = placed.iter().filter_map(|task| cluster.task(*task)).map(Ask::of);
+    let waiting: Vec<Ask<'_>> = waiting.collect();
+    let found = place(&mut fleet, &waiting, usize::MAX, &mut Effort::new(STEPS, STEPS));
+    found.iter().all(|held| held.node.is_some())
 }
 
 /// What the automatic mode waits for in this cluster: to be measured at every plan while it is on, whatever

@@ -216,6 +216,21 @@ impl World {
     }
 
     /// One plan of the leader, taken; answers it.
+    /// Places a service, in a stack of that name, on a node by closing all others.
+    pub(crate) fn seat(&mut self, name: &str, spec: ServiceSpec, node: &str) {
+        let nodes: Vec<_> =
+            self.cluster.nodes().values().map(|held| (held.id, held.name.clone())).collect();
+        for (id, held) in &nodes {
+            let schedulable = held.as_str() == node;
+            self.ok(Command::SetSchedulable { node: *id, schedulable });
+        }
+        self.apply(&stack(name, &[("web", spec)]));
+        self.settle();
+        for (id, _) in &nodes {
+            self.ok(Command::SetSchedulable { node: *id, schedulable: true });
+        }
+    }
+
     pub(crate) fn lead(&mut self) {
         let _ = self.lead_with_plan();
     }

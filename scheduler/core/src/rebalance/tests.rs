@@ -12,27 +12,12 @@ use crate::{
 
 const ON: Command = Command::SetAutomatic { on: true };
 
-/// Places a service of that name on a node by closing all others.
-fn seat(world: &mut World, name: &str, spec: ServiceSpec, node: &str) {
-    let nodes: Vec<_> =
-        world.cluster.nodes().values().map(|held| (held.id, held.name.clone())).collect();
-    for (id, held) in &nodes {
-        let schedulable = held.as_str() == node;
-        world.ok(Command::SetSchedulable { node: *id, schedulable });
-    }
-    world.apply(&stack(name, &[("web", spec)]));
-    world.settle();
-    for (id, _) in &nodes {
-        world.ok(Command::SetSchedulable { node: *id, schedulable: true });
-    }
-}
-
 /// Two machines with something on each, so that 800 MiB have room once the first has moved.
 fn crowded(spec: ServiceSpec) -> World {
     let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
-    seat(&mut world, "one", spec, "a");
+    world.seat("one", spec, "a");
     let stays = service("web:1", 500).with(|s| publish(s, 80));
-    seat(&mut world, "two", stays, "b");
+    world.seat("two", stays, "b");
     world
 }
 
@@ -132,7 +117,7 @@ fn nobody_who_would_be_interrupted_or_is_bound_is_moved() {
 fn nothing_is_moved_while_anything_else_is_on_its_way() {
     let mut world = crowded(service("web:1", 400));
     world.join("c", 200, &[]);
-    seat(&mut world, "three", service("web:1", 50), "c");
+    world.seat("three", service("web:1", 50), "c");
     world.ok(ON);
     world.apply(&stack("three", &[("web", service("slow:2", 50))]));
     world.apply(&stack("big", &[("db", service("db:1", 800))]));
@@ -141,6 +126,25 @@ fn nothing_is_moved_while_anything_else_is_on_its_way() {
     world.ok(Command::RollbackStack { stack: stack_name("three"), to: None });
     world.seconds(60);
     assert_eq!((is_stuck(&world), moves(&world)), (false, 1), "{:#?}", world.show());
+}
+
+/// The larger one must not be given the room that only the smaller one can use.
+#[test]
+fn what_waits_is_placed_as_the_planner_places_it_and_not_by_size() {
+    let mut world = World::new(&[("n1", 1_000), ("n2", 1_000), ("n3", 1_000), ("n4", 1_000)]);
+    let stays = |mib| service("web:1", mib).with(|s| publish(s, 80));
+    for (node, mib) in [("n1", 200), ("n2", 300), ("n3", 500), ("n4", 800)] {
+        world.seat(&format!("fixed-{node}"), stays(mib), node);
+    }
+    world.seat("m", service("web:1", 500), "n1");
+    world.seat("n", service("web:1", 200), "n2");
+    let there = "node.hostname == n1".parse().unwrap();
+    let bound = service("db:1", 500).with(|s| s.placement.constraints = vec![there]);
+    world.ok(ON);
+    world.apply(&stack("x", &[("db", service("db:1", 600))]));
+    world.apply(&stack("y", &[("db", bound)]));
+    world.seconds(120);
+    assert!(!is_stuck(&world), "{:#?}", world.show());
 }
 
 #[test]
@@ -183,7 +187,7 @@ fn fail_the_move(world: &mut World) {
 fn after_a_move_that_failed_it_pauses_and_says_so() {
     let mut world = crowded(service("web:1", 400));
     world.join("c", 1_000, &[]);
-    seat(&mut world, "three", service("web:1", 450), "c");
+    world.seat("three", service("web:1", 450), "c");
     world.ok(ON);
     world.apply(&stack("big", &[("db", service("db:1", 800))]));
     while moves(&world) == 0 {
@@ -230,8 +234,8 @@ fn of_a_pause_there_is_nothing_left_after_an_hour() {
 #[test]
 fn what_would_take_more_moves_than_may_begin_is_not_begun() {
     let mut world = World::new(&[("a", 1_000), ("b", 500), ("c", 500)]);
-    seat(&mut world, "one", service("web:1", 400), "a");
-    seat(&mut world, "two", service("web:1", 400), "a");
+    world.seat("one", service("web:1", 400), "a");
+    world.seat("two", service("web:1", 400), "a");
     world.ok(ON);
     let mut image = ClusterImage::from(&world.cluster);
     let begun = AutomaticMove {
@@ -263,8 +267,8 @@ fn what_would_take_more_moves_than_may_begin_is_not_begun() {
 #[test]
 fn nothing_is_looked_for_twice_and_nothing_at_all_for_what_no_move_can_help() {
     let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
-    seat(&mut world, "one", service("web:1", 600), "a");
-    seat(&mut world, "two", service("web:1", 600), "b");
+    world.seat("one", service("web:1", 600), "a");
+    world.seat("two", service("web:1", 600), "b");
     world.ok(ON);
     world.apply(&stack("huge", &[("db", service("db:1", 2_000))]));
     world.seconds(60);
@@ -288,8 +292,8 @@ fn those_that_cannot_be_helped_are_not_in_the_way_of_the_one_that_can() {
             (s.replicas, s.placement.constraints) = (replicas, vec![there]);
         })
     };
-    seat(&mut world, "one", service("web:1", 400), "a");
-    seat(&mut world, "two", bound("b", 700, 1), "b");
+    world.seat("one", service("web:1", 400), "a");
+    world.seat("two", bound("b", 700, 1), "b");
     world.ok(ON);
     world.apply(&stack("many", &[("db", bound("b", 800, 20))]));
     world.apply(&stack("one-more", &[("db", bound("a", 800, 1))]));

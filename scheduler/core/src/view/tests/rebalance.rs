@@ -49,26 +49,11 @@ fn make(world: &mut World, view: &RebalanceView) {
     }
 }
 
-/// Places a task on a node by closing all others.
-fn seat(world: &mut World, name: &str, spec: model::ServiceSpec, node: &str) {
-    let nodes: Vec<_> =
-        world.cluster.nodes().values().map(|held| (held.id, held.name.clone())).collect();
-    for (id, held) in &nodes {
-        let schedulable = held.as_str() == node;
-        world.ok(Command::SetSchedulable { node: *id, schedulable });
-    }
-    world.apply(&stack(name, &[("web", spec)]));
-    world.settle();
-    for (id, _) in &nodes {
-        world.ok(Command::SetSchedulable { node: *id, schedulable: true });
-    }
-}
-
 #[test]
 fn what_is_stuck_gets_a_place_by_the_fewest_moves_and_then_there_is_nothing_to_gain() {
     let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
-    seat(&mut world, "one", service("web:1", 400), "a");
-    seat(&mut world, "two", service("web:1", 500), "b");
+    world.seat("one", service("web:1", 400), "a");
+    world.seat("two", service("web:1", 500), "b");
     world.apply(&stack("big", &[("db", service("db:1", 800))]));
     world.settle();
     assert_eq!(world.cluster.pending().count(), 1);
@@ -88,10 +73,10 @@ fn what_is_stuck_gets_a_place_by_the_fewest_moves_and_then_there_is_nothing_to_g
 #[test]
 fn a_fix_of_what_is_stuck_names_the_moves_and_they_help() {
     let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
-    seat(&mut world, "one", service("web:1", 400), "a");
+    world.seat("one", service("web:1", 400), "a");
     let near = "node.hostname == b".parse().unwrap();
     let bound = service("web:1", 500).with(|s| s.placement.constraints = vec![near]);
-    seat(&mut world, "two", bound, "b");
+    world.seat("two", bound, "b");
     world.apply(&stack("big", &[("db", service("db:1", 800))]));
     world.settle();
     let told = view::explain(
@@ -111,9 +96,9 @@ fn a_fix_of_what_is_stuck_names_the_moves_and_they_help() {
 #[test]
 fn what_runs_on_several_nodes_is_brought_together_and_replicas_stay_apart() {
     let mut world = World::new(&[("a", 1_000), ("b", 1_000), ("c", 1_000)]);
-    seat(&mut world, "one", service("web:1", 300), "a");
-    seat(&mut world, "two", service("web:1", 300), "b");
-    seat(&mut world, "three", service("web:1", 200), "c");
+    world.seat("one", service("web:1", 300), "a");
+    world.seat("two", service("web:1", 300), "b");
+    world.seat("three", service("web:1", 200), "c");
     let view = asked(&world, Goal::Best);
     assert_eq!(moves(&view).len(), 2, "{view:?}");
     let emptied = view.gains.iter().filter(|gain| gain.ends_with("becomes empty")).count();
@@ -130,9 +115,9 @@ fn what_runs_on_several_nodes_is_brought_together_and_replicas_stay_apart() {
 #[test]
 fn a_node_is_emptied_of_what_can_move_and_what_stays_is_told() {
     let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
-    seat(&mut world, "one", service("web:1", 300).with(|s| publish(s, 80)), "a");
-    seat(&mut world, "two", service("db:1", 200).with(|s| mount(s, "data")), "a");
-    seat(&mut world, "three", service("web:1", 300), "a");
+    world.seat("one", service("web:1", 300).with(|s| publish(s, 80)), "a");
+    world.seat("two", service("db:1", 200).with(|s| mount(s, "data")), "a");
+    world.seat("three", service("web:1", 300), "a");
     let view = asked(&world, Goal::Empty(world.node("a")));
     let mut told = moves(&view);
     told.sort();
@@ -147,7 +132,7 @@ fn a_node_is_emptied_of_what_can_move_and_what_stays_is_told() {
     assert_eq!(moves(&again), Vec::<String>::new());
     // A node that takes nothing new is emptied as well.
     let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
-    seat(&mut world, "one", service("web:1", 300), "a");
+    world.seat("one", service("web:1", 300), "a");
     let a = world.node("a");
     world.ok(Command::SetSchedulable { node: a, schedulable: false });
     assert_eq!(moves(&asked(&world, Goal::Empty(a))), ["web.1 a>b"]);
@@ -159,9 +144,9 @@ fn a_node_is_emptied_of_what_can_move_and_what_stays_is_told() {
 #[test]
 fn room_is_made_where_it_takes_least_or_where_it_was_asked_for() {
     let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
-    seat(&mut world, "one", service("web:1", 400), "a");
-    seat(&mut world, "two", service("web:1", 300), "a");
-    seat(&mut world, "three", service("web:1", 500), "b");
+    world.seat("one", service("web:1", 400), "a");
+    world.seat("two", service("web:1", 300), "a");
+    world.seat("three", service("web:1", 500), "b");
     let room = |mib, on| Goal::Room {
         amount: Resources { memory: Bytes::mib(mib), cpu: MilliCpu::ZERO },
         on,
@@ -187,7 +172,7 @@ fn room_is_made_where_it_takes_least_or_where_it_was_asked_for() {
 #[test]
 fn what_no_moves_help_is_told_with_what_would() {
     let mut world = World::new(&[("a", 1_000)]);
-    seat(&mut world, "one", service("web:1", 400), "a");
+    world.seat("one", service("web:1", 400), "a");
     world.apply(&stack("big", &[("db", service("db:1", 800))]));
     world.settle();
     let view = asked(&world, Goal::Best);
@@ -236,7 +221,7 @@ proptest! {
             });
             let name = format!("s{index}");
             if let Some(node) = ["a", "b", "c"].get(*node) {
-                seat(&mut world, &name, spec, node);
+                world.seat(&name, spec, node);
             } else {
                 world.apply(&stack(&name, &[("web", spec)]));
                 world.settle();
