@@ -5,9 +5,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use model::Timestamp;
-use scheduler_core::{Command, Draft, Outcome, Plan, Waits};
-use tokio::{task::spawn_blocking, time::sleep};
+use futures::future::join;
+use model::{Liveness, NodeId, Revision, Timestamp};
+use scheduler_core::{
+    Change, Command, Draft, Outcome, Part, Plan, Waits, cluster::limits, plan_in_parts,
+};
+use tokio::{sync::mpsc, task::spawn_blocking, time::sleep};
 
 use crate::{
     clock,
@@ -24,6 +27,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const REFUSED_MAX: u32 = 3;
 /// Between two plans when nothing happens: bounds the harm of a wake-up that was forgotten.
 const PLAN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+/// Parts of a plan that wait for those before them to be durable, while it goes on.
+const PARTS_AHEAD: usize = 2;
 /// Between two plans in any case: a plan that wants to be made again at once must not take the core.
 const PLAN_AT_MOST_EVERY: Duration = Duration::from_millis(20);
 
@@ -72,12 +77,16 @@ async fn lead(dispatch: &Dispatch, figures: &Figures, term: u64) {
     loop {
         revision.mark_unchanged();
         let now = clock::now();
-        let Some(plan) = plan(dispatch, figures, &mut waits, now).await else { return };
+        let (parts, handed) = mpsc::channel(PARTS_AHEAD);
+        let draft = Draft::of(&dispatch.log.cluster());
+        let proposed = propose(dispatch, draft.revision(), handed, || goes_on(&standing.borrow()));
+        let planned = plan(dispatch, figures, (&mut waits, now), (draft, parts));
+        let (Some(plan), proposed) = join(planned, proposed).await else { return };
         let due = due(&plan, now);
         if !goes_on(&standing.borrow()) {
             return;
         }
-        match propose(dispatch, plan).await {
+        match proposed {
             Ok(true) => refused = 0,
             Ok(false) => refused += 1,
             Err(error) => {
@@ -112,19 +121,23 @@ async fn lead(dispatch: &Dispatch, figures: &Figures, term: u64) {
     }
 }
 
-/// Plans aside: neither the log nor those who ask have to wait for it. `None` when the scheduler stops.
+/// Plans aside: neither the log nor those who ask have to wait for it. What is known of the plan goes to
+/// `parts` meanwhile. `None` when the scheduler stops.
 async fn plan(
     dispatch: &Dispatch,
     figures: &Figures,
-    waits: &mut Waits,
-    now: Timestamp,
+    (waits, now): (&mut Waits, Timestamp),
+    (draft, parts): (Draft, mpsc::Sender<Part>),
 ) -> Option<Plan> {
     waits.pass(clock::ticks());
     let beats = dispatch.sessions.beats(now, clock::uptime()).waiting(waits.clone());
-    let draft = Draft::of(&dispatch.log.cluster());
     let began = std::time::Instant::now();
-    let planned = spawn_blocking(move || scheduler_core::plan_on(draft, &beats, now)).await;
-    let plan = match planned {
+    let planned = spawn_blocking(move || {
+        // Once a part could not be proposed, nobody takes the others: they are in the next plan again.
+        let mut take = |part| drop(parts.blocking_send(part));
+        plan_in_parts(draft, &beats, now, &mut take)
+    });
+    let plan = match planned.await {
         Ok(plan) => plan,
         // What must never happen ends the scheduler, here as anywhere.
         Err(failed) => match failed.try_into_panic() {
@@ -144,42 +157,90 @@ fn due(plan: &Plan, now: Timestamp) -> Duration {
     due.map_or(PLAN_AT_LEAST_EVERY, |due| due.clamp(PLAN_AT_MOST_EVERY, PLAN_AT_LEAST_EVERY))
 }
 
-/// Proposes what the plan says; answers whether everything in it was taken.
-async fn propose(dispatch: &Dispatch, plan: Plan) -> Result<bool, LogError> {
-    for (node, liveness) in plan.liveness {
+/// Proposes the parts of a plan as they come; answers whether everything in them was taken.
+async fn propose(
+    dispatch: &Dispatch,
+    mut basis: Revision,
+    mut parts: mpsc::Receiver<Part>,
+    goes_on: impl Fn() -> bool,
+) -> Result<bool, LogError> {
+    let mut whole = true;
+    while let Some(part) = parts.recv().await {
+        if !goes_on() {
+            return Ok(false);
+        }
+        match part {
+            Part::Liveness(nodes) => set_liveness(dispatch, nodes).await?,
+            Part::Changes(changes) => {
+                whole &= match propose_changes(dispatch, &mut basis, changes).await? {
+                    Taken::Whole => true,
+                    Taken::InPart => false,
+                    Taken::Stale => return Ok(false),
+                }
+            }
+        }
+    }
+    Ok(whole)
+}
+
+async fn set_liveness(dispatch: &Dispatch, nodes: Vec<(NodeId, Liveness)>) -> Result<(), LogError> {
+    for (node, liveness) in nodes {
         tracing::info!(%node, liveness = liveness.as_str(), "node changes");
         let set = Command::SetLiveness { node, liveness };
         if let Err(rejection) = dispatch.log.propose(None, set).await?.result {
             tracing::warn!(%node, %rejection, "a node's liveness was refused");
         }
     }
-    if plan.changes.is_empty() {
-        return Ok(true);
-    }
-    let Plan { basis, mut changes, .. } = plan;
+    Ok(())
+}
+
+/// What became of changes that were proposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Whole,
+    /// Some did not hold any more.
+    InPart,
+    /// None: the plan was made on what is not so any more.
+    Stale,
+}
+
+/// Proposes changes that were planned on `basis`, which is then the revision that they made.
+async fn propose_changes(
+    dispatch: &Dispatch,
+    basis: &mut Revision,
+    changes: Vec<Change>,
+) -> Result<Taken, LogError> {
     tracing::debug!(%basis, changes = changes.len(), "plan");
-    let applied = loop {
-        let command = Command::Plan { basis, changes: changes.clone() };
-        match dispatch.log.propose(None, command).await {
-            // Changes build on those before them only: the first half stands alone, and the rest is
-            // in the next plan again.
-            Err(LogError::TooLarge { .. }) if changes.len() > 1 => {
-                changes.truncate(changes.len() / 2);
+    let (mut left, mut at_once) = (changes.as_slice(), limits::MAX_CHANGES);
+    let mut taken = Taken::Whole;
+    while !left.is_empty() {
+        // Changes build on those before them only: the first of them stand alone, and the others were
+        // planned on what these leave.
+        let (some, rest) = left.split_at(at_once.min(left.len()));
+        let command = Command::Plan { basis: *basis, changes: some.to_vec() };
+        let applied = match dispatch.log.propose(None, command).await {
+            Err(LogError::TooLarge { .. }) if some.len() > 1 => {
+                at_once = some.len() / 2;
+                continue;
             }
-            answer => break answer?,
-        }
-    };
-    match applied.result {
-        Ok(Outcome::Planned { refused }) => {
-            for why in &refused {
-                tracing::warn!(%why, "a change of the plan was refused");
+            answer => answer?,
+        };
+        match applied.result {
+            Ok(Outcome::Planned { refused }) => {
+                for why in &refused {
+                    tracing::warn!(%why, "a change of the plan was refused");
+                }
+                if !refused.is_empty() {
+                    taken = Taken::InPart;
+                }
             }
-            Ok(refused.is_empty())
+            Ok(_) => {}
+            Err(rejection) => {
+                tracing::debug!(%rejection, "a plan was refused");
+                return Ok(Taken::Stale);
+            }
         }
-        Ok(_) => Ok(true),
-        Err(rejection) => {
-            tracing::debug!(%rejection, "a plan was refused");
-            Ok(false)
-        }
+        (left, *basis) = (rest, applied.revision);
     }
+    Ok(taken)
 }

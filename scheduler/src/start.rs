@@ -174,6 +174,12 @@ impl Handle {
         self.log.snapshot().await
     }
 
+    /// The log itself, for whoever runs a scheduler in its own process: what is proposed there is agreed on
+    /// like anything else, and nobody has been asked whether it may.
+    pub fn log(&self) -> Arc<dyn ReplicatedLog> {
+        Arc::clone(&self.log) as _
+    }
+
     /// What this scheduler's log is at the moment.
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.log.standing()

@@ -150,7 +150,8 @@ stop() {
   for turn in $(jobs -rp); do pkill -TERM -P "$turn" || true; done
 }
 
-# Keeps the fewest inputs that together cover the paths found, and every input that was a finding.
+# Keeps the fewest inputs that together cover the paths found, and every input that was a finding. The next campaign begins
+# with the same few: read anew at the start of every turn, all that was ever found would take the whole of it.
 keep() {
   local target=$1 fresh=$WORK/fresh/$1 file corpora=("$WORK/corpus/$1" "$WORK/kept/$1")
   for file in "$WORK/found/$target"/*; do
@@ -166,6 +167,9 @@ keep() {
     warn "$target: the corpus stays as it was; see $WORK/$target.merge.log"
   elif ! corpus pack "$HERE/corpus/$target.inputs" "$fresh"; then
     warn "$target: the corpus stays as it was"
+  else
+    rm -rf "${WORK:?}/corpus/$target"
+    mv "$fresh" "$WORK/corpus/$target"
   fi
 }
 

@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("siso-cli", &["siso-core", "siso-model", "siso-proto", "siso-stackfile"]),
     ("siso-tests", &[]),
     ("siso-bench", &["siso-proto", "siso-tests"]),
-    ("siso-packing-bench", &["siso-core", "siso-model", "siso-packing"]),
+    ("siso-packing-bench", &["siso-core", "siso-model", "siso-packing", "siso-scheduler"]),
     ("siso-fuzz", &[]),
     // It leads both halves through what may happen to them (ADR 11).
     ("siso-sim", &["siso-agent", "siso-core", "siso-model"]),

@@ -43,5 +43,5 @@ mod testing;
 
 pub use offline::{Seat, Unimaginable, plan_offline, rebalance_offline, what_if_offline};
 pub use placement::Goal;
-pub use plan::{Draft, Plan, PlanReport, plan, plan_on};
+pub use plan::{Draft, Part, Plan, PlanReport, plan, plan_in_parts};
 pub use waits::{Ticks, Waits};

@@ -1,6 +1,6 @@
 //! Planning on imagined machines, without a cluster.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use model::{
     ImaginedNode, NodeName, ServiceName, StackName, StackSpec, Timestamp,
@@ -118,7 +118,8 @@ fn sit(cluster: &mut Cluster, seat: &Seat) -> Result<(), Unimaginable> {
     let mut tasks = cluster.tasks_of_slot(&seat.stack, &seat.service, seat.slot);
     let task = tasks.next().ok_or_else(|| misplaced("there is no such replica".to_owned()))?;
     placement::fits(cluster, task, node.id).map_err(|misfit| misplaced(misfit.to_string()))?;
-    let decision = Decision { at: NOW, revision: cluster.revision(), verdicts: Vec::new() };
+    let verdicts = Vec::new();
+    let decision = Arc::new(Decision { at: NOW, revision: cluster.revision(), verdicts });
     let change = Change::Place { task: task.id, node: node.id, decision };
     drop(tasks);
     match cluster.take_changes(NOW, &[change]).pop() {

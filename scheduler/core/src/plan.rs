@@ -22,15 +22,20 @@ const MAX_ROUNDS: u32 = 8;
 /// not looked for again until something changes.
 const SEARCH_STEPS: u64 = 20_000_000;
 
+/// Changes in one plan: three for each task there may be, from nothing to being told to run. What a plan costs
+/// whatever it changes is paid once for all of them; the log takes them in entries of
+/// [`limits::MAX_CHANGES`] at most.
+const AT_ONCE: usize = 3 * limits::MAX_TASKS;
+
 /// What should change now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a plan that is not proposed changes nothing"]
 pub struct Plan {
     /// The cluster revision it was made on.
     pub basis: Revision,
-    /// The changes, in order: each may build on those before it.
+    /// The changes, in order: each may build on those before it. Empty when they were handed out in parts.
     pub changes: Vec<Change>,
-    /// Nodes that came or went; to be proposed before the changes, which count on it.
+    /// Nodes that came or went; to be proposed before the changes, which count on it. Likewise.
     pub liveness: Vec<(NodeId, Liveness)>,
     /// Why.
     pub report: PlanReport,
@@ -54,6 +59,15 @@ pub struct PlanReport {
     pub outlook: Option<Outlook>,
 }
 
+/// A part of a plan, to be proposed before those that are handed out after it: they build on it.
+#[derive(Debug)]
+pub enum Part {
+    /// [`Plan::liveness`]
+    Liveness(Vec<(NodeId, Liveness)>),
+    /// Some of [`Plan::changes`], in order.
+    Changes(Vec<Change>),
+}
+
 impl Plan {
     /// Whether nothing is to be proposed.
     pub fn is_empty(&self) -> bool {
@@ -66,6 +80,11 @@ impl Plan {
 pub struct Draft(Cluster);
 
 impl Draft {
+    /// The revision of the cluster it is a copy of.
+    pub fn revision(&self) -> Revision {
+        self.0.revision()
+    }
+
     /// Of the cluster as it is now.
     pub fn of(cluster: &Cluster) -> Self {
         let mut draft = cluster.draft();
@@ -76,101 +95,148 @@ impl Draft {
 
 /// Decides what should change. Taking the changes and planning again at the same time gives none.
 pub fn plan(cluster: &Cluster, beats: &Heartbeats, now: Timestamp) -> Plan {
-    plan_on(Draft::of(cluster), beats, now)
+    plan_within(Draft::of(cluster), beats, now, AT_ONCE)
 }
 
-/// The same on a copy.
-pub fn plan_on(draft: Draft, beats: &Heartbeats, now: Timestamp) -> Plan {
-    plan_within(draft, beats, now, limits::MAX_CHANGES)
+/// The same on a copy, in parts that are handed to `take` as soon as each is known: what is in them is not in
+/// the plan again.
+pub fn plan_in_parts(
+    draft: Draft,
+    beats: &Heartbeats,
+    now: Timestamp,
+    take: &mut dyn FnMut(Part),
+) -> Plan {
+    parts_within(draft, beats, now, Given { room: AT_ONCE, take })
 }
 
-/// The same with at most so many changes; the rest is for the next plan.
-pub(crate) fn plan_within(
+/// The same with at most so many changes, whole; the rest is for the next plan.
+pub(crate) fn plan_within(draft: Draft, beats: &Heartbeats, now: Timestamp, most: usize) -> Plan {
+    let (mut nodes, mut all) = (Vec::new(), Vec::new());
+    let mut take = |part| match part {
+        Part::Liveness(some) => nodes.extend(some),
+        Part::Changes(some) => all.extend(some),
+    };
+    let plan = parts_within(draft, beats, now, Given { room: most, take: &mut take });
+    Plan { changes: all, liveness: nodes, ..plan }
+}
+
+/// The parts of a plan that were handed out, and how many changes there still may be.
+struct Given<'g> {
+    room: usize,
+    take: &'g mut dyn FnMut(Part),
+}
+
+impl Given<'_> {
+    fn give(&mut self, mut changes: Vec<Change>) {
+        changes.truncate(self.room);
+        self.room = self.room.saturating_sub(changes.len());
+        if !changes.is_empty() {
+            (self.take)(Part::Changes(changes));
+        }
+    }
+}
+
+fn parts_within(
     Draft(mut draft): Draft,
     beats: &Heartbeats,
     now: Timestamp,
-    most: usize,
+    mut given: Given<'_>,
 ) -> Plan {
     let basis = draft.revision();
     let (liveness, mut wake_at) = liveness::transitions(&draft, beats, now);
     draft.assume_liveness(now, &liveness);
     let assumed = liveness.iter().map(|(node, _)| *node).collect();
-    let mut changes = Vec::new();
+    if !liveness.is_empty() {
+        (given.take)(Part::Liveness(liveness));
+    }
     let mut sought = beats.waits.sought().cloned();
     let (mut report, mut waits) = (PlanReport::default(), BTreeSet::new());
     let mut effort =
         Effort::new(SEARCH_STEPS, SEARCH_STEPS).having_tried(beats.waits.tried().cloned());
     for _ in 0..MAX_ROUNDS {
+        let room = given.room;
         let steps = orchestrate::orchestrate(&draft, beats, &assumed, now);
         waits.extend(steps.waits);
         wake_at = [wake_at, steps.wake_at].into_iter().flatten().min();
-        let mut round = steps.changes;
-        let room = most.saturating_sub(changes.len());
-        if round.len() < room {
-            draft.take_changes(now, &round);
-            let so_many = room.saturating_sub(round.len());
-            let (placing, left_out) = place(&draft, basis, now, (so_many, &mut effort));
-            draft.take_changes(now, &placing);
-            report.left_out = left_out;
+        if steps.changes.len() < room {
+            draft.take_changes(now, &steps.changes);
+            given.give(steps.changes);
+            report.left_out = place(&mut draft, now, &mut given, &mut effort);
             report.outlook = effort.take_outlook().or(report.outlook);
-            round.extend(placing);
             let yielding = yield_room(&draft);
             draft.take_changes(now, &yielding);
-            round.extend(yielding);
+            given.give(yielding);
+        } else {
+            given.give(steps.changes);
         }
-        if round.is_empty() {
+        if given.room == room {
             let own = rebalance::own_move(&draft, beats, now);
             wake_at = [wake_at, own.wake_at].into_iter().flatten().min();
             sought = own.sought;
             let taken =
                 |change: &Change| draft.take_changes(now, std::slice::from_ref(change)).is_empty();
-            round.extend(own.change.filter(taken));
+            given.give(own.change.filter(taken).into_iter().collect());
         }
-        if round.is_empty() {
+        if given.room == room {
             break;
         }
-        changes.extend(round);
-        if changes.len() >= most {
-            changes.truncate(most);
+        if given.room == 0 {
             wake_at = Some(now);
             break;
         }
     }
     waits.extend(rebalance::waits(&draft));
     let tried = effort.tried().cloned();
+    let (changes, liveness) = (Vec::new(), Vec::new());
     Plan { basis, changes, liveness, report, wake_at, waits, tried, sought }
 }
 
-/// Gives so many pending tasks their nodes at most; answers those that found none as well.
+/// Gives pending tasks their nodes; answers those that found none.
 fn place(
-    cluster: &Cluster,
-    revision: Revision,
+    draft: &mut Cluster,
     at: Timestamp,
-    (so_many, effort): (usize, &mut Effort),
-) -> (Vec<Change>, Vec<Placed>) {
-    let asks: Vec<Ask<'_>> = cluster.pending().map(Ask::of).collect();
+    given: &mut Given<'_>,
+    effort: &mut Effort,
+) -> Vec<Placed> {
+    let revision = draft.revision();
+    let asks: Vec<Ask<'_>> = draft.pending().map(Ask::of).collect();
     if asks.is_empty() {
-        return (Vec::new(), Vec::new());
+        return Vec::new();
     }
-    let mut fleet = Fleet::of(cluster);
-    let (mut changes, mut left_out) = (Vec::new(), Vec::new());
-    for held in placement::place(&mut fleet, &asks, so_many, effort) {
-        let Some(node) = held.node else {
-            left_out.push(held);
-            continue;
-        };
-        let decision = Decision { at, revision, verdicts: held.verdicts };
-        changes.push(Change::Place { task: held.task, node, decision });
-    }
-    (changes, left_out)
+    let mut fleet = Fleet::of(draft);
+    let (mut seated, mut left_out) = (Vec::new(), Vec::new());
+    let so_many = (given.room, limits::MAX_CHANGES);
+    placement::place_in_groups(&mut fleet, &asks, so_many, effort, &mut |some| {
+        let mut changes = Vec::with_capacity(some.len());
+        for held in some {
+            let Some(node) = held.node else {
+                left_out.push(held);
+                continue;
+            };
+            let decision = Arc::new(Decision { at, revision, verdicts: held.verdicts });
+            changes.push(Change::Place { task: held.task, node, decision });
+            seated.push((held.task, node));
+        }
+        given.give(changes);
+    });
+    // Why is of no use to the rest of the plan, and much to remember.
+    let unsaid = Arc::new(Decision { at, revision, verdicts: Vec::new() });
+    let seat = |(task, node)| Change::Place { task, node, decision: Arc::clone(&unsaid) };
+    let seats: Vec<Change> = seated.into_iter().map(seat).collect();
+    draft.take_changes(at, &seats);
+    left_out
 }
 
 /// Where a new task fits nowhere while its predecessor runs, but would where that one is, the old
 /// one stops first. It never stops for a task that would not fit then.
 fn yield_room(cluster: &Cluster) -> Vec<Change> {
+    let pairs = orchestrate::waiting_pairs(cluster);
+    if pairs.is_empty() {
+        return Vec::new();
+    }
     let mut fleet = Fleet::of(cluster);
     let mut changes = Vec::new();
-    for (old, new) in orchestrate::waiting_pairs(cluster) {
+    for (old, new) in pairs {
         let Some(node) = old.node else { continue };
         if !orchestrate::may_start(cluster, new) {
             continue;

@@ -49,7 +49,7 @@ pub(crate) fn hold(cluster: &Cluster, shifts: &[Shift], placed: &[TaskId]) -> bo
     }
     let waiting = placed.iter().filter_map(|task| cluster.task(*task)).map(Ask::of);
     let waiting: Vec<Ask<'_>> = waiting.collect();
-    let found = place(&mut fleet, &waiting, usize::MAX, &mut Effort::new(STEPS, STEPS));
+    let found = place(&mut fleet, &waiting, &mut Effort::new(STEPS, STEPS));
     found.iter().all(|held| held.node.is_some())
 }
 

@@ -150,11 +150,11 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (1_u64..9, 1_u64..4).prop_map(|(task, node)| {
             let node = model::NodeId::new(node);
             let task = model::TaskId::new(task);
-            let decision = model::task::Decision {
+            let decision = std::sync::Arc::new(model::task::Decision {
                 at: model::Timestamp(0),
                 revision: model::Revision(0),
                 verdicts: vec![],
-            };
+            });
             let changes = vec![
                 Change::Place { task, node, decision },
                 Change::MarkLost { task, down_since: None },

@@ -65,22 +65,22 @@ impl StateMachine {
     /// Folds one entry. An entry that cannot be read was written by a newer version or is damaged
     /// beyond its checksums: this replica must not go on without it.
     fn fold(&self, entry: &RaftEntry) -> io::Result<Option<Applied>> {
-        let mut state = self.state.write();
-        let answer = match &entry.payload {
-            EntryPayload::Blank => None,
-            EntryPayload::Membership(membership) => {
-                state.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
-                None
-            }
+        // Read before the cluster is locked: whoever asks meanwhile has an answer.
+        let command = match &entry.payload {
+            EntryPayload::Blank | EntryPayload::Membership(_) => None,
             EntryPayload::Normal(Payload(bytes)) => {
-                let command = codec::decode_entry_up_to(bytes, self.known).map_err(|cause| {
+                Some(codec::decode_entry_up_to(bytes, self.known).map_err(|cause| {
                     let text = format!("entry {} cannot be read: {cause}", entry.index());
                     tracing::error!(index = entry.index(), %cause, "an entry cannot be read");
                     io::Error::new(io::ErrorKind::InvalidData, text)
-                })?;
-                Some(state.cluster.apply(&command))
+                })?)
             }
         };
+        let mut state = self.state.write();
+        if let EntryPayload::Membership(membership) = &entry.payload {
+            state.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+        }
+        let answer = command.map(|command| state.cluster.apply(&command));
         state.applied = Some(entry.log_id);
         let revision = state.cluster.revision();
         drop(state);

@@ -1,6 +1,9 @@
 //! What may be asked of the cluster: the entries of the replicated log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use model::{
     Desired, Epoch, Inventory, Liveness, NodeId, NodeName, OperatorName, RequestId, Revision,
@@ -273,8 +276,8 @@ pub enum Change {
         task: TaskId,
         /// Where it goes.
         node: NodeId,
-        /// Why.
-        decision: Decision,
+        /// Why: large, and kept by whoever has a copy of the change.
+        decision: Arc<Decision>,
     },
     /// What is wanted of a task moves on.
     SetDesired {

@@ -228,6 +228,10 @@ fn holders<'a>(tasks: &[&'a Task]) -> Vec<&'a Task> {
 /// Replicas whose new task waits for a node while the old one runs: the old one, then the new one.
 pub fn waiting_pairs(cluster: &Cluster) -> Vec<(&Task, &Task)> {
     let mut pairs = Vec::new();
+    // What takes over from something is not the first of its replica.
+    if !cluster.pending().any(|task| task.epoch > Epoch(1)) {
+        return pairs;
+    }
     for ((stack, name), replicas) in group(cluster) {
         let Some(service) = cluster.service(stack, name) else { continue };
         for tasks in replicas.values() {

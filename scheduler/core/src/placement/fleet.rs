@@ -152,7 +152,14 @@ impl<'a> Room<'a> {
 }
 
 /// Where the replicas of a service are that are there to stay: node and slot.
-type Replicas = BTreeSet<(NodeId, u32, TaskId)>;
+pub(super) type Replicas = BTreeSet<(NodeId, u32, TaskId)>;
+
+/// How many of them are on that node, but for that slot.
+pub(super) fn others_on(replicas: &Replicas, node: NodeId, slot: u32) -> u32 {
+    let here = (node, 0, TaskId::new(0))..=(node, u32::MAX, TaskId::new(u64::MAX));
+    let others = replicas.range(here).filter(|(_, other, _)| *other != slot);
+    u32::try_from(others.count()).unwrap_or(u32::MAX)
+}
 
 /// All nodes and where named volumes live.
 #[derive(Debug, Clone)]
@@ -278,12 +285,15 @@ impl<'a> Fleet<'a> {
         counts.into_iter()
     }
 
+    /// The replicas of a task's service that are there to stay, itself included.
+    pub(super) fn replicas_of<'f>(&'f self, ask: &Ask<'a>) -> Option<&'f Replicas> {
+        self.replicas.get(&(ask.stack, ask.service))
+    }
+
     /// How many other replicas of a task's service are on that node to stay.
     pub(super) fn replicas_on(&self, node: NodeId, ask: &Ask<'_>) -> u32 {
-        let Some(there) = self.replicas.get(&(ask.stack, ask.service)) else { return 0 };
-        let here = (node, 0, TaskId::new(0))..=(node, u32::MAX, TaskId::new(u64::MAX));
-        let others = there.range(here).filter(|(_, slot, _)| *slot != ask.slot);
-        u32::try_from(others.count()).unwrap_or(u32::MAX)
+        let there = self.replicas.get(&(ask.stack, ask.service));
+        there.map_or(0, |there| others_on(there, node, ask.slot))
     }
 
     /// A task may stop so that its successor has room where it was. What the successor needs beyond

@@ -3,6 +3,7 @@
 //! **Invariant:** what [`fits`] refuses is never placed: the same function answers the planner, the
 //! log when it takes the plan, and the person who asks why.
 
+mod cells;
 mod filter;
 mod fixes;
 mod fleet;
@@ -29,7 +30,7 @@ pub use fixes::{fixes, way_to};
 pub use fleet::{Ask, Fleet, NodeView, Room};
 pub use joint::{Effort, Outlook, Tried};
 pub use moves::{Goal, Movable, Shift, Way, moves};
-pub use place::{Placed, place};
+pub use place::{Placed, place, place_in_groups};
 pub(crate) use rank::Judge;
 pub use rescue::{FewMoves, Sought, rescue_by_few};
 pub use score::{Criterion, Score};

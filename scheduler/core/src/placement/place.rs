@@ -11,7 +11,9 @@ use model::{NodeId, Resources, TaskId, view::Verdict};
 use crate::{
     cluster::limits,
     placement::{
-        Ask, Fleet, joint,
+        Ask, Fleet,
+        cells::Cells,
+        joint,
         joint::Effort,
         rank::{Ranking, Standing, are_alike},
         scales::Scales,
@@ -30,55 +32,128 @@ pub struct Placed {
     pub verdicts: Vec<Verdict>,
 }
 
-/// Finds a node for each ask and puts it there in `fleet`, until so many have one: of the others nothing is
-/// said. Nothing that is there already moves. What was tried before is not tried again; `effort` keeps that.
-pub fn place<'a>(
+/// Finds a node for each ask and puts it there in `fleet`. Nothing that is there already moves. What was tried
+/// before is not tried again; `effort` keeps that.
+pub fn place<'a>(fleet: &mut Fleet<'a>, asks: &[Ask<'a>], effort: &mut Effort) -> Vec<Placed> {
+    let mut all = Vec::with_capacity(asks.len());
+    place_in_groups(fleet, asks, (usize::MAX, usize::MAX), effort, &mut |some| all.extend(some));
+    all
+}
+
+/// The same until so many have a node: of the others nothing is said. Always when another group of them has
+/// one, it is handed to `give` and stays where it is; a better arrangement is looked for of the last group.
+pub fn place_in_groups<'a>(
     fleet: &mut Fleet<'a>,
     asks: &[Ask<'a>],
-    so_many: usize,
+    (so_many, group): (usize, usize),
     effort: &mut Effort,
-) -> Vec<Placed> {
+    give: &mut dyn FnMut(Vec<Placed>),
+) {
     let scales = Scales::of(fleet, asks);
-    let mut order: Vec<Ask<'a>> = asks.to_vec();
-    order.sort_by_cached_key(|ask| {
-        let Resources { memory, cpu } = ask.reserved();
-        let first = (Reverse(ask.replaces), Reverse(ask.spec.priority));
-        (first, choices(fleet, &scales, ask), Reverse(memory), Reverse(cpu), ask.task)
-    });
+    let order = hardest_first(fleet, &scales, asks);
     let most = verdicts_kept(fleet, asks);
-    let mut waiting = Waiting::new(fleet, &order);
+    let mut turns = Turns {
+        waiting: Waiting::new(fleet, &order),
+        cells: Cells::of(fleet, &scales),
+        standing: None,
+        most,
+    };
     let mut placed = BTreeMap::new();
-    let mut standing: Option<Standing<'a>> = None;
-    let mut found = 0_usize;
+    let (mut found, mut of_group, mut asked) = (0_usize, Vec::new(), 0);
     for (index, ask) in order.iter().enumerate() {
         if found >= so_many {
             break;
         }
-        if !standing.as_ref().is_some_and(|standing| standing.serves(ask)) {
-            let next = order.get(index.saturating_add(1));
-            let goes_on = next.is_some_and(|next| are_alike(ask, next));
-            standing = if goes_on { Standing::of(fleet, &scales, ask, most) } else { None };
+        if of_group.len() >= group {
+            give(std::mem::take(&mut of_group).iter().filter_map(|id| placed.remove(id)).collect());
         }
-        let ranking = match &mut standing {
-            Some(standing) => standing.ranking(fleet, &scales, ask),
-            None => Ranking::of(fleet, &scales, ask, waiting.companions(fleet, ask), most),
-        };
+        let held = turns.place(fleet, &scales, ask, order.get(index.saturating_add(1)));
+        if held.node.is_some() {
+            found = found.saturating_add(1);
+            of_group.push(ask.task);
+        }
+        placed.insert(ask.task, held);
+        asked = index.saturating_add(1);
+    }
+    if asked == order.len() && placed.values().any(|held| held.node.is_none()) {
+        let mut last = order.clone();
+        last.retain(|ask| placed.contains_key(&ask.task));
+        joint::improve(fleet, &scales, &last, (&mut placed, most), effort);
+    }
+    give(order.iter().filter_map(|ask| placed.remove(&ask.task)).collect());
+}
+
+/// What has the least choice and needs the most comes first, after what takes over from something.
+fn hardest_first<'a>(fleet: &Fleet<'a>, scales: &Scales<'a>, asks: &[Ask<'a>]) -> Vec<Ask<'a>> {
+    let mut order: Vec<Ask<'a>> = asks.to_vec();
+    let mut before: Option<(Ask<'a>, usize)> = None;
+    order.sort_by_cached_key(|ask| {
+        let Resources { memory, cpu } = ask.reserved();
+        let first = (Reverse(ask.replaces), Reverse(ask.spec.priority));
+        let known = before.filter(|(one, _)| are_alike(one, ask)).map(|(_, choices)| choices);
+        let choices = known.unwrap_or_else(|| choices(fleet, scales, ask));
+        before = Some((*ask, choices));
+        (first, choices, Reverse(memory), Reverse(cpu), ask.task)
+    });
+    order
+}
+
+/// One ask after the other: what is known of the nodes from those before.
+struct Turns<'o, 'a> {
+    waiting: Waiting<'o, 'a>,
+    cells: Option<Cells>,
+    standing: Option<Standing<'a>>,
+    /// Verdicts that are kept with each.
+    most: usize,
+}
+
+impl<'a> Turns<'_, 'a> {
+    fn place(
+        &mut self,
+        fleet: &mut Fleet<'a>,
+        scales: &Scales<'a>,
+        ask: &Ask<'a>,
+        next: Option<&Ask<'a>>,
+    ) -> Placed {
+        let ranking = self.ranking(fleet, scales, ask, next);
         let node = ranking.best.first().map(|best| best.node);
         let verdicts = ranking.verdicts(fleet, ask);
         if let Some(node) = node {
             fleet.put(*ask, node);
-            found = found.saturating_add(1);
-            if let Some(standing) = &mut standing {
+            if let Some(cells) = &mut self.cells {
+                cells.changed(fleet, scales, node);
+            }
+            if let Some(standing) = &mut self.standing {
                 standing.went(node);
             }
         }
-        waiting.had_its_turn(ask);
-        placed.insert(ask.task, Placed { task: ask.task, node, verdicts });
+        self.waiting.had_its_turn(ask);
+        Placed { task: ask.task, node, verdicts }
     }
-    if placed.len() == order.len() && placed.values().any(|held| held.node.is_none()) {
-        joint::improve(fleet, &scales, &order, (&mut placed, most), effort);
+
+    fn ranking(
+        &mut self,
+        fleet: &Fleet<'a>,
+        scales: &Scales<'a>,
+        ask: &Ask<'a>,
+        next: Option<&Ask<'a>>,
+    ) -> Ranking {
+        if !self.standing.as_ref().is_some_and(|standing| standing.serves(ask)) {
+            let goes_on = next.is_some_and(|next| are_alike(ask, next));
+            let few = self.cells.as_ref().is_some_and(|cells| cells.serve_better(ask, goes_on));
+            let stands = goes_on && !few;
+            self.standing = stands.then(|| Standing::of(fleet, scales, ask, self.most)).flatten();
+        }
+        let together = match &mut self.standing {
+            Some(standing) => Some(standing.ranking(fleet, scales, ask)),
+            None => {
+                self.cells.as_ref().and_then(|held| held.ranking(fleet, scales, ask, self.most))
+            }
+        };
+        together.unwrap_or_else(|| {
+            Ranking::of(fleet, scales, ask, self.waiting.companions(fleet, ask), self.most)
+        })
     }
-    order.iter().filter_map(|ask| placed.remove(&ask.task)).collect()
 }
 
 /// How many verdicts each decision of this round keeps.

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How far a node is from fitting, and which one.
-type Miss = ((u8, u64), NodeId);
+pub(super) type Miss = ((u8, u64), NodeId);
 
 /// See the module. Of both lists only the first are kept, as many as were asked for together.
 #[derive(Debug, Default)]
@@ -31,8 +31,8 @@ pub(super) struct Ranking {
     /// The nodes it fits on, the best first.
     pub(super) best: Vec<Score>,
     /// The others, the nearest misses first.
-    misses: Vec<Miss>,
-    /// How many others there are, by what is in the way; nobody counts for a [`Standing`].
+    pub(super) misses: Vec<Miss>,
+    /// How many others there are, by what is in the way; nobody counts for a [`Standing`] or in cells.
     counts: Counts,
 }
 
@@ -69,25 +69,40 @@ impl Ranking {
         let rooms = fleet.rooms().values().zip(&nodes.refused).enumerate();
         for (index, (room, refused)) in rooms {
             let view = NodeView { room, fleet };
-            let node = room.node.id;
-            if let Some(distance) = refused {
-                ranking.misses.push((*distance, node));
-                continue;
-            }
-            match OF_ROOMS.iter().try_for_each(|filter| filter(ask, &view)) {
-                Ok(()) => ranking.best.push(context.score(scales, ask, &view, index)),
-                Err(why) => {
-                    ranking.counts.add(&why);
-                    ranking.misses.push((distance(&why), node));
-                }
+            ranking.ask((scales, &mut context), ask, &view, (index, *refused));
+        }
+        ranking.keep_first(most, first);
+        ranking
+    }
+
+    /// Asks the node of that index; `refused` when by itself it will not do, so far.
+    pub(super) fn ask<'a>(
+        &mut self,
+        (scales, context): (&Scales<'a>, &mut Context<'a>),
+        ask: &Ask<'a>,
+        view: &NodeView<'_, 'a>,
+        (index, refused): (usize, Option<(u8, u64)>),
+    ) {
+        let node = view.room.node.id;
+        if let Some(distance) = refused {
+            self.misses.push((distance, node));
+            return;
+        }
+        match OF_ROOMS.iter().try_for_each(|filter| filter(ask, view)) {
+            Ok(()) => self.best.push(context.score(scales, ask, view, index)),
+            Err(why) => {
+                self.counts.add(&why);
+                self.misses.push((distance(&why), node));
             }
         }
-        keep_least(&mut ranking.best, most, |one, other| {
+    }
+
+    /// Forgets all but the first, so many of both together; `first` comes before all others it fits on.
+    pub(super) fn keep_first(&mut self, most: usize, first: Option<NodeId>) {
+        keep_least(&mut self.best, most, |one, other| {
             (Some(one.node) != first, one).cmp(&(Some(other.node) != first, other))
         });
-        let missing = most.saturating_sub(ranking.best.len());
-        keep_least(&mut ranking.misses, missing, Ord::cmp);
-        ranking
+        keep_least(&mut self.misses, most.saturating_sub(self.best.len()), Ord::cmp);
     }
 
     /// Why a node was or was not chosen: the best first, those that do not fit last, the nearest misses

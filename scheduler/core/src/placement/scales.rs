@@ -72,8 +72,12 @@ impl<'a> Scales<'a> {
         let placed = fleet.rooms().values().flat_map(|room| room.tasks.values());
         let mut wanted: Vec<u64> = Vec::new();
         let (mut demand, mut count) = ([0; 2], 0_u64);
+        let mut before: Option<(&Ask<'a>, usize)> = None;
         for ask in placed.map(|(ask, _)| ask).chain(asks) {
-            let class = scales.class_or_new(fleet, ask);
+            let known = before.filter(|(one, _)| std::ptr::eq(one.spec, ask.spec));
+            let class = known.filter(|(one, _)| one.same_service(ask)).map(|(_, class)| class);
+            let class = class.unwrap_or_else(|| scales.class_or_new(fleet, ask));
+            before = Some((ask, class));
             wanted.resize(scales.classes.len(), 0);
             if let Some(wanted) = wanted.get_mut(class) {
                 *wanted = wanted.saturating_add(ask.reserved().memory.0 >> STEP);
@@ -98,6 +102,11 @@ impl<'a> Scales<'a> {
             self.classes.push(Class::of(fleet, ask));
         }
         class
+    }
+
+    /// All of them.
+    pub(super) fn classes(&self) -> &[Class] {
+        &self.classes
     }
 
     /// What nodes by themselves are to that task, and which class that is. `None` when nobody like it

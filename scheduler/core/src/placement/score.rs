@@ -154,6 +154,14 @@ impl<'f> Context<'f> {
         Self { class, with_companions, demand, free: Vec::new(), replicas, spread }
     }
 
+    /// For nodes with no replicas of its service, of a task that nothing must follow and that is not spread.
+    pub(super) fn alone(scales: &Scales<'_>, ask: &Ask<'_>, class: usize) -> Self {
+        let mut demand = Vec::new();
+        scales.scaled(ask.reserved(), &mut demand);
+        let (replicas, spread) = (BTreeMap::new(), Vec::new());
+        Self { class, with_companions: ask.reserved(), demand, free: Vec::new(), replicas, spread }
+    }
+
     /// Another replica of its service is on that node now.
     pub(super) fn joined(&mut self, node: NodeId) {
         let there = self.replicas.entry(node).or_default();

@@ -1,5 +1,6 @@
 //! Which node a task goes to, why not another, and what would help.
 
+mod cells;
 mod generic;
 mod joint;
 mod standing;
@@ -479,7 +480,7 @@ fn count_placed(bins: &[u64], sizes: &[u64]) -> usize {
         })
         .collect();
     let mut fleet = Fleet::of(&world.cluster);
-    let found = place(&mut fleet, &asks, usize::MAX, &mut Effort::new(1_000_000, 1_000_000));
+    let found = place(&mut fleet, &asks, &mut Effort::new(1_000_000, 1_000_000));
     for room in fleet.rooms().values() {
         assert!(room.reserved.memory <= room.node.inventory.allocatable().memory);
     }

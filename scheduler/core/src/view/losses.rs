@@ -90,7 +90,7 @@ fn there(cluster: &Cluster, node: NodeId) -> Vec<&Task> {
 
 /// Those that find no place, all of them together.
 fn unplaced<'a>(mut fleet: Fleet<'a>, asks: &[Ask<'a>], effort: &mut Effort) -> Vec<Ask<'a>> {
-    let placed = placement::place(&mut fleet, asks, usize::MAX, effort);
+    let placed = placement::place(&mut fleet, asks, effort);
     let nowhere: BTreeSet<_> =
         placed.iter().filter(|held| held.node.is_none()).map(|held| held.task).collect();
     asks.iter().filter(|ask| nowhere.contains(&ask.task)).copied().collect()

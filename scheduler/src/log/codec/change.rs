@@ -9,7 +9,7 @@ use model::{
 use proto::{
     convert::{
         BadField, Field,
-        kinds::{AtEpoch, AtRevision, Maybe, Parsed, Required, Same, Time},
+        kinds::{AtEpoch, AtRevision, Maybe, Parsed, Required, Same, Shared, Time},
         words::DesiredWord,
     },
     v1::{self, change, rollout_outcome},
@@ -30,7 +30,7 @@ choice!(ChangeForm: v1::Change, change::Change, change => Change {
     place: Place {
         task: Number<TaskKind>,
         node: Number<NodeKind>,
-        decision: Required<DecisionForm>,
+        decision: Required<Shared<DecisionForm>>,
     },
     set_desired: SetDesired { task: Number<TaskKind>, desired: DesiredWord },
     mark_lost: MarkLost { task: Number<TaskKind>, down_since: Maybe<Time> },

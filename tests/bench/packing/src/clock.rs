@@ -32,3 +32,12 @@ impl Clock {
         }
     }
 }
+
+/// Seconds of processor time that all threads of this process have taken.
+pub(crate) fn process_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name, in parentheses, may contain anything.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, after)| after).split(' ');
+    let ticks: f64 = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    ticks / 100.0
+}

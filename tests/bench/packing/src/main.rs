@@ -19,6 +19,7 @@
 mod classic;
 mod clock;
 mod draw;
+mod durable;
 mod instance;
 mod joint;
 mod moves;
@@ -46,6 +47,8 @@ enum Part {
     Streams,
     /// Decisions per second.
     Speed,
+    /// Placements per second of a whole scheduler in this process, with its log on the disk.
+    Durable,
     /// The planner of the scheduler: the planted clusters, and what a plan costs.
     Planner,
 }
@@ -84,6 +87,9 @@ fn main() {
     }
     if wanted(Part::Speed) {
         speed::measure(&args.folder);
+    }
+    if wanted(Part::Durable) {
+        durable::measure();
     }
     if wanted(Part::Planner) {
         planner::measure(&args.folder, args.figure.as_deref());

@@ -1,6 +1,6 @@
 //! Moves on request: one task, to a node that is named.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
     Liveness, NodeId, Revision, Task, TaskId, Timestamp, VolumeName, task::Decision, view::Verdict,
@@ -57,7 +57,7 @@ impl Cluster {
         };
         self.create_task(at, &create).map_err(&refused)?;
         let decision = decision(at, self.revision, to_name.as_str(), (&left, reason));
-        self.place_task(at, new, to, &decision).map_err(&refused)?;
+        self.place_task(at, new, to, &Arc::new(decision)).map_err(&refused)?;
         if let Some(task) = self.tasks.get_mut(new) {
             task.moves_from = Some(from);
         }

@@ -185,7 +185,7 @@ impl Cluster {
         at: Timestamp,
         id: TaskId,
         node: NodeId,
-        decision: &Decision,
+        decision: &Arc<Decision>,
     ) -> Checked {
         let held = self.tasks.get(id).ok_or_else(|| unknown(id))?;
         if held.node.is_some() || held.status.state != TaskState::Pending {
@@ -200,9 +200,11 @@ impl Cluster {
         let Some(task) = self.tasks.place(id, node) else { return Err(unknown(id)) };
         task.status.state = TaskState::Assigned;
         task.since = at;
-        let mut kept = decision.clone();
-        kept.verdicts.truncate(limits::MAX_VERDICTS);
-        task.decision = Some(Arc::new(kept));
+        let mut kept = Arc::clone(decision);
+        if kept.verdicts.len() > limits::MAX_VERDICTS {
+            Arc::make_mut(&mut kept).verdicts.truncate(limits::MAX_VERDICTS);
+        }
+        task.decision = Some(kept);
         let task = task.clone();
         for (name, volume) in &task.volumes {
             if is_planted(Bug::HomeForgotten) {

@@ -1,6 +1,6 @@
 //! Devices and whatever else a node has a number of.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
     Generic, GenericName, NodeId, Revision, ServiceSpec, Timestamp,
@@ -164,7 +164,7 @@ fn the_log_refuses_what_a_leader_that_knows_less_would_overbook() {
     let task = world.cluster.pending().next().unwrap().id;
     for node in ["a", "b"] {
         let (at, revision) = (Timestamp(0), Revision(0));
-        let decision = Decision { at, revision, verdicts: vec![] };
+        let decision = Arc::new(Decision { at, revision, verdicts: vec![] });
         let place = Change::Place { task, node: world.node(node), decision };
         let basis = world.cluster.revision();
         let taken = world.ok(Command::Plan { basis, changes: vec![place] });
@@ -234,7 +234,7 @@ proptest! {
         let cluster = world.cluster.clone();
         let asks: Vec<Ask<'_>> = cluster.pending().map(Ask::of).collect();
         let mut fleet = Fleet::of(&cluster);
-        let placed = place(&mut fleet, &asks, usize::MAX, &mut Effort::new(1_000_000, 1_000_000));
+        let placed = place(&mut fleet, &asks, &mut Effort::new(1_000_000, 1_000_000));
         // Counted by hand: what each kind comes to on each node.
         let mut sums: BTreeMap<(NodeId, GenericName), u64> = BTreeMap::new();
         for held in &placed {

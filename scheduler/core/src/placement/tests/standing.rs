@@ -62,7 +62,7 @@ proptest! {
         cluster.take_changes(world.now, &steps.changes);
         let asks: Vec<Ask<'_>> = cluster.pending().map(Ask::of).collect();
         let mut fleet = Fleet::of(&cluster);
-        let found = place(&mut fleet, &asks, usize::MAX, &mut Effort::new(1_000, 1_000));
+        let found = place(&mut fleet, &asks, &mut Effort::new(1_000, 1_000));
         prop_assume!(found.iter().all(|held| held.node.is_some()));
         let mut alone = Fleet::of(&cluster);
         let scales = Scales::of(&alone, &asks);

@@ -119,7 +119,7 @@ fn changes() -> Vec<Change> {
             epoch: Epoch(3),
             spec_revision: Revision(4),
         },
-        Change::Place { task, node: NodeId::new(2), decision: decision() },
+        Change::Place { task, node: NodeId::new(2), decision: decision().into() },
         Change::SetDesired { task, desired: Desired::Run },
         Change::MarkLost { task: TaskId::new(9), down_since: None },
         Change::Forget { task: TaskId::new(8) },

@@ -241,7 +241,9 @@ impl Varied {
                 epoch: Epoch(self.u64()),
                 spec_revision: self.revision(),
             },
-            1 => Change::Place { task: self.id(), node: self.id(), decision: self.decision() },
+            1 => {
+                Change::Place { task: self.id(), node: self.id(), decision: self.decision().into() }
+            }
             2 => Change::SetDesired { task: self.id(), desired: self.desired() },
             3 => Change::MarkLost { task: self.id(), down_since: self.maybe(Self::time) },
             4 => Change::Forget { task: self.id() },
