@@ -20,7 +20,10 @@ mod volume;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use model::{
     Event, Generation, ImaginedNode, Liveness, Node, NodeId, NodeName, OperatorName, RequestId,
@@ -70,7 +73,8 @@ pub struct Cluster {
     next_token: TokenId,
     stacks: BTreeMap<StackName, Stack>,
     tasks: Tasks,
-    nodes: BTreeMap<NodeId, Node>,
+    /// Shared with drafts, which seldom change any.
+    nodes: Arc<BTreeMap<NodeId, Node>>,
     generations: BTreeMap<NodeId, Generation>,
     /// By the engine's name, which is what data is found by.
     volumes: BTreeMap<String, Volume>,
@@ -104,7 +108,7 @@ impl Default for Cluster {
 
 impl Cluster {
     /// The cluster before its first entry.
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             id: String::new(),
             name: String::new(),
@@ -115,7 +119,7 @@ impl Cluster {
             next_token: TokenId::new(1),
             stacks: BTreeMap::new(),
             tasks: Tasks::new(),
-            nodes: BTreeMap::new(),
+            nodes: Arc::new(BTreeMap::new()),
             generations: BTreeMap::new(),
             volumes: BTreeMap::new(),
             tokens: BTreeMap::new(),
@@ -261,7 +265,7 @@ impl Cluster {
     }
 
     /// All member nodes.
-    pub const fn nodes(&self) -> &BTreeMap<NodeId, Node> {
+    pub fn nodes(&self) -> &BTreeMap<NodeId, Node> {
         &self.nodes
     }
 
@@ -273,6 +277,10 @@ impl Cluster {
     /// The node of that name.
     pub fn node_named(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.values().find(|node| node.name == *name)
+    }
+
+    fn nodes_mut(&mut self) -> &mut BTreeMap<NodeId, Node> {
+        Arc::make_mut(&mut self.nodes)
     }
 
     /// The name of a node, or its id when it is no member.
@@ -314,7 +322,7 @@ impl Cluster {
             name: self.name.clone(),
             stacks: self.stacks.clone(),
             tasks: self.tasks.clone(),
-            nodes: self.nodes.clone(),
+            nodes: Arc::clone(&self.nodes),
             generations: self.generations.clone(),
             volumes: self.volumes.clone(),
             tokens: self.open_tokens(),
@@ -346,7 +354,7 @@ impl Cluster {
     /// Takes it for true in a draft that nodes came or went.
     pub(crate) fn assume_liveness(&mut self, now: Timestamp, changes: &[(NodeId, Liveness)]) {
         for (id, liveness) in changes {
-            if let Some(node) = self.nodes.get_mut(id) {
+            if let Some(node) = self.nodes_mut().get_mut(id) {
                 node.liveness = *liveness;
                 node.since = now;
             }
@@ -357,13 +365,13 @@ impl Cluster {
     pub(crate) fn imagine(&mut self, machine: &ImaginedNode) {
         let id = self.next_node;
         self.next_node = id.next().unwrap_or(id);
-        self.nodes.insert(id, machine.node(id));
+        self.nodes_mut().insert(id, machine.node(id));
     }
 
     /// Imagines that the node went down then, after a long time without a fault.
     pub(crate) fn assume_lost(&mut self, node: NodeId, since: Timestamp) {
         self.assume_liveness(since, &[(node, Liveness::Down)]);
-        if let Some(node) = self.nodes.get_mut(&node) {
+        if let Some(node) = self.nodes_mut().get_mut(&node) {
             node.returned_at = None;
         }
     }

@@ -1,12 +1,13 @@
 //! The leader's decisions, each checked again: the plan is optimistic, the log is the truth.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
-    Desired, Liveness, NodeId, Revision, Task, TaskId, TaskState, TaskStatus, Timestamp,
+    Desired, Liveness, NodeId, Revision, StackName, Task, TaskId, TaskState, TaskStatus, Timestamp,
+    VolumeName,
     event::Severity,
     planted::{Bug, is_planted},
-    task::Decision,
+    task::{Decision, TaskVolume},
 };
 
 use super::{Answered, Happened, check};
@@ -205,31 +206,53 @@ impl Cluster {
             Arc::make_mut(&mut kept).verdicts.truncate(limits::MAX_VERDICTS);
         }
         task.decision = Some(kept);
-        let task = task.clone();
-        for (name, volume) in &task.volumes {
+        if !task.volumes.is_empty() {
+            let (stack, volumes) = (task.stack.clone(), task.volumes.clone());
+            self.settle_volumes(at, node, (&stack, volumes));
+        }
+        self.touch(node);
+        // What might be is no event.
+        if !self.is_draft {
+            self.note_placed(at, id, node);
+        }
+        Ok(())
+    }
+
+    /// Volumes that live nowhere yet live there from now on.
+    fn settle_volumes(
+        &mut self,
+        at: Timestamp,
+        home: NodeId,
+        (stack, volumes): (&StackName, BTreeMap<VolumeName, TaskVolume>),
+    ) {
+        for (name, volume) in volumes {
             if is_planted(Bug::HomeForgotten) {
                 continue;
             }
-            self.volumes.entry(volume.engine_name.clone()).or_insert_with(|| Volume {
-                stack: task.stack.clone(),
-                name: name.clone(),
+            self.volumes.entry(volume.engine_name).or_insert_with(|| Volume {
+                stack: stack.clone(),
+                name,
                 external: volume.external,
-                home: node,
+                home,
                 used: false,
                 removing: false,
                 created_at: at,
             });
         }
-        self.touch(node);
-        let (slot, memory) = (task.slot, task.spec.resources.reserved.memory);
+    }
+
+    fn note_placed(&mut self, at: Timestamp, id: TaskId, node: NodeId) {
+        let Some(task) = self.tasks.get(id) else { return };
         let message = format!(
-            "{}/{}.{slot} goes to {} (reserves {memory})",
+            "{}/{}.{} goes to {} (reserves {})",
             task.stack,
             task.service,
-            self.node_name(node)
+            task.slot,
+            self.node_name(node),
+            task.spec.resources.reserved.memory
         );
-        self.note(Happened::new(at, "placed", message).task(&task));
-        Ok(())
+        let happened = Happened::new(at, "placed", message).task(task);
+        self.note(happened);
     }
 
     fn set_desired(&mut self, at: Timestamp, id: TaskId, desired: Desired) -> Checked {
