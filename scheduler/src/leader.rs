@@ -1,9 +1,13 @@
 //! The leader's loop: wakes, plans, proposes. It decides nothing; `scheduler_core::plan` does.
 //!
-//! **Invariant:** only a scheduler that leads proposes plans, and each plan names the revision it was
-//! made on; what no longer holds by the time it is applied is refused there.
+//! **Invariant:** only a scheduler that leads proposes plans. The first part of a plan names the revision it was
+//! made on, each other one the revision that the part before it made; what no longer holds by the time it is
+//! applied is refused there.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::future::join;
 use model::{Liveness, NodeId, Revision, Timestamp};
@@ -25,6 +29,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Plans in a row that change nothing although they wanted to; then it is time to wait for something
 /// else to happen instead of asking again at once.
 const REFUSED_MAX: u32 = 3;
+/// Refused changes of one entry that are told of by themselves.
+const REFUSED_SAID: usize = 5;
 /// Between two plans when nothing happens: bounds the harm of a wake-up that was forgotten.
 const PLAN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// Parts of a plan that wait for those before them to be durable, while it goes on.
@@ -79,7 +85,9 @@ async fn lead(dispatch: &Dispatch, figures: &Figures, term: u64) {
         let now = clock::now();
         let (parts, handed) = mpsc::channel(PARTS_AHEAD);
         let draft = Draft::of(&dispatch.log.cluster());
-        let proposed = propose(dispatch, draft.revision(), handed, || goes_on(&standing.borrow()));
+        let goes_on_now = || goes_on(&standing.borrow()) && !dispatch.stop.is_cancelled();
+        let proposing = Proposing { dispatch, goes_on: goes_on_now, basis: draft.revision() };
+        let proposed = proposing.all(handed);
         let planned = plan(dispatch, figures, (&mut waits, now), (draft, parts));
         let (Some(plan), proposed) = join(planned, proposed).await else { return };
         let due = due(&plan, now);
@@ -131,21 +139,28 @@ async fn plan(
 ) -> Option<Plan> {
     waits.pass(clock::ticks());
     let beats = dispatch.sessions.beats(now, clock::uptime()).waiting(waits.clone());
-    let began = std::time::Instant::now();
     let planned = spawn_blocking(move || {
-        // Once a part could not be proposed, nobody takes the others: they are in the next plan again.
-        let mut take = |part| drop(parts.blocking_send(part));
-        plan_in_parts(draft, &beats, now, &mut take)
+        let began = Instant::now();
+        let mut waited = Duration::ZERO;
+        // Once a part could not be proposed nobody takes the others: they are in the next plan again.
+        let mut take = |part| {
+            let full = Instant::now();
+            let taken = parts.blocking_send(part).is_ok();
+            waited += full.elapsed();
+            taken
+        };
+        let plan = plan_in_parts(draft, &beats, now, &mut take);
+        (plan, began.elapsed().saturating_sub(waited))
     });
-    let plan = match planned.await {
-        Ok(plan) => plan,
+    let (plan, took) = match planned.await {
+        Ok(made) => made,
         // What must never happen ends the scheduler, here as anywhere.
         Err(failed) => match failed.try_into_panic() {
             Ok(why) => std::panic::resume_unwind(why),
             Err(_) => return None,
         },
     };
-    figures.planned(began.elapsed());
+    figures.planned(took);
     waits.keep(&plan.waits, now);
     waits.remember(&plan);
     dispatch.sessions.waits(waits.clone());
@@ -157,90 +172,99 @@ fn due(plan: &Plan, now: Timestamp) -> Duration {
     due.map_or(PLAN_AT_LEAST_EVERY, |due| due.clamp(PLAN_AT_MOST_EVERY, PLAN_AT_LEAST_EVERY))
 }
 
-/// Proposes the parts of a plan as they come; answers whether everything in them was taken.
-async fn propose(
-    dispatch: &Dispatch,
-    mut basis: Revision,
-    mut parts: mpsc::Receiver<Part>,
-    goes_on: impl Fn() -> bool,
-) -> Result<bool, LogError> {
-    let mut whole = true;
-    while let Some(part) = parts.recv().await {
-        if !goes_on() {
-            return Ok(false);
-        }
-        match part {
-            Part::Liveness(nodes) => set_liveness(dispatch, nodes).await?,
-            Part::Changes(changes) => {
-                whole &= match propose_changes(dispatch, &mut basis, changes).await? {
-                    Taken::Whole => true,
-                    Taken::InPart => false,
-                    Taken::Stale => return Ok(false),
-                }
-            }
-        }
-    }
-    Ok(whole)
-}
-
-async fn set_liveness(dispatch: &Dispatch, nodes: Vec<(NodeId, Liveness)>) -> Result<(), LogError> {
-    for (node, liveness) in nodes {
-        tracing::info!(%node, liveness = liveness.as_str(), "node changes");
-        let set = Command::SetLiveness { node, liveness };
-        if let Err(rejection) = dispatch.log.propose(None, set).await?.result {
-            tracing::warn!(%node, %rejection, "a node's liveness was refused");
-        }
-    }
-    Ok(())
-}
-
 /// What became of changes that were proposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Taken {
     Whole,
     /// Some did not hold any more.
     InPart,
-    /// None: the plan was made on what is not so any more.
-    Stale,
+    /// None, nor will any after them: the plan was made on what is not so any more, or it is not this scheduler's
+    /// to propose.
+    Nothing,
 }
 
-/// Proposes changes that were planned on `basis`, which is then the revision that they made.
-async fn propose_changes(
-    dispatch: &Dispatch,
-    basis: &mut Revision,
-    changes: Vec<Change>,
-) -> Result<Taken, LogError> {
-    tracing::debug!(%basis, changes = changes.len(), "plan");
-    let (mut left, mut at_once) = (changes.as_slice(), limits::MAX_CHANGES);
-    let mut taken = Taken::Whole;
-    while !left.is_empty() {
-        // Changes build on those before them only: the first of them stand alone, and the others were
-        // planned on what these leave.
-        let (some, rest) = left.split_at(at_once.min(left.len()));
-        let command = Command::Plan { basis: *basis, changes: some.to_vec() };
-        let applied = match dispatch.log.propose(None, command).await {
-            Err(LogError::TooLarge { .. }) if some.len() > 1 => {
-                at_once = some.len() / 2;
-                continue;
-            }
-            answer => answer?,
-        };
-        match applied.result {
-            Ok(Outcome::Planned { refused }) => {
-                for why in &refused {
-                    tracing::warn!(%why, "a change of the plan was refused");
-                }
-                if !refused.is_empty() {
-                    taken = Taken::InPart;
-                }
-            }
-            Ok(_) => {}
-            Err(rejection) => {
-                tracing::debug!(%rejection, "a plan was refused");
-                return Ok(Taken::Stale);
+/// A plan on its way into the log.
+struct Proposing<'d, G> {
+    dispatch: &'d Dispatch,
+    /// Whether this scheduler still leads in the term it planned in.
+    goes_on: G,
+    /// The revision the next part was planned on.
+    basis: Revision,
+}
+
+impl<G: Fn() -> bool> Proposing<'_, G> {
+    /// Proposes the parts as they come; answers whether everything in them was taken.
+    async fn all(mut self, mut parts: mpsc::Receiver<Part>) -> Result<bool, LogError> {
+        let mut whole = true;
+        while let Some(part) = parts.recv().await {
+            let taken = match part {
+                Part::Liveness(nodes) => self.set_liveness(nodes).await?,
+                Part::Changes(changes) => self.changes(changes).await?,
+            };
+            match taken {
+                Taken::Whole => {}
+                Taken::InPart => whole = false,
+                Taken::Nothing => return Ok(false),
             }
         }
-        (left, *basis) = (rest, applied.revision);
+        Ok(whole)
     }
-    Ok(taken)
+
+    async fn set_liveness(&self, nodes: Vec<(NodeId, Liveness)>) -> Result<Taken, LogError> {
+        for (node, liveness) in nodes {
+            if !(self.goes_on)() {
+                return Ok(Taken::Nothing);
+            }
+            tracing::info!(%node, liveness = liveness.as_str(), "node changes");
+            let set = Command::SetLiveness { node, liveness };
+            if let Err(rejection) = self.dispatch.log.propose(None, set).await?.result {
+                tracing::warn!(%node, %rejection, "a node's liveness was refused");
+            }
+        }
+        Ok(Taken::Whole)
+    }
+
+    async fn changes(&mut self, changes: Vec<Change>) -> Result<Taken, LogError> {
+        tracing::debug!(basis = %self.basis, changes = changes.len(), "plan");
+        let (mut left, mut at_once) = (changes.as_slice(), limits::MAX_CHANGES);
+        let mut taken = Taken::Whole;
+        while !left.is_empty() {
+            if !(self.goes_on)() {
+                return Ok(Taken::Nothing);
+            }
+            // Changes build on those before them only: the first of them stand alone, and the others were
+            // planned on what these leave.
+            let (some, rest) = left.split_at(at_once.min(left.len()));
+            let command = Command::Plan { basis: self.basis, changes: some.to_vec() };
+            let applied = match self.dispatch.log.propose(None, command).await {
+                Err(LogError::TooLarge { .. }) if some.len() > 1 => {
+                    at_once = some.len() / 2;
+                    continue;
+                }
+                answer => answer?,
+            };
+            match applied.result {
+                Ok(Outcome::Planned { refused }) if !refused.is_empty() => {
+                    say_refused(&refused);
+                    taken = Taken::InPart;
+                }
+                Ok(_) => {}
+                Err(rejection) => {
+                    tracing::debug!(%rejection, "a plan was refused");
+                    return Ok(Taken::Nothing);
+                }
+            }
+            (left, self.basis) = (rest, applied.revision);
+        }
+        Ok(taken)
+    }
+}
+
+fn say_refused(refused: &[String]) {
+    for why in refused.iter().take(REFUSED_SAID) {
+        tracing::warn!(%why, "a change of the plan was refused");
+    }
+    if let Some(more) = refused.len().checked_sub(REFUSED_SAID).filter(|more| *more > 0) {
+        tracing::warn!(more, "and others, which may build on these");
+    }
 }

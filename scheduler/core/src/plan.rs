@@ -99,40 +99,50 @@ pub fn plan(cluster: &Cluster, beats: &Heartbeats, now: Timestamp) -> Plan {
 }
 
 /// The same on a copy, in parts that are handed to `take` as soon as each is known: what is in them is not in
-/// the plan again.
+/// the plan again. Of many pending tasks those of one part stay where they are when the next is placed. It ends
+/// when `take` answers that no more is wanted.
 pub fn plan_in_parts(
     draft: Draft,
     beats: &Heartbeats,
     now: Timestamp,
-    take: &mut dyn FnMut(Part),
+    take: &mut dyn FnMut(Part) -> bool,
 ) -> Plan {
-    parts_within(draft, beats, now, Given { room: AT_ONCE, take })
+    let given = Given { room: AT_ONCE, group: limits::MAX_CHANGES, take };
+    parts_within(draft, beats, now, given)
 }
 
 /// The same with at most so many changes, whole; the rest is for the next plan.
 pub(crate) fn plan_within(draft: Draft, beats: &Heartbeats, now: Timestamp, most: usize) -> Plan {
     let (mut nodes, mut all) = (Vec::new(), Vec::new());
-    let mut take = |part| match part {
-        Part::Liveness(some) => nodes.extend(some),
-        Part::Changes(some) => all.extend(some),
+    let mut take = |part| {
+        match part {
+            Part::Liveness(some) => nodes.extend(some),
+            Part::Changes(some) => all.extend(some),
+        }
+        true
     };
-    let plan = parts_within(draft, beats, now, Given { room: most, take: &mut take });
+    let given = Given { room: most, group: usize::MAX, take: &mut take };
+    let plan = parts_within(draft, beats, now, given);
     Plan { changes: all, liveness: nodes, ..plan }
 }
 
 /// The parts of a plan that were handed out, and how many changes there still may be.
 struct Given<'g> {
     room: usize,
-    take: &'g mut dyn FnMut(Part),
+    /// Tasks that are placed together.
+    group: usize,
+    take: &'g mut dyn FnMut(Part) -> bool,
 }
 
 impl Given<'_> {
-    fn give(&mut self, mut changes: Vec<Change>) {
+    /// Answers whether there is room for more.
+    fn give(&mut self, mut changes: Vec<Change>) -> bool {
         changes.truncate(self.room);
         self.room = self.room.saturating_sub(changes.len());
-        if !changes.is_empty() {
-            (self.take)(Part::Changes(changes));
+        if !changes.is_empty() && !(self.take)(Part::Changes(changes)) {
+            self.room = 0;
         }
+        self.room > 0
     }
 }
 
@@ -146,8 +156,8 @@ fn parts_within(
     let (liveness, mut wake_at) = liveness::transitions(&draft, beats, now);
     draft.assume_liveness(now, &liveness);
     let assumed = liveness.iter().map(|(node, _)| *node).collect();
-    if !liveness.is_empty() {
-        (given.take)(Part::Liveness(liveness));
+    if !liveness.is_empty() && !(given.take)(Part::Liveness(liveness)) {
+        given.room = 0;
     }
     let mut sought = beats.waits.sought().cloned();
     let (mut report, mut waits) = (PlanReport::default(), BTreeSet::new());
@@ -205,7 +215,7 @@ fn place(
     }
     let mut fleet = Fleet::of(draft);
     let (mut seated, mut left_out) = (Vec::new(), Vec::new());
-    let so_many = (given.room, limits::MAX_CHANGES);
+    let so_many = (given.room, given.group);
     placement::place_in_groups(&mut fleet, &asks, so_many, effort, &mut |some| {
         let mut changes = Vec::with_capacity(some.len());
         for held in some {
@@ -217,7 +227,7 @@ fn place(
             changes.push(Change::Place { task: held.task, node, decision });
             seated.push((held.task, node));
         }
-        given.give(changes);
+        given.give(changes)
     });
     // Why is of no use to the rest of the plan, and much to remember.
     let unsaid = Arc::new(Decision { at, revision, verdicts: Vec::new() });

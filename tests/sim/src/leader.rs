@@ -19,6 +19,8 @@ use crate::{
 const RETRY: u64 = 1_000;
 /// Plans in a row that change nothing although they wanted to.
 const REFUSED_MAX: u32 = 3;
+/// Changes of a plan that are proposed as one entry: few, so that something comes between the parts.
+const CHANGES_AT_ONCE: usize = 3;
 /// The longest wait between two plans, in milliseconds.
 const PLAN_AT_LEAST_EVERY: u64 = 30_000;
 /// The shortest.
@@ -119,9 +121,8 @@ impl World {
             .into_iter()
             .map(|(node, liveness)| Command::SetLiveness { node, liveness })
             .collect();
-        if !changes.is_empty() {
-            todo.push_back(Command::Plan { basis, changes });
-        }
+        let parts = changes.chunks(CHANGES_AT_ONCE).map(<[_]>::to_vec);
+        todo.extend(parts.map(|changes| Command::Plan { basis, changes }));
         if let Some(leading) = self.log.leading.as_mut() {
             leading.seen = revision;
             leading.due = due;
@@ -166,8 +167,15 @@ impl World {
         };
         match applied.result {
             Ok(Outcome::Planned { refused }) if !refused.is_empty() => leading.refused += 1,
-            Err(_) => leading.refused += 1,
+            Err(_) => {
+                leading.refused += 1;
+                leading.todo.retain(|command| !matches!(command, Command::Plan { .. }));
+            }
             Ok(_) => leading.refused = 0,
+        }
+        // What follows was planned on what this part leaves.
+        if let Some(Command::Plan { basis, .. }) = leading.todo.front_mut() {
+            *basis = (*basis).max(applied.revision);
         }
         self.propose_next();
     }

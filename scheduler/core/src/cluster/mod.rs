@@ -14,16 +14,14 @@ mod recover;
 mod request;
 pub mod snapshot;
 mod stack;
+mod table;
 mod tasks;
 mod volume;
 
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::{
     Event, Generation, ImaginedNode, Liveness, Node, NodeId, NodeName, OperatorName, RequestId,
@@ -45,6 +43,7 @@ pub(crate) use memory::{is_worth_changing, with_margin};
 use request::Requests;
 pub use request::{Answer, Remembered};
 pub use stack::{FailedRollout, PastRevision, Removal, Service, Slot, Stack};
+pub use table::{Rows, Table};
 use tasks::Tasks;
 pub use volume::Volume;
 pub(crate) use {
@@ -73,8 +72,7 @@ pub struct Cluster {
     next_token: TokenId,
     stacks: BTreeMap<StackName, Stack>,
     tasks: Tasks,
-    /// Shared with drafts, which seldom change any.
-    nodes: Arc<BTreeMap<NodeId, Node>>,
+    nodes: Table<NodeId, Node>,
     generations: BTreeMap<NodeId, Generation>,
     /// By the engine's name, which is what data is found by.
     volumes: BTreeMap<String, Volume>,
@@ -108,7 +106,7 @@ impl Default for Cluster {
 
 impl Cluster {
     /// The cluster before its first entry.
-    pub fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             id: String::new(),
             name: String::new(),
@@ -119,7 +117,7 @@ impl Cluster {
             next_token: TokenId::new(1),
             stacks: BTreeMap::new(),
             tasks: Tasks::new(),
-            nodes: Arc::new(BTreeMap::new()),
+            nodes: Table::new(),
             generations: BTreeMap::new(),
             volumes: BTreeMap::new(),
             tokens: BTreeMap::new(),
@@ -221,7 +219,7 @@ impl Cluster {
     }
 
     /// All tasks, ended ones that are still remembered included.
-    pub const fn tasks(&self) -> &BTreeMap<TaskId, Task> {
+    pub const fn tasks(&self) -> &Table<TaskId, Task> {
         self.tasks.by_id()
     }
 
@@ -265,7 +263,7 @@ impl Cluster {
     }
 
     /// All member nodes.
-    pub fn nodes(&self) -> &BTreeMap<NodeId, Node> {
+    pub const fn nodes(&self) -> &Table<NodeId, Node> {
         &self.nodes
     }
 
@@ -277,10 +275,6 @@ impl Cluster {
     /// The node of that name.
     pub fn node_named(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.values().find(|node| node.name == *name)
-    }
-
-    fn nodes_mut(&mut self) -> &mut BTreeMap<NodeId, Node> {
-        Arc::make_mut(&mut self.nodes)
     }
 
     /// The name of a node, or its id when it is no member.
@@ -322,7 +316,7 @@ impl Cluster {
             name: self.name.clone(),
             stacks: self.stacks.clone(),
             tasks: self.tasks.clone(),
-            nodes: Arc::clone(&self.nodes),
+            nodes: self.nodes.clone(),
             generations: self.generations.clone(),
             volumes: self.volumes.clone(),
             tokens: self.open_tokens(),
@@ -354,7 +348,7 @@ impl Cluster {
     /// Takes it for true in a draft that nodes came or went.
     pub(crate) fn assume_liveness(&mut self, now: Timestamp, changes: &[(NodeId, Liveness)]) {
         for (id, liveness) in changes {
-            if let Some(node) = self.nodes_mut().get_mut(id) {
+            if let Some(node) = self.nodes.get_mut(id) {
                 node.liveness = *liveness;
                 node.since = now;
             }
@@ -365,13 +359,13 @@ impl Cluster {
     pub(crate) fn imagine(&mut self, machine: &ImaginedNode) {
         let id = self.next_node;
         self.next_node = id.next().unwrap_or(id);
-        self.nodes_mut().insert(id, machine.node(id));
+        self.nodes.insert(id, machine.node(id));
     }
 
     /// Imagines that the node went down then, after a long time without a fault.
     pub(crate) fn assume_lost(&mut self, node: NodeId, since: Timestamp) {
         self.assume_liveness(since, &[(node, Liveness::Down)]);
-        if let Some(node) = self.nodes_mut().get_mut(&node) {
+        if let Some(node) = self.nodes.get_mut(&node) {
             node.returned_at = None;
         }
     }

@@ -371,7 +371,7 @@ impl TryFrom<ClusterImage> for Cluster {
         for (node, generation) in image.nodes {
             let id = node.id;
             cluster.generations.insert(id, generation);
-            once(cluster.nodes_mut().insert(id, node).as_ref(), || format!("node {id}"))?;
+            once(cluster.nodes.insert(id, node).as_ref(), || format!("node {id}"))?;
         }
         for (name, volume) in image.volumes {
             once(cluster.volumes.insert(name.clone(), volume).as_ref(), || {

@@ -1,15 +1,20 @@
 //! The tasks, found by id, by service and by node without looking at all of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use model::{NodeId, ServiceName, StackName, Task, TaskId};
+
+use super::Table;
 
 type OfService = BTreeSet<(u32, TaskId)>;
 
 /// See the module. What is not found by id follows from what is.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tasks {
-    by_id: BTreeMap<TaskId, Task>,
+    by_id: Table<TaskId, Task>,
     /// By replica.
     of: BTreeMap<StackName, BTreeMap<ServiceName, OfService>>,
     on: BTreeMap<NodeId, BTreeSet<TaskId>>,
@@ -25,10 +30,10 @@ impl Eq for Tasks {}
 
 impl Tasks {
     pub(super) const fn new() -> Self {
-        Self { by_id: BTreeMap::new(), of: BTreeMap::new(), on: BTreeMap::new() }
+        Self { by_id: Table::new(), of: BTreeMap::new(), on: BTreeMap::new() }
     }
 
-    pub(super) const fn by_id(&self) -> &BTreeMap<TaskId, Task> {
+    pub(super) const fn by_id(&self) -> &Table<TaskId, Task> {
         &self.by_id
     }
 
@@ -43,7 +48,7 @@ impl Tasks {
     }
 
     /// Answers the task that had the id before.
-    pub(super) fn insert(&mut self, task: Task) -> Option<Task> {
+    pub(super) fn insert(&mut self, task: Task) -> Option<Arc<Task>> {
         let id = task.id;
         let before = self.remove(id);
         let services = self.of.entry(task.stack.clone()).or_default();
@@ -55,7 +60,7 @@ impl Tasks {
         before
     }
 
-    pub(super) fn remove(&mut self, id: TaskId) -> Option<Task> {
+    pub(super) fn remove(&mut self, id: TaskId) -> Option<Arc<Task>> {
         let task = self.by_id.remove(&id)?;
         if let Some(services) = self.of.get_mut(&task.stack) {
             if let Some(there) = services.get_mut(&task.service) {

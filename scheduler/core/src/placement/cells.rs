@@ -139,9 +139,16 @@ impl Cells {
 
     /// Whether to ask them takes less than to ask every node, or, when others that are alike follow, than to
     /// ask every node once for all of these.
-    pub(super) fn serve_better(&self, ask: &Ask<'_>, others_follow: bool) -> bool {
-        let most = if others_follow { FEW } else { self.nodes.len() / 2 };
-        self.by.len() <= most && is_plain(ask)
+    pub(super) fn serve_better<'a>(
+        &self,
+        fleet: &Fleet<'a>,
+        ask: &Ask<'a>,
+        others_follow: bool,
+    ) -> bool {
+        let half = self.nodes.len() / 2;
+        let most = if others_follow { half.min(FEW) } else { half };
+        let apart = fleet.replicas_of(ask).map_or(0, Replicas::len);
+        is_plain(ask) && self.by.len().saturating_add(self.odd.len()).saturating_add(apart) <= most
     }
 
     /// The cells of a kind in which so much memory is free, the fuller first.
@@ -196,7 +203,7 @@ impl Cells {
         ask: &Ask<'a>,
         most: usize,
     ) -> Option<Ranking> {
-        if !self.serve_better(ask, false) {
+        if !is_plain(ask) {
             return None;
         }
         let asking = Asking {

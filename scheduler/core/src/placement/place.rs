@@ -36,18 +36,23 @@ pub struct Placed {
 /// before is not tried again; `effort` keeps that.
 pub fn place<'a>(fleet: &mut Fleet<'a>, asks: &[Ask<'a>], effort: &mut Effort) -> Vec<Placed> {
     let mut all = Vec::with_capacity(asks.len());
-    place_in_groups(fleet, asks, (usize::MAX, usize::MAX), effort, &mut |some| all.extend(some));
+    let mut keep = |some| {
+        all.extend(some);
+        true
+    };
+    place_in_groups(fleet, asks, (usize::MAX, usize::MAX), effort, &mut keep);
     all
 }
 
 /// The same until so many have a node: of the others nothing is said. Always when another group of them has
-/// one, it is handed to `give` and stays where it is; a better arrangement is looked for of the last group.
+/// one, it is handed to `give` and stays where it is; a better arrangement is looked for of the last group. It
+/// ends when `give` answers that no more is wanted.
 pub fn place_in_groups<'a>(
     fleet: &mut Fleet<'a>,
     asks: &[Ask<'a>],
     (so_many, group): (usize, usize),
     effort: &mut Effort,
-    give: &mut dyn FnMut(Vec<Placed>),
+    give: &mut dyn FnMut(Vec<Placed>) -> bool,
 ) {
     let scales = Scales::of(fleet, asks);
     let order = hardest_first(fleet, &scales, asks);
@@ -65,7 +70,10 @@ pub fn place_in_groups<'a>(
             break;
         }
         if of_group.len() >= group {
-            give(std::mem::take(&mut of_group).iter().filter_map(|id| placed.remove(id)).collect());
+            let some = std::mem::take(&mut of_group);
+            if !give(some.iter().filter_map(|id| placed.remove(id)).collect()) {
+                return;
+            }
         }
         let held = turns.place(fleet, &scales, ask, order.get(index.saturating_add(1)));
         if held.node.is_some() {
@@ -138,17 +146,16 @@ impl<'a> Turns<'_, 'a> {
         ask: &Ask<'a>,
         next: Option<&Ask<'a>>,
     ) -> Ranking {
+        let mut few = None;
         if !self.standing.as_ref().is_some_and(|standing| standing.serves(ask)) {
             let goes_on = next.is_some_and(|next| are_alike(ask, next));
-            let few = self.cells.as_ref().is_some_and(|cells| cells.serve_better(ask, goes_on));
-            let stands = goes_on && !few;
+            few = self.cells.as_ref().filter(|cells| cells.serve_better(fleet, ask, goes_on));
+            let stands = goes_on && few.is_none();
             self.standing = stands.then(|| Standing::of(fleet, scales, ask, self.most)).flatten();
         }
         let together = match &mut self.standing {
             Some(standing) => Some(standing.ranking(fleet, scales, ask)),
-            None => {
-                self.cells.as_ref().and_then(|held| held.ranking(fleet, scales, ask, self.most))
-            }
+            None => few.and_then(|cells| cells.ranking(fleet, scales, ask, self.most)),
         };
         together.unwrap_or_else(|| {
             Ranking::of(fleet, scales, ask, self.waiting.companions(fleet, ask), self.most)

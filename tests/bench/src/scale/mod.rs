@@ -68,7 +68,28 @@ async fn running(control: &mut ControlClient<Channel>) -> u32 {
     status.tasks.get("running").copied().unwrap_or(0)
 }
 
-/// Measures with nobody, with all agents, and with all agents and tasks.
+/// Takes all agents away, and watches a scheduler with many tasks and nowhere to place them.
+async fn watch_without_agents(
+    (pid, agents): (u32, u32),
+    control: &mut ControlClient<Channel>,
+    sessions: &mut JoinSet<String>,
+) -> (Cost, u32) {
+    sessions.abort_all();
+    let gone = Instant::now();
+    loop {
+        let status = control.status(StatusRequest {}).await.expect("a status").into_inner();
+        if status.nodes.get("down") == Some(&agents) {
+            break;
+        }
+        assert!(gone.elapsed() < PATIENCE, "not every node is down");
+        tokio::time::sleep(POLL).await;
+    }
+    let cost = watch(pid).await;
+    let status = control.status(StatusRequest {}).await.expect("a status").into_inner();
+    (cost, status.tasks.get("pending").copied().unwrap_or(0))
+}
+
+/// Measures with nobody, with all agents, with all agents and tasks, and with no agent any more.
 pub(crate) fn measure(report: &mut Report, agents: u32, tasks: u32) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(run(report, agents, tasks));
@@ -113,6 +134,8 @@ async fn run(report: &mut Report, agents: u32, tasks: u32) {
         report.remark(format!("scale: a session ended: {why}"));
     }
 
+    let (nowhere, pending) = watch_without_agents((pid, agents), &mut control, &mut sessions).await;
+
     let at_most = |most| Some(Wanted::AtMost(most));
     let mut add = |what: &str, unit, value: f64, wanted| {
         report.add("scale", (format!("scheduler, {what}"), unit), vec![value], wanted);
@@ -124,6 +147,8 @@ async fn run(report: &mut Report, agents: u32, tasks: u32) {
     add("resident at most, while all was begun", "MB", peak, at_most(256.0));
     add("processor, all agents", "cores", connected.busy, None);
     add("processor, all agents and tasks", "cores", full.busy, at_most(1.0));
+    add("processor, every agent gone", "cores", nowhere.busy, None);
+    add("resident, every agent gone", "MB", nowhere.resident, None);
     add("per agent", "kB", (connected.resident - alone.resident) * 1e3 / agents, None);
     add("per task", "kB", (full.resident - connected.resident) * 1e3 / wanted, None);
     add("a join, in turn", "ms", joining * 1e3 / agents, None);
@@ -131,7 +156,7 @@ async fn run(report: &mut Report, agents: u32, tasks: u32) {
     add("processor time for that", "s", worked, None);
     report.add("scale", ("an apply of 1,000 tasks", "ms"), applied, None);
     report.remark(format!(
-        "scale: {agents} agents simulated over gRPC and mutual TLS, {wanted} tasks in services of {REPLICAS}"
+        "scale: {agents} agents simulated over gRPC and mutual TLS, {wanted} tasks in services of {REPLICAS}; with \
+         every agent gone, {pending} of them were pending"
     ));
-    sessions.abort_all();
 }

@@ -127,6 +127,10 @@ impl Cluster {
 
     /// Writes down what happened, at the revision being made.
     pub(super) fn note(&mut self, happened: Happened) {
+        // What might be is no event.
+        if self.is_draft {
+            return;
+        }
         while self.events.len() >= limits::MAX_EVENTS {
             self.events.pop_front();
         }

@@ -35,7 +35,7 @@ impl Cluster {
             if !empty || !down {
                 return Err(Rejection::NodeNameTaken(name.clone()));
             }
-            self.nodes_mut().remove(&former);
+            self.nodes.remove(&former);
             self.generations.remove(&former);
         }
         let id = self.next_node;
@@ -56,7 +56,7 @@ impl Cluster {
             since: at,
         };
         self.note(Happened::new(at, "joined", format!("node {name} joined as {id}")).node(&node));
-        self.nodes_mut().insert(id, node);
+        self.nodes.insert(id, node);
         self.touch(id);
         Ok(Outcome::Node(id))
     }
@@ -68,7 +68,7 @@ impl Cluster {
         inventory: &Inventory,
         address: &str,
     ) -> Answered {
-        let node = self.nodes_mut().get_mut(&id).ok_or(Rejection::UnknownNode(id))?;
+        let node = self.nodes.get_mut(&id).ok_or(Rejection::UnknownNode(id))?;
         if node.inventory == *inventory && node.address == address {
             return Ok(Outcome::Unchanged);
         }
@@ -117,7 +117,7 @@ impl Cluster {
         id: NodeId,
         liveness: Liveness,
     ) -> Answered {
-        let node = self.nodes_mut().get_mut(&id).ok_or(Rejection::UnknownNode(id))?;
+        let node = self.nodes.get_mut(&id).ok_or(Rejection::UnknownNode(id))?;
         if node.liveness == liveness {
             return Ok(Outcome::Unchanged);
         }
@@ -140,7 +140,7 @@ impl Cluster {
         id: NodeId,
         schedulable: bool,
     ) -> Answered {
-        let node = self.nodes_mut().get_mut(&id).ok_or(Rejection::UnknownNode(id))?;
+        let node = self.nodes.get_mut(&id).ok_or(Rejection::UnknownNode(id))?;
         if node.schedulable == schedulable {
             return Ok(Outcome::Unchanged);
         }
@@ -159,7 +159,7 @@ impl Cluster {
 
     pub(super) fn drain(&mut self, at: Timestamp, id: NodeId, until: Timestamp) -> Answered {
         let known = self.form >= DRAIN_SINCE_FORM;
-        let node = self.nodes_mut().get_mut(&id).ok_or(Rejection::UnknownNode(id))?;
+        let node = self.nodes.get_mut(&id).ok_or(Rejection::UnknownNode(id))?;
         if node.drain == Some(until) {
             return Ok(Outcome::Unchanged);
         }
@@ -176,7 +176,7 @@ impl Cluster {
 
     /// The leader found that nothing more will move.
     pub(super) fn end_drain(&mut self, at: Timestamp, id: NodeId) -> Result<(), String> {
-        let node = self.nodes_mut().get_mut(&id).filter(|node| node.drain.is_some());
+        let node = self.nodes.get_mut(&id).filter(|node| node.drain.is_some());
         let node = node.ok_or_else(|| format!("{id} is not drained"))?;
         (node.drain, node.drain_since) = (None, None);
         let node = node.clone();
@@ -250,7 +250,7 @@ impl Cluster {
             format!("node {} has the labels {listed}", node.name)
         };
         self.note(Happened::new(at, "labelled", message).node(&node));
-        self.nodes_mut().insert(id, node);
+        self.nodes.insert(id, node);
         Ok(Outcome::Done)
     }
 
@@ -293,7 +293,7 @@ impl Cluster {
             self.forget_task(task);
         }
         self.volumes.retain(|_, volume| volume.home != id);
-        self.nodes_mut().remove(&id);
+        self.nodes.remove(&id);
         self.generations.remove(&id);
         if let Some(held) = &mut self.authorities {
             held.nodes.remove(&id);

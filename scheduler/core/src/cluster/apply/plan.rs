@@ -211,7 +211,7 @@ impl Cluster {
             self.settle_volumes(at, node, (&stack, volumes));
         }
         self.touch(node);
-        // What might be is no event.
+        // Nor is it worth a sentence on a draft, which keeps no events.
         if !self.is_draft {
             self.note_placed(at, id, node);
         }

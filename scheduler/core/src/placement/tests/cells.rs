@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     Command,
+    cluster::limits,
     orchestrate::orchestrate,
     placement::{cells::Cells, rank::Ranking, scales::Scales},
 };
@@ -35,7 +36,7 @@ fn machines(sizes: &[u64], odd: &[(usize, u8)]) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn cells_answer_what_their_nodes_would(
@@ -88,6 +89,19 @@ proptest! {
             let Some(node) = each.best.first().map(|best| best.node) else { continue };
             fleet.put(*ask, node);
             cells.changed(&fleet, &scales, node);
+        }
+        // Whichever way each is asked, all are placed as if each had asked every node.
+        let mut together = Fleet::of(&cluster);
+        let found = place(&mut together, &asks, &mut Effort::new(0, 0));
+        prop_assume!(found.iter().all(|held| held.node.is_some()));
+        let mut alone = Fleet::of(&cluster);
+        let kept = limits::verdicts_kept(cluster.tasks().len());
+        for held in &found {
+            let ask = asks.iter().find(|ask| ask.task == held.task).unwrap();
+            let each = Ranking::of(&alone, &scales, ask, ask.reserved(), kept);
+            prop_assert_eq!(held.node, each.best.first().map(|best| best.node));
+            prop_assert_eq!(&held.verdicts, &each.verdicts(&alone, ask));
+            alone.put(*ask, held.node.unwrap());
         }
     }
 }
