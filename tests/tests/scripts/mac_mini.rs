@@ -9,6 +9,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::units::variables;
+
 const TOKEN: &str = "siso-node-k1-a-secret-nobody-sees";
 const SCHEDULER_TOKEN: &str = "siso1.scheduler.k2.1.aa.a-secret-nobody-sees";
 
@@ -276,7 +278,12 @@ fn a_second_macs_scheduler_joins_the_first_and_its_token_is_gone_when_it_has() {
             assert!(plist.contains(words), "{words}: {plist}");
         }
     };
-    joins(&mac.read(SCHEDULER_PLIST));
+    let plist = mac.read(SCHEDULER_PLIST);
+    joins(&plist);
+    let (known, keys) = (variables("siso-scheduler"), plist.split("<key>SISO_").skip(1));
+    for key in keys.map(|rest| rest.split('<').next().expect("a key")) {
+        assert!(known.contains(&format!("SISO_{key}=")), "the scheduler does not read SISO_{key}");
+    }
     // Its agent asks its own scheduler, which got its token for it.
     assert!(mac.read("vm/etc/siso/agent.env").contains("SISO_SCHEDULER=host.lima.internal:7400\n"));
     assert_eq!(mac.read("vm/etc/siso/agent.token").trim(), TOKEN);
