@@ -6,8 +6,8 @@
 # What it installs, when it is missing: the Docker Engine (tests run containers), a C compiler (Rust links with it),
 # ShellCheck (the scripts), promtool (the text of /metrics), cargo-deny (licences, sources, who may use which crate),
 # strace, e2fsprogs, python3 and faketime (system calls, disks and clocks that fail on request, on Linux), iproute2 and
-# iptables (hosts with networks of their own), openssh-server (a machine to be added, where no service manager would
-# start it for the network).
+# iptables (hosts with networks of their own), systemd (its verifier reads the units), openssh-server (a machine to be
+# added, where no service manager would start it for the network).
 # It ends at the first step that fails, and always with a table of the steps and their times.
 set -euo pipefail
 
@@ -103,6 +103,7 @@ main() {
     SISO_REQUIRE_STRACE=$linux SISO_REQUIRE_OWN_DISK=$((linux && EUID == 0)) \
     SISO_REQUIRE_HOSTS=$((linux && EUID == 0)) SISO_REQUIRE_FAKETIME=$linux \
     SISO_REQUIRE_MEMORY_GROUP=$((groups && EUID == 0)) SISO_REQUIRE_SSHD=$((linux && sshd && EUID == 0)) \
+    SISO_REQUIRE_SYSTEMD=$linux \
     cargo test --workspace --locked
 }
 

@@ -2,11 +2,15 @@
 # Makes this Mac a Siso machine that nobody has to watch: a scheduler on macOS, an agent beside the engine in Colima's
 # virtual machine, both started by themselves after a power cut.
 #
-#   deploy/mac-mini/install.sh --name mini-1 [--advertise HOST] [--label k=v]... [--no-scheduler --scheduler HOST:PORT --token-file FILE]
+#   deploy/mac-mini/install.sh --name mini-1 [--advertise HOST] [--label k=v]...                    founds a cluster
+#   deploy/mac-mini/install.sh --name mini-2 ... --join HOST:PORT --scheduler-token-file FILE       a further scheduler
+#   deploy/mac-mini/install.sh --name mini-4 ... --no-scheduler --scheduler HOST:PORT --token-file FILE    only tasks
 #
 #   --name NAME          the node's name
 #   --advertise HOST     the name under which other machines reach this one, such as its Tailscale name [default: NAME]
 #   --label k=v          a label of the node; repeatable
+#   --join HOST:PORT     its scheduler joins the one there as a further voter, with the token in --scheduler-token-file;
+#                        once it has, the file is needed no more
 #   --no-scheduler       only an agent, which joins the scheduler at --scheduler with the token in --token-file
 #   --dist DIR           where the programs are: siso-scheduler, sisoctl (macOS) and siso-agent (linux-arm64) [default: .]
 #
@@ -39,7 +43,9 @@ MAC_MEMORY=2
 # A first leadership takes about a second, an agent joins in ten; the rest is for a busy machine.
 WAIT_SECONDS=${SISO_WAIT_SECONDS:-60}
 
-NAME='' ADVERTISE='' LABELS='' SCHEDULER='' TOKEN_FILE='' DIST=. WITH_SCHEDULER=yes
+NAME='' ADVERTISE='' LABELS='' SCHEDULER='' TOKEN_FILE='' DIST=. WITH_SCHEDULER=yes JOIN='' SCHEDULER_TOKEN_FILE=''
+# Whether the scheduler of this Mac has joined or founded its cluster before.
+MEMBER=no
 
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}"; }
 
@@ -48,7 +54,7 @@ read_arguments() {
     case $1 in
       -h | --help) usage; exit 0 ;;
       --no-scheduler) WITH_SCHEDULER=no; shift; continue ;;
-      --name | --advertise | --label | --scheduler | --token-file | --dist)
+      --name | --advertise | --label | --scheduler | --token-file | --join | --scheduler-token-file | --dist)
         [[ $# -gt 1 ]] || die "$1 needs a value" "see --help"
         case $1 in
           --name) NAME=$2 ;;
@@ -56,6 +62,8 @@ read_arguments() {
           --label) LABELS=${LABELS:+$LABELS,}$2 ;;
           --scheduler) SCHEDULER=$2 ;;
           --token-file) TOKEN_FILE=$2 ;;
+          --join) JOIN=$2 ;;
+          --scheduler-token-file) SCHEDULER_TOKEN_FILE=$2 ;;
           --dist) DIST=$2 ;;
         esac
         shift 2
@@ -66,10 +74,51 @@ read_arguments() {
   [[ -n $NAME ]] || die "the node needs a name" "--name mini-1"
   [[ $NAME =~ ^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$ ]] || die "$NAME is no node name" "use a-z, 0-9 and -"
   ADVERTISE=${ADVERTISE:-$NAME}
+  [[ -z $JOIN || -n $SCHEDULER_TOKEN_FILE ]] || die "--join needs --scheduler-token-file FILE" \
+    "make a token: sisoctl token create --role scheduler > $NAME.token"
+  [[ -z $SCHEDULER_TOKEN_FILE || -n $JOIN ]] || die "--scheduler-token-file needs --join HOST:PORT" "see --help"
   if [[ $WITH_SCHEDULER == no ]]; then
+    [[ -z $JOIN ]] || die "--join is for a Mac with a scheduler, --no-scheduler for one without" \
+      "leave one of them out; an agent alone joins with --scheduler and --token-file"
     [[ -n $SCHEDULER ]] || die "--no-scheduler needs --scheduler HOST:PORT" "see --help"
     [[ -r $TOKEN_FILE ]] || die "the token file ${TOKEN_FILE:-(none)} cannot be read" \
       "make a token: sisoctl token create --role node > $NAME.token"
+  else
+    [[ -z $SCHEDULER$TOKEN_FILE ]] || die "--scheduler and --token-file are for --no-scheduler" \
+      "a further scheduler joins with --join HOST:PORT and --scheduler-token-file FILE"
+  fi
+  if [[ -n $JOIN ]]; then
+    [[ $JOIN =~ ^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}$ ]] ||
+      die "$JOIN is no address of a scheduler" "--join mini-1:7400"
+    [[ $JOIN != "$ADVERTISE:7400" ]] || die "$JOIN is this Mac itself" "--join takes a scheduler of the cluster that is there already"
+  fi
+}
+
+# The scheduler that the daemon of an earlier run joins through; nothing where there is none.
+joined_through() {
+  sed -n 's|.*<key>SISO_JOIN</key><string>\(.*\)</string>.*|\1|p' "$DESTDIR$DAEMONS/siso.scheduler.plist" 2>/dev/null || true
+}
+
+# A member needs no token any more, and one that has not joined yet must not found a cluster beside the one it was to join.
+check_scheduler() {
+  local before token=''
+  [[ $WITH_SCHEDULER == yes ]] || return 0
+  before=$(joined_through)
+  if sudo test -e "$DESTDIR$STATE/scheduler/identity"; then
+    MEMBER=yes
+    [[ -z $JOIN || -n $before ]] || die "the scheduler of this Mac founded a cluster of its own and cannot join another" \
+      "sudo launchctl bootout system/siso.scheduler, move $STATE/scheduler away, then run this again"
+    # Before it votes it still has to know whom to ask.
+    JOIN=${JOIN:-$before}
+  elif [[ -n $JOIN ]]; then
+    [[ -r $SCHEDULER_TOKEN_FILE ]] || die "the token file $SCHEDULER_TOKEN_FILE cannot be read" \
+      "make a token: sisoctl token create --role scheduler > $NAME.token"
+    IFS= read -r token <"$SCHEDULER_TOKEN_FILE" || true
+    [[ $token == siso1.scheduler.* ]] || die "$SCHEDULER_TOKEN_FILE holds no token for a scheduler" \
+      "make one: sisoctl token create --role scheduler > $NAME.token"
+  elif [[ -n $before ]]; then
+    die "this Mac was to join the scheduler at $before, and has no data of it" \
+      "--join $before --scheduler-token-file FILE; to found a cluster instead: sudo rm $DAEMONS/siso.scheduler.plist"
   fi
 }
 
@@ -87,6 +136,7 @@ check_machine() {
   for program in "${needed[@]}"; do
     [[ -r $DIST/$program ]] || die "$DIST/$program is missing" "unpack the release there, or say --dist DIR"
   done
+  check_scheduler
 }
 
 keep_awake() {
@@ -160,6 +210,11 @@ install_daemons() {
   put "$DIST/sisoctl" "$BIN/sisoctl" 0755
   say "The scheduler runs on macOS itself, where a synced write survives a power cut (siso.scheduler)"
   PLIST_ENVIRONMENT=("SISO_DATA_DIR=$STATE/scheduler" "SISO_ADVERTISE=$ADVERTISE:7400")
+  if [[ -n $JOIN ]]; then
+    # They stay when the token is gone: the same settings are right for the first start and for every other.
+    PLIST_ENVIRONMENT+=("SISO_JOIN=$JOIN" "SISO_TOKEN_FILE=$STATE/scheduler.token")
+    [[ $MEMBER == yes ]] || put "$SCHEDULER_TOKEN_FILE" "$STATE/scheduler.token" 0600
+  fi
   daemon siso.scheduler root "$BIN/siso-scheduler"
 }
 
@@ -206,6 +261,20 @@ install_agent() {
   colima ssh -- sudo systemctl restart siso-agent
 }
 
+scheduler_votes() {
+  local address="\"address\":\"$ADVERTISE:7400\",\"role\":"
+  ctl -o json scheduler ls | tr -d ' \n' | grep -qF -e "$address\"leader\"" -e "$address\"follower\""
+}
+
+# The scheduler answers: it has what the token was for.
+finish_joining() {
+  sudo rm -f "$DESTDIR$STATE/scheduler.token"
+  wait_until "the scheduler votes" \
+    "the others have to reach $ADVERTISE:7400 (--advertise); look with: sisoctl scheduler ls; the log: $LOGS/siso.scheduler.log" \
+    scheduler_votes
+  [[ $MEMBER == yes ]] || note "the token is used up: delete $SCHEDULER_TOKEN_FILE"
+}
+
 node_is_ready() { ctl -o json node ls | tr -d ' \n' | grep -q "\"name\":\"$NAME\",[^}]*\"state\":\"ready\""; }
 
 main() {
@@ -216,10 +285,15 @@ main() {
   install_daemons
   if [[ $WITH_SCHEDULER == yes ]]; then
     wait_until "the scheduler answers" "the log: $LOGS/siso.scheduler.log" ctl version
+    [[ -z $JOIN ]] || finish_joining
   fi
   install_agent
   if [[ $WITH_SCHEDULER == yes ]]; then
     wait_until "$NAME is ready" "colima ssh -- sudo journalctl -u siso-agent -n 50" node_is_ready
+    if [[ -n $JOIN ]]; then
+      say "$NAME is ready, its scheduler one of those that sisoctl scheduler ls shows"
+      return
+    fi
     say "$NAME is ready. On your laptop: copy $STATE/scheduler/admin.yaml over a connection you trust, then"
     note "sisoctl context add home --file admin.yaml && sisoctl context use home && sisoctl status"
   else

@@ -62,6 +62,12 @@ ensure_host_tools() {
   ((${#missing[@]} == 0)) || install_packages "hosts with networks and clocks of their own" "${missing[@]}"
 }
 
+# The units are read by systemd's own verifier. It comes with systemd itself, which is not started by being installed.
+ensure_systemd_analyze() {
+  [[ $(uname -s) == Linux ]] || return 0
+  have systemd-analyze || install_packages "reads the units of deploy/systemd" systemd
+}
+
 # A real sshd, for `node add`. Where a service manager runs, installing it would open this machine to its network; there
 # it is for the person to decide, and the tests that want it say that they are skipped.
 ensure_sshd() {
@@ -80,6 +86,7 @@ ensure_test_tools() {
   ensure_promtool
   ensure_fault_tools
   ensure_host_tools
+  ensure_systemd_analyze
   ensure_sshd
   ensure_cargo_deny
 }

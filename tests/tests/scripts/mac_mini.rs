@@ -9,7 +9,10 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::units::variables;
+
 const TOKEN: &str = "siso-node-k1-a-secret-nobody-sees";
+const SCHEDULER_TOKEN: &str = "siso1.scheduler.k2.1.aa.a-secret-nobody-sees";
 
 /// What every stand-in does first.
 const NOTE: &str = "#!/bin/bash\nprintf '%s %s\\n' \"${0##*/}\" \"$*\" >>\"$CALLS\"\n";
@@ -33,7 +36,9 @@ impl Mac {
         }
         mac.program("dist/sisoctl", &format!(
             "case \"$*\" in\n  *'token create'*) echo {TOKEN} ;;\n  *'node ls'*) \
-             printf '[\\n{{ \"name\": \"mini-1\",\\n\"id\": \"n1\", \"state\": \"ready\" }}]' ;;\nesac\n"
+             printf '[\\n{{ \"name\": \"mini-1\",\\n\"id\": \"n1\", \"state\": \"ready\" }}]' ;;\n  *'scheduler ls'*) [[ ! -e $VM/mute ]] && \
+             printf '[{{ \"id\": 1, \"address\": \"mini-2.ts.net:7400\",\n\"role\": \"follower\" }}]' \
+             ;;\n  *version*) [[ ! -e $VM/refused ]] ;;\nesac\n"
         ));
         for (name, body) in [
             ("uname", "echo Darwin\n"),
@@ -42,7 +47,7 @@ impl Mac {
             ("fdesetup", "echo 'FileVault is Off.'\n"),
             ("sudo", "exec \"$@\"\n"),
             ("pmset", ""),
-            ("launchctl", "[[ $1 != bootout ]]\n"),
+            ("launchctl", LAUNCHCTL),
             (
                 "brew",
                 "[[ $1 != list || -e $BREWED ]] || exit 1\n[[ $1 != install ]] || touch \"$BREWED\"\n",
@@ -124,6 +129,19 @@ case $1 in
     esac
     ;;
 esac
+"#;
+
+/// Nothing runs there before. A scheduler that is started notes how private its token lies, and becomes a
+/// member, unless it is `refused`.
+const LAUNCHCTL: &str = r#"
+[[ $1 != bootout ]] || exit 1
+[[ $3 == */siso.scheduler.plist ]] || exit 0
+state=$SISO_DESTDIR/usr/local/var/siso
+if [[ -e $state/scheduler.token ]]; then
+  stat -c %a "$state/scheduler.token" >"$VM/token-seen"
+  cat "$state/scheduler.token" >>"$VM/token-seen"
+fi
+if [[ ! -e $VM/refused ]]; then mkdir -p "$state/scheduler"; touch "$state/scheduler/identity"; fi
 "#;
 
 fn told(output: &Output) -> String {
@@ -218,6 +236,114 @@ fn a_mac_that_only_runs_tasks_gets_no_scheduler() {
     assert_eq!(mac.read("vm/etc/siso/agent.token"), TOKEN);
 }
 
+const SCHEDULER_PLIST: &str = "root/Library/LaunchDaemons/siso.scheduler.plist";
+/// Where the token lies for as long as the scheduler may need it.
+const LAID_TOKEN: &str = "root/usr/local/var/siso/scheduler.token";
+
+/// A Mac beside another one, with a token in a file, and how its scheduler is told to join.
+fn joining() -> (Mac, Vec<String>) {
+    let mac = Mac::new();
+    let sisoctl = mac.read("dist/sisoctl").replace("mini-1", "mini-2");
+    fs::write(mac.path("dist/sisoctl"), sisoctl).expect("a sisoctl that knows this one");
+    let token = mac.path("mini-2.token");
+    fs::write(&token, format!("{SCHEDULER_TOKEN}\n")).expect("the token");
+    let words =
+        ["--name", "mini-2", "--advertise", "mini-2.ts.net", "--join", "mini-1.ts.net:7400"];
+    let mut arguments: Vec<String> = words.map(str::to_owned).to_vec();
+    arguments.extend(["--scheduler-token-file".to_owned(), token.display().to_string()]);
+    (mac, arguments)
+}
+
+fn install(mac: &Mac, arguments: &[String]) -> Output {
+    mac.install(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_second_macs_scheduler_joins_the_first_and_its_token_is_gone_when_it_has() {
+    let (mac, arguments) = joining();
+    let installed = install(&mac, &arguments);
+    assert!(installed.status.success(), "{}", told(&installed));
+    assert_eq!(mac.read("vm/token-seen"), format!("600\n{SCHEDULER_TOKEN}\n"));
+    assert!(!mac.path(LAID_TOKEN).exists(), "the token is kept: {}", told(&installed));
+    assert!(told(&installed).contains("the token is used up"), "{}", told(&installed));
+    let calls = mac.calls();
+    assert!(!calls.contains(SCHEDULER_TOKEN), "the token stands in a command line: {calls}");
+    assert!(calls.contains("scheduler ls"), "nobody looked whether it votes: {calls}");
+    let joins = |plist: &str| {
+        for words in [
+            "<key>SISO_JOIN</key><string>mini-1.ts.net:7400</string>",
+            "<key>SISO_TOKEN_FILE</key><string>/usr/local/var/siso/scheduler.token</string>",
+            "<key>SISO_ADVERTISE</key><string>mini-2.ts.net:7400</string>",
+        ] {
+            assert!(plist.contains(words), "{words}: {plist}");
+        }
+    };
+    let plist = mac.read(SCHEDULER_PLIST);
+    joins(&plist);
+    let (known, keys) = (variables("siso-scheduler"), plist.split("<key>SISO_").skip(1));
+    for key in keys.map(|rest| rest.split('<').next().expect("a key")) {
+        assert!(known.contains(&format!("SISO_{key}=")), "the scheduler does not read SISO_{key}");
+    }
+    // Its agent asks its own scheduler, which got its token for it.
+    assert!(mac.read("vm/etc/siso/agent.env").contains("SISO_SCHEDULER=host.lima.internal:7400\n"));
+    assert_eq!(mac.read("vm/etc/siso/agent.token").trim(), TOKEN);
+
+    // Again, with a token that is no more, and without a word of joining: a member stays one, and can be
+    // told later too where the others are.
+    fs::remove_file(mac.path("mini-2.token")).expect("the token");
+    fs::remove_file(mac.path("vm/token-seen")).expect("what was seen");
+    for again in [arguments.as_slice(), &arguments[..4]] {
+        let again = install(&mac, again);
+        assert!(again.status.success(), "{}", told(&again));
+        joins(&mac.read(SCHEDULER_PLIST));
+        assert!(!mac.path("vm/token-seen").exists() && !mac.path(LAID_TOKEN).exists());
+    }
+}
+
+#[test]
+fn a_scheduler_that_could_not_join_yet_keeps_its_token_and_founds_nothing() {
+    let (mac, arguments) = joining();
+    fs::write(mac.path("vm/refused"), "").expect("it is refused");
+    let refused = install(&mac, &arguments);
+    assert!(!refused.status.success(), "{}", told(&refused));
+    assert!(told(&refused).contains("the scheduler answers: not after"), "{}", told(&refused));
+    let mode = fs::metadata(mac.path(LAID_TOKEN)).expect("the token").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    fs::remove_file(mac.path("calls")).expect("the calls");
+    let alone = install(&mac, &arguments[..4]);
+    assert!(!alone.status.success(), "{}", told(&alone));
+    assert!(told(&alone).contains("was to join the scheduler at mini-1.ts.net:7400"));
+    assert!(!mac.calls().contains("launchctl"), "{}", mac.calls());
+
+    fs::remove_file(mac.path("vm/refused")).expect("it is let in");
+    let again = install(&mac, &arguments);
+    assert!(again.status.success(), "{}", told(&again));
+    assert!(!mac.path(LAID_TOKEN).exists());
+}
+
+#[test]
+fn a_scheduler_that_has_joined_and_does_not_vote_is_told_of() {
+    let (mac, arguments) = joining();
+    fs::write(mac.path("vm/mute"), "").expect("nobody says that it votes");
+    let silent = install(&mac, &arguments);
+    assert!(!silent.status.success(), "{}", told(&silent));
+    assert!(told(&silent).contains("the others have to reach mini-2.ts.net:7400"));
+    assert!(!mac.path(LAID_TOKEN).exists(), "it has joined: {}", told(&silent));
+}
+
+#[test]
+fn a_mac_that_founded_a_cluster_joins_no_other() {
+    let (mac, arguments) = joining();
+    let founded = mac.install(&["--name", "mini-2"]);
+    assert!(founded.status.success(), "{}", told(&founded));
+    let plist = mac.read(SCHEDULER_PLIST);
+    let refused = install(&mac, &arguments);
+    assert!(!refused.status.success(), "{}", told(&refused));
+    assert!(told(&refused).contains("founded a cluster of its own"), "{}", told(&refused));
+    assert_eq!(mac.read(SCHEDULER_PLIST), plist, "nothing was changed");
+}
+
 #[test]
 fn what_stands_in_the_way_is_told_before_anything_is_changed() {
     let check = |change: &dyn Fn(&Mac), arguments: &[&str], words: &[&str]| {
@@ -238,6 +364,21 @@ fn what_stands_in_the_way_is_told_before_anything_is_changed() {
     check(&|_| (), &["--name", "mini-1", "--label"], &["unknown argument"]);
     check(&|_| (), &["--nmae", "x"], &["unknown argument --nmae"]);
     check(&|_| (), &["--name", "mini-1", "--no-scheduler"], &["--scheduler HOST:PORT"]);
+    let with = |more: &[&'static str]| [&named, more].concat();
+    let (join, file) = (["--join", "mini-2:7400"], ["--scheduler-token-file", "/dev/null"]);
+    check(&|_| (), &with(&join), &["--join needs --scheduler-token-file", "--role scheduler"]);
+    check(&|_| (), &with(&file), &["--scheduler-token-file needs --join"]);
+    check(
+        &|_| (),
+        &with(&[join[0], join[1], file[0], file[1], "--no-scheduler"]),
+        &["--join is for a Mac with a scheduler", "leave one of them out"],
+    );
+    check(&|_| (), &with(&["--scheduler", "mini-2:7400"]), &["are for --no-scheduler", "--join"]);
+    check(&|_| (), &with(&["--join", "mini-2", file[0], file[1]]), &["mini-2 is no address"]);
+    check(&|_| (), &with(&["--join", "mini-1:7400", file[0], file[1]]), &["is this Mac itself"]);
+    check(&|_| (), &with(&[join[0], join[1], file[0], file[1]]), &["no token for a scheduler"]);
+    let lost = [join[0], join[1], file[0], "/nowhere"];
+    check(&|_| (), &with(&lost), &["/nowhere cannot be read", "--role scheduler"]);
     check(
         &|mac| mac.program("bin/uname", "echo Linux\n"),
         &named,

@@ -11,7 +11,7 @@ fn read(path: &str) -> String {
 }
 
 /// Every variable a program reads, by its own help.
-fn variables(program: &str) -> String {
+pub(crate) fn variables(program: &str) -> String {
     let output = Command::new(siso_tests::program(program)).arg("--help").output();
     String::from_utf8(output.expect(program).stdout).expect("text")
 }
