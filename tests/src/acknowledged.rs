@@ -48,6 +48,14 @@ impl Acknowledged {
         asked.expect("it was asked before it is answered").acknowledged = true;
     }
 
+    /// This value was there when somebody looked: the newest write of it is in doubt no more.
+    pub fn seen(&mut self, key: &str, value: u64) {
+        let writes = self.keys.get_mut(key).into_iter().flatten();
+        if let Some(write) = writes.rev().find(|write| write.value == value) {
+            write.acknowledged = true;
+        }
+    }
+
     /// How many keys have an acknowledged write.
     pub fn len(&self) -> usize {
         let any = |writes: &&Vec<Write>| writes.iter().any(|write| write.acknowledged);
@@ -220,6 +228,19 @@ mod tests {
         let same = &[(1, true), (2, true), (2, true)];
         assert_eq!(contradictions(same, &[("web", &[1, 2], true)]), 0);
         assert_eq!(contradictions(same, &[("web", &[1], true)]), 1);
+    }
+
+    #[test]
+    fn what_was_seen_may_not_go_away_again_though_nobody_acknowledged_it() {
+        let mut ledger = ledger(WEB);
+        let found = |value| {
+            BTreeMap::from([("web".to_owned(), Found { latest: vec![value], whole: false })])
+        };
+        assert!(ledger.contradictions(&found(4)).is_empty());
+        assert!(ledger.contradictions(&found(5)).is_empty());
+        ledger.seen("web", 5);
+        assert!(ledger.contradictions(&found(5)).is_empty());
+        assert_eq!(ledger.contradictions(&found(4)).len(), 1);
     }
 
     #[test]

@@ -84,8 +84,9 @@ impl Readers {
     fn stop(&mut self) {
         self.notes.over.store(true, Ordering::SeqCst);
         for client in self.clients.drain(..) {
-            // One that panicked told why, and nobody learns more from it.
-            let _ = client.join();
+            let ended = client.join();
+            // Whoever panics already has the first cause.
+            assert!(ended.is_ok() || thread::panicking(), "a client met what it may not meet");
         }
     }
 }
@@ -101,6 +102,7 @@ fn write(ctl: &Ctl, notes: &Notes) {
     let from = notes.now();
     let label = format!("{KEY}={value}");
     let answer = ctl.run(&["node", "label", NODE, &label, "--timeout", "5s"]);
+    assert!(matches!(answer.code, 0 | 3 | 4), "not done, refused or unanswered: {answer}");
     let to = (answer.code == 0).then(|| notes.now());
     notes.note(Call { from, to, deed: Deed::Write(value) });
 }
@@ -109,8 +111,10 @@ fn read(ctl: &Ctl, notes: &Notes) {
     let from = notes.now();
     let answer = ctl.run(&["-o", "json", "node", "ls", "--timeout", "5s"]);
     let to = notes.now();
-    if answer.code != 0 {
-        return;
+    match answer.code {
+        0 => {}
+        3 | 4 => return,
+        _ => panic!("neither answered nor refused nor unanswered: {answer}"),
     }
     let listed = answer.json();
     let row = listed.as_array().into_iter().flatten().find(|row| row["name"] == NODE);

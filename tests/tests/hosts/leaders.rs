@@ -51,7 +51,11 @@ fn whatever_becomes_of_the_leader_writes_go_on_nothing_is_lost_and_nothing_resta
     for (number, (what, fault, mend)) in FAULTS.iter().enumerate() {
         let leader = cluster.leader();
         fault(&cluster, leader);
+        // What is written later would hide what the fault took.
+        let held = scribe.hold();
         let next = cluster.leader_but(&[leader]);
+        held.compare(&cluster);
+        drop(held);
         let before = scribe.acknowledged();
         wait_acknowledged(&scribe, before, 4);
         // What was written while the old one was away it must not deny when it is back.
@@ -69,6 +73,7 @@ fn whatever_becomes_of_the_leader_writes_go_on_nothing_is_lost_and_nothing_resta
             assert_eq!(marked, number.to_string(), "{what}: an old answer");
             Ok(())
         });
+        scribe.hold().compare(&cluster);
     }
     let answered = readers.finish();
     assert!(answered >= 100, "{answered} calls");

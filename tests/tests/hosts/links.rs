@@ -93,7 +93,10 @@ fn a_link_that_works_one_way_makes_no_elections_without_end() {
             let elections = terms() - before;
             let case = format!("of the leader: {of_leader}, deaf: {deaf}");
             assert!(elections <= ELECTIONS_MAX, "{elections} elections, {case}");
+            let held = scribe.hold();
             cluster.hosts.heal();
+            held.compare(&cluster);
+            drop(held);
             wait(2);
         }
     }
@@ -135,7 +138,10 @@ fn a_fifth_of_all_packets_lost_makes_no_node_count_as_down() {
         });
         look(&cluster, &mut seen);
     }
+    let held = scribe.hold();
     cluster.hosts.heal();
+    held.compare(&cluster);
+    drop(held);
     let acknowledged = scribe.finish(&cluster);
     look(&cluster, &mut seen);
     let of = |kind: &str| seen.values().filter(|held| held.starts_with(kind)).count();

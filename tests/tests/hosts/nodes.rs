@@ -2,7 +2,7 @@
 
 use siso_tests::{
     PATIENT,
-    hosts::{AGENT, Cluster, SCHEDULER, Shape},
+    hosts::{AGENT, Cluster, SCHEDULER, Scribe, Shape},
     wait_until,
 };
 
@@ -25,6 +25,8 @@ services:
 volumes: { data: {} }
 ";
 
+/// Writes that are acknowledged before no scheduler runs anywhere.
+const WRITTEN: u64 = 20;
 /// The host that goes.
 const LOST: u32 = 3;
 
@@ -83,9 +85,14 @@ fn a_host_without_a_scheduler_starts_its_tasks_from_its_ledger() {
     cluster.apply(WITH_DATA).expect(0);
     let before = cluster.wait_running("mixed", 4);
     let there = before.values().filter(|(host, _)| *host == LOST).count();
+    let scribe = Scribe::of(&cluster);
+    wait_until("writes are acknowledged", PATIENT, || {
+        if scribe.acknowledged() >= WRITTEN { Ok(()) } else { Err("fewer".to_owned()) }
+    });
     for number in 1..=3 {
         cluster.hosts.host(number).kill(SCHEDULER);
     }
+    let held = scribe.hold();
     cluster.hosts.host_mut(LOST).power_cut();
     cluster.hosts.boot(&[LOST]);
     wait_until("its tasks run again", PATIENT, || {
@@ -101,10 +108,13 @@ fn a_host_without_a_scheduler_starts_its_tasks_from_its_ledger() {
     for number in 1..=3 {
         cluster.hosts.host(number).start(SCHEDULER);
     }
+    held.compare(&cluster);
+    drop(held);
     cluster.wait_node(LOST, "ready");
     let after = cluster.wait_running("mixed", 4);
     let others = before.iter().filter(|(_, (host, _))| *host != LOST);
     for (id, held) in others {
         assert_eq!(after.get(id), Some(held), "a container of another host was touched");
     }
+    scribe.finish(&cluster);
 }

@@ -2,7 +2,7 @@
 
 use siso_tests::{
     PATIENT,
-    hosts::{AGENT, Cluster, Host, SCHEDULER, Shape},
+    hosts::{AGENT, Cluster, Host, SCHEDULER, Scribe, Shape},
     required, wait_until,
 };
 
@@ -27,6 +27,7 @@ fn no_container_notices_that_programs_are_replaced_or_that_schedulers_were_away_
     cluster.apply(CALM).expect(0);
     let running = cluster.wait_running("calm", 3);
 
+    let scribe = Scribe::of(&cluster);
     // As an upgrade does it: one at a time, each stopped, replaced and started.
     for unit in [SCHEDULER, AGENT] {
         for number in 1..=3 {
@@ -36,8 +37,10 @@ fn no_container_notices_that_programs_are_replaced_or_that_schedulers_were_away_
             host.start(unit);
             wait_answer(&cluster, number);
             cluster.wait_node(number, "ready");
+            scribe.hold().compare(&cluster);
         }
     }
+    assert!(scribe.finish(&cluster) > 0, "writes go on");
     assert_eq!(cluster.running("calm"), running, "a container was touched");
 
     for number in 1..=3 {
