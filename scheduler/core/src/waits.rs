@@ -118,6 +118,8 @@ struct Began {
 pub struct Waits {
     /// What the leader's clock says; `None` where there is no clock but that of the stamps.
     now: Option<Ticks>,
+    /// When the last plan looked.
+    looked: Option<Ticks>,
     began: BTreeMap<Wait, Began>,
     /// The arrangement that was looked for last.
     tried: Option<Arc<Tried>>,
@@ -128,12 +130,12 @@ pub struct Waits {
 impl Waits {
     /// Those of plans that are only imagined: time passes there as the stamps say.
     pub const fn imagined() -> Self {
-        Self { now: None, began: BTreeMap::new(), tried: None, sought: None }
+        Self { now: None, looked: None, began: BTreeMap::new(), tried: None, sought: None }
     }
 
     /// Those of a leader that begins now.
     pub const fn new(now: Ticks) -> Self {
-        Self { now: Some(now), began: BTreeMap::new(), tried: None, sought: None }
+        Self { now: Some(now), looked: None, began: BTreeMap::new(), tried: None, sought: None }
     }
 
     /// It is later now.
@@ -147,9 +149,18 @@ impl Waits {
         let at = self.now.unwrap_or_default();
         let began = |wait: &Wait| {
             let known = self.began.get(wait).copied();
-            (*wait, known.unwrap_or_else(|| Began { at, before: wait.before(wall) }))
+            (*wait, known.unwrap_or_else(|| Began { at, before: self.before(*wait, wall) }))
         };
         self.began = waited_for.iter().map(began).collect();
+        self.looked = self.now;
+    }
+
+    /// How long it has been so before it is measured. What the last plan did not know has begun since then,
+    /// whatever its stamp says: the clock may have been set in between.
+    fn before(&self, wait: Wait, wall: Timestamp) -> u64 {
+        let told = wait.before(wall);
+        let since = self.looked.zip(self.now).map(|(then, now)| now.0.saturating_sub(then.0));
+        since.map_or(told, |since| told.min(since))
     }
 
     /// What a plan looked for is not looked for again.
@@ -171,7 +182,7 @@ impl Waits {
         match self.now {
             Some(Ticks(now)) if !is_planted(Bug::WaitByWallClock) => {
                 let Some(Began { at, before }) = self.began.get(&wait) else {
-                    return wait.before(wall);
+                    return self.before(wait, wall);
                 };
                 now.saturating_sub(at.0).saturating_add(*before)
             }
@@ -207,6 +218,24 @@ mod tests {
         waits.pass(Ticks(300));
         assert_eq!(waits.waited(next, Timestamp(0)), 0, "a clock that is read late");
         assert!(!waits.began.contains_key(&WAIT), "nothing is kept that is not waited for");
+    }
+
+    #[test]
+    fn what_the_last_plan_did_not_know_has_begun_since_whatever_its_stamp_says() {
+        let mut waits = Waits::new(Ticks(1_000));
+        let moved = |since| Wait::Moved { since: Timestamp(since) };
+        // Of what was before it led, a leader knows the stamp alone.
+        assert_eq!(waits.waited(moved(0), Timestamp(900_000)), 900_000);
+        waits.keep(&BTreeSet::from([moved(0)]), Timestamp(900_000));
+        waits.pass(Ticks(1_040));
+        // The wall clock was set on by an hour, or back, after the entry was stamped.
+        for wall in [Timestamp(4_500_000), Timestamp(100_000)] {
+            assert_eq!(waits.waited(moved(900_010), wall), 40);
+        }
+        waits.keep(&BTreeSet::from([moved(0), moved(900_010)]), Timestamp(4_500_000));
+        waits.pass(Ticks(2_040));
+        assert_eq!(waits.waited(moved(900_010), Timestamp(4_501_000)), 1_040);
+        assert_eq!(waits.waited(moved(0), Timestamp(4_501_000)), 901_040);
     }
 
     #[test]

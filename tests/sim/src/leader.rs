@@ -19,8 +19,6 @@ use crate::{
 const RETRY: u64 = 1_000;
 /// Plans in a row that change nothing although they wanted to.
 const REFUSED_MAX: u32 = 3;
-/// Changes of a plan that are proposed as one entry: few, so that something comes between the parts.
-const CHANGES_AT_ONCE: usize = 3;
 /// The longest wait between two plans, in milliseconds.
 const PLAN_AT_LEAST_EVERY: u64 = 30_000;
 /// The shortest.
@@ -121,7 +119,7 @@ impl World {
             .into_iter()
             .map(|(node, liveness)| Command::SetLiveness { node, liveness })
             .collect();
-        let parts = changes.chunks(CHANGES_AT_ONCE).map(<[_]>::to_vec);
+        let parts = changes.chunks(self.at_once).map(<[_]>::to_vec);
         todo.extend(parts.map(|changes| Command::Plan { basis, changes }));
         if let Some(leading) = self.log.leading.as_mut() {
             leading.seen = revision;
@@ -165,7 +163,7 @@ impl World {
             self.plan_soon(RETRY);
             return;
         };
-        match applied.result {
+        match &applied.result {
             Ok(Outcome::Planned { refused }) if !refused.is_empty() => leading.refused += 1,
             Err(_) => {
                 leading.refused += 1;
@@ -173,9 +171,11 @@ impl World {
             }
             Ok(_) => leading.refused = 0,
         }
-        // What follows was planned on what this part leaves.
-        if let Some(Command::Plan { basis, .. }) = leading.todo.front_mut() {
-            *basis = (*basis).max(applied.revision);
+        // What follows a part was planned on what it leaves.
+        if let (Ok(Outcome::Planned { .. }), Some(Command::Plan { basis, .. })) =
+            (&applied.result, leading.todo.front_mut())
+        {
+            *basis = applied.revision;
         }
         self.propose_next();
     }

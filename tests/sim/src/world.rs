@@ -81,6 +81,9 @@ pub struct World {
     lasts: (u64, u64),
     /// Whether a machine that was given up is replaced by another.
     replaces: bool,
+    /// Changes of a plan that are proposed as one entry: few in a quarter of the worlds, so that something comes
+    /// between the parts.
+    pub(crate) at_once: usize,
     steps: u64,
     broken: Option<String>,
 }
@@ -154,6 +157,7 @@ impl World {
             history: Trace::new(keep),
             lasts: (0, 0),
             replaces: false,
+            at_once: if seed % 4 == 1 { 3 } else { usize::MAX },
             steps: 0,
             broken: None,
         };

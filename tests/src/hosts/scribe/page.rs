@@ -19,12 +19,15 @@ pub(super) struct Page {
     acknowledged: u64,
     /// Keys whose last acknowledged write was not compared yet.
     open: BTreeSet<String>,
+    /// Keys whose last write was never answered nor seen, with its value: it may yet take effect, after whatever
+    /// is written next. They are passed over while there are others.
+    doubtful: BTreeMap<String, u64>,
 }
 
 impl Page {
     pub(super) fn of(writer: &str) -> Self {
-        let (ledger, open) = (Acknowledged::default(), BTreeSet::new());
-        Self { writer: writer.to_owned(), ledger, last: 0, acknowledged: 0, open }
+        let (ledger, open, doubtful) = (Acknowledged::default(), BTreeSet::new(), BTreeMap::new());
+        Self { writer: writer.to_owned(), ledger, last: 0, acknowledged: 0, open, doubtful }
     }
 
     fn key(&self, value: u64) -> String {
@@ -38,12 +41,15 @@ impl Page {
 
     /// The label to ask for now; none when what is there is to be compared first.
     pub(super) fn next(&mut self) -> Option<String> {
-        let value = self.last + 1;
+        let mut ahead = self.last + 1..=self.last + KEYS;
+        let value = ahead.find(|value| !self.doubtful.contains_key(&self.key(*value)));
+        let value = value.unwrap_or(self.last + 1);
         let key = self.key(value);
         if self.open.contains(&key) {
             return None;
         }
         self.last = value;
+        self.doubtful.insert(key.clone(), value);
         self.ledger.attempt(&key, value);
         Some(format!("{key}={value}"))
     }
@@ -52,6 +58,7 @@ impl Page {
     pub(super) fn acknowledge(&mut self) {
         let key = self.key(self.last);
         self.ledger.acknowledge(&key, self.last);
+        self.doubtful.remove(&key);
         self.acknowledged += 1;
         self.open.insert(key);
     }
@@ -67,7 +74,12 @@ impl Page {
         let found = self.ours(labels);
         self.ledger.check(&found);
         for (key, found) in &found {
-            found.latest.iter().for_each(|value| self.ledger.seen(key, *value));
+            for value in &found.latest {
+                self.ledger.seen(key, *value);
+                if self.doubtful.get(key) == Some(value) {
+                    self.doubtful.remove(key);
+                }
+            }
         }
         self.open.clear();
         self.ledger.len()
@@ -155,6 +167,30 @@ mod tests {
         let (mut page, _, mut labels) = two_rounds();
         labels.insert(page.key(1), Value::from("7777"));
         assert!(rejects(&mut page, &labels));
+    }
+
+    #[test]
+    fn a_key_in_doubt_is_passed_over_until_its_write_is_seen() {
+        let (mut page, mut labels) = (Page::of("w0"), Map::new());
+        let doubtful = page.next().expect("it writes");
+        let (key, value) = doubtful.split_once('=').expect("a label");
+        for _ in 0..3 {
+            for _ in 1..KEYS {
+                written(&mut page, &mut labels);
+                page.acknowledge();
+            }
+            assert!(!labels.contains_key(key), "{labels:?}");
+            assert!(!rejects(&mut page, &labels));
+        }
+        // Late, but once only.
+        labels.insert(key.to_owned(), Value::from(value));
+        assert!(!rejects(&mut page, &labels));
+        for _ in 0..KEYS {
+            written(&mut page, &mut labels);
+            page.acknowledge();
+        }
+        assert_ne!(labels[key], value);
+        assert!(!rejects(&mut page, &labels));
     }
 
     #[test]
