@@ -318,3 +318,17 @@ fn succeeded(outcome: &Outcome) -> bool {
         Outcome::Removed(answer) => answer.is_ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_asked_for_again_after_ten_seconds_and_at_last_every_five_minutes() {
+        let delays = (0..8).map(|tries| delay(tries, FIRST_PULL_RETRY, LONGEST_PULL_RETRY) / 1_000);
+        assert_eq!(delays.collect::<Vec<_>>(), [10, 20, 40, 80, 160, 300, 300, 300]);
+        assert_eq!(delay(u32::MAX, FIRST_PULL_RETRY, LONGEST_PULL_RETRY), LONGEST_PULL_RETRY);
+        assert_eq!(delay(0, FIRST_RETRY, LONGEST_RETRY), 1_000);
+        assert_eq!(delay(5, FIRST_RETRY, LONGEST_RETRY), 30_000);
+    }
+}
