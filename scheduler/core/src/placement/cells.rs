@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Bytes, MilliCpu, NodeId, TaskId};
+use model::{Bytes, MilliCpu, NodeId, Resources, TaskId};
 
 use crate::{
     cluster::limits,
@@ -84,6 +84,11 @@ impl<'c, T: Ord> First<'c, T> {
         Self { most, held: Vec::new() }
     }
 
+    /// Whether it would be among them.
+    fn would_keep(&self, one: &T) -> bool {
+        self.held.len() < self.most || self.held.last().is_some_and(|(last, _)| one < last)
+    }
+
     fn offer(&mut self, one: T, cell: &'c BTreeSet<usize>) {
         let at = self.held.partition_point(|(held, _)| *held < one);
         if at < self.most {
@@ -156,10 +161,10 @@ impl Cells {
         &self,
         kind: usize,
         (least, most): (Bytes, Bytes),
-    ) -> impl Iterator<Item = &BTreeSet<usize>> {
+    ) -> impl Iterator<Item = (&Cell, &BTreeSet<usize>)> {
         let from = Cell { kind, free: (least, MilliCpu::ZERO), is_full: false };
         let to = Cell { kind, free: (most, MilliCpu(u64::MAX)), is_full: true };
-        self.by.range(from..=to).map(|(_, nodes)| nodes)
+        self.by.range(from..=to)
     }
 
     fn lay(&mut self, index: usize, room: &Room<'_>) {
@@ -226,8 +231,8 @@ impl<'q, 'a> Asking<'q, 'a> {
         let needed = self.ask.reserved().memory;
         for kind in 0..self.cells.of_kind.len() {
             if self.refused(kind).is_none() {
-                for cell in self.cells.with_free(kind, (needed, Bytes(u64::MAX))) {
-                    self.ask_cell(&mut context, cell);
+                for (cell, nodes) in self.cells.with_free(kind, (needed, Bytes(u64::MAX))) {
+                    self.ask_cell(&mut context, cell, nodes);
                 }
             }
         }
@@ -238,16 +243,16 @@ impl<'q, 'a> Asking<'q, 'a> {
         for kind in 0..self.cells.of_kind.len() {
             match (self.refused(kind), needed.0.checked_sub(1)) {
                 (Some(distance), _) => {
-                    for cell in self.cells.with_free(kind, (Bytes::ZERO, Bytes(u64::MAX))) {
-                        let node = self.without_replicas(cell).next();
-                        if let Some(node) = node {
+                    for (_, cell) in self.cells.with_free(kind, (Bytes::ZERO, Bytes(u64::MAX))) {
+                        let first = self.without_replicas(cell).next();
+                        if let Some((_, node)) = first {
                             self.misses.offer((distance, node), cell);
                         }
                     }
                 }
                 (None, Some(less)) => {
-                    for cell in self.cells.with_free(kind, (Bytes::ZERO, Bytes(less))) {
-                        self.ask_cell(&mut context, cell);
+                    for (cell, nodes) in self.cells.with_free(kind, (Bytes::ZERO, Bytes(less))) {
+                        self.ask_cell(&mut context, cell, nodes);
                     }
                 }
                 (None, None) => {}
@@ -266,21 +271,25 @@ impl<'q, 'a> Asking<'q, 'a> {
     }
 
     /// The nodes of a cell with no other replicas of the service, in order.
-    fn without_replicas(&self, cell: &'q BTreeSet<usize>) -> impl Iterator<Item = NodeId> {
-        let nodes = cell.iter().filter_map(|index| self.cells.nodes.get(*index).copied());
+    fn without_replicas(&self, cell: &'q BTreeSet<usize>) -> impl Iterator<Item = (usize, NodeId)> {
+        let named = |index: &usize| self.cells.nodes.get(*index).map(|node| (*index, *node));
         let (replicas, slot) = (self.replicas, self.ask.slot);
-        nodes.filter(move |node| replicas.is_none_or(|all| others_on(all, *node, slot) == 0))
+        let nodes = cell.iter().filter_map(named);
+        nodes.filter(move |(_, node)| replicas.is_none_or(|all| others_on(all, *node, slot) == 0))
     }
 
-    fn ask_cell(&mut self, context: &mut Context<'a>, cell: &'q BTreeSet<usize>) {
-        let Some(node) = self.without_replicas(cell).next() else { return };
+    fn ask_cell(&mut self, context: &mut Context<'a>, cell: &Cell, nodes: &'q BTreeSet<usize>) {
+        let Some((index, node)) = self.without_replicas(nodes).next() else { return };
+        let free = Resources { memory: cell.free.0, cpu: cell.free.1 };
+        let score = context.of_free(self.scales, self.ask, free, (index, node));
+        // Whether it fits is of no interest when enough that fit are better, nor how far it is from fitting.
+        if !self.fits.would_keep(&score) {
+            return;
+        }
         let Some(view) = self.fleet.view(node) else { return };
         match OF_ROOMS.iter().try_for_each(|filter| filter(self.ask, &view)) {
-            Ok(()) => {
-                let index = self.scales.index(node).unwrap_or(usize::MAX);
-                self.fits.offer(context.score(self.scales, self.ask, &view, index), cell);
-            }
-            Err(why) => self.misses.offer((distance(&why), node), cell),
+            Ok(()) => self.fits.offer(score, nodes),
+            Err(why) => self.misses.offer((distance(&why), node), nodes),
         }
     }
 
@@ -289,11 +298,11 @@ impl<'q, 'a> Asking<'q, 'a> {
         let mut ranking = Ranking::default();
         for (score, cell) in &self.fits.held {
             let nodes = self.without_replicas(cell).take(most);
-            ranking.best.extend(nodes.map(|node| Score { node, ..score.clone() }));
+            ranking.best.extend(nodes.map(|(_, node)| Score { node, ..score.clone() }));
         }
         for ((distance, _), cell) in &self.misses.held {
             let nodes = self.without_replicas(cell).take(most);
-            ranking.misses.extend(nodes.map(|node| (*distance, node)));
+            ranking.misses.extend(nodes.map(|(_, node)| (*distance, node)));
         }
         ranking.keep_first(most, None);
         ranking

@@ -176,24 +176,37 @@ impl<'f> Context<'f> {
         view: &NodeView<'_, '_>,
         index: usize,
     ) -> Score {
-        let free = view.room.free_for(ask.task);
-        scales.scaled(free, &mut self.free);
-        let (uneven, tight) = Measure::shape_parts(&self.free, &self.demand);
-        let scarce = scales.scarce(self.class, index);
         let node = view.room.node;
         let here = |(label, by_value): &(&str, BTreeMap<Option<&str>, u32>)| {
             let value = node.labels.get(*label).map(String::as_str);
             by_value.get(&value).copied().unwrap_or(0)
         };
+        let spread = self.spread.iter().map(here).collect();
+        let replicas = self.replicas.get(&node.id).copied().unwrap_or(0);
+        let free = view.room.free_for(ask.task);
+        Score { spread, replicas, ..self.of_free(scales, ask, free, (index, node.id)) }
+    }
+
+    /// The score of a node with so much free for it, but for what replicas count.
+    pub(super) fn of_free(
+        &mut self,
+        scales: &Scales<'_>,
+        ask: &Ask<'_>,
+        free: Resources,
+        (index, node): (usize, NodeId),
+    ) -> Score {
+        scales.scaled(free, &mut self.free);
+        let (uneven, tight) = Measure::shape_parts(&self.free, &self.demand);
+        let scarce = scales.scarce(self.class, index);
         Score {
             leaves_out: u32::from(free.after(self.with_companions).is_err()),
-            spread: self.spread.iter().map(here).collect(),
-            replicas: self.replicas.get(&node.id).copied().unwrap_or(0),
+            spread: Vec::new(),
+            replicas: 0,
             cost: scarce.saturating_add(uneven).saturating_add(tight),
             scarce,
             uneven,
             left: free.minus(ask.reserved()).memory,
-            node: node.id,
+            node,
         }
     }
 }
