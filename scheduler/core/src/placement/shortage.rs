@@ -35,7 +35,9 @@ pub(super) fn text(
                 (_, Some(kind)) => format!("{} {kind}", Amount(size)),
                 (_, None) => format!("{} CPUs", MilliCpu(size)),
             };
-            format!("{} of {size} and more too many {place}", tasks(count))
+            // One task may count as several: as many pieces as it has whole.
+            let pieces = if count == 1 { "piece" } else { "pieces" };
+            format!("{count} {pieces} of {size} too many {place}")
         }
         Short::Key { key, count } => {
             let port = posed.port(key).unwrap_or_default();

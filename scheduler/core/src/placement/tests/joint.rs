@@ -31,7 +31,7 @@ fn what_is_short_is_told_in_amounts_with_where() {
     let three = [("one", bound(512)), ("two", bound(512)), ("three", bound(512))];
     check(&three, Some("512.0 MiB short on role=database"));
     let large = [("one", bound(768)), ("two", bound(768))];
-    check(&large, Some("1 task of 768.0 MiB and more too many on role=database"));
+    check(&large, Some("1 piece of 768.0 MiB too many on role=database"));
     let apart =
         service("x", 10).with(|s| (s.replicas, s.placement.max_replicas_per_node) = (4, Some(1)));
     check(&[("x", apart)], Some("2 replicas of s/x too many on all 2 nodes, at most 1 on each"));
