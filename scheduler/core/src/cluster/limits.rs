@@ -8,7 +8,7 @@ pub const MAX_STACKS: usize = 256;
 pub const MAX_SERVICES: usize = 10_000;
 /// Replicas of one service.
 pub const MAX_REPLICAS: u32 = 1_000;
-/// Replicas in the whole cluster: the plan's draft copies every task.
+/// Replicas in the whole cluster: a plan looks at every task.
 pub const MAX_TASKS: usize = 20_000;
 /// Tasks on one node: a container engine on a small machine serves about this many.
 pub const MAX_TASKS_PER_NODE: u32 = 250;
