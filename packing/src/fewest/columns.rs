@@ -68,6 +68,8 @@ pub(super) struct Columns {
     pub(super) program: Program,
     /// The prices of the best bound; prices near them swing less.
     center: Vec<u64>,
+    /// Whether all patterns are known that are of use.
+    is_whole: bool,
 }
 
 impl Columns {
@@ -81,12 +83,21 @@ impl Columns {
             program.add(column);
         }
         let center = cover.sizes.iter().map(|size| PARTS * size / cover.capacity).collect();
-        Self { cover, program, center }
+        Self { cover, program, center, is_whole: false }
+    }
+
+    /// With all patterns that are of use.
+    pub(super) fn whole(cover: Cover, patterns: Vec<Column>) -> Self {
+        Self { is_whole: true, ..Self::new(cover, patterns) }
     }
 
     /// Adds patterns until what is to be covered is shown to take more bins than `target`, or no more
-    /// in fractions. Answers how many it takes at least.
+    /// in fractions. Answers how many it takes at least, as far as that follows from patterns that are
+    /// not known yet.
     pub(super) fn improve(&mut self, target: u64, budget: &mut Budget) -> u64 {
+        if self.is_whole {
+            return 0;
+        }
         let (mut best, mut smooth) = (0, true);
         for _ in 0..MAX_ROUNDS {
             let before = self.program.work;
@@ -144,6 +155,7 @@ impl Columns {
         };
         Self {
             center: kept.iter().map(|row| self.center[*row]).collect(),
+            is_whole: self.is_whole,
             ..Self::new(cover, known)
         }
     }
@@ -155,11 +167,19 @@ impl Columns {
     }
 
     /// Pivots until no known pattern is worth more than it costs.
-    pub(super) fn finish(&mut self, budget: &mut Budget) -> bool {
+    fn finish(&mut self, budget: &mut Budget) -> bool {
         let before = self.program.work;
         let held = self.program.optimize(MAX_FINISHING);
         budget.spend((self.program.work - before) / 4);
         held
+    }
+
+    /// Whether what is to be covered may take so few bins. That it may not is a guess where all patterns are
+    /// known: no bound rests on the program.
+    pub(super) fn may_take(&mut self, bins: u64, budget: &mut Budget) -> bool {
+        self.finish(budget)
+            && self.improve(bins, budget) <= bins
+            && (!self.is_whole || self.program.objective() <= whole_bins(bins) + ONE / 4)
     }
 
     fn mix(&self, prices: &[u64]) -> Vec<u64> {

@@ -64,10 +64,7 @@ impl Dive<'_> {
             self.packing.extend(copies);
             let mut rest = columns.without(&taken);
             let left = bins - many;
-            if rest.finish(self.budget)
-                && rest.improve(left, self.budget) <= left
-                && self.descend(&rest, left, noise)
-            {
+            if rest.may_take(left, self.budget) && self.descend(&rest, left, noise) {
                 return true;
             }
             self.packing.truncate(before);

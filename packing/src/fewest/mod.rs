@@ -2,6 +2,7 @@
 
 mod columns;
 mod dive;
+mod full;
 mod knapsack;
 mod program;
 mod start;
@@ -21,6 +22,9 @@ use crate::{
 
 /// Dives for a packing.
 const MAX_DIVES: u64 = 200;
+
+/// Dives for a packing that wastes nothing.
+const MAX_FULL_DIVES: u64 = 40;
 
 /// Steps of a first search, for each entry of a program's matrix.
 const STEPS_PER_ROW: u64 = 20;
@@ -83,7 +87,9 @@ pub(crate) fn few_bins(
     search.once(true, 1, STEPS_PER_ROW * rows * rows);
     search.once(false, 1, STEPS_PER_ROW * rows * rows);
     if let [capacity] = capacity {
-        search.by_columns(&Cover::new(*capacity, &sizes.0));
+        let cover = Cover::new(*capacity, &sizes.0);
+        search.by_full_patterns(&cover);
+        search.by_columns(&cover);
     }
     for round in 2.. {
         if search.is_done() {
@@ -159,6 +165,13 @@ impl Attempt<'_> {
         self.at_least.max(self.enough)
     }
 
+    /// Whether every bin is full in a packing into as many as are aimed at.
+    fn wastes_nothing(&self, cover: &Cover) -> bool {
+        let sizes = cover.sizes.iter().zip(&cover.demand);
+        let all: u128 = sizes.map(|(size, many)| u128::from(*size) * u128::from(*many)).sum();
+        all == u128::from(cover.capacity) * self.target() as u128
+    }
+
     /// Searches once for a packing that meets the bound.
     fn once(&mut self, anew: bool, seed: u64, steps: u64) {
         if self.is_done() {
@@ -173,6 +186,27 @@ impl Attempt<'_> {
         self.budget.settle(&part);
         if let Some(fewer) = found {
             self.bins = fewer;
+        }
+    }
+
+    /// Where nothing may be wasted, full patterns are all there is to choose from: dives among them alone.
+    fn by_full_patterns(&mut self, cover: &Cover) {
+        if self.is_done() || !self.wastes_nothing(cover) {
+            return;
+        }
+        let Some(full) = full::patterns(cover, &mut self.budget) else { return };
+        let mut columns = Columns::whole(cover.clone(), full);
+        let target = self.target() as u64;
+        if !columns.may_take(target, &mut self.budget) {
+            return;
+        }
+        let mut rng = Rng::new(1);
+        for round in 0..MAX_FULL_DIVES {
+            let found = dive::dive(&columns, target, &mut rng, round > 0, &mut self.budget);
+            if let Some(packing) = found {
+                self.bins = whole_bins(self.demands, &packing);
+                return;
+            }
         }
     }
 
