@@ -283,6 +283,9 @@ pub enum Stack {
         stack: StackName,
     },
     /// Go back to an earlier revision of a stack
+    ///
+    /// Without --to, to the newest earlier one that was ready, and nothing is changed when none was: `stack
+    /// history` says which were. With --to, to any that is listed there.
     Rollback(StackRollback),
 }
 

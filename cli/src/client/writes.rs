@@ -55,7 +55,7 @@ impl Client {
         Ok(self.ask(question, async |mut control, q| control.remove_stack(q).await).await?.into())
     }
 
-    /// Goes back to an earlier revision; the one before when none is given.
+    /// Goes back to an earlier revision; the newest that was ready when none is given.
     pub async fn rollback_stack(
         &self,
         stack: &StackName,

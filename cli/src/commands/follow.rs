@@ -200,7 +200,9 @@ impl Way {
         let logs =
             ran.map(|task| format!("see what it wrote: `sisoctl logs {stack}/{}`; ", task.service));
         let back = if last.rollout.revision > 1 {
-            format!("; `sisoctl stack rollback {stack}` goes back to what was ready")
+            format!(
+                "; `sisoctl stack rollback {stack}` goes back to the last revision that was ready, if any was"
+            )
         } else {
             String::new()
         };

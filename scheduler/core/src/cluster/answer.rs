@@ -83,12 +83,14 @@ pub enum Rejection {
         /// What was asked for.
         revision: Revision,
     },
-    /// There is no earlier, different specification.
-    #[error(
-        "stack `{0}` has no earlier revision that was ready and says something else: name one of \
-         `sisoctl stack history {0}` with --to"
-    )]
-    NothingToRollBack(StackName),
+    /// There is no earlier, different specification that was ready.
+    #[error("stack `{stack}` {}", no_way_back(stack, *unready))]
+    NothingToRollBack {
+        /// The stack.
+        stack: StackName,
+        /// The newest earlier one that says something else, if there is one; it never was ready.
+        unready: Option<Revision>,
+    },
     /// Somebody else changed the stack meanwhile.
     #[error(
         "stack `{stack}` was changed meanwhile: it has revision {current}, the plan was made on {basis}"
@@ -291,7 +293,7 @@ impl Rejection {
             | Self::UnknownOperator(_)
             | Self::OperatorReserved(_)
             | Self::UnknownRevision { .. }
-            | Self::NothingToRollBack(_)
+            | Self::NothingToRollBack { .. }
             | Self::VolumeTaken { .. }
             | Self::VolumeShared { .. }
             | Self::UndeclaredVolume { .. }
@@ -360,6 +362,16 @@ fn some(names: &[String]) -> String {
     match names.len().checked_sub(SHOWN) {
         None | Some(0) => shown,
         Some(more) => format!("{shown}, and {more} more"),
+    }
+}
+
+fn no_way_back(stack: &StackName, unready: Option<Revision>) -> String {
+    match unready {
+        None => "has no earlier revision that says something else".to_owned(),
+        Some(revision) => format!(
+            "has no earlier revision that was ready: revision {revision} never was, and \
+             `sisoctl stack rollback {stack} --to {revision}` goes back to it all the same"
+        ),
     }
 }
 

@@ -7,7 +7,7 @@ mod node_loss;
 mod variants;
 
 use model::{
-    Epoch, Liveness, StackSpec, TaskReport, TaskState, TaskStatus,
+    Epoch, Liveness, Revision, StackSpec, TaskReport, TaskState, TaskStatus,
     spec::{Condition, HealthTest, Healthcheck, RestartPolicy},
     task::{Cause, Failure},
 };
@@ -47,7 +47,7 @@ fn every_replica_gets_one_task() {
 #[test]
 fn the_same_stack_again_changes_nothing() {
     let mut world = World::new(&[("a", 1_000)]);
-    assert_eq!(world.apply(&web("web:1", 100)), Outcome::Stack(model::Revision(1)));
+    assert_eq!(world.apply(&web("web:1", 100)), Outcome::Stack(Revision(1)));
     world.settle();
     let before = world.cluster.clone();
     assert_eq!(world.apply(&web("web:1", 100)), Outcome::Unchanged);
@@ -107,7 +107,7 @@ fn a_new_task_that_fails_leaves_the_old_one_serving_until_asked_again() {
         assert!(rollout.failed[0].1.contains("exited with code"), "{rollout:?}");
         assert_eq!(world.warned("rollout").len(), 1, "tried once");
         // The same file again tries again; a better one goes through.
-        assert_eq!(world.apply(&web(image, 100)), Outcome::Stack(model::Revision(2)));
+        assert_eq!(world.apply(&web(image, 100)), Outcome::Stack(Revision(2)));
         world.settle();
         assert_eq!(world.warned("rollout").len(), 2);
         world.apply(&web("web:3", 100));
@@ -134,7 +134,7 @@ fn what_fails_is_made_anew_when_the_same_file_is_asked_for_again_also_without_a_
         let (task, node) = (task.id, task.node.unwrap());
         let reports = vec![TaskReport { task, status: failing(state) }];
         world.ok(Command::ReportTasks { node, reports });
-        assert_eq!(world.apply(&web("web:1", 100)), Outcome::Stack(model::Revision(1)), "{state}");
+        assert_eq!(world.apply(&web("web:1", 100)), Outcome::Stack(Revision(1)), "{state}");
         world.settle();
         let shown = world.show();
         assert_eq!(shown.last().unwrap(), "s/web.1 e2 run running@a", "{shown:?}");
@@ -308,6 +308,9 @@ fn going_back_leads_to_the_last_revision_that_was_ready() {
     try_image("fail:3");
     let why = try_image("crash:4");
     assert!(why.contains("`sisoctl stack rollback s` brings revision 2 back"), "{why}");
+    let problems = view::status(&world.cluster, &view::Soft::none(world.now)).problems;
+    let fix = "`sisoctl stack rollback s`: back to revision 2, the last that was ready";
+    assert!(problems.iter().any(|problem| problem.fix.contains(fix)), "{problems:#?}");
     let rows = view::history(&world.cluster, &stack_name("s")).unwrap();
     let ready: Vec<_> = rows.iter().map(|row| (row.revision, row.ready)).collect();
     assert_eq!(ready, [(4, false), (3, false), (2, true), (1, false)]);
@@ -316,8 +319,33 @@ fn going_back_leads_to_the_last_revision_that_was_ready() {
     let spec = world.cluster.stack(&stack_name("s")).unwrap().spec().unwrap().clone();
     assert_eq!(spec.services[&service_name("web")].image, "web:2");
     let again = Command::RollbackStack { stack: stack_name("s"), to: None };
-    let refused = Err(Rejection::NothingToRollBack(stack_name("s")));
+    let unready = Some(Revision(4));
+    let refused = Err(Rejection::NothingToRollBack { stack: stack_name("s"), unready });
     assert_eq!(world.run(again).result, refused, "never from good to bad");
+}
+
+#[test]
+fn what_was_never_ready_is_gone_back_to_only_when_it_is_named() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.ok(Command::RaiseForm { form: 6 });
+    let back = |to| Command::RollbackStack { stack: stack_name("s"), to };
+    let refused = |world: &mut World| world.refused(back(None)).to_string();
+    let apply = |world: &mut World, image: &str| {
+        let services = [("web", service(image, 100)), ("bad", service("fail:1", 100))];
+        world.apply(&stack("s", &services));
+        world.settle();
+    };
+    apply(&mut world, "web:1");
+    assert_eq!(refused(&mut world), "stack `s` has no earlier revision that says something else");
+    apply(&mut world, "web:2");
+    apply(&mut world, "fail:3");
+    let problems = view::status(&world.cluster, &view::Soft::none(world.now)).problems;
+    let given_up = problems.iter().find(|problem| problem.what.ends_with("was given up"));
+    assert_eq!(given_up.map(|problem| problem.fix.as_str()), Some("apply a corrected file"));
+    let why = refused(&mut world);
+    assert!(why.contains("revision 2 never was"), "{why}");
+    assert!(why.contains("`sisoctl stack rollback s --to 2`"), "{why}");
+    assert_eq!(world.ok(back(Some(Revision(2)))), Outcome::Stack(Revision(4)));
 }
 
 #[test]
@@ -474,7 +502,7 @@ fn scaling_adds_and_takes_away_the_highest_replicas() {
         service: service_name("web"),
         replicas,
     };
-    assert_eq!(world.ok(scale(3)), Outcome::Stack(model::Revision(2)));
+    assert_eq!(world.ok(scale(3)), Outcome::Stack(Revision(2)));
     world.settle();
     world.expect(&[
         "s/web.1 e1 run running@a",

@@ -198,7 +198,16 @@ fn gave_up(cluster: &Cluster) -> Vec<Problem> {
                 ),
                 cause: failed.reason.clone(),
                 since: Some(failed.at.to_rfc3339()),
-                fix: format!("apply a corrected file, or `sisoctl stack rollback {stack}`"),
+                fix: held.last_ready().map_or_else(
+                    || "apply a corrected file".to_owned(),
+                    |past| {
+                        let revision = past.revision;
+                        format!(
+                            "apply a corrected file, or `sisoctl stack rollback {stack}`: back to \
+                             revision {revision}, the last that was ready"
+                        )
+                    },
+                ),
             })
         })
     });

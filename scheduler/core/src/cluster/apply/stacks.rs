@@ -18,6 +18,9 @@ use crate::cluster::{
 /// From this form on what fails is made anew also when no replacement was given up: every scheduler that
 /// applies the entry has to do the same.
 const TRY_AGAIN_FORM: u32 = 4;
+/// From this form on only a person who names it is led back to a revision that never was ready: every
+/// scheduler that applies the entry has to do the same.
+const READY_ONLY_FORM: u32 = 6;
 
 impl Cluster {
     pub(super) fn apply_stack(
@@ -157,11 +160,12 @@ impl Cluster {
             let unknown = || Rejection::UnknownRevision { stack: name.clone(), revision };
             found.ok_or_else(unknown)?
         } else {
-            // From what is ready, only a person who names it is led to what never was.
             let bad = stack.history.back().is_some_and(|held| !held.ready);
-            let before = || past.find(|past| bad && Some(&past.spec) != current.as_ref());
-            let found = stack.last_ready().or_else(before);
-            found.ok_or_else(|| Rejection::NothingToRollBack(name.clone()))?
+            let before = past.find(|past| Some(&past.spec) != current.as_ref());
+            let unready = before.map(|past| past.revision);
+            let before = before.filter(|_| bad && self.form < READY_ONLY_FORM);
+            let found = stack.last_ready().or(before);
+            found.ok_or_else(|| Rejection::NothingToRollBack { stack: name.clone(), unready })?
         };
         let (spec, cause) = (Arc::clone(&target.spec), format!("rollback to {}", target.revision));
         if Some(&spec) == current.as_ref() {

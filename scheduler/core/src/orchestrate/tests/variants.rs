@@ -95,7 +95,7 @@ fn what_has_a_variant_for_no_node_waits_with_the_reason_and_is_tried_again_when_
           there again"
         ]
     );
-    assert_eq!(world.apply(&spec), Outcome::Stack(model::Revision(1)));
+    assert_eq!(world.apply(&spec), Outcome::Stack(Revision(1)));
     assert!(lacks(&world).is_empty());
     world.settle();
     assert!(world.show().iter().all(|line| line.ends_with("prepare pending")));
