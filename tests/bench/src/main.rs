@@ -55,14 +55,17 @@ impl Part {
     }
 }
 
+/// The fewest rounds whose median goes into a document.
+const ROUNDS: usize = 7;
+
 /// Measures Siso beside others.
 #[derive(Debug, Parser)]
 struct Args {
     /// Measures this part only; may be repeated.
     #[arg(long)]
     only: Vec<Part>,
-    /// How often each thing is measured.
-    #[arg(long, default_value_t = 7)]
+    /// How often each thing is measured; fewer than 7 are too few to be kept, and the table says so.
+    #[arg(long, default_value_t = ROUNDS)]
     rounds: usize,
     /// How long idle processes are watched.
     #[arg(long, default_value_t = 5)]
@@ -98,6 +101,9 @@ fn main() {
     let wanted =
         |part: Part| args.only.contains(&part) || (args.only.is_empty() && !part.is_long());
     let mut report = Report::new(machine::describe(&args.shown_as));
+    if args.rounds < ROUNDS {
+        report.remark(format!("{} rounds only: to look at, not to be kept", args.rounds));
+    }
     if wanted(Part::Start) {
         start::measure(&mut report, args.rounds);
     }
