@@ -1,7 +1,7 @@
 //! One crash after the other on one data directory, each at a numbered system call, with a client
 //! that writes meanwhile; after each, what is there is compared with what was acknowledged.
 
-use std::os::unix::process::ExitStatusExt as _;
+use std::{collections::BTreeSet, os::unix::process::ExitStatusExt as _};
 
 use crate::crash::{Fault, Load, LoopDisk, Victim};
 
@@ -29,6 +29,8 @@ pub struct Tally {
     pub crashes: usize,
     /// Of these, before it was ready: while it read and mended its files.
     pub starting: usize,
+    /// Different numbered points among them: the call, its number, and whether it was starting.
+    pub points: usize,
     /// Ends that came when a thread did not make its numbered call in time.
     pub unnumbered: usize,
     /// Writes acknowledged between the crashes.
@@ -39,11 +41,12 @@ pub struct Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { crashes, starting, unnumbered, acknowledged, checks } = self;
+        let Self { crashes, starting, points, unnumbered, acknowledged, checks } = self;
         write!(
             f,
-            "{crashes} at a numbered system call ({starting} of them while starting), {unnumbered} at \
-             another moment; {acknowledged} writes acknowledged; {checks} comparisons, 0 lost"
+            "{crashes} at a numbered system call ({starting} of them while starting; {points} different \
+             points), {unnumbered} at another moment; {acknowledged} writes acknowledged; {checks} \
+             comparisons, 0 lost"
         )
     }
 }
@@ -56,6 +59,26 @@ pub struct Campaign {
     disk: Option<LoopDisk>,
     round: u32,
     tally: Tally,
+    points: Points,
+}
+
+/// The numbered points that were hit: a start makes the calls of a number elsewhere than one who serves.
+#[derive(Debug, Default)]
+struct Points(BTreeSet<(bool, &'static str, u32)>);
+
+impl Points {
+    /// Notes one; how many different ones there are by now.
+    fn hit(&mut self, starting: bool, (calls, nth): (&'static str, u32)) -> usize {
+        self.0.insert((starting, calls, nth));
+        self.0.len()
+    }
+}
+
+/// The point of this round: the calls, and which of them.
+fn point(round: u32) -> (&'static str, u32) {
+    let kinds = u32::try_from(POINTS.len()).expect("few");
+    let (calls, most) = POINTS[(round % kinds) as usize];
+    (calls, round / kinds * STEP % most + 1)
 }
 
 impl Campaign {
@@ -76,7 +99,7 @@ impl Campaign {
         victim.start();
         let load = Load::on(&victim);
         victim.scheduler.kill9();
-        Self { victim, load, disk, round: 0, tally: Tally::default() }
+        Self { victim, load, disk, round: 0, tally: Tally::default(), points: Points::default() }
     }
 
     /// Goes on until there were so many numbered crashes.
@@ -90,16 +113,10 @@ impl Campaign {
         self.tally
     }
 
-    /// The point of this round.
-    fn point(&self) -> Fault {
-        let kinds = u32::try_from(POINTS.len()).expect("few");
-        let (calls, most) = POINTS[(self.round % kinds) as usize];
-        Fault::kill(calls, self.round / kinds * STEP % most + 1)
-    }
-
     #[track_caller]
     fn round(&mut self) {
-        let fault = self.point();
+        let (calls, nth) = point(self.round);
+        let fault = Fault::kill(calls, nth);
         self.victim.start_with(&fault);
         let starting = self.victim.scheduler.ready_or_ended().err();
         let ended = starting.or_else(|| {
@@ -111,6 +128,7 @@ impl Campaign {
             Some(status) if status.signal() == Some(SIGKILL) => {
                 self.tally.crashes += 1;
                 self.tally.starting += usize::from(starting.is_some());
+                self.tally.points = self.points.hit(starting.is_some(), (calls, nth));
             }
             Some(status) => {
                 panic!("{fault}: it ended by itself, {status}\n{}", self.victim.scheduler.story())
@@ -142,5 +160,24 @@ impl Campaign {
         if let Some(disk) = &self.disk {
             disk.cut_power();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_hit_twice_is_one_and_every_point_has_its_turn() {
+        let mut points = Points::default();
+        assert_eq!(points.hit(true, ("write", 3)), 1);
+        assert_eq!(points.hit(true, ("write", 3)), 1, "again");
+        assert_eq!(points.hit(false, ("write", 3)), 2, "while it serves");
+        assert_eq!(points.hit(false, ("write", 4)), 3);
+        assert_eq!(points.hit(false, ("fsync", 4)), 4);
+        let all = usize::try_from(POINTS.iter().map(|(_, most)| most).sum::<u32>()).unwrap();
+        let rounds = u32::try_from(POINTS.len()).unwrap() * POINTS[0].1;
+        let turns: BTreeSet<_> = (0..rounds).map(point).collect();
+        assert_eq!(turns.len(), all);
     }
 }
