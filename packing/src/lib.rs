@@ -16,10 +16,10 @@
 //! | into how few bins does it go? | [`fewest_bins`] | dual feasible functions, column generation, dives, the same search |
 //! | is this right? | [`check()`] | one function that knows nothing of the others; tests compare everything with it |
 //!
-//! **Invariant:** the same answer on every machine, to the bit. Integers and fixed point decide, never a
-//! float; there is no clock, no thread, no hash order, no randomness but a counter that is mixed
-//! (`rng`), and a [`Budget`] counts steps, not time. Linear programs are solved in fixed point and only
-//! guide; no bound rests on their exactness.
+//! **Invariant:** the same answer on every machine, to the bit. Integers and fixed point decide; there is no
+//! clock, no thread, no hash order, no randomness but a counter that is mixed (`rng`), and a [`Budget`] counts
+//! steps, not time. Linear programs only guide, in floats that every machine rounds alike (docs/adr/0023); no
+//! bound rests on their exactness.
 //!
 //! Read next: [`Problem`], then [`check()`], then `pack.rs`. Sources of the formulas stand where they are
 //! used; docs/adr/0016 says why these.

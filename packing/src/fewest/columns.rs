@@ -106,7 +106,7 @@ impl Columns {
             if !held || budget.is_over() || self.program.objective() <= whole_bins(target) {
                 break;
             }
-            let prices: Vec<u64> = self.program.prices.iter().map(|price| parts(*price)).collect();
+            let prices: Vec<u64> = self.program.prices().map(parts).collect();
             let mixed: Vec<u64> = if smooth { self.mix(&prices) } else { prices.clone() };
             let filled = fill(&self.kinds(&mixed), self.cover.capacity, 1, true);
             budget.spend(filled.steps);

@@ -1,39 +1,40 @@
 //! The linear program of Gilmore and Gomory (Operations Research 9, 1961): as few patterns as possible
 //! so that every size is covered, by the revised simplex method with an explicit inverse.
 //!
-//! In fixed point: the same on every machine, and exact enough to guide. No bound rests on its
-//! exactness: see [`super::columns`].
+//! The one place of this room that counts in floats (ADR 23): sums, differences, products and quotients, which every
+//! machine rounds alike (IEEE 754), in an order that the source says. What leaves is in fixed point and guides; no
+//! bound rests on its exactness: see [`super::columns`].
 
 #![allow(
     clippy::cast_possible_truncation,
-    reason = "products are shifted back into the range of their factors; pivots are bounded below"
+    clippy::cast_precision_loss,
+    reason = "counts are small; what leaves is bounded, and a cast of floats saturates"
 )]
 
-/// Fraction bits.
+/// Fraction bits of what leaves.
 const BITS: u32 = 36;
 
-/// One.
+/// One, in fixed point.
 pub(super) const ONE: i64 = 1 << BITS;
 
-/// A reduced cost that is worth a pivot.
-const WORTH: i64 = ONE >> 20;
+/// A reduced cost that is worth a pivot: 2^-20.
+const WORTH: f64 = 1.0 / 1_048_576.0;
 
-/// A pivot that is not too small to divide by.
-const PIVOT: i64 = ONE >> 12;
+/// A pivot that is not too small to divide by: 2^-12.
+const PIVOT: f64 = 1.0 / 4_096.0;
+
+/// What is smaller is what rounding left of nothing: 2^-40.
+const NOTHING: f64 = 1.0 / 1_099_511_627_776.0;
+
+/// Steps of the little that values are more than wanted: 2^-23.
+const MORE: f64 = 1.0 / 8_388_608.0;
 
 /// Entries of a column: `(row, how many)`.
 pub(super) type Column = Vec<(usize, u64)>;
 
-fn times(one: i64, other: i64) -> i64 {
-    ((i128::from(one) * i128::from(other)) >> BITS) as i64
-}
-
-fn over(one: i64, other: i64) -> i64 {
-    ((i128::from(one) << BITS) / i128::from(other)) as i64
-}
-
-fn whole(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX >> BITS)
+/// In fixed point.
+fn fixed(value: f64) -> i64 {
+    (value * ONE as f64) as i64
 }
 
 /// A column of the basis.
@@ -52,12 +53,12 @@ pub(super) struct Program {
     basis: Vec<Basic>,
     is_basic: Vec<bool>,
     /// The inverse of the basis, column after column.
-    inverse: Vec<i64>,
+    inverse: Vec<f64>,
     /// The values of the basic columns.
-    values: Vec<i64>,
+    values: Vec<f64>,
     /// The price of each row.
-    pub(super) prices: Vec<i64>,
-    direction: Vec<i64>,
+    prices: Vec<f64>,
+    direction: Vec<f64>,
     /// Multiplications that were made.
     pub(super) work: u64,
 }
@@ -66,15 +67,15 @@ impl Program {
     /// Starts with one pattern per row, of that row alone.
     pub(super) fn new(demand: &[u64], alone: &[u64]) -> Self {
         let rows = demand.len();
-        let mut inverse = vec![0; rows * rows];
-        let mut values = vec![0; rows];
-        let mut prices = vec![0; rows];
+        let mut inverse = vec![0.0; rows * rows];
+        let mut values = vec![0.0; rows];
+        let mut prices = vec![0.0; rows];
         for row in 0..rows {
-            let share = ONE / whole(alone[row].max(1));
+            let share = 1.0 / alone[row].max(1) as f64;
             inverse[row * rows + row] = share;
             // A little more than is wanted, by row: ties would let the method go round in circles.
-            values[row] = whole(demand[row]) * share
-                + whole((row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) * (ONE >> 23);
+            let more = (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
+            values[row] = demand[row] as f64 * share + more as f64 * MORE;
             prices[row] = share;
         }
         Self {
@@ -85,7 +86,7 @@ impl Program {
             inverse,
             values,
             prices,
-            direction: vec![0; rows],
+            direction: vec![0.0; rows],
             work: 0,
         }
     }
@@ -98,19 +99,22 @@ impl Program {
     /// The patterns that are used, with how often, in fixed point.
     pub(super) fn solution(&self) -> Vec<(usize, i64)> {
         let used = self.basis.iter().zip(&self.values).filter_map(|(basic, value)| match basic {
-            Basic::Pattern(column) if *value > ONE >> 16 => Some((*column, *value)),
-            Basic::Pattern(_) | Basic::Surplus(_) => None,
+            Basic::Pattern(column) => Some((*column, fixed(*value))),
+            Basic::Surplus(_) => None,
         });
-        used.collect()
+        used.filter(|(_, value)| *value > ONE >> 16).collect()
     }
 
-    /// How many bins the patterns take that are used.
+    /// How many bins the patterns take that are used, in fixed point.
     pub(super) fn objective(&self) -> i64 {
         let of_patterns = self.basis.iter().zip(&self.values);
-        of_patterns
-            .filter(|(basic, _)| matches!(basic, Basic::Pattern(_)))
-            .map(|(_, value)| value)
-            .sum()
+        let used = of_patterns.filter(|(basic, _)| matches!(basic, Basic::Pattern(_)));
+        fixed(used.map(|(_, value)| value).sum())
+    }
+
+    /// The price of each row, in fixed point.
+    pub(super) fn prices(&self) -> impl Iterator<Item = i64> {
+        self.prices.iter().map(|price| fixed(*price))
     }
 
     /// Pivots until no column is worth it. Answers whether the numbers held.
@@ -124,17 +128,17 @@ impl Program {
         true
     }
 
-    fn best_entering(&mut self) -> Option<(Basic, i64)> {
+    fn best_entering(&mut self) -> Option<(Basic, f64)> {
         let mut best = None;
         let mut least = -WORTH;
         for (index, column) in self.columns.iter().enumerate() {
             if self.is_basic[index] {
                 continue;
             }
-            let value: i64 =
-                column.iter().map(|(row, count)| self.prices[*row] * whole(*count)).sum();
-            if ONE - value < least {
-                least = ONE - value;
+            let value: f64 =
+                column.iter().map(|(row, count)| self.prices[*row] * *count as f64).sum();
+            if 1.0 - value < least {
+                least = 1.0 - value;
                 best = Some((Basic::Pattern(index), least));
             }
         }
@@ -148,16 +152,16 @@ impl Program {
         best
     }
 
-    fn pivot(&mut self, entering: Basic, reduced: i64) -> bool {
+    fn pivot(&mut self, entering: Basic, reduced: f64) -> bool {
         self.point(entering);
-        let mut leaving: Option<(i64, usize)> = None;
+        let mut leaving: Option<(f64, usize)> = None;
         for (row, direction) in self.direction.iter().enumerate() {
             if *direction < PIVOT {
                 continue;
             }
-            let ratio = over(self.values[row].max(0), *direction);
+            let ratio = self.values[row].max(0.0) / *direction;
             let better = leaving.is_none_or(|(least, other)| {
-                ratio < least || ratio == least && *direction > self.direction[other]
+                ratio < least || ratio <= least && *direction > self.direction[other]
             });
             if better {
                 leaving = Some((ratio, row));
@@ -171,11 +175,11 @@ impl Program {
     /// What the basic columns lose when one enters.
     fn point(&mut self, entering: Basic) {
         let rows = self.rows;
-        self.direction.fill(0);
+        self.direction.fill(0.0);
         match entering {
             Basic::Pattern(column) => {
                 for (row, count) in &self.columns[column] {
-                    let count = whole(*count);
+                    let count = *count as f64;
                     let own = &self.inverse[row * rows..(row + 1) * rows];
                     for (direction, entry) in self.direction.iter_mut().zip(own) {
                         *direction += entry * count;
@@ -191,12 +195,10 @@ impl Program {
         }
     }
 
-    fn exchange(&mut self, entering: Basic, leaving: usize, ratio: i64, reduced: i64) {
+    fn exchange(&mut self, entering: Basic, leaving: usize, ratio: f64, reduced: f64) {
         let by = self.direction[leaving];
-        for (at, value) in self.values.iter_mut().enumerate() {
-            if at != leaving && self.direction[at] != 0 {
-                *value -= times(self.direction[at], ratio);
-            }
+        for (value, direction) in self.values.iter_mut().zip(&self.direction) {
+            *value -= direction * ratio;
         }
         self.values[leaving] = ratio;
         self.update_inverse(leaving, by, reduced);
@@ -210,34 +212,26 @@ impl Program {
     }
 
     /// Every column but in the pivot's row loses what the pivot takes of it; prices follow that row.
-    fn update_inverse(&mut self, leaving: usize, by: i64, reduced: i64) {
+    fn update_inverse(&mut self, leaving: usize, by: f64, reduced: f64) {
         let rows = self.rows;
-        self.direction[leaving] = 0;
-        let touched: Vec<(usize, i64)> = self
-            .direction
-            .iter()
-            .enumerate()
-            .filter(|(_, direction)| **direction != 0)
-            .map(|(at, direction)| (at, *direction))
-            .collect();
-        let is_dense = touched.len() * 3 > rows;
+        self.direction[leaving] = 0.0;
+        for direction in &mut self.direction {
+            if direction.abs() < NOTHING {
+                *direction = 0.0;
+            }
+        }
         for (column, price) in self.inverse.chunks_exact_mut(rows).zip(&mut self.prices) {
-            if column[leaving] == 0 {
+            if column[leaving].abs() < NOTHING {
+                column[leaving] = 0.0;
                 continue;
             }
-            let entry = over(column[leaving], by);
-            if is_dense {
-                for (to, direction) in column.iter_mut().zip(&self.direction) {
-                    *to -= times(*direction, entry);
-                }
-            } else {
-                for (at, direction) in &touched {
-                    column[*at] -= times(*direction, entry);
-                }
+            let entry = column[leaving] / by;
+            for (to, direction) in column.iter_mut().zip(&self.direction) {
+                *to -= direction * entry;
             }
-            self.work += touched.len() as u64;
+            self.work += rows as u64;
             column[leaving] = entry;
-            *price += times(reduced, entry);
+            *price += reduced * entry;
         }
     }
 }
