@@ -1,5 +1,6 @@
 //! The command line. One struct per verb; its doc comments are its help.
 
+mod agent;
 mod cluster;
 mod habits;
 mod stacks;
@@ -7,6 +8,7 @@ mod values;
 
 use std::path::PathBuf;
 
+pub use agent::AgentFlags;
 use clap::{Parser, Subcommand, ValueEnum};
 pub use cluster::{
     Authority, AuthorityFinish, Completion, Context, Doctor, JoinRole, Node, NodeAdd, NodeDrain,
