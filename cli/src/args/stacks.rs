@@ -276,6 +276,8 @@ pub enum Stack {
     /// Stop and remove a stack; its volumes stay unless told
     ///
     /// Asks on a terminal. Without one, as in a script, it does not ask: give it only the stack you mean.
+    /// Volumes that stayed are found again by the next apply of a stack of that name, and are removed by
+    /// `stack rm STACK --volumes` also when the stack is long gone.
     Rm(StackRm),
     /// List the revisions of a stack and what each changed
     History {
