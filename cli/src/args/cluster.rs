@@ -126,7 +126,7 @@ pub struct NodeDrain {
     /// How long to try; what has not moved by then stays
     #[arg(long, default_value = "10m", value_name = "TIME")]
     pub deadline: Span,
-    /// Do not ask
+    /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
     /// Show what would move and stop
@@ -148,7 +148,7 @@ pub struct NodeRm {
     /// Forget the volumes that live there; their data stays on that machine
     #[arg(long)]
     pub with_volumes: bool,
-    /// Do not ask
+    /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
 }
@@ -196,7 +196,7 @@ pub enum Scheduler {
 pub struct SchedulerRm {
     /// Its number, as `scheduler ls` prints it
     pub id: u64,
-    /// Do not ask
+    /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
 }
@@ -269,7 +269,7 @@ pub struct AuthorityFinish {
     /// Shut out whoever still needs it
     #[arg(long)]
     pub force: bool,
-    /// Do not ask
+    /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
 }
@@ -308,7 +308,7 @@ pub struct OperatorAdd {
 pub struct OperatorRm {
     /// Its name, as `operator ls` prints it
     pub name: OperatorName,
-    /// Do not ask
+    /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
 }

@@ -102,6 +102,9 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make the cluster run a stack: show the plan, ask, apply, follow every task until it is healthy
+    ///
+    /// Asks on a terminal. Without one, as in a script, it does not ask and applies: `plan` shows beforehand
+    /// what would come of it. The same file again changes nothing and says so.
     Apply(Apply),
     /// Show what `apply` would change and where everything would go; changes nothing
     Plan(Plan),

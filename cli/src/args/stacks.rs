@@ -37,7 +37,7 @@ pub struct Apply {
     /// The stack.
     #[command(flatten)]
     pub stack: StackFiles,
-    /// Do not ask
+    /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
     /// Show the plan and stop
@@ -115,7 +115,7 @@ pub struct Rebalance {
         conflicts_with_all = ["apply", "empty", "room", "nodes"]
     )]
     pub auto: Option<Auto>,
-    /// With --apply or --auto on: do not ask
+    /// With --apply or --auto on: do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
     /// Imagine it without a cluster, on the machines this file describes
@@ -299,7 +299,7 @@ pub struct StackRm {
     /// Remove its volumes and all data in them, too
     #[arg(long)]
     pub volumes: bool,
-    /// Do not ask
+    /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
     /// Do not wait until everything is gone
