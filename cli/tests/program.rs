@@ -142,8 +142,12 @@ fn what_would_be_is_told_of_imagined_machines_as_well() {
     let more = world.json("-o json whatif lose a add c=1GiB --nodes machines.yaml -f stack.yaml");
     assert_eq!((&more["placements"][1]["node"], &more["unplaced"]), (&"c".into(), &1.into()));
     let nodes = "--nodes machines.yaml -f stack.yaml";
+    let text = world.run("whatif lose a --nodes machines.yaml -f stack.yaml");
+    let row = "a      lost";
+    assert!(text.stdout.lines().any(|line| line.starts_with(row)), "{}", text.stdout);
     for (line, said) in [
         ("whatif lose c", "`c` is none of the nodes"),
+        ("whatif lose c", "did you mean `a`?"),
         ("whatif add c", "write NAME=SIZE"),
         ("whatif mislay a", "`mislay` is no supposition"),
         ("whatif lose a add", "`add` is no supposition on its own"),

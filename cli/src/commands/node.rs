@@ -13,11 +13,10 @@ use serde::Serialize;
 use super::{add, agreed, drain, ps};
 use crate::{
     args::{Global, LabelChange, Node, NodeRm},
-    client::{Client, Written},
+    client::{Client, Written, suggest},
     error::Error,
     output::{
         Out, Tone,
-        amount::nearest,
         bars::bar,
         json, safe,
         table::{Cell, Table},
@@ -138,13 +137,8 @@ async fn show(name: &str, client: &Client, out: &mut Out) -> Result<(), Error> {
 }
 
 fn unknown(name: &str, nodes: &[NodeRow]) -> Error {
-    let error = Error::input(format!("there is no node `{name}`"));
-    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
-    match nearest(name, names.iter().copied()) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None if names.is_empty() => error.hint("there is no node yet"),
-        None => error.hint(format!("there are: {}", names.join(", "))),
-    }
+    let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+    suggest(Error::input(format!("there is no node `{name}`")), name, "node", &names)
 }
 
 /// Everything about a machine.

@@ -50,7 +50,7 @@ pub fn render(plan: &PlanView, out: &Out) -> String {
     }
     if !plan.nodes.is_empty() {
         parts.push("\n".to_owned());
-        parts.push(nodes(&plan.nodes, out));
+        parts.push(nodes(&plan.nodes, &[], out));
     }
     for warning in &plan.warnings {
         let word = out.paint(Tone::Careful, "warning:");
@@ -220,11 +220,22 @@ pub fn misfit_lines(placement: &ReplicaPlacement) -> Vec<String> {
     lines
 }
 
-/// What is reserved on each machine before and afterwards.
-pub fn nodes(nodes: &[PlanNode], out: &Out) -> String {
+/// What is reserved on each machine before and afterwards; those of the names in `lost` are gone then.
+pub fn nodes(nodes: &[PlanNode], lost: &[&str], out: &Out) -> String {
     let mut table = Table::new(&["NODE", "MEMORY", "RESERVED", "OF", "FREE", "TASKS"])
         .sparing(&["OF", "MEMORY"]);
     for node in nodes {
+        if lost.contains(&node.name.as_str()) {
+            table.row([
+                Cell::new(node.name.as_str()),
+                Cell::new("lost").tone(Tone::Bad),
+                Cell::amount(change(node.reserved_before, Bytes::ZERO, out)),
+                Cell::amount(node.allocatable.to_string()),
+                Cell::amount(None),
+                Cell::amount("0".to_owned()),
+            ]);
+            continue;
+        }
         let stays = node.reserved_before.min(node.reserved_after);
         let added = node.reserved_after.saturating_sub(stays);
         table.row([

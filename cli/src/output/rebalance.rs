@@ -51,7 +51,7 @@ pub fn render(found: &RebalanceView, out: &Out) -> String {
         }
     }
     if moves > 0 && !found.nodes.is_empty() {
-        parts.push(format!("\n{}", nodes(&found.nodes, out)));
+        parts.push(format!("\n{}", nodes(&found.nodes, &[], out)));
     }
     for warning in &found.warnings {
         let word = out.paint(Tone::Careful, "warning:");
