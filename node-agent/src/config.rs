@@ -46,7 +46,8 @@ pub struct Config {
     #[arg(long, env = "SISO_LISTEN", value_name = "IP:PORT", default_value = "0.0.0.0:7401")]
     pub listen: SocketAddr,
 
-    /// Where this machine is reached, for people [default: the name and the port of --listen]
+    /// Where this machine is reached, for people [default: the address of --listen, with the node's name in place of
+    /// 0.0.0.0]
     #[arg(long, env = "SISO_ADVERTISE", value_name = "HOST:PORT", value_parser = parse_endpoint)]
     pub advertise: Option<String>,
 
