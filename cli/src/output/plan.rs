@@ -52,11 +52,17 @@ pub fn render(plan: &PlanView, out: &Out) -> String {
         parts.push("\n".to_owned());
         parts.push(nodes(&plan.nodes, &[], out));
     }
-    for warning in &plan.warnings {
-        let word = out.paint(Tone::Careful, "warning:");
-        parts.push(format!("\n{word} {}\n", safe::line(warning)));
-    }
+    parts.push(warnings(&plan.warnings, out));
     parts.concat()
+}
+
+/// Warnings, each after an empty line; none with `-q`.
+pub fn warnings(warnings: &[String], out: &Out) -> String {
+    let said = warnings.iter().filter(|_| !out.look.quiet).map(|warning| {
+        let word = out.paint(Tone::Careful, "warning:");
+        format!("\n{word} {}\n", safe::line(warning))
+    });
+    said.collect()
 }
 
 /// How good a plan is that leaves something out.
@@ -301,6 +307,14 @@ mod tests {
         let told =
             format!("and {more} machines more; in the way on all 937: constraint 37, memory 900");
         assert_eq!(lines[MAX_VERDICTS], told);
+    }
+
+    #[test]
+    fn quiet_is_without_warnings() {
+        assert!(!plan().warnings.is_empty());
+        let said = |quiet| render(&plan(), &streams(Look { quiet, ..Look::plain() }).0);
+        assert!(said(false).contains("warning:"));
+        assert!(!said(true).contains("warning"), "{}", said(true));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use model::view::{ReplicaPlacement, WhatIfView};
 use super::{
     Out, Tone,
     amount::count,
-    plan::{changes, misfit_lines, nodes, why},
+    plan::{changes, misfit_lines, nodes, warnings, why},
     safe,
     table::{Cell, Table},
 };
@@ -39,10 +39,7 @@ pub fn render(found: &WhatIfView, lost: &[&str], out: &Out) -> String {
     if !found.nodes.is_empty() {
         parts.push(format!("\n{}", nodes(&found.nodes, lost, out)));
     }
-    for warning in &found.warnings {
-        let word = out.paint(Tone::Careful, "warning:");
-        parts.push(format!("\n{word} {}\n", safe::line(warning)));
-    }
+    parts.push(warnings(&found.warnings, out));
     parts.concat()
 }
 
