@@ -46,7 +46,8 @@ pub fn render(plan: &PlanView, out: &Out) -> String {
     }
     if let Some(outlook) = plan.outlook.as_ref().filter(|_| plan.unplaced > 0) {
         parts.push("\n".to_owned());
-        parts.extend(said(outlook).iter().map(|line| format!("{}\n", safe::line(line))));
+        let lines = if plan.nodes.is_empty() { vec![empty(plan)] } else { said(outlook) };
+        parts.extend(lines.iter().map(|line| format!("{}\n", safe::line(line))));
     }
     if !plan.nodes.is_empty() {
         parts.push("\n".to_owned());
@@ -63,6 +64,15 @@ pub fn warnings(warnings: &[String], out: &Out) -> String {
         format!("\n{word} {}\n", safe::line(warning))
     });
     said.collect()
+}
+
+/// What there is to say where no machine is.
+fn empty(plan: &PlanView) -> String {
+    let homeless = plan.placements.iter().filter(|placement| placement.node.is_none());
+    let memory: Bytes = homeless.map(|placement| placement.memory).sum();
+    format!(
+        "no machine has joined the cluster yet, {memory} are wanted in all: `sisoctl node add USER@HOST` adds one"
+    )
 }
 
 /// How good a plan is that leaves something out.
@@ -307,6 +317,25 @@ mod tests {
         let told =
             format!("and {more} machines more; in the way on all 937: constraint 37, memory 900");
         assert_eq!(lines[MAX_VERDICTS], told);
+    }
+
+    #[test]
+    fn where_no_machine_is_nothing_is_said_of_better_plans() {
+        let outlook = OutlookView {
+            short: Some("2.3 GiB short without a node".to_owned()),
+            optimal: true,
+            off: Bytes::ZERO,
+        };
+        let placements = vec![unplaced("web", 1), unplaced("web", 2)];
+        let wanted: Bytes = placements.iter().map(|placement| placement.memory).sum();
+        let outlook = Some(outlook);
+        let plan = PlanView { placements, nodes: Vec::new(), unplaced: 2, outlook, ..plan() };
+        let text = render(&plan, &streams(Look::plain()).0);
+        assert!(
+            text.contains(&format!("no machine has joined the cluster yet, {wanted}")),
+            "{text}"
+        );
+        assert!(!text.contains("optimal") && !text.contains("without a node"), "{text}");
     }
 
     #[test]
