@@ -289,6 +289,16 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_that_may_be_given_several_times_says_so() {
+        use clap::{ArgAction, CommandFactory as _};
+        for arg in Config::command().get_opts() {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let repeats = matches!(arg.get_action(), ArgAction::Append);
+            assert_eq!(help.contains("may be given several times"), repeats, "--{}", arg.get_id());
+        }
+    }
+
+    #[test]
     fn sizes_are_read_as_compose_means_them() {
         for (text, bytes) in [
             ("14GiB", 14 << 30),

@@ -47,7 +47,6 @@ pub enum Format {
     name = "sisoctl",
     version,
     max_term_width = 100,
-    disable_help_subcommand = true,
     after_help = "Exit codes: 0 done, 1 your input is wrong (nothing was changed), 2 usage, 3 the cluster \
                   refused or could not finish, 4 unreachable, 130 interrupted."
 )]
@@ -93,7 +92,7 @@ pub struct Global {
     /// No colours; setting the variable `NO_COLOR` does the same
     #[arg(long, global = true)]
     pub no_color: bool,
-    /// Only data and errors; lists print names alone
+    /// Only data and errors, no progress, notes or warnings; lists print names alone
     #[arg(short, long, global = true)]
     pub quiet: bool,
 }
