@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use model::{ImaginedNode, ServiceName, StackSpec};
+use model::{ImaginedNode, NodeName, ServiceName, StackSpec};
 use scheduler_core::{Seat, Unimaginable};
 use stackfile::NodesFile;
 
-use crate::{error::Error, stack_input::read_file};
+use crate::{client::suggest, error::Error, stack_input::read_file};
 
 /// What the file says.
 #[derive(Debug)]
@@ -24,6 +24,16 @@ impl Machines {
         let mut current = stackfile::nodes(&file).map_err(Error::Stack)?;
         let nodes = std::mem::take(&mut current.nodes);
         Ok(Self { nodes, file: file.name, current })
+    }
+
+    /// Refuses a name that none of them has, with the nearest.
+    pub fn must_have(&self, name: &NodeName) -> Result<(), Error> {
+        let names: Vec<String> = self.nodes.iter().map(|node| node.name.to_string()).collect();
+        if names.iter().any(|known| known == name.as_str()) {
+            return Ok(());
+        }
+        let error = Error::input(format!("`{name}` is none of the nodes of {}", self.file));
+        Err(suggest(error, name.as_str(), "node", &names))
     }
 
     /// Where replicas of these stacks run by its `current`. A service may be called by its name alone while

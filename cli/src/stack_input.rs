@@ -126,7 +126,7 @@ impl StackInput {
     }
 }
 
-/// Says warnings and notes on standard error; with `-q` warnings only.
+/// Says warnings and notes on standard error; with `-q` none of them.
 pub fn say_notes(out: &mut Out, notes: &[Diagnostic]) {
     for note in notes {
         let word = note.severity.as_str();
@@ -137,8 +137,12 @@ pub fn say_notes(out: &mut Out, notes: &[Diagnostic]) {
                 let word = out.paint_aside(Tone::Faint, word);
                 out.note(&format!("{word}{rest}"));
             }
-            Severity::Warning | Severity::Error => {
+            Severity::Warning => {
                 let word = out.paint_aside(Tone::Careful, word);
+                out.note(&format!("{word}{rest}"));
+            }
+            Severity::Error => {
+                let word = out.paint_aside(Tone::Bad, word);
                 out.aside(&format!("{word}{rest}"));
             }
         }

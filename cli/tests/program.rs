@@ -124,6 +124,26 @@ fn a_plan_on_imagined_machines_needs_no_cluster() {
 }
 
 #[test]
+fn quiet_says_data_and_errors_only() {
+    let world = World::new();
+    world.write(
+        "warned.yaml",
+        "services:\n  web: { image: 'a:1', environment: { KEY: $NOT_SET } }\n",
+    );
+    let verbs = ["plan --nodes nodes.yaml", "config", "whatif add x=1GiB --nodes nodes.yaml -f"];
+    for verb in verbs {
+        let said = |flags: &str| {
+            let answer = world.run(&format!("{verb} warned.yaml {flags}"));
+            assert_eq!(answer.code, 0, "{verb}: {}", answer.stderr);
+            (answer.stdout.contains("warning"), answer.stderr)
+        };
+        let (_, loud) = said("");
+        assert!(!loud.is_empty(), "{verb}: nothing to be quiet about");
+        assert_eq!(said("-q"), (false, String::new()), "{verb}");
+    }
+}
+
+#[test]
 fn what_would_be_is_told_of_imagined_machines_as_well() {
     let world = World::new();
     world.write(
@@ -142,8 +162,12 @@ fn what_would_be_is_told_of_imagined_machines_as_well() {
     let more = world.json("-o json whatif lose a add c=1GiB --nodes machines.yaml -f stack.yaml");
     assert_eq!((&more["placements"][1]["node"], &more["unplaced"]), (&"c".into(), &1.into()));
     let nodes = "--nodes machines.yaml -f stack.yaml";
+    let text = world.run("whatif lose a --nodes machines.yaml -f stack.yaml");
+    let row = "a      lost";
+    assert!(text.stdout.lines().any(|line| line.starts_with(row)), "{}", text.stdout);
     for (line, said) in [
         ("whatif lose c", "`c` is none of the nodes"),
+        ("whatif lose c", "did you mean `a`?"),
         ("whatif add c", "write NAME=SIZE"),
         ("whatif mislay a", "`mislay` is no supposition"),
         ("whatif lose a add", "`add` is no supposition on its own"),

@@ -8,13 +8,14 @@
 #
 #   --name NAME          the node's name
 #   --advertise HOST     the name under which other machines reach this one, such as its Tailscale name [default: NAME]
-#   --label k=v          a label of the node; repeatable
+#   --label k=v          a label of the node; may be given several times
 #   --join HOST:PORT     its scheduler joins the one there as a further voter, with the token in --scheduler-token-file;
 #                        once it has, the file is needed no more
 #   --no-scheduler       only an agent, which joins the scheduler at --scheduler with the token in --token-file
 #   --dist DIR           where the programs are: siso-scheduler, sisoctl (macOS) and siso-agent (linux-arm64) [default: .]
 #
-# Running it again is safe: what is there is brought up to date, a machine that is a member stays one.
+# Running it again is safe: what is there is brought up to date, a machine that is a member stays one, and further settings
+# in /etc/siso/agent.env of the virtual machine stay.
 # It asks for the password where macOS needs it (sudo), and changes: Homebrew packages, power settings (pmset),
 # /usr/local/bin, /usr/local/var/siso, /Library/LaunchDaemons, and files in the virtual machine.
 #
@@ -238,15 +239,18 @@ agent_settings() {
   printf 'SISO_DATA_DIR=/var/lib/siso/agent\nSISO_SCHEDULER=%s\nSISO_TOKEN_FILE=/etc/siso/agent.token\n' "$1"
   printf 'SISO_NAME=%s\nSISO_ADVERTISE=%s:7401\n' "$NAME" "$ADVERTISE"
   [[ -z $LABELS ]] || printf 'SISO_LABEL=%s\n' "$LABELS"
+  # What a person set there stays.
+  [[ -z $2 ]] || grep -Ev "^[[:space:]]*SISO_(DATA_DIR|SCHEDULER|TOKEN_FILE|NAME|ADVERTISE${LABELS:+|LABEL})=" <<<"$2" || true
 }
 
 install_agent() {
-  local scheduler=$SCHEDULER
+  local scheduler=$SCHEDULER before
   # The Mac as its virtual machine sees it.
   if [[ $WITH_SCHEDULER == yes ]]; then scheduler=host.lima.internal:7400; fi
   say "The agent runs in the virtual machine, beside the engine"
   in_machine /usr/local/bin/siso-agent 0755 <"$DIST/siso-agent"
-  agent_settings "$scheduler" | in_machine /etc/siso/agent.env 0600
+  before=$(colima ssh -- sudo sh -c "test ! -e '/etc/siso/agent.env' || cat '/etc/siso/agent.env'")
+  agent_settings "$scheduler" "$before" | in_machine /etc/siso/agent.env 0600
   in_machine /etc/systemd/system/siso-agent.service 0644 <"$ROOT/deploy/systemd/siso-agent.service"
   # A member needs no token, and one that is not used is one too many.
   if ! colima ssh -- sudo test -e /var/lib/siso/agent/identity.pem; then

@@ -54,6 +54,20 @@ impl Capability {
             Self::EngineSocket => "engine-socket",
         }
     }
+
+    /// What it permits, in the words of a stack file.
+    pub const fn permits(self) -> &'static str {
+        match self {
+            Self::Privileged => "`privileged: true`",
+            Self::Capabilities => "`cap_add`",
+            Self::Devices => "`devices`, `gpus` and `deploy.resources.reservations.devices`",
+            Self::HostNamespaces => "`network_mode`, `pid`, `ipc` or `userns_mode: host`",
+            Self::SecurityOpt => "`security_opt` other than `no-new-privileges`",
+            Self::EngineSocket => {
+                "The container engine's socket: whoever has it is root on that machine"
+            }
+        }
+    }
 }
 
 /// What an agent was told to permit. Written by the agent.

@@ -18,7 +18,7 @@ pub struct Config {
     #[arg(long, env = "SISO_DATA_DIR", value_name = "DIR")]
     pub data_dir: PathBuf,
 
-    /// Schedulers to connect to
+    /// A scheduler to connect to; may be given several times
     #[arg(
         long,
         env = "SISO_SCHEDULER",
@@ -37,7 +37,8 @@ pub struct Config {
     #[arg(long, env = "SISO_NAME", value_name = "NAME")]
     pub name: Option<NodeName>,
 
-    /// A label of the node, for placement constraints; counts when joining, later `sisoctl node label`
+    /// A label of the node, for placement constraints; counts when joining, later `sisoctl node label`; may be
+    /// given several times
     #[arg(long, env = "SISO_LABEL", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = parse_label)]
     pub label: Vec<(String, String)>,
 
@@ -45,7 +46,8 @@ pub struct Config {
     #[arg(long, env = "SISO_LISTEN", value_name = "IP:PORT", default_value = "0.0.0.0:7401")]
     pub listen: SocketAddr,
 
-    /// Where this machine is reached, for people [default: the name and the port of --listen]
+    /// Where this machine is reached, for people [default: the address of --listen, with the node's name in place of
+    /// 0.0.0.0]
     #[arg(long, env = "SISO_ADVERTISE", value_name = "HOST:PORT", value_parser = parse_endpoint)]
     pub advertise: Option<String>,
 
@@ -76,7 +78,8 @@ pub struct Config {
     )]
     pub reserve_memory: Bytes,
 
-    /// Something else this machine has a number of, for services to reserve: `gpu=2`, `disk=200GiB`
+    /// Something else this machine has a number of, for services to reserve: `gpu=2`, `disk=200GiB`; may be
+    /// given several times
     #[arg(long, env = "SISO_GENERIC", value_name = "NAME=AMOUNT", value_delimiter = ',', value_parser = parse_generic)]
     pub generic: Vec<(GenericName, u64)>,
 
@@ -89,7 +92,7 @@ pub struct Config {
     )]
     pub metrics_listen: SocketAddr,
 
-    /// What services may ask for beyond an ordinary container
+    /// What services may ask for beyond an ordinary container; may be given several times
     #[arg(
         long,
         env = "SISO_ALLOW",
@@ -99,7 +102,7 @@ pub struct Config {
     )]
     pub allow: Vec<Capability>,
 
-    /// A directory below which services may bind paths of this machine
+    /// A directory below which services may bind paths of this machine; may be given several times
     #[arg(long, env = "SISO_ALLOW_BIND", value_name = "PATH", value_delimiter = ',', value_parser = parse_root)]
     pub allow_bind: Vec<PathBuf>,
 
@@ -231,18 +234,8 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
 
 /// The words of `--allow`, each with what it permits.
 fn capabilities() -> impl TypedValueParser<Value = Capability> {
-    let word = |capability: Capability| {
-        PossibleValue::new(capability.as_str()).help(match capability {
-            Capability::Privileged => "`privileged: true`",
-            Capability::Capabilities => "`cap_add`",
-            Capability::Devices => "`devices`, `gpus` and `deploy.resources.reservations.devices`",
-            Capability::HostNamespaces => "`network_mode`, `pid`, `ipc` or `userns_mode: host`",
-            Capability::SecurityOpt => "`security_opt` other than `no-new-privileges`",
-            Capability::EngineSocket => {
-                "The container engine's socket: whoever has it is root on this machine"
-            }
-        })
-    };
+    let word =
+        |capability: Capability| PossibleValue::new(capability.as_str()).help(capability.permits());
     let known = |text: String| {
         let mut all = Capability::ALL.into_iter();
         all.find(|capability| capability.as_str() == text).ok_or("unknown")
@@ -293,6 +286,16 @@ mod tests {
     fn the_command_is_well_formed() {
         use clap::CommandFactory as _;
         Config::command().debug_assert();
+    }
+
+    #[test]
+    fn a_flag_that_may_be_given_several_times_says_so() {
+        use clap::{ArgAction, CommandFactory as _};
+        for arg in Config::command().get_opts() {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let repeats = matches!(arg.get_action(), ArgAction::Append);
+            assert_eq!(help.contains("may be given several times"), repeats, "--{}", arg.get_id());
+        }
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub struct Config {
     /// The address to listen on, for people, agents and other schedulers. Port 0 takes any.
     #[arg(long, value_name = "ADDRESS", env = "SISO_LISTEN", default_value = "0.0.0.0:7400")]
     pub listen: SocketAddr,
-    /// Where others reach this scheduler; the address it listens on unless given.
+    /// Where others reach this scheduler; other machines need it unless --listen names an address they
+    /// reach [default: the address it listens on, or 127.0.0.1 when that is every address of the machine]
     #[arg(long, value_name = "HOST:PORT", env = "SISO_ADVERTISE")]
     pub advertise: Option<String>,
     /// The name of the cluster, when one is founded.

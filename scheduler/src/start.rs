@@ -198,7 +198,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     directory.check_identity(&identity, config.form)?;
     let (listener, address) = listen(config.listen).await?;
     let (metrics_listener, metrics_address) = listen(config.metrics_listen).await?;
-    let advertised = config::advertised(address, config.advertise.as_deref());
+    let advertised = advertised(&config, address);
     let keys = keys(&config, &directory, &identity, &advertised)?;
     let figures = Arc::new(Figures::default());
     let shut_out = ShutOut::default();
@@ -259,6 +259,17 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         tasks,
         directory,
     })
+}
+
+/// Where others are told that they reach this scheduler.
+fn advertised(config: &Config, address: SocketAddr) -> String {
+    let advertised = config::advertised(address, config.advertise.as_deref());
+    if config.advertise.is_none() && address.ip().is_unspecified() {
+        tracing::info!(
+            "only this machine is told a way here, {advertised}: --advertise HOST:PORT says where others reach it"
+        );
+    }
+    advertised
 }
 
 /// The connections that pass the door.
@@ -367,6 +378,13 @@ async fn identity(directory: &DataDir, config: &Config) -> Result<Identity, Star
                 "--join: a token is needed, in --token-file".to_owned(),
             ));
         };
+        if config.advertise.is_none() && config.listen.ip().is_unspecified() {
+            return Err(StartError::Config(
+                "--join: the others have to reach this scheduler, and it listens on every address: say \
+                 where they do with --advertise HOST:PORT"
+                    .to_owned(),
+            ));
+        }
         return join::join(directory, address, token, config.form).await.map_err(|failed| {
             match failed {
                 join::Failed::Join(error) => error.into(),

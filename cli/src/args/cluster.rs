@@ -8,7 +8,8 @@ use model::{NodeName, OperatorName, TokenId, token::Role};
 
 use super::{
     NeverAsks, Span,
-    values::{JoinLabel, LabelChange, SshTarget},
+    agent::AgentFlags,
+    values::{LabelChange, SshTarget},
 };
 
 /// `node`
@@ -25,8 +26,9 @@ pub enum Node {
     ///
     /// Checks its engine, architecture, clock and memory before anything is changed, copies siso-agent, hands
     /// over a join token on standard input, installs a service unit, and waits until the node is ready. Running
-    /// it again mends what a first time left. On a Mac, run deploy/mac-mini/install.sh there instead.
-    Add(NodeAdd),
+    /// it again mends what a first time left; settings that stand in /etc/siso/agent.env there stay, but for
+    /// those that are named here again. On a Mac, run deploy/mac-mini/install.sh there instead.
+    Add(Box<NodeAdd>),
     /// Give a machine labels, or take some away; what runs stays
     ///
     /// Constraints ask for labels: `node.labels.role == database` in deploy.placement.constraints.
@@ -79,18 +81,15 @@ pub struct NodeAdd {
     /// The node's name [default: the machine's]
     #[arg(long)]
     pub name: Option<NodeName>,
-    /// A label it joins with; repeatable
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub label: Vec<JoinLabel>,
     /// How the scheduler is reached from there [default: as this context reaches it]
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_endpoint)]
     pub scheduler: Option<String>,
     /// The program to copy [default: `siso-agent-linux-ARCH` or `siso-agent` beside sisoctl]
     #[arg(long, value_name = "FILE")]
     pub agent: Option<PathBuf>,
-    /// The most memory the machine offers
-    #[arg(long, value_name = "SIZE", value_parser = parse_budget)]
-    pub memory_budget: Option<String>,
+    /// Flags of its agent.
+    #[command(flatten)]
+    pub flags: AgentFlags,
     /// Your ssh, with flags where it needs some
     #[arg(
         long,
@@ -119,18 +118,6 @@ fn parse_endpoint(text: &str) -> Result<String, String> {
     }
 }
 
-/// A size as the agent reads it; nothing else may get into its settings.
-fn parse_budget(text: &str) -> Result<String, String> {
-    let digits = text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').count();
-    let unit = text.get(digits..).unwrap_or_default().to_ascii_lowercase();
-    let known = ["", "b", "k", "kb", "kib", "m", "mb", "mib", "g", "gb", "gib", "t", "tb", "tib"];
-    if digits > 0 && known.contains(&unit.as_str()) {
-        Ok(text.to_owned())
-    } else {
-        Err("write a size like 14GiB or 512m".to_owned())
-    }
-}
-
 /// `node drain`
 #[derive(Debug, clap::Args)]
 pub struct NodeDrain {
@@ -139,7 +126,7 @@ pub struct NodeDrain {
     /// How long to try; what has not moved by then stays
     #[arg(long, default_value = "10m", value_name = "TIME")]
     pub deadline: Span,
-    /// Do not ask
+    /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
     /// Show what would move and stop
@@ -161,7 +148,7 @@ pub struct NodeRm {
     /// Forget the volumes that live there; their data stays on that machine
     #[arg(long)]
     pub with_volumes: bool,
-    /// Do not ask
+    /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
 }
@@ -209,7 +196,7 @@ pub enum Scheduler {
 pub struct SchedulerRm {
     /// Its number, as `scheduler ls` prints it
     pub id: u64,
-    /// Do not ask
+    /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
 }
@@ -282,7 +269,7 @@ pub struct AuthorityFinish {
     /// Shut out whoever still needs it
     #[arg(long)]
     pub force: bool,
-    /// Do not ask
+    /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
 }
@@ -321,7 +308,7 @@ pub struct OperatorAdd {
 pub struct OperatorRm {
     /// Its name, as `operator ls` prints it
     pub name: OperatorName,
-    /// Do not ask
+    /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
 }

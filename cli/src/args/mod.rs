@@ -1,5 +1,6 @@
 //! The command line. One struct per verb; its doc comments are its help.
 
+mod agent;
 mod cluster;
 mod habits;
 mod stacks;
@@ -7,6 +8,7 @@ mod values;
 
 use std::path::PathBuf;
 
+pub use agent::AgentFlags;
 use clap::{Parser, Subcommand, ValueEnum};
 pub use cluster::{
     Authority, AuthorityFinish, Completion, Context, Doctor, JoinRole, Node, NodeAdd, NodeDrain,
@@ -45,7 +47,6 @@ pub enum Format {
     name = "sisoctl",
     version,
     max_term_width = 100,
-    disable_help_subcommand = true,
     after_help = "Exit codes: 0 done, 1 your input is wrong (nothing was changed), 2 usage, 3 the cluster \
                   refused or could not finish, 4 unreachable, 130 interrupted."
 )]
@@ -91,7 +92,7 @@ pub struct Global {
     /// No colours; setting the variable `NO_COLOR` does the same
     #[arg(long, global = true)]
     pub no_color: bool,
-    /// Only data and errors; lists print names alone
+    /// Only data and errors, no progress, notes or warnings; lists print names alone
     #[arg(short, long, global = true)]
     pub quiet: bool,
 }
@@ -100,6 +101,9 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make the cluster run a stack: show the plan, ask, apply, follow every task until it is healthy
+    ///
+    /// Asks on a terminal. Without one, as in a script, it does not ask and applies: `plan` shows beforehand
+    /// what would come of it. The same file again changes nothing and says so.
     Apply(Apply),
     /// Show what `apply` would change and where everything would go; changes nothing
     Plan(Plan),

@@ -14,16 +14,16 @@ pub struct StackFiles {
     /// [default: the first of stack.yaml, compose.yaml, docker-compose.yml, with its override file]
     #[arg(value_name = "FILE", conflicts_with = "file")]
     pub files: Vec<PathBuf>,
-    /// The same, as Compose has it; repeatable
+    /// The same, as Compose has it; may be given several times
     #[arg(short, long, value_name = "FILE")]
     pub file: Vec<PathBuf>,
     /// The stack's name [default: `name:` of the file, else its directory]
     #[arg(long, short = 'p', visible_alias = "project-name", value_name = "NAME")]
     pub stack: Option<String>,
-    /// Include services of this profile; repeatable
+    /// Include services of this profile; may be given several times
     #[arg(long, value_name = "NAME")]
     pub profile: Vec<String>,
-    /// Read variables from this file instead of `.env`; repeatable
+    /// Read variables from this file instead of `.env`; may be given several times
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
     /// What relative paths start from [default: the directory of the first file]
@@ -37,7 +37,7 @@ pub struct Apply {
     /// The stack.
     #[command(flatten)]
     pub stack: StackFiles,
-    /// Do not ask
+    /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
     /// Show the plan and stop
@@ -70,13 +70,13 @@ pub struct Placement {
 /// `whatif`
 #[derive(Debug, clap::Args)]
 pub struct WhatIf {
-    /// `lose NODE`, `drain NODE`, `add NAME=SIZE[,cpus=N][,label=K=V][,arch=A]`, `apply FILE`; repeatable
+    /// `lose NODE`, `drain NODE`, `add NAME=SIZE[,cpus=N][,label=K=V][,arch=A]`, `apply FILE`; may be given several times
     #[arg(required = true, num_args = 2.., value_names = ["SUPPOSITION", "OF"])]
     pub suppositions: Vec<String>,
     /// Imagine it without a cluster, on the machines this file describes
     #[arg(long, value_name = "NODES.yaml")]
     pub nodes: Option<PathBuf>,
-    /// With --nodes: a stack that runs on them; repeatable
+    /// With --nodes: a stack that runs on them; may be given several times
     #[arg(short, long, value_name = "FILE", requires = "nodes")]
     pub file: Vec<PathBuf>,
 }
@@ -115,13 +115,13 @@ pub struct Rebalance {
         conflicts_with_all = ["apply", "empty", "room", "nodes"]
     )]
     pub auto: Option<Auto>,
-    /// With --apply or --auto on: do not ask
+    /// With --apply or --auto on: do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
     /// Imagine it without a cluster, on the machines this file describes
     #[arg(long, value_name = "NODES.yaml")]
     pub nodes: Option<PathBuf>,
-    /// With --nodes: a stack that runs on them; repeatable
+    /// With --nodes: a stack that runs on them; may be given several times
     #[arg(short, long, value_name = "FILE", requires = "nodes")]
     pub file: Vec<PathBuf>,
 }
@@ -276,6 +276,8 @@ pub enum Stack {
     /// Stop and remove a stack; its volumes stay unless told
     ///
     /// Asks on a terminal. Without one, as in a script, it does not ask: give it only the stack you mean.
+    /// Volumes that stayed are found again by the next apply of a stack of that name, and are removed by
+    /// `stack rm STACK --volumes` also when the stack is long gone.
     Rm(StackRm),
     /// List the revisions of a stack and what each changed
     History {
@@ -297,7 +299,7 @@ pub struct StackRm {
     /// Remove its volumes and all data in them, too
     #[arg(long)]
     pub volumes: bool,
-    /// Do not ask
+    /// Do not ask; without a terminal nothing is asked
     #[arg(long, short)]
     pub yes: bool,
     /// Do not wait until everything is gone

@@ -291,7 +291,8 @@ fn cause(status: &Status) -> String {
     cause
 }
 
-fn suggest(error: Error, name: &str, noun: &str, names: &[String]) -> Error {
+/// The same error with the nearest of the names there are, or with all of them.
+pub fn suggest(error: Error, name: &str, noun: &str, names: &[String]) -> Error {
     match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None if names.is_empty() => error.hint(format!("there is no {noun} yet")),

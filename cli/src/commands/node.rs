@@ -13,11 +13,10 @@ use serde::Serialize;
 use super::{add, agreed, drain, ps};
 use crate::{
     args::{Global, LabelChange, Node, NodeRm},
-    client::{Client, Written},
+    client::{Client, Written, suggest},
     error::Error,
     output::{
         Out, Tone,
-        amount::nearest,
         bars::bar,
         json, safe,
         table::{Cell, Table},
@@ -138,12 +137,17 @@ async fn show(name: &str, client: &Client, out: &mut Out) -> Result<(), Error> {
 }
 
 fn unknown(name: &str, nodes: &[NodeRow]) -> Error {
-    let error = Error::input(format!("there is no node `{name}`"));
-    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
-    match nearest(name, names.iter().copied()) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None if names.is_empty() => error.hint("there is no node yet"),
-        None => error.hint(format!("there are: {}", names.join(", "))),
+    let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+    suggest(Error::input(format!("there is no node `{name}`")), name, "node", &names)
+}
+
+/// Its engine, as far as the machine has told of it.
+fn engine(node: &NodeRow) -> String {
+    match (node.engine.as_str(), node.arch.as_str()) {
+        ("", "") => "not known yet".to_owned(),
+        ("", arch) => format!("not known yet ({arch})"),
+        (engine, "") => engine.to_owned(),
+        (engine, arch) => format!("{engine} ({arch})"),
     }
 }
 
@@ -160,7 +164,7 @@ pub fn render(node: &NodeRow, out: &Out) -> String {
     fact("state", &state, tone);
     fact("address", &node.address, Tone::Plain);
     fact("labels", &labels(node).join(", "), Tone::Plain);
-    fact("engine", &format!("{} ({})", node.engine, node.arch), Tone::Plain);
+    fact("engine", &engine(node), Tone::Plain);
     fact("agent", &node.version, Tone::Plain);
     let bar = bar(memory.reserved, Bytes::ZERO, memory.allocatable, &out.look);
     fact("memory", &format!("{bar} {free} free"), Tone::Plain);
@@ -317,5 +321,24 @@ mod tests {
     fn one_machine_shows_everything() {
         let look = Look { unicode: false, ..Look::plain() };
         insta::assert_snapshot!(render(&node("mini-1"), &streams(look).0));
+    }
+
+    #[test]
+    fn of_an_engine_that_was_never_heard_of_that_is_said() {
+        let row = |engine: &str, arch: &str| NodeRow {
+            engine: engine.to_owned(),
+            arch: arch.to_owned(),
+            ..node("mini-1")
+        };
+        for (engine, arch, expected) in [
+            ("", "", "not known yet"),
+            ("", "arm64", "not known yet (arm64)"),
+            ("docker 27.3.1", "", "docker 27.3.1"),
+            ("docker 27.3.1", "arm64", "docker 27.3.1 (arm64)"),
+        ] {
+            let text = render(&row(engine, arch), &streams(Look::plain()).0);
+            let line = text.lines().find(|line| line.starts_with("engine")).unwrap();
+            assert_eq!(line.strip_prefix("engine").unwrap().trim(), expected);
+        }
     }
 }

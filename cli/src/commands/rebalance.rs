@@ -56,11 +56,7 @@ pub fn offline(args: &Rebalance, machines: &Path, out: &mut Out) -> Result<(), E
         stacks.push(spec);
     }
     let seats = machines.seats(&stacks)?;
-    for name in args.empty.iter().chain(&args.on) {
-        if !machines.nodes.iter().any(|node| node.name == *name) {
-            return Err(Error::input(format!("`{name}` is none of the nodes of the file")));
-        }
-    }
+    args.empty.iter().chain(&args.on).try_for_each(|name| machines.must_have(name))?;
     let found = rebalance_offline(&stacks, &machines.nodes, &seats, |cluster| {
         let id = |name| cluster.node_named(name).map(|node| node.id);
         Ok(match (args.empty.as_ref().and_then(id), args.room) {

@@ -118,7 +118,15 @@ async fn remove(
     } else {
         "; its volumes stay"
     };
-    out.data_line(&format!("{stack} {done}{volumes}"))
+    out.data_line(&format!("{stack} {done}{volumes}"))?;
+    if !args.volumes {
+        out.note(&format!(
+            "`sisoctl stack rm {stack} --volumes` removes them later, with all data; until then the next apply of \
+             {stack} finds them again. To see them, on the machine where each lives: \
+             docker volume ls --filter label=siso.stack={stack}"
+        ));
+    }
+    Ok(())
 }
 
 async fn history(stack: &StackName, client: &Client, out: &mut Out) -> Result<(), Error> {

@@ -259,6 +259,21 @@ async fn removing_waits_until_all_is_gone() {
     };
     let told = run(script, "stack rm shop -q").await;
     assert_eq!((told.code(), told.stdout.as_str()), (0, "shop is removed; its volumes stay\n"));
+    assert_eq!(told.stderr, "");
+}
+
+#[tokio::test]
+async fn who_removes_a_stack_is_told_how_to_see_and_remove_its_volumes_later() {
+    let script = || Script {
+        remove: once(pb::WriteReply { revision: 5, changed: true }),
+        ..Script::default()
+    };
+    let told = run(script(), "stack rm shop -d").await;
+    for words in ["`sisoctl stack rm shop --volumes`", "label=siso.stack=shop"] {
+        assert!(told.stderr.contains(words), "{words}: {}", told.stderr);
+    }
+    let told = run(script(), "stack rm shop -d --volumes").await;
+    assert!(!told.stderr.contains("siso.stack"), "{}", told.stderr);
 }
 
 #[tokio::test]
@@ -278,7 +293,7 @@ async fn what_was_before_a_write_is_not_told_as_its_progress() {
         watch: once(views.into_iter().map(Ok).collect()),
         ..Script::default()
     };
-    let told = run(script, "stack rm shop").await;
+    let told = run(script, "stack rm shop --volumes").await;
     assert_eq!((told.code(), told.stderr.as_str()), (0, "web.1 on mini-1: stopping\n"));
 }
 

@@ -6,6 +6,7 @@ use model::{ImaginedNode, NodeName, StackSpec, view::WhatIfView};
 use proto::v1 as pb;
 use scheduler_core::{Cluster, view, what_if_offline};
 
+use super::node::known;
 use crate::{
     args::{Global, StackFiles, WhatIf},
     client::Client,
@@ -32,18 +33,30 @@ enum Supposition {
 pub async fn run(args: &WhatIf, global: &Global, out: &mut Out) -> Result<(), Error> {
     let suppositions = read(&args.suppositions, out)?;
     if let Some(file) = &args.nodes {
-        return show(&offline(file, &args.file, &suppositions, out)?, out);
+        return show(&offline(file, &args.file, &suppositions, out)?, &suppositions, out);
     }
-    let asked = suppositions.iter().map(Supposition::wire).collect();
-    let found = Client::connect(global, out)?.what_if(asked).await?;
-    show(&found, out)
+    let client = Client::connect(global, out)?;
+    show(&online(&suppositions, &client).await?, &suppositions, out)
 }
 
-fn show(found: &WhatIfView, out: &mut Out) -> Result<(), Error> {
+/// On the cluster as it is.
+async fn online(suppositions: &[Supposition], client: &Client) -> Result<WhatIfView, Error> {
+    let mut found = client.what_if(suppositions.iter().map(Supposition::wire).collect()).await;
+    for name in suppositions.iter().filter_map(Supposition::of_node) {
+        found = known(found, name.as_str(), client).await;
+    }
+    found
+}
+
+fn show(found: &WhatIfView, suppositions: &[Supposition], out: &mut Out) -> Result<(), Error> {
     if out.is_json() {
         return json::document(out, found);
     }
-    let text = render(found, out);
+    let lost = suppositions.iter().filter_map(|held| match held {
+        Supposition::Lose(name) => Some(name.as_str()),
+        Supposition::Drain(_) | Supposition::Add(_) | Supposition::Apply(_) => None,
+    });
+    let text = render(found, &lost.collect::<Vec<_>>(), out);
     out.data(&text)
 }
 
@@ -94,14 +107,10 @@ fn offline(
     let stacks: Vec<StackSpec> =
         files.iter().map(|file| stack(file, out)).collect::<Result<_, _>>()?;
     let seats = machines.seats(&stacks)?;
-    let known = |name: &NodeName| machines.nodes.iter().any(|node| node.name == *name);
-    for supposition in suppositions {
-        if let Supposition::Lose(name) | Supposition::Drain(name) = supposition
-            && !known(name)
-        {
-            return Err(wrong(&format!("`{name}` is none of the nodes of {}", nodes.display())));
-        }
-    }
+    suppositions
+        .iter()
+        .filter_map(Supposition::of_node)
+        .try_for_each(|name| machines.must_have(name))?;
     let found = what_if_offline(&stacks, &machines.nodes, &seats, |cluster| {
         Ok(suppositions.iter().filter_map(|held| held.on(cluster)).collect())
     });
@@ -109,6 +118,14 @@ fn offline(
 }
 
 impl Supposition {
+    /// The node there is, of which it supposes something.
+    const fn of_node(&self) -> Option<&NodeName> {
+        match self {
+            Self::Lose(name) | Self::Drain(name) => Some(name),
+            Self::Add(_) | Self::Apply(_) => None,
+        }
+    }
+
     /// The same on that cluster; nothing when it has no such node.
     fn on(&self, cluster: &Cluster) -> Option<view::Supposition> {
         let id = |name: &NodeName| cluster.node_named(name).map(|node| node.id);
@@ -129,5 +146,35 @@ impl Supposition {
             Self::Apply(spec) => Kind::Apply((&**spec).into()),
         };
         pb::Supposition { kind: Some(kind) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::testing::cluster::{FakeCluster, Script};
+
+    #[tokio::test]
+    async fn a_machine_that_is_not_there_is_answered_with_the_nearest_that_is() {
+        let rows = ["mini-1", "mini-2"]
+            .map(|name| pb::NodeRow { name: name.to_owned(), ..pb::NodeRow::default() });
+        let script = Script {
+            what_if: VecDeque::from([Err(tonic::Status::not_found("there is no node `mini-22`"))]),
+            nodes: VecDeque::from([Ok(pb::ListNodesReply { nodes: rows.into() })]),
+            ..Script::default()
+        };
+        let (_, client) = FakeCluster::new(script);
+        let names = ["mini-1", "mini-22"].map(|node| Supposition::Lose(name(node).unwrap()));
+        let error = online(&names, &client).await.unwrap_err();
+        assert_eq!(error.exit_code(), 1);
+        let (mut out, _, said) = crate::testing::streams(crate::output::Look::plain());
+        error.report(&mut out);
+        assert!(
+            said.text_lossy().contains("hint: did you mean `mini-2`?"),
+            "{}",
+            said.text_lossy()
+        );
     }
 }

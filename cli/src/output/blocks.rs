@@ -105,11 +105,17 @@ pub fn svg(nodes: &[PlacementNode]) -> String {
     const ROW: usize = 64;
     const MARGIN: usize = 24;
     let largest = nodes.iter().map(|node| node.allocatable).max().unwrap_or_default();
-    let height = MARGIN * 2 + ROW * nodes.len();
+    // A picture of nothing says why.
+    let height = MARGIN * 2 + ROW * nodes.len().max(1);
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
     );
+    if nodes.is_empty() {
+        let (middle, what) = (height / 2, "No machine has joined the cluster yet.");
+        let _ =
+            writeln!(text, "<text x=\"{MARGIN}\" y=\"{middle}\" fill=\"#1a1a1a\">{what}</text>");
+    }
     for (row, node) in nodes.iter().enumerate() {
         let top = MARGIN + row * ROW;
         let most = u128::from(node.allocatable.0) * BAR as u128 / u128::from(largest.0.max(1));
@@ -255,5 +261,8 @@ mod tests {
         assert!(!text.contains("<b>"), "{text}");
         assert_eq!(text.matches("<title>").count(), 2);
         assert!(text.starts_with("<svg ") && text.ends_with("</svg>\n"));
+        assert!(!text.contains("has joined"), "{text}");
+        let nothing = svg(&[]);
+        assert!(nothing.contains(">No machine has joined the cluster yet.</text>"), "{nothing}");
     }
 }

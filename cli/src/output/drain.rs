@@ -50,7 +50,7 @@ pub fn render(plan: &DrainView, out: &Out) -> String {
         parts.extend(lines.map(|line| format!("{}\n", safe::line(&line))));
     }
     if !plan.nodes.is_empty() && moves > 0 {
-        parts.push(format!("\n{}", nodes(&plan.nodes, out)));
+        parts.push(format!("\n{}", nodes(&plan.nodes, &[], out)));
     }
     parts.concat()
 }

@@ -46,17 +46,33 @@ pub fn render(plan: &PlanView, out: &Out) -> String {
     }
     if let Some(outlook) = plan.outlook.as_ref().filter(|_| plan.unplaced > 0) {
         parts.push("\n".to_owned());
-        parts.extend(said(outlook).iter().map(|line| format!("{}\n", safe::line(line))));
+        let lines = if plan.nodes.is_empty() { vec![empty(plan)] } else { said(outlook) };
+        parts.extend(lines.iter().map(|line| format!("{}\n", safe::line(line))));
     }
     if !plan.nodes.is_empty() {
         parts.push("\n".to_owned());
-        parts.push(nodes(&plan.nodes, out));
+        parts.push(nodes(&plan.nodes, &[], out));
     }
-    for warning in &plan.warnings {
-        let word = out.paint(Tone::Careful, "warning:");
-        parts.push(format!("\n{word} {}\n", safe::line(warning)));
-    }
+    parts.push(warnings(&plan.warnings, out));
     parts.concat()
+}
+
+/// Warnings, each after an empty line; none with `-q`.
+pub fn warnings(warnings: &[String], out: &Out) -> String {
+    let said = warnings.iter().filter(|_| !out.look.quiet).map(|warning| {
+        let word = out.paint(Tone::Careful, "warning:");
+        format!("\n{word} {}\n", safe::line(warning))
+    });
+    said.collect()
+}
+
+/// What there is to say where no machine is.
+fn empty(plan: &PlanView) -> String {
+    let homeless = plan.placements.iter().filter(|placement| placement.node.is_none());
+    let memory: Bytes = homeless.map(|placement| placement.memory).sum();
+    format!(
+        "no machine has joined the cluster yet, {memory} are wanted in all: `sisoctl node add USER@HOST` adds one"
+    )
 }
 
 /// How good a plan is that leaves something out.
@@ -220,11 +236,22 @@ pub fn misfit_lines(placement: &ReplicaPlacement) -> Vec<String> {
     lines
 }
 
-/// What is reserved on each machine before and afterwards.
-pub fn nodes(nodes: &[PlanNode], out: &Out) -> String {
+/// What is reserved on each machine before and afterwards; those of the names in `lost` are gone then.
+pub fn nodes(nodes: &[PlanNode], lost: &[&str], out: &Out) -> String {
     let mut table = Table::new(&["NODE", "MEMORY", "RESERVED", "OF", "FREE", "TASKS"])
         .sparing(&["OF", "MEMORY"]);
     for node in nodes {
+        if lost.contains(&node.name.as_str()) {
+            table.row([
+                Cell::new(node.name.as_str()),
+                Cell::new("lost").tone(Tone::Bad),
+                Cell::amount(change(node.reserved_before, Bytes::ZERO, out)),
+                Cell::amount(node.allocatable.to_string()),
+                Cell::amount(None),
+                Cell::amount("0".to_owned()),
+            ]);
+            continue;
+        }
         let stays = node.reserved_before.min(node.reserved_after);
         let added = node.reserved_after.saturating_sub(stays);
         table.row([
@@ -290,6 +317,33 @@ mod tests {
         let told =
             format!("and {more} machines more; in the way on all 937: constraint 37, memory 900");
         assert_eq!(lines[MAX_VERDICTS], told);
+    }
+
+    #[test]
+    fn where_no_machine_is_nothing_is_said_of_better_plans() {
+        let outlook = OutlookView {
+            short: Some("2.3 GiB short without a node".to_owned()),
+            optimal: true,
+            off: Bytes::ZERO,
+        };
+        let placements = vec![unplaced("web", 1), unplaced("web", 2)];
+        let wanted: Bytes = placements.iter().map(|placement| placement.memory).sum();
+        let outlook = Some(outlook);
+        let plan = PlanView { placements, nodes: Vec::new(), unplaced: 2, outlook, ..plan() };
+        let text = render(&plan, &streams(Look::plain()).0);
+        assert!(
+            text.contains(&format!("no machine has joined the cluster yet, {wanted}")),
+            "{text}"
+        );
+        assert!(!text.contains("optimal") && !text.contains("without a node"), "{text}");
+    }
+
+    #[test]
+    fn quiet_is_without_warnings() {
+        assert!(!plan().warnings.is_empty());
+        let said = |quiet| render(&plan(), &streams(Look { quiet, ..Look::plain() }).0);
+        assert!(said(false).contains("warning:"));
+        assert!(!said(true).contains("warning"), "{}", said(true));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use model::view::{RebalanceMove, RebalanceView};
 use super::{
     Out, Tone,
     amount::count,
-    plan::nodes,
+    plan::{nodes, warnings},
     safe,
     table::{Cell, Table},
 };
@@ -51,12 +51,9 @@ pub fn render(found: &RebalanceView, out: &Out) -> String {
         }
     }
     if moves > 0 && !found.nodes.is_empty() {
-        parts.push(format!("\n{}", nodes(&found.nodes, out)));
+        parts.push(format!("\n{}", nodes(&found.nodes, &[], out)));
     }
-    for warning in &found.warnings {
-        let word = out.paint(Tone::Careful, "warning:");
-        parts.push(format!("\n{word} {}\n", safe::line(warning)));
-    }
+    parts.push(warnings(&found.warnings, out));
     parts.concat()
 }
 

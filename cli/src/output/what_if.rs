@@ -5,13 +5,13 @@ use model::view::{ReplicaPlacement, WhatIfView};
 use super::{
     Out, Tone,
     amount::count,
-    plan::{changes, misfit_lines, nodes, why},
+    plan::{changes, misfit_lines, nodes, warnings, why},
     safe,
     table::{Cell, Table},
 };
 
-/// The whole answer.
-pub fn render(found: &WhatIfView, out: &Out) -> String {
+/// The whole answer; `lost` are the names of the machines that are supposed to be gone.
+pub fn render(found: &WhatIfView, lost: &[&str], out: &Out) -> String {
     let mut parts = vec![format!("{}\n", heading(found, out)), changes(&found.changes, out)];
     let (placed, homeless): (Vec<_>, Vec<_>) =
         found.placements.iter().partition(|placement| placement.node.is_some());
@@ -37,12 +37,9 @@ pub fn render(found: &WhatIfView, out: &Out) -> String {
         }
     }
     if !found.nodes.is_empty() {
-        parts.push(format!("\n{}", nodes(&found.nodes, out)));
+        parts.push(format!("\n{}", nodes(&found.nodes, lost, out)));
     }
-    for warning in &found.warnings {
-        let word = out.paint(Tone::Careful, "warning:");
-        parts.push(format!("\n{word} {}\n", safe::line(warning)));
-    }
+    parts.push(warnings(&found.warnings, out));
     parts.concat()
 }
 
@@ -96,13 +93,13 @@ mod tests {
 
     #[test]
     fn what_moves_and_what_would_be_nowhere_is_told_with_its_reasons() {
-        insta::assert_snapshot!(render(&found(), &streams(Look::plain()).0));
+        insta::assert_snapshot!(render(&found(), &["mini-2"], &streams(Look::plain()).0));
     }
 
     #[test]
     fn where_nothing_moves_that_is_said() {
         let calm = WhatIfView { placements: Vec::new(), unplaced: 0, ..found() };
-        let text = render(&calm, &streams(Look::plain()).0);
+        let text = render(&calm, &[], &streams(Look::plain()).0);
         assert!(text.starts_with("nothing would move\n"), "{text}");
     }
 }

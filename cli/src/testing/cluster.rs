@@ -21,6 +21,7 @@ type Replies<A> = Iter<std::vec::IntoIter<Result<A, Status>>>;
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     pub(crate) plan: Answers<pb::PlanView>,
+    pub(crate) what_if: Answers<pb::WhatIfView>,
     pub(crate) apply: Answers<pb::ApplyReply>,
     pub(crate) scale: Answers<pb::WriteReply>,
     pub(crate) remove: Answers<pb::WriteReply>,
@@ -262,7 +263,7 @@ impl server::Control for FakeCluster {
         &self,
         _: Request<pb::WhatIfRequest>,
     ) -> Result<Response<pb::WhatIfView>, Status> {
-        Err(unscripted())
+        self.answer("what-if", &[], |script| &mut script.what_if)
     }
     async fn plan_drain(
         &self,

@@ -198,7 +198,15 @@ async fn a_directory_that_is_in_use_emptied_or_asked_for_too_much_is_refused() {
         change(&mut config);
         async move { start(config).await.unwrap_err() }
     };
+    let nowhere = refused(|config| {
+        config.join = Some("mini-1:7400".to_owned());
+        config.token_file = Some("token".into());
+        config.listen = "0.0.0.0:0".parse().unwrap();
+    });
+    let nowhere = nowhere.await;
+    assert!(nowhere.to_string().contains("--advertise HOST:PORT"), "{nowhere}");
     for refused in [
+        nowhere,
         refused(|config| config.join = Some("mini-1:7400".to_owned())).await,
         refused(|config| config.advertise = Some("mini-1".to_owned())).await,
         refused(|config| config.cluster_name = "Über".to_owned()).await,

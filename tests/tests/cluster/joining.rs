@@ -51,9 +51,16 @@ fn a_machine_becomes_a_node_over_the_users_own_ssh_and_again_is_no_harm() {
     assert_eq!(world.tasks("there")[0]["node"], "mini-2");
     let running = world.wait_running("there", 1);
     let tokens = world.ctl.json(&["token", "ls"]);
-    // An upgrade is the same again: the program is replaced, the member stays who it is.
-    let again = ["--name", "mini-2", "--label", "role=database", "-o", "json"];
-    let again = add(&world, &machine, &again).expect(0).says(&["labels count when joining"]).json();
+    // An upgrade is the same again: the program is replaced, the member stays who it is, and so does what a
+    // person set there.
+    let settings = |more: &str| machine.run(&format!("{more} cat /etc/siso/agent.env"));
+    let own = "# for tests\nSISO_RESERVE_MEMORY='256 MiB'\n";
+    let before = settings(&format!("printf %s \"{own}\" >>/etc/siso/agent.env;"));
+    assert!(before.ends_with(own), "{before}");
+    let again = ["--label", "role=database", "--allow", "devices", "-o", "json"];
+    let said = ["labels count when joining", "keeps SISO_RESERVE_MEMORY as it is"];
+    let again = add(&world, &machine, &again).expect(0).says(&said).json();
+    assert_eq!(settings(""), format!("{before}SISO_ALLOW=devices\n"));
     assert_eq!((&again["name"], &again["id"]), (&"mini-2".into(), &nodes[1]["id"]));
     assert_eq!(world.ctl.json(&["token", "ls"]), tokens, "a member needs no token");
     assert_eq!(world.running("there"), running, "what runs was not disturbed");

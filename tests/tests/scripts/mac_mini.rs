@@ -200,8 +200,11 @@ fn a_mac_is_made_a_machine_nobody_has_to_watch_and_again_changes_nothing_it_shou
     fs::create_dir_all(mac.path("vm/var/lib/siso/agent")).expect("its directory");
     fs::write(mac.path("vm/var/lib/siso/agent/identity.pem"), "").expect("its identity");
     fs::remove_file(mac.path("calls")).expect("the calls");
+    let own = "# Ours.\nSISO_RESERVE_MEMORY=1GiB\n";
+    fs::write(mac.path("vm/etc/siso/agent.env"), format!("{settings}{own}")).expect("settings");
     let again = mac.install(&arguments);
     assert!(again.status.success(), "{}", told(&again));
+    assert_eq!(mac.read("vm/etc/siso/agent.env"), format!("{settings}{own}"), "what was set stays");
     let calls = mac.calls();
     for call in ["token create", "brew install", "colima start"] {
         assert!(!calls.contains(call), "{call}: {calls}");

@@ -5,6 +5,7 @@
 
 mod probe;
 mod remote;
+mod settings;
 
 use std::{
     path::{Path, PathBuf},
@@ -17,8 +18,9 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use self::{
-    probe::{Finding, Probe, arch_of, findings, remarks},
+    probe::{Finding, Probe, Told, arch_of, findings, remarks},
     remote::{Remote, last_lines},
+    settings::{CHOSEN, Settings},
 };
 use crate::{
     args::{Global, NodeAdd, Span},
@@ -58,19 +60,22 @@ pub async fn run(
     global: &Global,
     out: &mut Out,
 ) -> Result<(), Error> {
-    let scheduler = scheduler(args, client)?;
     let remote = Remote::new(&args.ssh, &args.target)?;
     let target = &args.target.0;
     out.note(&format!("{target}: looking at the machine"));
     let probe = look(&remote).await?;
     let program = check(args, &probe, out)?;
-    let name = name(args, &probe)?;
+    let held = held(target, &probe)?;
+    let name = name(args, &probe, &held)?;
+    // A member knows where its schedulers are.
+    let known = probe.member && args.scheduler.is_none() && held.get("SISO_SCHEDULER").is_some();
+    let scheduler = if known { None } else { Some(scheduler(args, client)?) };
     let nodes = client.nodes().await?;
     if nodes.iter().any(|node| node.name == name) && !probe.member {
         return Err(Error::cluster(format!("there is a node `{name}` already"))
             .hint(format!("choose another with --name, or remove it: sisoctl node rm {name}")));
     }
-    if probe.member && !args.label.is_empty() {
+    if probe.member && !args.flags.label.is_empty() {
         out.note(&format!(
             "warning: {target} was a member before, and labels count when joining: `sisoctl node label {name} \
              NAME=VALUE` changes them"
@@ -80,7 +85,9 @@ pub async fn run(
     let program = read_program(&program, &probe)?;
     out.note(&format!("{target}: installing siso-agent as {name}"));
     remote.put(PROGRAM, "0755", &program).await?;
-    remote.put(SETTINGS, "0600", settings(args, &name, &scheduler).as_bytes()).await?;
+    tell_kept(args, &held, out);
+    let settings = settings(args, &probe, (&name, scheduler.as_deref()), held);
+    remote.put(SETTINGS, "0600", settings.text().as_bytes()).await?;
     remote.put(UNIT, "0644", UNIT_TEXT.as_bytes()).await?;
     // A member needs no token, and one that is not used is one too many.
     if !probe.member {
@@ -220,10 +227,20 @@ fn read_program(file: &Path, probe: &Probe) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// The node's name: as told, else the machine's, as its agent would choose it.
-fn name(args: &NodeAdd, probe: &Probe) -> Result<String, Error> {
+/// The node's name: as told, as its settings say, else the machine's, as its agent would choose it.
+fn name(args: &NodeAdd, probe: &Probe, held: &Settings) -> Result<String, Error> {
+    let before = held.get("SISO_NAME").filter(|name| !name.is_empty());
     if let Some(name) = &args.name {
+        if let Some(before) = before.filter(|before| probe.member && *before != name.as_str()) {
+            let target = &args.target.0;
+            return Err(Error::input(format!("{target} is the node `{before}` already"))
+                .hint("a node keeps its name: leave --name out"));
+        }
         return Ok(name.to_string());
+    }
+    if let Some(before) = before {
+        let bad = |error| Error::input(format!("SISO_NAME in {SETTINGS} there: {error}"));
+        return NodeName::new(before).map(|name| name.to_string()).map_err(bad);
     }
     let first = probe.host.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
@@ -234,24 +251,52 @@ fn name(args: &NodeAdd, probe: &Probe) -> Result<String, Error> {
     })
 }
 
-/// The agent's settings as its service unit reads them.
-fn settings(args: &NodeAdd, name: &str, scheduler: &str) -> String {
-    let labels: Vec<String> =
-        args.label.iter().map(|label| format!("{}={}", label.0, label.1)).collect();
-    let mut lines = vec![
-        "# Made by sisoctl node add.".to_owned(),
-        "SISO_DATA_DIR=/var/lib/siso/agent".to_owned(),
-        format!("SISO_SCHEDULER={scheduler}"),
-        format!("SISO_TOKEN_FILE={TOKEN}"),
-        format!("SISO_NAME={name}"),
+/// The agent's settings: what stands there, but for what is named here or has to be. A machine that is no
+/// member joins this cluster, whatever its settings said of another.
+fn settings(
+    args: &NodeAdd,
+    probe: &Probe,
+    (name, scheduler): (&str, Option<&str>),
+    held: Settings,
+) -> Settings {
+    let mut settings = held;
+    let named = [
+        ("SISO_DATA_DIR", "/var/lib/siso/agent", false),
+        ("SISO_SCHEDULER", scheduler.unwrap_or_default(), scheduler.is_some()),
+        ("SISO_TOKEN_FILE", TOKEN, !probe.member),
+        ("SISO_NAME", name, true),
     ];
-    if !labels.is_empty() {
-        lines.push(format!("SISO_LABEL=\"{}\"", labels.join(",")));
+    for (key, value, named) in named {
+        if named || settings.get(key).is_none() {
+            settings.set(key, value);
+        }
     }
-    if let Some(budget) = &args.memory_budget {
-        lines.push(format!("SISO_MEMORY_BUDGET={budget}"));
+    for (key, value) in args.flags.settings() {
+        settings.set(key, &value);
     }
-    lines.join("\n") + "\n"
+    settings
+}
+
+/// What stands in the agent's settings there.
+fn held(target: &str, probe: &Probe) -> Result<Settings, Error> {
+    let Told::Text(text) = &probe.told else { return Ok(Settings::new()) };
+    Settings::read(text).map_err(|why| {
+        Error::cluster(format!("cannot read {SETTINGS} of {target}: {why}")).hint(format!(
+            "mend it there, or move it away: ssh {target} sudo mv {SETTINGS} {SETTINGS}.old"
+        ))
+    })
+}
+
+/// Says which settings are kept as they are.
+fn tell_kept(args: &NodeAdd, held: &Settings, out: &mut Out) {
+    let named = args.flags.settings();
+    let own = |key: &&str| !CHOSEN.contains(key) && named.iter().all(|(named, _)| named != key);
+    let mut kept: Vec<&str> = held.names().filter(own).collect();
+    kept.dedup();
+    if !kept.is_empty() {
+        let target = &args.target.0;
+        out.note(&format!("{target}: {SETTINGS} keeps {} as it is", kept.join(", ")));
+    }
 }
 
 async fn wait_ready(
@@ -287,15 +332,22 @@ async fn wait_ready(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Args;
+    use crate::{args::Args, output::Look, testing::streams};
     use clap::Parser as _;
 
     fn args(more: &[&str]) -> NodeAdd {
         let line = ["sisoctl", "node", "add", "me@mini-2"].into_iter().chain(more.iter().copied());
         match Args::try_parse_from(line).unwrap().command {
-            crate::args::Command::Node(crate::args::Node::Add(args)) => args,
+            crate::args::Command::Node(crate::args::Node::Add(args)) => *args,
             other => panic!("{other:?}"),
         }
+    }
+
+    fn probe(host: &str, member: &str, told: &str) -> Probe {
+        let text = format!("arch x86_64\nos Linux\nhost {host}\nroot self\nengine 1\n");
+        let told = told.lines().fold(String::new(), |held, line| held + "setting " + line + "\n");
+        let told = if told.is_empty() { told } else { told + "told yes\n" };
+        probe::read(&format!("{text}member {member}\n{told}")).unwrap()
     }
 
     #[test]
@@ -307,8 +359,15 @@ mod tests {
             "disk=fast ssd",
             "--memory-budget",
             "14GiB",
+            "--reserve-memory=1GiB",
+            "--generic=gpu=2,disk=200GiB",
+            "--allow=devices",
+            "--allow",
+            "privileged",
+            "--allow-bind=/srv/my data",
         ]);
-        let text = settings(&args, "mini-2", "mini-1:7400");
+        let told = ("mini-2", Some("mini-1:7400"));
+        let text = settings(&args, &probe("x", "no", ""), told, Settings::new()).text();
         insta::assert_snapshot!(text, @r#"
         # Made by sisoctl node add.
         SISO_DATA_DIR=/var/lib/siso/agent
@@ -317,20 +376,53 @@ mod tests {
         SISO_NAME=mini-2
         SISO_LABEL="role=database,disk=fast ssd"
         SISO_MEMORY_BUDGET=14GiB
+        SISO_RESERVE_MEMORY=1GiB
+        SISO_GENERIC=gpu=2,disk=200GiB
+        SISO_ALLOW=devices,privileged
+        SISO_ALLOW_BIND="/srv/my data"
         "#);
         assert!(UNIT_TEXT.contains(SETTINGS) && UNIT_TEXT.contains(PROGRAM));
     }
 
     #[test]
-    fn a_machine_is_named_as_its_agent_would_name_it() {
-        let probe = |host: &str| {
-            let text = format!("arch x86_64\nos Linux\nhost {host}\nroot self\nengine 1\n");
-            probe::read(&text).unwrap()
+    fn what_a_person_set_there_stays_unless_it_is_named_again() {
+        let own = "SISO_DATA_DIR=/srv/siso\nSISO_SCHEDULER=mini-1:7400\nSISO_TOKEN_FILE=/root/t\n\
+                   # For the camera.\nSISO_ALLOW=devices\nSISO_MEMORY_BUDGET=8GiB\n";
+        let after = |member: &str, scheduler, more: &[&str]| {
+            let (args, probe) = (args(more), probe("mini-2", member, own));
+            let held = held("mini-2", &probe).unwrap();
+            settings(&args, &probe, ("mini-2", scheduler), held).text()
         };
-        assert_eq!(name(&args(&[]), &probe("Mini_2.local")).unwrap(), "mini-2");
-        assert_eq!(name(&args(&["--name", "db-1"]), &probe("x")).unwrap(), "db-1");
-        let error = name(&args(&[]), &probe("---")).unwrap_err();
-        assert_eq!(error.exit_code(), 1);
+        assert_eq!(after("yes", None, &[]), format!("{own}SISO_NAME=mini-2\n"));
+        let budget = after("yes", None, &["--memory-budget", "9GiB", "--name", "mini-2"]);
+        let expected = own.replace("8GiB", "9GiB");
+        assert_eq!(budget, format!("{expected}SISO_NAME=mini-2\n"));
+        // Who joins needs to know where, and where the token was put.
+        let joins = after("no", Some("mini-3:7400"), &[]);
+        let expected = own.replace("mini-1:", "mini-3:").replace("/root/t", TOKEN);
+        assert_eq!(joins, format!("{expected}SISO_NAME=mini-2\n"));
+
+        let (mut out, _, said) = streams(Look::plain());
+        let probe = probe("mini-2", "yes", own);
+        tell_kept(&args(&["--allow", "privileged"]), &held("mini-2", &probe).unwrap(), &mut out);
+        let kept = "me@mini-2: /etc/siso/agent.env keeps SISO_MEMORY_BUDGET as it is\n";
+        assert_eq!(said.text(), kept);
+    }
+
+    #[test]
+    fn a_machine_is_named_as_its_settings_say_or_as_its_agent_would_name_it() {
+        let named = |more: &[&str], probe: &Probe| {
+            name(&args(more), probe, &held("x", probe).unwrap()).map_err(|error| error.to_string())
+        };
+        assert_eq!(named(&[], &probe("Mini_2.local", "no", "")).unwrap(), "mini-2");
+        assert_eq!(named(&["--name", "db-1"], &probe("x", "no", "")).unwrap(), "db-1");
+        assert!(named(&[], &probe("---", "no", "")).is_err());
+        let before = |member: &str| probe("x", member, "SISO_NAME=db-1");
+        assert_eq!(named(&[], &before("yes")).unwrap(), "db-1");
+        assert_eq!(named(&["--name", "db-1"], &before("yes")).unwrap(), "db-1");
+        assert_eq!(named(&["--name", "db-2"], &before("no")).unwrap(), "db-2");
+        let refused = named(&["--name", "db-2"], &before("yes")).unwrap_err();
+        assert!(refused.contains("is the node `db-1` already"), "{refused}");
     }
 
     #[test]

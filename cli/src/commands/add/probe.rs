@@ -37,6 +37,17 @@ pub(super) enum Engine {
     Absent,
 }
 
+/// The settings of the agent there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Told {
+    /// There are none yet.
+    Nothing,
+    /// As they stand there.
+    Text(String),
+    /// They are there and cannot be read.
+    Unreadable,
+}
+
 /// What a machine says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Probe {
@@ -54,6 +65,8 @@ pub(super) struct Probe {
     pub(super) services: String,
     /// Whether an agent there is, or was, a member of a cluster.
     pub(super) member: bool,
+    /// The settings of its agent.
+    pub(super) told: Told,
 }
 
 /// Something that stands in the way, and how to mend it.
@@ -96,6 +109,14 @@ pub(super) fn read(text: &str) -> Result<Probe, String> {
         clock: value("clock").and_then(|seconds| seconds.parse().ok()),
         services: value("services").unwrap_or_default(),
         member: value("member").is_some_and(|member| member == "yes"),
+        told: match value("told").as_deref() {
+            None => Told::Nothing,
+            Some("yes") => {
+                let lines = text.lines().filter_map(|line| line.strip_prefix("setting "));
+                Told::Text(lines.fold(String::new(), |held, line| held + line + "\n"))
+            }
+            Some(_) => Told::Unreadable,
+        },
     })
 }
 
@@ -148,7 +169,11 @@ pub(super) fn findings(probe: &Probe, now: u64) -> Vec<Finding> {
             "set it there: timedatectl set-ntp true",
         )
     });
-    let all = [rights, engine, services, total, available, clock];
+    let told = (probe.told == Told::Unreadable && probe.root != Root::None).then(|| {
+        let fix = "look at it there: sudo cat /etc/siso/agent.env";
+        finding("the settings of its agent, /etc/siso/agent.env, cannot be read".to_owned(), fix)
+    });
+    let all = [rights, engine, services, total, available, clock, told];
     all.into_iter().flatten().flatten().collect()
 }
 
@@ -186,6 +211,10 @@ mod tests {
         assert_eq!(probe.engine, Engine::Answers("27.3.1".to_owned()));
         assert_eq!(probe.total, Some(Bytes(16_000_000 * 1024)));
         assert!(!probe.member);
+        assert_eq!(probe.told, Told::Nothing);
+        let told = "setting A=b\nsetting \nsetting   #c \n\ntold yes\nengine";
+        let told = read(&GOOD.replace("engine", told)).unwrap().told;
+        assert_eq!(told, Told::Text("A=b\n\n  #c \n".to_owned()));
         assert_eq!(findings(&probe, NOW), []);
         assert_eq!(remarks(&probe, NOW), Vec::<String>::new());
         assert_eq!(read("").unwrap_err(), "it did not tell its arch");
@@ -216,6 +245,7 @@ mod tests {
         check("available 9000000", "available 102400", &["100.0 MiB of its memory are free"]);
         check("clock 1760000003", "clock 1759990000", &["166 minutes behind", "set-ntp"]);
         check("clock 1760000003", "clock 1760010000", &["166 minutes ahead of"]);
+        check("member no", "told unreadable", &["/etc/siso/agent.env, cannot be read"]);
         let bad = GOOD.replace("root sudo", "root none").replace("27.3.1", "absent");
         assert_eq!(findings(&read(&bad).unwrap(), NOW).len(), 2);
         let late = read(&GOOD.replace("1760000003", "1760000060")).unwrap();

@@ -15,6 +15,13 @@ else
   as_root() { "$@"; }
   say root none
 fi
+# What its agent was told so far, a line of it a line; what it is told to keep its data in counts below.
+settings=/etc/siso/agent.env
+if as_root test -e "$settings"; then
+  if as_root sed 's/^/setting /' "$settings" 2>/dev/null; then told=yes; else told=unreadable; fi
+  printf '\ntold %s\n' "$told"
+fi
+data=$(as_root sed -n 's/^[[:space:]]*SISO_DATA_DIR=//p' "$settings" 2>/dev/null | tail -n 1 | tr -d "\"'")
 if version=$(as_root docker version --format '{{.Server.Version}}' 2>/dev/null) && [ -n "$version" ]; then
   say engine "$version"
 elif command -v docker >/dev/null 2>&1; then
@@ -27,4 +34,4 @@ if [ -r /proc/meminfo ]; then
 fi
 say clock "$(date +%s)"
 say services "$(systemctl is-system-running 2>/dev/null || true)"
-if as_root test -e /var/lib/siso/agent/identity.pem; then say member yes; else say member no; fi
+if as_root test -e "${data:-/var/lib/siso/agent}/identity.pem"; then say member yes; else say member no; fi

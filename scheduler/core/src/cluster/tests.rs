@@ -174,6 +174,29 @@ fn a_volume_of_another_stack_is_shared_only_when_that_is_said() {
 }
 
 #[test]
+fn the_data_of_a_stack_that_is_gone_is_found_again_or_removed_when_that_is_said() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    let spec = stack("s", &[("db", service("x", 1).with(|s| mount(s, "data")))]);
+    let remove = |volumes| Command::RemoveStack { stack: stack_name("s"), volumes };
+    world.apply(&spec);
+    world.settle();
+    for volumes in [false, true] {
+        world.expect(&["s/db.1 e1 run running@a"]);
+        world.ok(remove(false));
+        world.settle();
+        assert!(world.cluster.stack(&stack_name("s")).is_none());
+        assert!(matches!(world.refused(remove(false)), Rejection::UnknownStack(_)));
+        if volumes {
+            assert_eq!(world.ok(remove(true)), Outcome::Done);
+            assert!(world.cluster.volumes()["s_data"].removing);
+        } else {
+            world.apply(&spec);
+            world.settle();
+        }
+    }
+}
+
+#[test]
 fn a_write_on_an_outdated_view_is_refused() {
     let mut world = World::new(&[("a", 1_000)]);
     let spec = |image: &str| stack("s", &[("web", service(image, 1))]);

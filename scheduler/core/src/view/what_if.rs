@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use model::{
-    ImaginedNode, NodeId, StackName, StackSpec, Task, TaskState, Timestamp,
+    Bytes, ImaginedNode, NodeId, StackName, StackSpec, Task, TaskState, Timestamp,
     view::{ReplicaPlacement, ServiceChange, Verdict, WhatIfView},
 };
 
@@ -81,13 +81,21 @@ pub fn what_if(
     }
     let placements = placements(cluster, &draft, (&lost, &applied), now);
     let unplaced = placements.iter().filter(|placement| placement.node.is_none()).count();
+    let mut nodes = preview::nodes(cluster, &draft);
+    let gone: BTreeSet<String> =
+        lost.iter().filter_map(|id| Some(draft.node(*id)?.name.to_string())).collect();
+    // What was on a machine that is gone is nowhere, and nothing of it is free for anybody.
+    for node in nodes.iter_mut().filter(|node| gone.contains(&node.name)) {
+        (node.reserved_after, node.free_after) = (Bytes::ZERO, Bytes::ZERO);
+        node.tasks.clear();
+    }
     let single = applied.iter().next().filter(|_| applied.len() == 1);
     Ok(WhatIfView {
         stack: single.map(ToString::to_string),
         revision: single.and_then(|name| draft.stack(name)).map(|stack| stack.revision().0),
         changes,
         placements,
-        nodes: preview::nodes(cluster, &draft),
+        nodes,
         unplaced: u32::try_from(unplaced).unwrap_or(u32::MAX),
         warnings,
     })

@@ -67,6 +67,10 @@ fn what_a_lost_node_leaves_without_a_place_is_what_comes_of_its_loss() {
     assert!(!found.placements[2].fixes.is_empty());
     let b = found.nodes.iter().find(|node| node.name == "b").unwrap();
     assert_eq!((b.reserved_after, b.free_after), (Bytes::mib(110), Bytes::mib(190)));
+    let gone = found.nodes.iter().find(|node| node.name == "a").unwrap();
+    assert_eq!(gone.reserved_before, Bytes::mib(710));
+    assert_eq!((gone.reserved_after, gone.free_after), (Bytes::ZERO, Bytes::ZERO));
+    assert!(gone.tasks.is_empty(), "{gone:?}");
 
     world.dark.insert(a);
     world.seconds(60);
