@@ -203,7 +203,6 @@ pub(crate) fn accept(
     let accepting = async move {
         let (cluster, tls): (Arc<str>, _) = (cluster.into(), keys.tls());
         loop {
-            let Some(handshaking) = places.handshake().await else { return };
             let (tcp, address) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -213,9 +212,10 @@ pub(crate) fn accept(
                 }
             };
             let Some(entry) = places.enter(address.ip()) else {
-                tell(&refusals, address, &"too many of its address have not said yet who they are");
+                tell(&refusals, address, &"too many have not said yet who they are");
                 continue;
             };
+            let Some(handshaking) = places.handshake().await else { return };
             let acceptor = TlsAcceptor::from(tls.load_full());
             let (sender, cluster) = (sender.clone(), Arc::clone(&cluster));
             let keys = Arc::clone(&keys);
@@ -225,7 +225,7 @@ pub(crate) fn accept(
                 let shaken = tokio::select! {
                     shaken = handshake(tcp, address, acceptor, (&cluster, &keys)) => shaken,
                     () = entry.cut.cancelled() => {
-                        Err(io::Error::other("it stood still, and others of its address came"))
+                        Err(io::Error::other("it stood still, and others came"))
                     }
                 };
                 drop((entry, handshaking));

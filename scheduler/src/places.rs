@@ -1,9 +1,11 @@
 //! How many connections there may be, so that no crowd shuts anybody else out.
 //!
 //! **Invariant:** agents, people, schedulers and strangers have places of their own; whoever has not said yet
-//! who it is holds none of them; and one address never holds more than half of the places for saying so.
+//! who it is holds none of them; and one address never holds more than half of the places for saying so, nor
+//! several of them all: who comes from where fewer stand gets one.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, VecDeque},
     net::{IpAddr, Ipv6Addr},
     sync::Arc,
@@ -17,9 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{clock, open_files};
 
-/// Handshakes at one time, and of one address.
+/// Handshakes at one time; of one address half as many.
 const HANDSHAKES_MAX: usize = 256;
-const HANDSHAKES_PER_ADDRESS: usize = HANDSHAKES_MAX / 2;
 /// A handshake that has stood for so long makes room for another one from its address: one that gets on
 /// takes a few round trips.
 const STANDS_FOR: Duration = Duration::from_secs(1);
@@ -138,7 +139,7 @@ impl Places {
             shares: wanted.map(share),
             told: Arc::new(Semaphore::new(part(TURNED_AWAY_MAX))),
             handshakes: Arc::new(Semaphore::new(part(HANDSHAKES_MAX))),
-            standing: Arc::default(),
+            standing: Arc::new(Mutex::new(Standing::new(part(HANDSHAKES_MAX)))),
         }
     }
 
@@ -152,17 +153,16 @@ impl Places {
         }
     }
 
-    /// A place for somebody who connects next; without one nobody is accepted, and the rest waits in the
-    /// system's backlog.
-    pub(crate) async fn handshake(&self) -> Option<Place> {
-        Arc::clone(&self.handshakes).acquire_owned().await.ok()
-    }
-
-    /// Lets somebody of that address say who it is. `None`: too many of that address are at it already.
+    /// Lets somebody of that address say who it is. `None`: too many are at it already.
     pub(crate) fn enter(&self, address: IpAddr) -> Option<Entry> {
         let network = network(address);
         let (number, cut) = self.standing.lock().enter(network, Instant::now())?;
         Some(Entry { standing: Arc::clone(&self.standing), network, number, cut })
+    }
+
+    /// A place for somebody who was let in: at once, or when the one that makes room for it has closed.
+    pub(crate) async fn handshake(&self) -> Option<Place> {
+        Arc::clone(&self.handshakes).acquire_owned().await.ok()
     }
 
     /// A place for somebody who has said who it is.
@@ -238,27 +238,57 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 /// Those who have not said yet who they are, by address, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Standing {
     by_network: BTreeMap<IpAddr, VecDeque<(u64, Instant, CancellationToken)>>,
     last: u64,
+    max: usize,
 }
 
 impl Standing {
+    fn new(max: usize) -> Self {
+        Self { by_network: BTreeMap::new(), last: 0, max }
+    }
+
+    fn of(&self, network: IpAddr) -> usize {
+        self.by_network.get(&network).map_or(0, VecDeque::len)
+    }
+
+    /// Where most come from; of several the one whose oldest has stood longest.
+    fn largest(&self) -> Option<IpAddr> {
+        let by_size = self.by_network.iter().max_by_key(|(_, standing)| {
+            (standing.len(), Reverse(standing.front().map(|(_, since, _)| *since)))
+        });
+        by_size.map(|(network, _)| *network)
+    }
+
     fn enter(&mut self, network: IpAddr, now: Instant) -> Option<(u64, CancellationToken)> {
-        let standing = self.by_network.entry(network).or_default();
-        if standing.len() >= HANDSHAKES_PER_ADDRESS {
-            let (_, since, oldest) = standing.front()?;
-            if now - *since < STANDS_FOR {
-                return None;
-            }
-            oldest.cancel();
-            standing.pop_front();
+        let own = self.of(network);
+        if own >= (self.max / 2).max(1) {
+            self.make_room(network, Some(now))?;
+        } else if self.by_network.values().map(VecDeque::len).sum::<usize>() >= self.max {
+            let crowd = self.largest()?;
+            // From where fewer stand one comes in whoever was first: a crowd would always be.
+            let fewer = self.of(crowd) > own + 1;
+            self.make_room(crowd, (!fewer).then_some(now))?;
         }
         self.last += 1;
         let cut = CancellationToken::new();
-        standing.push_back((self.last, now, cut.clone()));
+        self.by_network.entry(network).or_default().push_back((self.last, now, cut.clone()));
         Some((self.last, cut))
+    }
+
+    /// Cuts the one of that address that has stood longest, if by now it has had its time.
+    fn make_room(&mut self, network: IpAddr, now: Option<Instant>) -> Option<()> {
+        let standing = self.by_network.get_mut(&network)?;
+        let (number, since, oldest) = standing.front()?;
+        if now.is_some_and(|now| now.saturating_duration_since(*since) < STANDS_FOR) {
+            return None;
+        }
+        oldest.cancel();
+        let number = *number;
+        self.leave(network, number);
+        Some(())
     }
 
     fn leave(&mut self, network: IpAddr, number: u64) {
@@ -296,10 +326,10 @@ mod tests {
 
     #[test]
     fn one_address_holds_half_of_the_handshakes_and_its_oldest_make_room() {
-        let (mut standing, began) = (Standing::default(), Instant::now());
+        let (mut standing, began) = (Standing::new(HANDSHAKES_MAX), Instant::now());
         let (crowd, other) = (address("10.0.0.1"), address("10.0.0.2"));
         let mut entered = Vec::new();
-        for _ in 0..HANDSHAKES_PER_ADDRESS {
+        for _ in 0..HANDSHAKES_MAX / 2 {
             entered.push(standing.enter(crowd, began).unwrap());
         }
         assert!(standing.enter(crowd, began).is_none(), "none of them had its time");
@@ -308,13 +338,49 @@ mod tests {
         assert!(entered[0].1.is_cancelled() && !entered[1].1.is_cancelled());
         // Who leaves makes room as well; the one that was cut leaves nothing to leave.
         standing.leave(crowd, entered[0].0);
-        assert_eq!(standing.by_network[&crowd].len(), HANDSHAKES_PER_ADDRESS);
+        assert_eq!(standing.of(crowd), HANDSHAKES_MAX / 2);
         standing.leave(crowd, number);
         assert!(standing.enter(crowd, began).is_some());
         for (number, _) in entered {
             standing.leave(crowd, number);
         }
-        assert_eq!(standing.by_network[&crowd].len(), 1);
+        assert_eq!(standing.of(crowd), 1);
+    }
+
+    #[test]
+    fn a_crowd_of_several_addresses_makes_room_for_who_comes_from_another() {
+        let (mut standing, began) = (Standing::new(8), Instant::now());
+        let crowd = [address("10.0.0.1"), address("10.0.0.2")];
+        let mut entered = Vec::new();
+        for one in crowd.into_iter().cycle().take(8) {
+            entered.push(standing.enter(one, began).unwrap());
+        }
+        assert!(standing.enter(crowd[0], began).is_none(), "one of the crowd");
+        let other = address("10.0.0.3");
+        for held in 1..=2 {
+            assert!(standing.enter(other, began).is_some(), "at once");
+            assert_eq!(standing.of(other), held);
+        }
+        assert!(standing.enter(other, began).is_none(), "where nobody has two more");
+        assert_eq!(crowd.map(|one| standing.of(one)), [3, 3]);
+        assert!(entered.iter().take(2).all(|(_, cut)| cut.is_cancelled()), "the oldest went");
+        assert!(entered.iter().skip(2).all(|(_, cut)| !cut.is_cancelled()), "and no others");
+        assert!(standing.enter(other, began + STANDS_FOR).is_some(), "they had their time");
+    }
+
+    #[test]
+    fn where_everybody_comes_from_elsewhere_who_stood_longest_makes_room() {
+        let (mut standing, began) = (Standing::new(3), Instant::now());
+        let from = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let at = |millis| began + Duration::from_millis(millis);
+        for (last, since) in [(1, 9), (2, 0), (3, 5)] {
+            assert!(standing.enter(from(last), at(since)).is_some());
+        }
+        assert!(standing.enter(from(4), at(10)).is_none());
+        assert!(standing.enter(from(4), at(0) + STANDS_FOR).is_some());
+        assert!(standing.enter(from(5), at(4) + STANDS_FOR).is_none());
+        assert!(standing.enter(from(5), at(5) + STANDS_FOR).is_some());
+        assert_eq!([1, 2, 3, 4, 5].map(|last| standing.of(from(last))), [1, 0, 0, 1, 1]);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Crowds: of agents, and of those who never say who they are.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use proto::v1::{StatusRequest, control_client::ControlClient};
 use tokio::{
@@ -20,6 +24,12 @@ use crate::{Config, Handle, start};
 const AGENTS: usize = 2;
 /// Connections of a crowd that says nothing: more than one address may have.
 const SILENT: usize = 400;
+/// One that comes from several addresses: more than all of them may have, twice over. When others are served
+/// beside it, and not when its time is over, most of those who came first stand there yet.
+const SILENT_AND_SPREAD: usize = 600;
+const FIRST: usize = 128;
+/// A machine that does nothing for five seconds lets the crowd's time be over; so often in a row it does not.
+const ROUNDS: usize = 10;
 
 async fn figures(handle: &Handle) -> String {
     let mut asked = TcpStream::connect(handle.metrics_address).await.unwrap();
@@ -85,11 +95,20 @@ async fn a_crowd_of_agents_takes_no_place_of_people_and_the_one_too_many_is_told
     world.handle.stop().await;
 }
 
-/// A connection from another address of this machine, which says nothing.
-async fn silent(to: SocketAddr) -> Option<TcpStream> {
+/// A connection from another address of this machine, 127.0.0.`last`, which says nothing.
+async fn silent(last: u8, to: SocketAddr) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).unwrap();
     socket.connect(to).await.ok()
+}
+
+/// From the address of this machine that nobody else uses everybody comes in at once.
+async fn everybody_comes_in(world: &mut World, name: &str) {
+    let _ = Agent::join(world, name).await.session().await;
+    let identity = admin_identity(world.directory.path());
+    let mut people = ControlClient::new(channel(&world.handle, &identity));
+    let status = people.status(StatusRequest {}).await.unwrap().into_inner();
+    assert!(status.problems.iter().all(|problem| !problem.what.contains("turned away")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,7 +116,7 @@ async fn who_never_says_who_it_is_holds_no_place_and_one_address_not_all_of_the_
     let mut world = World::new().await;
     let mut crowd = Vec::new();
     for _ in 0..SILENT {
-        crowd.extend(silent(world.handle.address).await);
+        crowd.extend(silent(2, world.handle.address).await);
     }
     // Those beyond what one address may have are turned away while the others still stand there.
     let turned_away = async {
@@ -115,12 +134,26 @@ async fn who_never_says_who_it_is_holds_no_place_and_one_address_not_all_of_the_
     };
     let text = timeout(PATIENCE, turned_away).await.expect("they are turned away");
     assert!(text.contains("siso_connections{kind=\"stranger\"} 0"), "{text}");
-    // From another address everybody comes in at once.
-    let _ = Agent::join(&mut world, "mini-1").await.session().await;
-    let identity = admin_identity(world.directory.path());
-    let mut people = ControlClient::new(channel(&world.handle, &identity));
-    let status = people.status(StatusRequest {}).await.unwrap().into_inner();
-    assert!(status.problems.iter().all(|problem| !problem.what.contains("turned away")));
+    everybody_comes_in(&mut world, "mini-1").await;
     drop(crowd);
     world.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_several_addresses_that_says_nothing_keeps_nobody_out() {
+    let mut world = World::new().await;
+    for round in 1..=ROUNDS {
+        let mut crowd = Vec::new();
+        for last in (2..=4).cycle().take(SILENT_AND_SPREAD) {
+            crowd.extend(silent(last, world.handle.address).await);
+        }
+        everybody_comes_in(&mut world, &format!("mini-{round}")).await;
+        let waits = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        let stands = |stream: &&TcpStream| stream.try_read(&mut [0]).is_err_and(|it| waits(&it));
+        let stand = crowd.iter().take(FIRST).filter(stands).count();
+        if stand > FIRST / 2 {
+            return world.handle.stop().await;
+        }
+    }
+    panic!("whoever comes is served when the crowd has gone");
 }
