@@ -118,8 +118,8 @@ struct Began {
 pub struct Waits {
     /// What the leader's clock says; `None` where there is no clock but that of the stamps.
     now: Option<Ticks>,
-    /// When the last plan looked.
-    looked: Option<Ticks>,
+    /// Whether a plan has looked yet.
+    has_looked: bool,
     began: BTreeMap<Wait, Began>,
     /// The arrangement that was looked for last.
     tried: Option<Arc<Tried>>,
@@ -130,12 +130,18 @@ pub struct Waits {
 impl Waits {
     /// Those of plans that are only imagined: time passes there as the stamps say.
     pub const fn imagined() -> Self {
-        Self { now: None, looked: None, began: BTreeMap::new(), tried: None, sought: None }
+        Self { now: None, has_looked: false, began: BTreeMap::new(), tried: None, sought: None }
     }
 
     /// Those of a leader that begins now.
     pub const fn new(now: Ticks) -> Self {
-        Self { now: Some(now), looked: None, began: BTreeMap::new(), tried: None, sought: None }
+        Self {
+            now: Some(now),
+            has_looked: false,
+            began: BTreeMap::new(),
+            tried: None,
+            sought: None,
+        }
     }
 
     /// It is later now.
@@ -152,15 +158,13 @@ impl Waits {
             (*wait, known.unwrap_or_else(|| Began { at, before: self.before(*wait, wall) }))
         };
         self.began = waited_for.iter().map(began).collect();
-        self.looked = self.now;
+        self.has_looked = self.now.is_some();
     }
 
-    /// How long it has been so before it is measured. What the last plan did not know has begun since then,
-    /// whatever its stamp says: the clock may have been set in between.
+    /// How long it has been so before it is measured. What the last plan did not know has begun since then, whatever
+    /// its stamp says, for the clock may have been set in between: it counts from now, so that nothing is over too soon.
     fn before(&self, wait: Wait, wall: Timestamp) -> u64 {
-        let told = wait.before(wall);
-        let since = self.looked.zip(self.now).map(|(then, now)| now.0.saturating_sub(then.0));
-        since.map_or(told, |since| told.min(since))
+        if self.has_looked { 0 } else { wait.before(wall) }
     }
 
     /// What a plan looked for is not looked for again.
@@ -221,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_last_plan_did_not_know_has_begun_since_whatever_its_stamp_says() {
+    fn what_the_last_plan_did_not_know_counts_from_now_whatever_its_stamp_says() {
         let mut waits = Waits::new(Ticks(1_000));
         let moved = |since| Wait::Moved { since: Timestamp(since) };
         // Of what was before it led, a leader knows the stamp alone.
@@ -230,11 +234,11 @@ mod tests {
         waits.pass(Ticks(1_040));
         // The wall clock was set on by an hour, or back, after the entry was stamped.
         for wall in [Timestamp(4_500_000), Timestamp(100_000)] {
-            assert_eq!(waits.waited(moved(900_010), wall), 40);
+            assert_eq!(waits.waited(moved(900_010), wall), 0);
         }
         waits.keep(&BTreeSet::from([moved(0), moved(900_010)]), Timestamp(4_500_000));
         waits.pass(Ticks(2_040));
-        assert_eq!(waits.waited(moved(900_010), Timestamp(4_501_000)), 1_040);
+        assert_eq!(waits.waited(moved(900_010), Timestamp(4_501_000)), 1_000);
         assert_eq!(waits.waited(moved(0), Timestamp(4_501_000)), 901_040);
     }
 

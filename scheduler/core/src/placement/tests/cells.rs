@@ -93,9 +93,17 @@ proptest! {
         // Whichever way each is asked, all are placed as if each had asked every node.
         let mut together = Fleet::of(&cluster);
         let found = place(&mut together, &asks, &mut Effort::new(0, 0));
-        prop_assume!(found.iter().all(|held| held.node.is_some()));
         let mut alone = Fleet::of(&cluster);
         let kept = limits::verdicts_kept(cluster.tasks().len());
+        // Where one after the other leaves something out, all are arranged anew.
+        let all_have_one = found.iter().all(|held| {
+            let ask = asks.iter().find(|ask| ask.task == held.task).unwrap();
+            let each = Ranking::of(&alone, &scales, ask, ask.reserved(), 1);
+            let first = each.best.first().map(|best| best.node);
+            first.inspect(|node| alone.put(*ask, *node)).is_some()
+        });
+        prop_assume!(all_have_one);
+        let mut alone = Fleet::of(&cluster);
         for held in &found {
             let ask = asks.iter().find(|ask| ask.task == held.task).unwrap();
             let each = Ranking::of(&alone, &scales, ask, ask.reserved(), kept);
