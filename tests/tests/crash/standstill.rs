@@ -81,6 +81,12 @@ fn a_scheduler_that_stands_still_for_any_time_answers_what_is_so() {
         let there = stacks.contains(&format!("other{round}"));
         assert!(there || answer.code != 0, "after {length:?}: {answer} {stacks}");
         assert_eq!(held(&world), before, "after {length:?}");
+        // A node that is down for a moment would have its tasks again, with nothing else to see of it.
+        let said = world.scheduler.output("stderr");
+        assert!(
+            !said.contains("liveness=\"down\""),
+            "a node was taken for dead after {length:?}: {said}"
+        );
         if there {
             world.ctl.run(&["stack", "rm", &format!("other{round}"), "--yes"]).expect(0);
         }
