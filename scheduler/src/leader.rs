@@ -63,6 +63,7 @@ pub(crate) async fn run(dispatch: Arc<Dispatch>, figures: Arc<Figures>, needs_ev
         tokio::select! {
             () = lead(&dispatch, &figures, term) => {}
             () = dispatch.rounds.run(&*dispatch.log) => {}
+            () = dispatch.sessions.note_work() => {}
             () = needs::run(&dispatch, needs_every) => {}
         }
         tracing::info!(term, "leads no longer");

@@ -15,12 +15,18 @@ use model::{
 use parking_lot::Mutex;
 use proto::v1::SchedulerMessage;
 use scheduler_core::{Heartbeats, Leases, Thresholds, Waits};
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::clock;
 
+/// How often this process notes that it is at work, and after how long without it stood still.
+const NOTES_WORK_EVERY: Duration = Duration::from_millis(250);
+const STOOD_STILL: Duration = Duration::from_secs(1);
 /// A node that was heard so recently is taken for running: three heartbeats.
 const COPY_HEARD_WITHIN: Duration = Duration::from_secs(3);
 
@@ -57,14 +63,33 @@ struct Present {
 /// When each node was heard last, by a clock that nobody sets: a step of the other one would make
 /// every node silent for an hour. It stands still while this machine sleeps, and so it should: the
 /// silence was its own.
+///
+/// For the same reason time in which this process stood still makes nobody older.
 struct Ages {
     since: Instant,
     seen: BTreeMap<NodeId, Instant>,
+    /// When this process was last seen to be at work.
+    at_work: Instant,
 }
 
 impl Ages {
     fn new(now: Instant) -> Self {
-        Self { since: now, seen: BTreeMap::new() }
+        Self { since: now, seen: BTreeMap::new(), at_work: now }
+    }
+
+    /// This process is at work. When it was not for longer than any pause of one that is, it could hear nobody.
+    fn work(&mut self, now: Instant) {
+        let still = now.saturating_duration_since(self.at_work);
+        self.at_work = now;
+        if still > STOOD_STILL {
+            tracing::warn!(
+                still_ms = millis(still),
+                "this process stood still; nobody is older for it"
+            );
+            self.since += still;
+            // What was heard since, it heard after it.
+            self.seen.values_mut().for_each(|heard| *heard = (*heard + still).min(now));
+        }
     }
 
     /// The same by the clock of the log's entries, which says `wall` at `now`.
@@ -199,6 +224,14 @@ impl Sessions {
         present.waits = Waits::imagined();
     }
 
+    /// Notes again and again that this process is at work.
+    pub(crate) async fn note_work(&self) {
+        loop {
+            self.present.lock().ages.work(Instant::now());
+            sleep(NOTES_WORK_EVERY).await;
+        }
+    }
+
     /// What the leader waits for since its last plan.
     pub(crate) fn waits(&self, waits: Waits) {
         self.present.lock().waits = waits;
@@ -220,8 +253,11 @@ impl Sessions {
     /// of leases.
     pub(crate) fn beats(&self, now: Timestamp, uptime: Uptime) -> Heartbeats {
         let leases = self.leases(uptime);
+        let mut present = self.present.lock();
         // A beat that comes between the two clocks is not older than this.
-        let mut beats = self.present.lock().ages.told(self.thresholds, Instant::now(), now);
+        let moment = Instant::now();
+        present.ages.work(moment);
+        let mut beats = present.ages.told(self.thresholds, moment, now);
         beats.leases = leases;
         beats
     }
@@ -242,6 +278,29 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_older_for_time_in_which_this_process_stood_still() {
+        let (silent, heard, began) = (NodeId::new(1), NodeId::new(2), Instant::now());
+        let at = |millis: u64| began + Duration::from_millis(millis);
+        let mut ages = Ages::new(began);
+        ages.seen.insert(silent, began);
+        for pulse in 1..=8 {
+            ages.work(at(pulse * 250));
+        }
+        // It wakes after twelve seconds, and hears somebody before it notes that.
+        ages.seen.insert(heard, at(14_001));
+        ages.work(at(14_002));
+        let beats = ages.told(Thresholds::DEFAULT, at(14_002), Timestamp(100_000));
+        assert_eq!(beats.last_seen(silent), Some(Timestamp(98_000)), "two seconds at work");
+        assert_eq!(beats.last_seen(heard), Some(Timestamp(100_000)));
+        // Those who say nothing while it is at work get older.
+        for pulse in 0..40 {
+            ages.work(at(14_250 + pulse * 250));
+        }
+        let beats = ages.told(Thresholds::DEFAULT, at(24_002), Timestamp(110_000));
+        assert_eq!(beats.last_seen(silent), Some(Timestamp(98_000)));
+    }
 
     #[test]
     fn a_step_of_the_clock_makes_nobody_older() {

@@ -2,6 +2,7 @@
 //! blames the caller, and everybody else is served.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
+use proto::transport;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tonic::{
     Code, Request, Status,
@@ -13,52 +14,34 @@ use tonic::{
 
 use super::{
     agent::Agent,
-    world::{World, admin_identity, channel},
+    world::{CONNECT, World, admin_identity, channel},
 };
 use crate::api::MESSAGE_BYTES_MAX;
 
-/// What people may call, and what is asked with one message.
-const CONTROL: &[&str] = &[
-    "Apply",
-    "Plan",
-    "Watch",
-    "ListTasks",
-    "ListNodes",
-    "Placement",
-    "Explain",
-    "Advise",
-    "Status",
-    "ListStacks",
-    "StackHistory",
-    "RemoveStack",
-    "RollbackStack",
-    "Scale",
-    "Restart",
-    "Rebalance",
-    "MoveTask",
-    "SetAutomaticRebalance",
-    "SetSchedulable",
-    "WhatIf",
-    "PlanDrain",
-    "DrainNode",
-    "LabelNode",
-    "RemoveNode",
-    "CreateToken",
-    "ListTokens",
-    "RevokeToken",
-    "Events",
-    "Logs",
-    "Exec",
-    "ListOperators",
-    "AddOperator",
-    "RemoveOperator",
-    "Version",
+/// What people, agents and those who join may call.
+const INTERFACES: [&str; 2] = [
+    include_str!("../../../proto/v1/control.proto"),
+    include_str!("../../../proto/v1/agent.proto"),
 ];
-const AGENT: &[&str] = &["Session", "Relay", "Renew"];
 /// What is asked with many messages. Within a stream it is the library that answers bytes that are no
 /// message, as gRPC has it, or nobody does, and the stream ends.
 const STREAMS: &[&str] = &["Control/Exec", "Agent/Session", "Agent/Relay"];
 const RANDOM_MESSAGES: usize = 20;
+
+/// `Service/Method` of all that the interfaces name.
+fn methods() -> Vec<String> {
+    let mut service = "";
+    let mut methods = Vec::new();
+    for line in INTERFACES.iter().flat_map(|text| text.lines()).map(str::trim) {
+        if let Some(name) = line.strip_prefix("service ") {
+            service = name.trim_end_matches(" {");
+        } else if let Some(call) = line.strip_prefix("rpc ") {
+            let name = call.split('(').next().unwrap_or_default();
+            methods.push(format!("{service}/{name}"));
+        }
+    }
+    methods
+}
 
 /// Bytes as they are, in both directions.
 #[derive(Debug, Default, Clone, Copy)]
@@ -163,9 +146,19 @@ async fn bytes_that_are_no_message_are_the_callers_mistake_and_harm_nobody() {
     let agent = Agent::join(&mut world, "mini-1").await;
     let people = channel(&world.handle, &admin_identity(world.directory.path()));
     let node = channel(&world.handle, &agent.identity);
-    let control = CONTROL.iter().map(|method| (format!("Control/{method}"), &people));
-    let agents = AGENT.iter().map(|method| (format!("Agent/{method}"), &node));
-    for (method, channel) in control.chain(agents) {
+    let authority = world.token().await.authority;
+    let stranger = transport::enrol_channel(&world.handle.advertised, authority, CONNECT).await;
+    let stranger = stranger.unwrap();
+    let methods = methods();
+    for service in ["Control", "Agent", "Enrol"] {
+        assert!(methods.iter().any(|method| method.starts_with(service)), "{service}");
+    }
+    for method in methods {
+        let channel = match method.split('/').next() {
+            Some("Agent") => &node,
+            Some("Enrol") => &stranger,
+            _ => &people,
+        };
         for (what, message) in [
             ("an endless number", Bytes::from_static(&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff])),
             ("a length past the end", Bytes::from_static(&[0x0a, 0x7f, 0x01])),

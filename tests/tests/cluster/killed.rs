@@ -159,6 +159,8 @@ fn a_scheduler_that_stood_still_takes_nobody_for_dead() {
     world.wait_node("ready");
     assert_eq!(world.wait_running("patient", 2), before);
     assert_eq!(names(&world, "patient"), tasks, "a task was replaced");
+    let said = world.scheduler.output("stderr");
+    assert!(!said.contains("liveness=\"down\""), "a node was taken for dead: {said}");
 }
 
 #[test]
