@@ -1,6 +1,8 @@
 //! What an agent permits beyond an ordinary container, and what a service asks for of it.
 
-use std::{collections::BTreeSet, fmt, path::Path};
+use std::{collections::BTreeSet, fmt, path::Path, str::FromStr};
+
+use thiserror::Error;
 
 use crate::spec::{MountSource, Privileges, ServiceSpec};
 
@@ -67,6 +69,22 @@ impl Capability {
                 "The container engine's socket: whoever has it is root on that machine"
             }
         }
+    }
+}
+
+/// A word after `--allow` that means nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is nothing that can be allowed")]
+pub struct UnknownCapability(String);
+
+/// By its word.
+impl FromStr for Capability {
+    type Err = UnknownCapability;
+
+    fn from_str(word: &str) -> Result<Self, UnknownCapability> {
+        let mut all = Self::ALL.into_iter();
+        let found = all.find(|capability| capability.as_str() == word);
+        found.ok_or_else(|| UnknownCapability(word.to_owned()))
     }
 }
 

@@ -15,6 +15,7 @@ pub mod lease;
 pub mod name;
 pub mod node;
 pub mod planted;
+pub mod size;
 pub mod spec;
 pub mod task;
 pub mod time;

@@ -242,7 +242,7 @@ fn who_ends_at_once_for_an_hour_is_started_once_a_minute_and_each_time_is_told()
         attempt.hear(Happening::Died, container.finished_at.unwrap());
         now = now.plus(10);
         attempt.notice(&spec(ALWAYS), (Wanted::Run, Seen::Exited(&container)), now, WALL);
-        assert_eq!(u64::from(attempt.status.restarts), starts.len() as u64);
+        assert_eq!(usize::try_from(attempt.status.restarts), Ok(starts.len()));
         now = attempt.not_before;
     }
     // After 1, 2, 4, 8, 16 and 32 s, then each minute.

@@ -1,6 +1,6 @@
 use model::MilliCpu;
 
-use super::size::scale;
+use model::size::scale;
 
 /// More cores than any machine has.
 const MAX: u64 = 4096 * 1000;

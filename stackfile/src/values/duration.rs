@@ -1,4 +1,4 @@
-use super::size::scale;
+use model::size::scale;
 
 /// Ten years: longer than anything is waited for, and far from overflow.
 const MAX_NS: u64 = 10 * 365 * 24 * 3600 * 1_000_000_000;

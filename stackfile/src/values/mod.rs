@@ -4,14 +4,17 @@
 mod cpus;
 mod duration;
 mod port;
-mod size;
 mod words;
 
 pub(crate) use cpus::cpus;
 pub(crate) use duration::{duration, print_duration};
 pub(crate) use port::port_range;
-pub(crate) use size::size;
 pub(crate) use words::words;
+
+/// A size, or why it is none.
+pub(crate) fn size(text: &str) -> Result<model::Bytes, String> {
+    text.parse().map_err(|error: model::size::BadSize| error.to_string())
+}
 
 #[cfg(test)]
 mod tests;

@@ -4,47 +4,6 @@ use proptest::prelude::*;
 use super::{cpus, duration, port_range, print_duration, size, words};
 
 #[test]
-fn sizes_are_binary_whatever_their_unit_is_called() {
-    #[track_caller]
-    fn check(text: &str, bytes: u64) {
-        assert_eq!(size(text), Ok(Bytes(bytes)), "{text}");
-    }
-    check("0", 0);
-    check("1024", 1024);
-    check("64b", 64);
-    check("1k", 1 << 10);
-    check("512m", 512 << 20);
-    check("512M", 512 << 20);
-    check("512MB", 512 << 20);
-    check("512MiB", 512 << 20);
-    check("1.5gb", 3 << 29);
-    check("2 g", 2 << 30);
-    check("14GiB", 14 << 30);
-    check("1t", 1 << 40);
-    check("8p", 8 << 50);
-    check(".5k", 512);
-}
-
-#[test]
-fn what_is_not_a_size_is_said_in_words() {
-    #[track_caller]
-    fn check(text: &str, said: &str) {
-        let error = size(text).unwrap_err();
-        assert!(error.contains(said), "{text}: {error}");
-    }
-    check("", "begins with a number");
-    check("m", "begins with a number");
-    check("-1g", "begins with a number");
-    check("1x", "`x` is not a unit");
-    check("1gi", "`gi` is not a unit");
-    check("1ib", "`ib` is not a unit");
-    check("1.2.3g", "`1.2.3` is not a number");
-    check(".", "`.` is not a number");
-    check("9p", "larger than any machine");
-    check("99999999999999999999999999", "larger than any machine");
-}
-
-#[test]
 fn durations_have_units() {
     #[track_caller]
     fn check(text: &str, expected: Result<u64, &str>) {
