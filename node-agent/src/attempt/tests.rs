@@ -232,6 +232,26 @@ fn delays_double_to_a_minute_and_begin_anew_after_a_calm_run() {
 }
 
 #[test]
+fn who_ends_at_once_for_an_hour_is_started_once_a_minute_and_each_time_is_told() {
+    let (mut attempt, mut now, mut starts) = (Attempt::default(), Moment(0), Vec::new());
+    while now < Moment(3_600_000) {
+        starts.push(now);
+        let mut container = ended(7);
+        container.started_at = Some(STARTED.plus_millis(now.0));
+        container.finished_at = Some(STARTED.plus_millis(now.plus(10).0));
+        attempt.hear(Happening::Died, container.finished_at.unwrap());
+        now = now.plus(10);
+        attempt.notice(&spec(ALWAYS), (Wanted::Run, Seen::Exited(&container)), now, WALL);
+        assert_eq!(usize::try_from(attempt.status.restarts).unwrap(), starts.len());
+        now = attempt.not_before;
+    }
+    // After 1, 2, 4, 8, 16 and 32 s, then each minute.
+    assert_eq!(starts.len(), 1 + 6 + 58, "{starts:?}");
+    let failure = attempt.status.failure.unwrap();
+    assert_eq!((failure.cause, &*failure.message), (Cause::Exited, "exited with code 7"));
+}
+
+#[test]
 fn the_first_interruption_is_made_good_at_once() {
     assert_eq!(delay_after(1, Heard::KillAndDeath, 10), 0);
     assert_eq!(delay_after(1, Heard::Nothing, 10), 0);

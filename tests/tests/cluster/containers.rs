@@ -140,6 +140,23 @@ services:
     assert_eq!(again["task"], done["task"], "an unchanged file must not run a job twice");
 }
 
+/// Restarts that are waited for, with 1, 2, 4 and 8 s before them.
+const RESTARTS: u64 = 4;
+/// A container notes its own starts to a hundredth of a second, cut off.
+const HUNDREDTH: f64 = 0.011;
+
+/// When each start of a container was, in seconds of a clock that nobody sets, as it has noted by itself.
+#[track_caller]
+fn starts(world: &World, stack: &str) -> Vec<f64> {
+    let containers = world.engine.containers(world.cluster());
+    let of_stack = |row: &&Value| row["Labels"]["siso.stack"] == stack;
+    let mut found = containers.iter().filter(of_stack);
+    let id = found.next().and_then(|row| row["Id"].as_str()).expect("a container");
+    assert!(found.next().is_none(), "more than one container: {containers:#?}");
+    let noted = world.engine.file(id, "/starts").expect("its note of its starts");
+    noted.lines().map(|line| line.parse().expect("seconds")).collect()
+}
+
 #[test]
 fn a_crash_loop_backs_off_and_says_why() {
     let Some(world) = World::new("crash-loop") else { return };
@@ -148,18 +165,27 @@ name: crasher
 services:
   web:
     image: siso/test:1
-    command: [sh, -c, 'exit 7']
+    command: [sh, -c, \"cut -d' ' -f1 /proc/uptime >> /starts; exit 7\"]
     mem_limit: 16m
     restart: always
 ";
     world.apply_with(&["--detach"], text).expect(0);
-    let task = world.wait_task("crasher", "was tried three times", |task| {
-        task["restarts"].as_u64().is_some_and(|restarts| restarts >= 2)
+    let task = world.wait_task("crasher", "was started again and again", |task| {
+        task["restarts"].as_u64().is_some_and(|restarts| restarts > RESTARTS)
     });
-    assert!(task["error"].as_str().is_some_and(|error| error.contains('7')), "{task:#}");
+    assert_eq!(task["error"], "exited with code 7", "{task:#}");
     let status = world.ctl.json(&["status"]);
     assert_eq!(status["healthy"], false, "{status:#}");
     assert!(status["problems"].to_string().contains("crasher"), "{status:#}");
+    // Each end that is told followed a start, and no start came before its time.
+    let starts = starts(&world, "crasher");
+    assert!(starts.len() as u64 > RESTARTS, "{task:#}, {starts:?}");
+    for (end, pair) in (0..).zip(starts.windows(2)) {
+        let least = f64::from(1 << end.min(6)).min(60.0) - HUNDREDTH;
+        assert!(pair[1] - pair[0] >= least, "start {} came too early: {starts:?}", end + 2);
+    }
+    let told = world.tasks("crasher")[0]["restarts"].as_u64();
+    assert!(told >= Some(starts.len() as u64 - 1), "not all are told: {told:?}, {starts:?}");
 }
 
 #[test]
