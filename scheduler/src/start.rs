@@ -31,6 +31,7 @@ use crate::{
     places::Places,
     probes, recover,
     refusals::Refusals,
+    story,
 };
 
 /// How long a lone scheduler may take to lead itself: a slow disk, a long log.
@@ -484,7 +485,7 @@ async fn serve(
         .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
         .await;
     if let Err(error) = served {
-        tracing::error!(%error, "the server ended");
+        tracing::error!(error = story(&error), "the server ended");
     }
 }
 
@@ -493,7 +494,7 @@ async fn renew(keys: Arc<Keys>) {
     loop {
         sleep(CERTIFICATE_CHECK).await;
         if let Err(error) = keys.refresh() {
-            tracing::error!(%error, "the own certificate cannot be renewed");
+            tracing::error!(error = story(&error), "the own certificate cannot be renewed");
         }
     }
 }
