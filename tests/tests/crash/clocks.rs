@@ -31,8 +31,8 @@ services:
 ";
 
 /// A clock that can be set, for whichever processes are started with it.
-struct Clock {
-    wrapper: Vec<String>,
+pub(crate) struct Clock {
+    pub(crate) wrapper: Vec<String>,
     file: std::path::PathBuf,
 }
 
@@ -55,7 +55,7 @@ impl Clock {
     }
 
     /// Steps, at once.
-    fn set(&self, offset: &str) {
+    pub(crate) fn set(&self, offset: &str) {
         let next = self.file.with_extension("next");
         fs::write(&next, offset).expect("the time");
         fs::rename(next, &self.file).expect("the time");
@@ -63,7 +63,7 @@ impl Clock {
 }
 
 #[track_caller]
-fn clock(test: &str, world: &World) -> Option<Clock> {
+pub(crate) fn clock(test: &str, world: &World) -> Option<Clock> {
     required(test, "SISO_REQUIRE_FAKETIME", Clock::new(&world.path("clock")))
 }
 

@@ -32,7 +32,7 @@ const STACKS_MAX: usize = 60;
 
 /// Starts it with the fault and writes until it has ended.
 #[track_caller]
-fn suffer(victim: &mut Victim, load: &Load, fault: &Fault) -> ExitStatus {
+pub(crate) fn suffer(victim: &mut Victim, load: &Load, fault: &Fault) -> ExitStatus {
     victim.start_with(fault);
     if let Err(status) = victim.scheduler.ready_or_ended() {
         return status;
