@@ -465,6 +465,13 @@ async fn take_part(
     }
     let identity = Identity { member: true, ..identity };
     directory.set_identity(&identity)?;
+    let (id, name, path) = (&identity.cluster, &identity.name, directory.path().display());
+    tracing::info!(
+        id,
+        name,
+        directory = %path,
+        "a new cluster was founded: nobody of an older one belongs to it, whatever its name"
+    );
     Ok(identity)
 }
 
