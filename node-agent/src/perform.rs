@@ -1,9 +1,12 @@
 //! Doing a step: the only place, besides the watch, where the engine is asked for something.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use model::{Assignment, AssignmentSet, NodeId, TaskId, spec::MountSource};
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{sleep, timeout},
+};
 
 use crate::{
     attempt::Attempt,
@@ -21,6 +24,9 @@ const STARTS: usize = 4;
 const STOPS: usize = 32;
 /// Images fetched at once; the engine fetches the layers of each in parallel.
 const PULLS: usize = 2;
+/// One of which nothing is heard for so long gives its turn to the next and goes on beside it: a registry
+/// that is silent holds up no image of another.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// Looks for a guard before a start waits for its next turn, and the time between two: one starts within
 /// some 20 ms.
@@ -74,6 +80,7 @@ pub struct Tools<R> {
     starts: Semaphore,
     stops: Semaphore,
     pulls: Semaphore,
+    quiet: Duration,
 }
 
 impl<R: Runtime> Tools<R> {
@@ -93,6 +100,7 @@ impl<R: Runtime> Tools<R> {
             starts: Semaphore::new(STARTS),
             stops: Semaphore::new(STOPS),
             pulls: Semaphore::new(PULLS),
+            quiet: QUIET,
         }
     }
 
@@ -160,11 +168,27 @@ impl<R: Runtime> Tools<R> {
         if self.runtime.has_image(image).await.map_err(PullError::Engine)? {
             return Ok(());
         }
-        let _turn = self.pulls.acquire().await;
+        let turn = self.pulls.acquire().await;
         tracing::info!(image, "fetching");
         let (board, name) = (Arc::clone(&self.board), image.to_owned());
-        let progress = move |done, total| board.set_pull(&name, Some((done, total)));
-        let pulled = self.runtime.pull(image, Box::new(progress)).await;
+        let (word, mut words) = watch::channel(());
+        let progress = move |done, total| {
+            word.send_replace(());
+            board.set_pull(&name, Some((done, total)));
+        };
+        let mut pulling = pin!(self.runtime.pull(image, Box::new(progress)));
+        let quiet = async {
+            while timeout(self.quiet, words.changed()).await.is_ok_and(|it| it.is_ok()) {}
+        };
+        let pulled = tokio::select! {
+            biased;
+            pulled = &mut pulling => pulled,
+            () = quiet => {
+                tracing::info!(image, "nothing is heard of it; other images are fetched beside it");
+                drop(turn);
+                pulling.await
+            }
+        };
         self.board.set_pull(image, None);
         pulled
     }

@@ -5,9 +5,11 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use model::token::Role;
+use tokio::time::sleep;
 
 use crate::{
     StartError,
@@ -16,7 +18,11 @@ use crate::{
     files,
     log::ReplicatedLog,
     pki::{ADMIN_LIFE, Holder, KeyAndCertificate, Keys, OwnIdentity, PkiError},
+    story,
 };
+
+/// Before what the disk did not take is written again.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The context file of the operator that schedulers write for, as this scheduler keeps it.
 pub(crate) struct Context {
@@ -62,16 +68,19 @@ impl Context {
             .map_err(|cause| StartError::Context { path: self.path.clone(), cause })
     }
 
-    /// Writes it anew whenever the voters, the authorities or the operator it is for have changed.
+    /// Writes it anew whenever the voters, the authorities or the operator it is for have changed. What the disk
+    /// does not take is tried again until it does.
     pub(crate) async fn keep(self, office: Arc<Office>) {
         let (mut standing, mut changes) = (office.log.standing(), office.keys.changes());
         let mut revision = office.log.revision();
         let mut written = standing.borrow().voters.clone();
         let mut operator = office.log.cluster().own_operator();
+        let mut failed = false;
         loop {
             let goes_on = tokio::select! {
                 news = standing.wait_for(|standing| standing.voters != written) => news.is_ok(),
                 news = changes.changed() => news.is_ok(),
+                () = sleep(RETRY), if failed => true,
                 news = revision.changed() => {
                     if news.is_ok() && office.log.cluster().own_operator() == operator {
                         continue;
@@ -84,8 +93,13 @@ impl Context {
             }
             let voters = standing.borrow().voters.clone();
             operator = office.log.cluster().own_operator();
-            if let Err(error) = self.write(&office.keys, &*office.log) {
-                tracing::warn!(%error, "the context file could not be written");
+            match self.write(&office.keys, &*office.log) {
+                Err(error) if !failed => {
+                    tracing::warn!(error = story(&error), "the context file could not be written");
+                    failed = true;
+                }
+                Err(_) => {}
+                Ok(()) => failed = false,
             }
             written = voters;
         }

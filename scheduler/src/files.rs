@@ -8,6 +8,9 @@ use std::{
     path::Path,
 };
 
+/// What the name of a file ends with before it is renamed into its place.
+const BESIDE: &str = "tmp";
+
 /// Makes the directory, and those above it, with mode 0700; leaves alone what is there.
 pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -15,16 +18,30 @@ pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
 
 /// Writes `text` to `path` with mode 0600: beside first, synced, then renamed over what was there.
 pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let beside = path.with_extension("tmp");
-    match fs::remove_file(&beside) {
+    write_all_private(&[(path, text)])
+}
+
+/// The same for several files of one directory. None is replaced before all are written: what the disk does not
+/// take changes nothing. Who is ended amidst may leave some that are new and some that are not.
+pub(crate) fn write_all_private(files: &[(&Path, &str)]) -> io::Result<()> {
+    for (path, text) in files {
+        write_beside(&path.with_added_extension(BESIDE), text)?;
+    }
+    for (path, _) in files {
+        fs::rename(path.with_added_extension(BESIDE), path)?;
+    }
+    let directory = files.last().and_then(|(path, _)| path.parent());
+    directory.map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+fn write_beside(beside: &Path, text: &str) -> io::Result<()> {
+    match fs::remove_file(beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(beside)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    file.sync_all()
 }
 
 /// The text of the file; `None` when there is no such file.
@@ -68,10 +85,26 @@ mod tests {
         assert_eq!(read(&path).unwrap(), None);
         write_private(&path, "one").unwrap();
         // Left behind by a process that was killed.
-        fs::write(path.with_extension("tmp"), "half").unwrap();
+        fs::write(path.with_added_extension(BESIDE), "half").unwrap();
         write_private(&path, "two").unwrap();
         assert_eq!(read(&path).unwrap().as_deref(), Some("two"));
         assert_eq!(mode(&path), 0o600);
+    }
+
+    #[test]
+    fn of_several_files_none_is_replaced_when_one_cannot_be_written() {
+        let parent = tempfile::tempdir().unwrap();
+        let [key, certificate] = ["own.key", "own.crt"].map(|name| parent.path().join(name));
+        let write = |text| write_all_private(&[(&key, text), (&certificate, text)]);
+        let held = || [&key, &certificate].map(|path| read(path).unwrap().unwrap());
+        write("old").unwrap();
+        let beside = certificate.with_added_extension(BESIDE);
+        fs::create_dir(&beside).unwrap();
+        write("new").unwrap_err();
+        assert_eq!(held(), ["old", "old"]);
+        fs::remove_dir(&beside).unwrap();
+        write("new").unwrap();
+        assert_eq!(held(), ["new", "new"]);
     }
 
     /// Whoever could put a link into the directory must not have it written through.
@@ -79,7 +112,7 @@ mod tests {
     fn a_link_in_the_place_of_a_file_is_replaced_and_not_followed() {
         let parent = tempfile::tempdir().unwrap();
         let (victim, path) = (parent.path().join("victim"), parent.path().join("file"));
-        for link in [path.clone(), path.with_extension("tmp")] {
+        for link in [path.clone(), path.with_added_extension(BESIDE)] {
             fs::write(&victim, "untouched").unwrap();
             let _ = fs::remove_file(&link);
             std::os::unix::fs::symlink(&victim, &link).unwrap();

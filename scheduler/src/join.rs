@@ -20,6 +20,7 @@ use crate::{
     files,
     log::{LEADER, OwnFace, RaftLog, ReplicatedLog as _, ShutOut, shut_out_by},
     pki::{Authority, Keys, PkiError},
+    story,
 };
 
 /// To a finished handshake.
@@ -180,7 +181,7 @@ pub(crate) async fn announce(
     (advertised, join): (String, Option<String>),
     (face, shut_out): (OwnFace, ShutOut),
 ) {
-    let mut hint = None;
+    let (mut hint, mut untold) = (None, true);
     loop {
         let standing = log.standing().borrow().clone();
         if standing.failed.is_some() {
@@ -188,10 +189,17 @@ pub(crate) async fn announce(
         }
         let own = |(id, address): &(u64, String)| *id == standing.id && *address == advertised;
         if standing.voters.iter().any(own) && !standing.joint {
-            if let Err(error) = directory.change(|identity| identity.member = true) {
-                tracing::error!(%error, "that this scheduler votes could not be noted");
+            let Err(error) = directory.change(|identity| identity.member = true) else { return };
+            // Until it is, a log that is lost would not be missed.
+            if std::mem::take(&mut untold) {
+                let error = story(&error);
+                tracing::error!(
+                    error,
+                    "that this scheduler votes could not be noted; trying again"
+                );
             }
-            return;
+            sleep(RETRY).await;
+            continue;
         }
         let leader = standing.voters.iter().find(|(id, _)| Some(*id) == standing.leader);
         let told = if standing.leads() {
@@ -261,6 +269,7 @@ impl DataDirIdentity {
     pub(crate) async fn keep(self: Arc<Self>, log: Arc<RaftLog>, shut_out: ShutOut) {
         let own = log.standing().borrow().id;
         let mut revision = log.revision();
+        let mut failed = false;
         loop {
             revision.mark_unchanged();
             let (form, why) = {
@@ -268,14 +277,25 @@ impl DataDirIdentity {
                 (cluster.form(), cluster.why_shut_out(own))
             };
             let noted = self.change(|identity| identity.form = identity.form.max(form));
-            if let Err(error) = noted {
-                tracing::warn!(%error, "the form of the log could not be noted");
+            match noted {
+                Err(error) if !failed => {
+                    let error = story(&error);
+                    tracing::warn!(error, "the form of the log could not be noted; trying again");
+                    failed = true;
+                }
+                Err(_) => {}
+                Ok(()) => failed = false,
             }
             if let Some(why) = why {
                 shut_out.send_if_modified(|known| known.replace(why).is_none());
             }
-            if revision.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = revision.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = sleep(RETRY), if failed => {}
             }
         }
     }

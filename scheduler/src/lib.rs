@@ -25,6 +25,7 @@ mod probes;
 mod recover;
 mod refusals;
 mod start;
+mod story;
 
 #[cfg(test)]
 mod tests;
@@ -36,3 +37,4 @@ pub use open_files::raise_open_files;
 pub use pki::PkiError;
 pub use recover::{RecoverError, Recovered, recover};
 pub use start::{Handle, StartError, start};
+pub use story::story;

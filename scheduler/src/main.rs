@@ -1,13 +1,12 @@
 //! The process `siso-scheduler`: reads its command line, runs until it is told to stop.
 
 use std::{
-    error::Error,
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
 use clap::Parser as _;
-use scheduler::{Config, Handle, LogFormat};
+use scheduler::{Config, Handle, LogFormat, story};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -83,17 +82,6 @@ fn log_to_stderr(config: &Config) -> Result<(), String> {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     }
     .map_err(|error| error.to_string())
-}
-
-/// The error with all its causes.
-fn story(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn fail(reason: &str) -> ExitCode {

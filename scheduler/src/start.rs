@@ -31,6 +31,7 @@ use crate::{
     places::Places,
     probes, recover,
     refusals::Refusals,
+    story,
 };
 
 /// How long a lone scheduler may take to lead itself: a slow disk, a long log.
@@ -482,6 +483,13 @@ async fn take_part(
     }
     let identity = Identity { member: true, ..identity };
     directory.set_identity(&identity)?;
+    let (id, name, path) = (&identity.cluster, &identity.name, directory.path().display());
+    tracing::info!(
+        id,
+        name,
+        directory = %path,
+        "a new cluster was founded: nobody of an older one belongs to it, whatever its name"
+    );
     Ok(identity)
 }
 
@@ -502,7 +510,7 @@ async fn serve(
         .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
         .await;
     if let Err(error) = served {
-        tracing::error!(%error, "the server ended");
+        tracing::error!(error = story(&error), "the server ended");
     }
 }
 
@@ -511,7 +519,7 @@ async fn renew(keys: Arc<Keys>) {
     loop {
         sleep(CERTIFICATE_CHECK).await;
         if let Err(error) = keys.refresh() {
-            tracing::error!(%error, "the own certificate cannot be renewed");
+            tracing::error!(error = story(&error), "the own certificate cannot be renewed");
         }
     }
 }

@@ -257,6 +257,12 @@ impl Follower {
         self.signal("STOP");
     }
 
+    /// SIGCONT: it goes on.
+    #[track_caller]
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
     #[track_caller]
     fn signal(&self, signal: &str) {
         let line = format!("kill -{signal} {}", self.child.id());

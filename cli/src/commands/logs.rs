@@ -32,7 +32,7 @@ pub async fn run(args: &Logs, client: &Client, out: &mut Out) -> Result<(), Erro
             return Err(client.with_nearest(error, args.target.stack.as_str(), service).await);
         }
     };
-    let mut printer = Printer { args, grep, services: Vec::new(), width: 0 };
+    let mut printer = Printer::new(args, grep);
     let mut unread = BTreeSet::new();
     while let Some(entry) = answers.next().await? {
         if let Some(why) = &entry.error {
@@ -48,7 +48,7 @@ pub async fn run(args: &Logs, client: &Client, out: &mut Out) -> Result<(), Erro
         }
     }
     if unread.is_empty() {
-        if printer.services.is_empty() && !out.is_json() {
+        if !printer.printed && !out.is_json() {
             out.note("nothing to print: no task wrote a line that was asked for");
         }
         return Ok(());
@@ -88,14 +88,21 @@ struct Printer<'a> {
     services: Vec<String>,
     /// The longest task name so far, so that lines stand under each other.
     width: usize,
+    /// Whether there was a line that was asked for.
+    printed: bool,
 }
 
-impl Printer<'_> {
+impl<'a> Printer<'a> {
+    const fn new(args: &'a Logs, grep: Option<Regex>) -> Self {
+        Self { args, grep, services: Vec::new(), width: 0, printed: false }
+    }
+
     fn print(&mut self, entry: &LogEntry, out: &mut Out) -> Result<(), Error> {
         let Some(line) = &entry.line else { return Ok(()) };
         if self.grep.as_ref().is_some_and(|grep| !grep.is_match(&line.text)) {
             return Ok(());
         }
+        self.printed = true;
         if out.is_json() {
             return json::record(out, &record(entry, line));
         }
@@ -175,7 +182,7 @@ mod tests {
             panic!("logs")
         };
         let grep = args.grep.as_deref().map(|text| pattern(text).unwrap());
-        let mut printer = Printer { args: &args, grep, services: Vec::new(), width: 0 };
+        let mut printer = Printer::new(&args, grep);
         let (mut out, stdout, _) = streams(look);
         for (service, text) in
             [("postgres", &b"\x1b[32mready\x1b[0m"[..]), ("web", b"\x1b]0;owned\x07 x\xff")]
@@ -183,6 +190,7 @@ mod tests {
             printer.print(&entry(service, text), &mut out).unwrap();
         }
         assert_eq!(stdout.text_lossy(), expected);
+        assert_eq!(printer.printed, !expected.is_empty());
     }
 
     #[test]

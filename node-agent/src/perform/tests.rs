@@ -69,6 +69,28 @@ async fn before_every_start_the_policy_is_asked_again() {
     assert_eq!((engine.starts(), engine.containers()[0].state), (vec![id], ContainerState::Exited));
 }
 
+#[tokio::test]
+async fn registries_that_say_nothing_hold_up_no_image_of_another() {
+    let silent: Vec<_> = (0..2 * PULLS).map(|number| format!("silent:{number}")).collect();
+    let engine = silent.iter().fold(FakeEngine::new(), |engine, image| engine.with_silent(image));
+    let board = Arc::new(Board::new(model::Inventory::default()));
+    let cluster = ("c1".to_owned(), NodeId::new(1));
+    let mut tools =
+        Tools::new(Arc::new(engine.with_remote("good", 0)), Policy::default(), cluster, board);
+    tools.quiet = Duration::from_millis(1);
+    let tools = Arc::new(tools);
+    let fetch = |image: &str| {
+        let (tools, step) = (Arc::clone(&tools), Step::Fetch { image: image.to_owned() });
+        tokio::spawn(async move { tools.perform(&step, None).await })
+    };
+    let waiting: Vec<_> = silent.iter().map(|image| fetch(image)).collect();
+    // Turns are given in the order they are asked for.
+    let fetched = timeout(Duration::from_mins(1), fetch("good")).await;
+    let fetched = fetched.expect("a turn").unwrap();
+    assert!(matches!(fetched, Outcome::Fetched(Ok(()))), "{fetched:?}");
+    assert!(waiting.iter().all(|fetching| !fetching.is_finished()));
+}
+
 #[test]
 fn of_two_that_are_assigned_at_once_the_later_one_sees_the_other() {
     let check = |subject: u64, desired: Desired, seen: &[u64]| {

@@ -7489,7 +7489,7 @@ pub struct ProbeReply {
     /// It holds the keys of all authorities that are trusted, and its own certificates are as they should be.
     #[prost(bool, tag = "6")]
     pub authority_ready: bool,
-    /// The longest of the durable writes of late that took more than a second.
+    /// The longest of the durable writes of late that were slow, each by itself or many in a row.
     #[prost(uint64, optional, tag = "7")]
     pub slow_commit_ms: ::core::option::Option<u64>,
 }

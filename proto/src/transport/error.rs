@@ -9,9 +9,10 @@ use thiserror::Error;
 use super::pinned::WrongAuthority;
 
 /// What else may be the reason when one side does not know the other's authority.
-pub(super) const REPLACED: &str = "if the cluster's authority was replaced while this machine was away, it \
-                                   has to join anew with an empty data directory (a person: take a new \
-                                   DIR/admin.yaml of a scheduler)";
+pub(super) const REPLACED: &str = "if that scheduler's data directory was lost, restore it from a backup: what \
+                                   answers there now is another cluster; if the cluster's authority was \
+                                   replaced while this machine was away, it has to join anew with an empty \
+                                   data directory (a person: take a new DIR/admin.yaml of a scheduler)";
 
 /// Why a scheduler could not be reached, or a certificate not be read.
 #[derive(Debug, Error)]

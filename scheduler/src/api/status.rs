@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use crate::{
     log::LogError,
     pki::{PkiError, TokenRefusal},
+    story,
 };
 
 /// The person's input is wrong; `what` says which part and why.
@@ -121,7 +122,7 @@ pub(crate) fn pki_error(error: &PkiError) -> Status {
         | PkiError::Lost { .. }
         | PkiError::Issue(_)
         | PkiError::Tls(_) => {
-            tracing::error!(%error, "a certificate could not be made");
+            tracing::error!(error = story(error), "a certificate could not be made");
             Status::internal("the certificate could not be made; see the scheduler's log")
         }
     }

@@ -12,7 +12,10 @@ use tokio::time::{Duration, sleep, timeout};
 use tonic::Status;
 
 use super::{Door, ReplicatedLog, Standing, members::changing};
-use crate::pki::{View, fingerprint};
+use crate::{
+    pki::{View, fingerprint},
+    story,
+};
 
 /// How long another scheduler may take to hand a key over.
 const KEY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,6 +68,7 @@ impl Door {
     /// Puts in force here what the log says of authorities, for as long as the scheduler runs.
     pub(crate) async fn follow_authorities(self, log: std::sync::Arc<dyn ReplicatedLog>) {
         let (keys, mut revision) = (std::sync::Arc::clone(&self.own.keys), log.revision());
+        let mut told = String::new();
         loop {
             revision.mark_unchanged();
             let (own, complete) = keys.stand();
@@ -73,18 +77,24 @@ impl Door {
                 cluster.authorities().filter(|held| held.step > own).map(View::from)
             };
             if view.is_some() || !complete {
-                let taken = view.map_or_else(|| keys.refresh(), |view| keys.take(view));
-                if let Err(error) = taken {
-                    tracing::warn!(%error, "what is said of authorities cannot be put in force");
-                }
+                let mut failed = view.map_or_else(|| keys.refresh(), |view| keys.take(view)).err();
                 for certificate in keys.missing() {
                     let Some(key) = self.fetch_key(&certificate).await else { continue };
-                    if let Err(error) = keys.add(&certificate, &key) {
-                        tracing::warn!(%error, "the key of an authority cannot be kept");
-                    }
+                    failed = failed.or(keys.add(&certificate, &key).err());
                 }
+                // Tried again twice a second, and told of once.
+                let why = failed.as_ref().map_or_else(String::new, |error| story(error));
+                if !why.is_empty() && why != told {
+                    tracing::warn!(
+                        why,
+                        "what is said of authorities cannot be put in force; trying again"
+                    );
+                }
+                told = why;
+            } else {
+                told.clear();
             }
-            let (_, complete) = keys.stand();
+            let complete = keys.stand().1 && told.is_empty();
             tokio::select! {
                 changed = revision.changed() => {
                     if changed.is_err() {

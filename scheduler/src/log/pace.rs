@@ -9,12 +9,23 @@ use parking_lot::Mutex;
 
 /// A commit slower than this is worth a warning: writes and elections suffer.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
+/// So are as many in a row as this, each slower than that: one alone is what any disk has at times.
+const SLUGGISH: Duration = Duration::from_millis(250);
+const IN_A_ROW: u32 = 5;
 /// For how long a slow commit is told of: one that was an accident is forgotten by itself.
 const TOLD: Duration = Duration::from_mins(5);
 
 /// What is known of the disk's pace. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pace(Arc<Mutex<Option<Slow>>>);
+pub(super) struct Pace(Arc<Mutex<Known>>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    slow: Option<Slow>,
+    /// Sluggish commits in a row up to now, and the slowest of them.
+    sluggish: u32,
+    slowest: Duration,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Slow {
@@ -25,19 +36,32 @@ struct Slow {
 }
 
 impl Pace {
-    /// A commit took this long.
-    pub(super) fn note(&self, took: Duration, now: Instant) {
-        if took > SLOW {
-            let slowest = self.slow(now).unwrap_or_default().max(took);
-            *self.0.lock() = Some(Slow { took: slowest, at: now });
+    /// A commit took this long. Answers whether it is the one with which a sluggish disk is told of.
+    pub(super) fn note(&self, took: Duration, now: Instant) -> bool {
+        let known = &mut *self.0.lock();
+        if took > SLUGGISH {
+            (known.sluggish, known.slowest) =
+                (known.sluggish.saturating_add(1), known.slowest.max(took));
+        } else {
+            (known.sluggish, known.slowest) = (0, Duration::ZERO);
         }
+        if took > SLOW || known.sluggish >= IN_A_ROW {
+            let slowest = known.slow(now).unwrap_or_default().max(known.slowest);
+            known.slow = Some(Slow { took: slowest, at: now });
+        }
+        known.sluggish == IN_A_ROW
     }
 
-    /// What the slowest commit of late took, when it was slow.
+    /// What the slowest commit of late took, when it was slow or one of many.
     pub(super) fn slow(&self, now: Instant) -> Option<Duration> {
-        let held = *self.0.lock();
+        self.0.lock().slow(now)
+    }
+}
+
+impl Known {
+    fn slow(&self, now: Instant) -> Option<Duration> {
         let of_late = |held: &Slow| now.saturating_duration_since(held.at) < TOLD;
-        held.filter(of_late).map(|held| held.took)
+        self.slow.filter(of_late).map(|held| held.took)
     }
 }
 
@@ -58,5 +82,25 @@ mod tests {
         assert_eq!(pace.slow(at(501)), None, "five minutes after the last");
         pace.note(Duration::from_secs(2), at(502));
         assert_eq!(pace.slow(at(503)), Some(Duration::from_secs(2)), "what is forgotten stays so");
+    }
+    #[test]
+    fn a_sluggish_commit_is_told_of_once_there_are_many_in_a_row() {
+        let (pace, now) = (Pace::default(), Instant::now());
+        let sluggish = Duration::from_millis(300);
+        for round in 0..3 {
+            for _ in 1..IN_A_ROW {
+                assert!(!pace.note(sluggish, now));
+            }
+            assert_eq!(pace.slow(now), None, "round {round}");
+            assert!(!pace.note(SLUGGISH, now), "one that is not");
+        }
+        let slower = Duration::from_millis(900);
+        let told: Vec<_> = [sluggish, slower, sluggish, sluggish, sluggish, sluggish]
+            .map(|took| pace.note(took, now))
+            .into();
+        assert_eq!(told, [false, false, false, false, true, false], "once");
+        assert_eq!(pace.slow(now), Some(slower));
+        assert!(!pace.note(Duration::from_millis(1), now));
+        assert_eq!(pace.slow(now + TOLD), None, "five minutes after the last");
     }
 }

@@ -147,7 +147,12 @@ impl RaftLog {
         let pace = Pace::default();
         let noted = pace.clone();
         let observe = move |took, jobs, last: Option<u64>| {
-            noted.note(took, Instant::now());
+            if noted.note(took, Instant::now()) {
+                tracing::warn!(
+                    took_ms = took.as_millis(),
+                    "the disk is slow: one log commit after the other takes long"
+                );
+            }
             if let Some(last) = last {
                 made_durable(last);
             }

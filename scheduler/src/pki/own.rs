@@ -18,6 +18,10 @@ use rustls::{
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::{Authority, Holder, KeyAndCertificate, MACHINE_LIFE, PkiError, verifier};
+use crate::{files, story};
+
+/// A certificate that ends sooner serves nobody.
+const LEAST_LEFT: Duration = Duration::from_mins(1);
 
 /// The TLS settings in use; looked up for each connection, so that a renewed certificate is used at
 /// once and open connections live on.
@@ -51,31 +55,40 @@ impl OwnIdentity {
     }
 
     /// What the files hold if that is good for half of `life` yet, else something new. The second
-    /// value tells whether it is new.
+    /// value tells whether it is new. What is new and cannot be written down waits for the next time, as long as
+    /// what the files hold is good at all.
     pub(crate) fn current(
         &self,
         authority: &Authority,
         life: Duration,
     ) -> Result<(KeyAndCertificate, bool), PkiError> {
-        if let (Some(key), Some(certificate)) =
-            (super::read(&self.key)?, super::read(&self.certificate)?)
-            && self.is_good(&key, &certificate, authority, life)
-        {
-            return Ok((KeyAndCertificate { key, certificate }, false));
+        let held = match (super::read(&self.key)?, super::read(&self.certificate)?) {
+            (Some(key), Some(certificate)) => Some(KeyAndCertificate { key, certificate }),
+            _ => None,
+        };
+        let good_for = |left| held.clone().filter(|held| self.is_good(held, authority, left));
+        if let Some(held) = good_for(life / 2) {
+            return Ok((held, false));
         }
         let issued = authority.issue(&self.holder, &self.names)?;
-        // The key first: a certificate without its key would be taken for good at the next start.
-        super::write(&self.certificate, "")?;
-        super::write(&self.key, &issued.key)?;
-        super::write(&self.certificate, &issued.certificate)?;
-        Ok((issued, true))
+        let files = [(&*self.key, &*issued.key), (&*self.certificate, &*issued.certificate)];
+        let Err(cause) = files::write_all_private(&files) else { return Ok((issued, true)) };
+        let error = PkiError::File { path: self.certificate.clone(), cause };
+        let Some(held) = good_for(LEAST_LEFT) else { return Err(error) };
+        tracing::error!(
+            error = story(&error),
+            "a new certificate cannot be kept: the one there is serves on"
+        );
+        Ok((held, false))
     }
 
     /// Whether the two belong together, and are what the authority made of them: damaged ones are
-    /// replaced, for nobody is told of them but those they are shown to.
-    fn is_good(&self, key: &str, pem: &str, authority: &Authority, life: Duration) -> bool {
-        let Ok(key) = KeyPair::from_pem(key) else { return false };
-        let Ok(der) = CertificateDer::from_pem_slice(pem.as_bytes()) else { return false };
+    /// replaced, for nobody is told of them but those they are shown to. It must be good for `least` yet.
+    fn is_good(&self, held: &KeyAndCertificate, authority: &Authority, least: Duration) -> bool {
+        let Ok(key) = KeyPair::from_pem(&held.key) else { return false };
+        let Ok(der) = CertificateDer::from_pem_slice(held.certificate.as_bytes()) else {
+            return false;
+        };
         let Ok((_, certificate)) = X509Certificate::from_der(&der) else { return false };
         let Ok((_, issuer)) = X509Certificate::from_der(authority.certificate()) else {
             return false;
@@ -89,7 +102,7 @@ impl OwnIdentity {
         // What TLS will not take is no certificate, whatever else reads it.
         begun
             && ParsedCertificate::try_from(&der).is_ok()
-            && left >= life.as_secs() / 2
+            && left >= least.as_secs()
             && certificate.issuer() == issuer.subject()
             && certificate.verify_signature(Some(issuer.public_key())).is_ok()
             && certificate.public_key().subject_public_key.data == key.der_bytes()

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use siso_tests::{PATIENT, World, required, wait_until};
+use siso_tests::{Daemon, PATIENT, World, program, required, wait_until};
 
 use crate::{
     agent_disks::{DISK_MIB, on_disk, wait_said},
@@ -31,8 +31,8 @@ services:
 ";
 
 /// A clock that can be set, for whichever processes are started with it.
-struct Clock {
-    wrapper: Vec<String>,
+pub(crate) struct Clock {
+    pub(crate) wrapper: Vec<String>,
     file: std::path::PathBuf,
 }
 
@@ -55,7 +55,7 @@ impl Clock {
     }
 
     /// Steps, at once.
-    fn set(&self, offset: &str) {
+    pub(crate) fn set(&self, offset: &str) {
         let next = self.file.with_extension("next");
         fs::write(&next, offset).expect("the time");
         fs::rename(next, &self.file).expect("the time");
@@ -63,7 +63,7 @@ impl Clock {
 }
 
 #[track_caller]
-fn clock(test: &str, world: &World) -> Option<Clock> {
+pub(crate) fn clock(test: &str, world: &World) -> Option<Clock> {
     required(test, "SISO_REQUIRE_FAKETIME", Clock::new(&world.path("clock")))
 }
 
@@ -207,6 +207,91 @@ fn an_agent_that_starts_with_a_wrong_clock_restarts_nothing_and_names_the_clock(
     }
     world.wait_running("timeless", 3);
     assert_eq!(self::tasks(&world), tasks, "a task was replaced");
+}
+
+/// What a machine's clock may say when nobody has ever set it, or somebody has set it wrong.
+const YEARS_OFF: [&str; 2] = ["+10y", "-10y"];
+
+/// Waits until it warns that one of the two clocks is wrong, and says what its own one says.
+#[track_caller]
+fn wait_clock_named(program: &Daemon, what: &str) {
+    wait_until(&format!("{what}: the clock is named"), PATIENT, || {
+        let said = program.output("stderr");
+        let words =
+            ["WARN", "joining was not possible", "this machine's clock says", "check the clocks"];
+        let told = said.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        if told { Ok(()) } else { Err(said) }
+    });
+    let said = program.output("stderr");
+    assert!(!said.contains("panicked") && program.output("stdout").is_empty(), "{said}");
+}
+
+/// An agent that wants to join with a token of its own, with a data directory of its own.
+#[track_caller]
+fn joining_agent(world: &World, number: usize) -> Daemon {
+    let token = world.ctl.run(&["token", "create", "--role", "node"]).expect(0).stdout;
+    let token = world.write(&format!("agent-{number}.token"), &token);
+    let mut arguments = world.agent_arguments(&format!("agent-{number}"), &token);
+    let at = arguments.iter().position(|argument| argument == "--name").expect("--name");
+    arguments[at + 1] = format!("mini-{number}");
+    Daemon::new(&format!("agent-{number}"), program("siso-agent"), arguments, &world.path("."))
+}
+
+/// How many nodes there are.
+fn nodes(world: &World) -> usize {
+    world.ctl.json(&["node", "ls"]).as_array().expect("a list of nodes").len()
+}
+
+#[test]
+fn who_joins_with_a_clock_that_is_years_off_is_told_of_it_and_joins_once_it_is_right() {
+    let world = World::scheduler_only("clock-joining");
+    let Some(clock) = clock("the clock of who joins", &world) else { return };
+    for (number, step) in (1..).zip(YEARS_OFF) {
+        clock.set(step);
+        let mut agent = joining_agent(&world, number);
+        let mut scheduler = world.further_scheduler(&format!("further-{number}"));
+        for joining in [&mut agent, &mut scheduler] {
+            joining.wrapper = clock.wrapper.clone();
+            joining.start();
+            wait_clock_named(joining, step);
+        }
+        assert_eq!(nodes(&world), number - 1, "{step}: it has joined");
+        clock.set("+0");
+        agent.wait_ready();
+        scheduler.wait_ready();
+        wait_until("both have joined", PATIENT, || {
+            let schedulers = world.ctl.json(&["scheduler", "ls"]);
+            let voting = schedulers.as_array().expect("a list").iter();
+            let voting = voting.filter(|row| row["role"] != "joining").count();
+            let nodes = nodes(&world);
+            let joined = (nodes, voting) == (number, 2);
+            if joined { Ok(()) } else { Err(format!("{nodes} nodes, {schedulers}")) }
+        });
+        let row = world.ctl.json(&["scheduler", "ls"])[1].clone();
+        world.ctl.run(&["scheduler", "rm", &row["id"].to_string(), "--yes"]).expect(0);
+    }
+}
+
+#[test]
+fn who_joins_a_cluster_whose_clock_is_years_off_is_told_of_it() {
+    let mut world = World::scheduler_only("clock-joined");
+    let Some(clock) = clock("the clock of a cluster", &world) else { return };
+    for (number, step) in (1..).zip(YEARS_OFF) {
+        let joining =
+            [joining_agent(&world, number), world.further_scheduler(&format!("further-{number}"))];
+        world.scheduler.kill9();
+        clock.set(step);
+        world.scheduler.wrapper = clock.wrapper.clone();
+        world.start_scheduler();
+        for mut joining in joining {
+            joining.start();
+            wait_clock_named(&joining, step);
+        }
+        world.scheduler.kill9();
+        world.scheduler.wrapper.clear();
+        world.start_scheduler();
+        assert_eq!(nodes(&world), 0, "{step}: it has joined");
+    }
 }
 
 /// A machine that was off for longer than its certificate lives, or a scheduler whose clock says so.

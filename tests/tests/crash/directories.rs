@@ -1,4 +1,4 @@
-//! Data directories of which something is missing or damaged.
+//! Data directories of which something is missing or damaged, or everything.
 
 use std::{
     collections::BTreeMap,
@@ -8,8 +8,9 @@ use std::{
 };
 
 use siso_tests::{
-    Found,
+    Daemon, Found, PATIENT, World,
     crash::{Load, Victim},
+    wait_until,
 };
 
 /// Bytes damaged in each file, evenly spread. Every byte of them is tried in the rooms that read them.
@@ -173,4 +174,84 @@ fn a_directory_in_which_a_bit_flipped_or_a_file_was_cut_off_is_refused_or_serves
         }
         assert!(refused >= 8 && served >= 8, "{refused} refused, {served} served");
     }
+}
+
+const STACK: &str = "
+name: kept
+services:
+  web:
+    image: siso/test:1
+    command: [sleep, '1000000']
+    mem_limit: 16m
+    deploy: { replicas: 2 }
+  db:
+    image: siso/test:1
+    command: [sleep, '1000000']
+    mem_limit: 16m
+    volumes: ['data:/data']
+volumes:
+  data:
+";
+
+/// Waits until the agent says that who answers is not of its cluster, and that what runs goes on.
+#[track_caller]
+fn wait_refused(agent: &Daemon) {
+    let words = ["WARN", "does not belong to the cluster", "what runs goes on"];
+    wait_until("the agent refuses the other cluster", PATIENT, || {
+        let said = agent.output("stderr");
+        let told = said.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        if told { Ok(()) } else { Err(said) }
+    });
+}
+
+/// As after `rm -r` of the whole directory: its units start the same line again.
+#[test]
+fn on_an_empty_directory_a_scheduler_is_another_cluster_and_no_container_notices() {
+    let Some(mut world) = World::new("wiped") else { return };
+    world.apply(STACK).expect(0);
+    let before = world.wait_running("kept", 3);
+    let (directory, kept) = (world.path("scheduler"), world.path("kept"));
+    world.scheduler.kill9();
+    fs::rename(&directory, &kept).expect("its directory is gone");
+    world.start_scheduler();
+    assert_ne!(world.context_value("cluster"), world.cluster(), "it has taken the old id");
+    let said = world.scheduler.output("stderr");
+    assert!(said.contains("a new cluster was founded"), "{said}");
+    wait_refused(&world.agent);
+    for what in ["node", "stack"] {
+        assert_eq!(world.ctl.json(&[what, "ls"]), serde_json::json!([]), "it knows of a {what}");
+    }
+    // Asked for the same there, it has nowhere to run it.
+    world.apply_with(&["--detach"], STACK).expect(0);
+    assert_eq!(world.running("kept"), before);
+
+    // Nor does it when the agent starts again, with a token of the other cluster besides.
+    let token = world.ctl.run(&["token", "create", "--role", "node"]).expect(0).stdout;
+    let token = world.write("other.token", &token);
+    world.agent.kill9();
+    world.agent.arguments = world.agent_arguments("agent", &token);
+    world.agent.start();
+    world.agent.wait_ready();
+    wait_refused(&world.agent);
+    let killed = before.keys().next().expect("a container").clone();
+    world.engine.kill(&killed);
+    let now = wait_until("it is started again by the ledger", PATIENT, || {
+        let now = world.running("kept");
+        if now.len() == 3 && now[&killed] != before[&killed] {
+            Ok(now)
+        } else {
+            Err(format!("{now:?}"))
+        }
+    });
+    assert!(before.iter().all(|(id, since)| *id == killed || now[id] == *since), "{now:?}");
+    assert_eq!(world.ctl.json(&["node", "ls"]), serde_json::json!([]), "it has joined the other");
+    assert_eq!(world.engine.volumes(world.cluster()).len(), 1, "its volume is there");
+
+    // What was wiped comes from a backup.
+    world.scheduler.kill9();
+    fs::remove_dir_all(&directory).expect("the other cluster is gone");
+    fs::rename(&kept, &directory).expect("its directory is back");
+    world.start_scheduler();
+    world.wait_node("ready");
+    assert_eq!(world.wait_running("kept", 3), now);
 }

@@ -14,12 +14,25 @@ use crate::{disk, faults};
 /// Writes of each writer until the fault; it lies within them.
 const WRITES_MAX: usize = 30;
 const DISK_MIB: u64 = 192;
-/// What a worn flash disk takes for one sync: more than is taken without a word.
-const SLOW_SYNC: Duration = Duration::from_millis(1_500);
+/// What a busy, a worn and a dying disk take for one sync; how many writes of each writer show it, and how
+/// many of all must be acknowledged: two syncs of the last take as long as anybody waits for an answer. And
+/// what the log says: of one commit alone, or of many in a row.
+const SLOW_SYNCS: [(Duration, usize, usize, &str); 3] = [
+    (
+        Duration::from_millis(300),
+        6,
+        12,
+        "the disk is slow: one log commit after the other takes long",
+    ),
+    (Duration::from_millis(1_500), 2, 4, "the disk is slow: one log commit took long"),
+    (Duration::from_secs(5), 2, 1, "the disk is slow: one log commit took long"),
+];
+/// Stacks that are asked for until a slow disk is noticed.
+const STACKS_MAX: usize = 60;
 
 /// Starts it with the fault and writes until it has ended.
 #[track_caller]
-fn suffer(victim: &mut Victim, load: &Load, fault: &Fault) -> ExitStatus {
+pub(crate) fn suffer(victim: &mut Victim, load: &Load, fault: &Fault) -> ExitStatus {
     victim.start_with(fault);
     if let Err(status) = victim.scheduler.ready_or_ended() {
         return status;
@@ -108,7 +121,7 @@ fn term(metrics: &str) -> String {
 
 /// Whether the status tells of a scheduler's slow disk, with cause and way out; and its log does.
 #[track_caller]
-fn is_told_of_as_slow(scheduler: &Daemon, ctl: &Ctl) {
+fn is_told_of_as_slow(scheduler: &Daemon, ctl: &Ctl, words: &str) {
     let status = ctl.json(&["status"]);
     let problems = status["problems"].as_array().expect("a list of problems");
     let slow = problems.iter().find(|problem| {
@@ -119,7 +132,7 @@ fn is_told_of_as_slow(scheduler: &Daemon, ctl: &Ctl) {
     assert!(slow["cause"].as_str().is_some_and(|it| it.contains("a durable write took")), "{slow}");
     assert!(slow["fix"].as_str().is_some_and(|it| it.contains("about to fail")), "{slow}");
     let said = scheduler.output("stderr");
-    assert!(said.contains("the disk is slow: one log commit took long"), "{said}");
+    assert!(said.contains(words), "{said}");
 }
 
 #[test]
@@ -127,24 +140,49 @@ fn on_a_slow_disk_it_is_slow_says_so_and_stays_the_leader() {
     if !faults("slow disk") {
         return;
     }
-    let mut victim = Victim::new();
-    victim.scheduler.start();
-    let ready = victim.scheduler.wait_ready();
-    let metrics = ready.rsplit(' ').next().expect("the address of its metrics").to_owned();
-    let load = Load::on(&victim);
-    let status = victim.ctl.json(&["status"]);
-    let before = term(&metrics);
-    let slow = Fault::delay("fsync,fdatasync", SLOW_SYNC).strike(victim.scheduler.pid());
-    let written = load.write(&mut victim, 2);
-    assert_eq!(written, (4, None), "a write was refused: {}", victim.scheduler.story());
-    assert_eq!(term(&metrics), before, "there was an election");
-    is_told_of_as_slow(&victim.scheduler, &victim.ctl);
-    assert!(!status.to_string().contains("is slow"), "it was told before it was so: {status}");
-    load.check(&victim.replicas().expect("an answer"));
-    drop(slow);
-    victim.scheduler.kill9();
-    victim.start();
-    load.check(&victim.replicas().expect("an answer"));
+    for (sync, writes, least, words) in SLOW_SYNCS {
+        let mut victim = Victim::new();
+        victim.scheduler.start();
+        let ready = victim.scheduler.wait_ready();
+        let metrics = ready.rsplit(' ').next().expect("the address of its metrics").to_owned();
+        let load = Load::on(&victim);
+        let status = victim.ctl.json(&["status"]);
+        let before = term(&metrics);
+        let slow = Fault::delay("fsync,fdatasync", sync).strike(victim.scheduler.pid());
+        let (written, ended) = load.write(&mut victim, writes);
+        assert!(written >= least, "only {written}, {sync:?}: {}", victim.scheduler.story());
+        assert_eq!(ended, None);
+        assert_eq!(term(&metrics), before, "there was an election");
+        is_told_of_as_slow(&victim.scheduler, &victim.ctl, words);
+        assert!(!status.to_string().contains("is slow"), "it was told before it was so: {status}");
+        load.check(&victim.replicas().expect("an answer"));
+        drop(slow);
+        victim.scheduler.kill9();
+        victim.start();
+        load.check(&victim.replicas().expect("an answer"));
+    }
+}
+
+/// Asks for one stack after the other until the slow disk of the leader is noticed. The other two are a
+/// majority: its own disk may be behind what they have agreed to.
+#[track_caller]
+fn until_noticed(world: &World, words: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    while names.len() < STACKS_MAX {
+        let name = format!("s{}", names.len());
+        let stack = format!("name: {name}\nservices:\n  web:\n    image: siso/test:1\n");
+        world.apply_with(&["--detach"], &stack).expect(0);
+        names.push(name);
+        if world.scheduler.output("stderr").contains(words) {
+            return names;
+        }
+    }
+    // What it has taken may be on its way to the disk yet.
+    wait_until("a slow write is noticed", PATIENT, || {
+        let said = world.scheduler.output("stderr");
+        if said.contains(words) { Ok(()) } else { Err(said) }
+    });
+    names
 }
 
 #[test]
@@ -152,35 +190,30 @@ fn of_three_schedulers_the_leader_with_a_slow_disk_says_so_and_stays_the_leader(
     if !faults("slow leader") {
         return;
     }
-    let mut world = World::scheduler_only("slow-leader");
-    let mut others = ["second", "third"].map(|name| world.further_scheduler(name));
-    for (count, other) in (2..).zip(&mut others) {
-        other.start();
-        other.wait_ready();
-        voting(&world.ctl, count);
+    for (sync, _, _, words) in SLOW_SYNCS {
+        let mut world = World::scheduler_only("slow-leader");
+        let mut others = ["second", "third"].map(|name| world.further_scheduler(name));
+        for (count, other) in (2..).zip(&mut others) {
+            other.start();
+            other.wait_ready();
+            voting(&world.ctl, count);
+        }
+        let metrics = world.scheduler_metrics();
+        let before = term(&metrics);
+        let _slow = Fault::delay("fsync,fdatasync", sync).strike(world.scheduler.pid());
+        let names = until_noticed(&world, words);
+        is_told_of_as_slow(&world.scheduler, &world.ctl, words);
+        assert_eq!(term(&metrics), before, "there was an election");
+        world.scheduler.kill9();
+        wait_until("the others have every acknowledged stack", PATIENT, || {
+            let listed = world.ctl_of("second").run(&["-o", "json", "stack", "ls"]);
+            let missing: Vec<_> = names
+                .iter()
+                .filter(|name| !listed.stdout.contains(&format!("\"{name}\"")))
+                .collect();
+            if listed.code == 0 && missing.is_empty() { Ok(()) } else { Err(format!("{listed}")) }
+        });
     }
-    let metrics = world.scheduler_metrics();
-    let before = term(&metrics);
-    let _slow = Fault::delay("fsync,fdatasync", SLOW_SYNC).strike(world.scheduler.pid());
-    let names: Vec<_> = (0..8).map(|number| format!("s{number}")).collect();
-    for name in &names {
-        let stack = format!("name: {name}\nservices:\n  web:\n    image: siso/test:1\n");
-        world.apply_with(&["--detach"], &stack).expect(0);
-    }
-    // The other two are a majority: its own disk may be behind what they have agreed to.
-    wait_until("a slow write is noticed", PATIENT, || {
-        let said = world.scheduler.output("stderr");
-        if said.contains("the disk is slow") { Ok(()) } else { Err("not yet".to_owned()) }
-    });
-    is_told_of_as_slow(&world.scheduler, &world.ctl);
-    assert_eq!(term(&metrics), before, "there was an election");
-    world.scheduler.kill9();
-    wait_until("the others have every acknowledged stack", PATIENT, || {
-        let listed = world.ctl_of("second").run(&["-o", "json", "stack", "ls"]);
-        let missing: Vec<_> =
-            names.iter().filter(|name| !listed.stdout.contains(&format!("\"{name}\""))).collect();
-        if listed.code == 0 && missing.is_empty() { Ok(()) } else { Err(format!("{listed}")) }
-    });
 }
 
 /// Waits until so many schedulers vote.

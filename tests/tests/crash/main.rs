@@ -17,6 +17,7 @@ mod followers;
 mod kills;
 mod names;
 mod standstill;
+mod writes;
 
 use siso_tests::{
     crash::{Fault, LoopDisk},

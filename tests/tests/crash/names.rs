@@ -23,7 +23,7 @@ enum Came {
 }
 
 /// How the error is called.
-fn named(error: &str) -> &'static str {
+pub(crate) fn named(error: &str) -> &'static str {
     if error == "EIO" { "Input/output error" } else { "No space left on device" }
 }
 

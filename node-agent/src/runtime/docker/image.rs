@@ -1,19 +1,29 @@
 //! Fetching images: the reference as the engine wants it, progress, and what its errors mean.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use bollard::{
-    Docker, auth::DockerCredentials, models::CreateImageInfo, query_parameters::CreateImageOptions,
+    Docker, auth::DockerCredentials, errors::Error, models::CreateImageInfo,
+    query_parameters::CreateImageOptions,
 };
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use model::Bytes;
 use tokio::time::timeout;
 
 use super::{PullError, RuntimeError, connection::trouble};
 use crate::runtime::OnProgress;
 
-/// A download without a word for this long is dead: the engine reports every half second.
-const SILENCE: Duration = Duration::from_mins(5);
+/// How long silence may last. The engine itself waits for ever.
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    /// Until the registry has said what the image is made of. Two mirrors that answer nobody fit, which
+    /// the engine tries first for 25 s each.
+    first: Duration,
+    /// Within a download: the engine reports every half second, but not of a layer it unpacks slowly.
+    later: Duration,
+}
+
+const SILENCE: Silence = Silence { first: Duration::from_mins(1), later: Duration::from_mins(5) };
 
 /// See [`crate::runtime::Runtime::pull`].
 pub(super) async fn pull(
@@ -27,11 +37,24 @@ pub(super) async fn pull(
         tag: Some(tag.to_owned()),
         ..Default::default()
     };
-    let mut answers = docker.create_image(Some(options), None, login);
+    let answers = docker.create_image(Some(options), None, login);
+    follow(image, answers, progress, SILENCE).await
+}
+
+/// Follows a download to its end, or until it has been silent for too long.
+async fn follow(
+    image: &str,
+    answers: impl Stream<Item = Result<CreateImageInfo, Error>>,
+    progress: &OnProgress,
+    silence: Silence,
+) -> Result<(), PullError> {
+    let mut answers = pin!(answers);
     let mut layers = BTreeMap::new();
+    let mut limit = silence.first;
     loop {
-        match timeout(SILENCE, answers.next()).await {
+        match timeout(limit, answers.next()).await {
             Ok(Some(Ok(answer))) => {
+                limit = silence.later;
                 if let Some(error) = answer.error_detail.as_ref().and_then(|e| e.message.as_deref())
                 {
                     return Err(classify(image, error));
@@ -42,7 +65,10 @@ pub(super) async fn pull(
             Ok(Some(Err(error))) => return Err(meaning(image, trouble(error))),
             Ok(None) => return Ok(()),
             Err(_) => {
-                let message = format!("nothing was received for {} s", SILENCE.as_secs());
+                let message = format!(
+                    "its registry was silent for {} s, and is asked again",
+                    limit.as_secs()
+                );
                 return Err(PullError::Failed { image: image.to_owned(), message });
             }
         }
@@ -160,6 +186,27 @@ mod tests {
         assert_eq!(report("b", "Downloading", 5, 50), (15, 150));
         assert_eq!(report("a", "Download complete", 0, 0), (105, 150));
         assert_eq!(report("a", "Extracting", 3, 900), (105, 150));
+    }
+
+    #[tokio::test]
+    async fn silence_ends_a_download_sooner_before_its_first_word() {
+        const LONG: Duration = Duration::from_hours(1);
+        let report = || {
+            Ok(CreateImageInfo { status: Some("Pulling from a".to_owned()), ..Default::default() })
+        };
+        let progress: OnProgress = Box::new(|_, _| {});
+        let check = async |words: usize, silence: Silence| {
+            let heard = futures::stream::iter((0..words).map(|_| report()));
+            let silent = heard.chain(futures::stream::pending());
+            follow("a:1", silent, &progress, silence).await.unwrap_err().to_string()
+        };
+        let told =
+            "image a:1 could not be fetched: its registry was silent for 0 s, and is asked again";
+        let now = Duration::from_millis(1);
+        assert_eq!(check(0, Silence { first: now, later: LONG }).await, told);
+        assert_eq!(check(2, Silence { first: LONG, later: now }).await, told);
+        let whole = futures::stream::iter([report(), report()]);
+        assert!(follow("a:1", whole, &progress, SILENCE).await.is_ok());
     }
 
     #[test]

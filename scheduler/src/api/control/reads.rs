@@ -244,8 +244,8 @@ fn scheduler_problem(Seen { row, slow }: &Seen) -> Option<Problem> {
             slow.as_ref()?.as_secs_f64()
         );
         let what = format!("the disk of scheduler {id} at {address} is slow");
-        let fix = "look for what else writes to that disk, and whether it is about to fail; its log tells \
-                   of every slow write";
+        let fix = "look for what else writes to that disk, and whether it is about to fail; the scheduler's \
+                   log tells of slow writes";
         return Some(Problem { what, cause, since: None, fix: fix.to_owned() });
     };
     let (what, fix) = if *reachable {

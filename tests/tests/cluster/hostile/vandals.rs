@@ -70,6 +70,82 @@ fn a_container_that_logs_as_fast_as_it_can_fills_no_disk_and_disturbs_nobody() {
     world.expect_unharmed();
 }
 
+/// Lines that are numbered, more of them than two files of a megabyte hold; a line of a megabyte; and lines
+/// that wait until somebody follows them.
+const NUMBERED: u32 = 400_000;
+const FOLLOWED: u32 = 100_000;
+const LONG_LINE: usize = 1_000_000;
+const COUNTED: &str = r#"
+name: counted
+services:
+  numbered:
+    image: siso/test:1
+    command: [sh, -c, "seq 1 400000; exec sleep 1000000"]
+    mem_limit: 16m
+    logging:
+      driver: local
+      options: {max-size: 1m, max-file: '2'}
+  long:
+    image: siso/test:1
+    command: [sh, -c, "head -c 1000000 /dev/zero | tr '\\0' x; echo; echo end; exec sleep 1000000"]
+    mem_limit: 16m
+  followed:
+    image: siso/test:1
+    command: [sh, -c, "echo begin; until test -e /go; do sleep 0.1; done; seq 1 100000; exec sleep 1000000"]
+    mem_limit: 16m
+"#;
+/// The engine hands a line on in pieces of this many bytes.
+const PIECE: usize = 16 << 10;
+
+/// The numbers on these lines, which must follow each other up to the last.
+#[track_caller]
+fn first_of(lines: &str, last: u32) -> u32 {
+    let numbers: Vec<u32> = lines.lines().map(|line| line.parse().expect("a number")).collect();
+    let gap = numbers.windows(2).find(|pair| pair[1] != pair[0] + 1);
+    assert_eq!((gap, numbers.last()), (None, Some(&last)), "something is missing");
+    numbers[0]
+}
+
+/// What an engine's files have no room for any more is gone from the beginning, and it tells nobody how much
+/// that was. What is kept is passed on whole, in order, however slowly it is read.
+#[test]
+fn a_log_loses_its_beginning_only_and_a_long_line_comes_in_pieces() {
+    let Some(world) = World::new("counted") else { return };
+    world.apply(COUNTED).expect(0);
+    let follower = world.ctl.spawn(&["logs", "counted/followed", "-f", "--no-log-prefix"]);
+    follower.wait_for("begin");
+    // Somebody who looks away while everything is written.
+    follower.pause();
+    world.engine.exec(&world.container("counted", "followed"), &["touch", "/go"]);
+    let wait_last = |service: &str, last: &str| {
+        wait_until(&format!("{service} has written {last}"), PATIENT, || {
+            let line = ["logs", &format!("counted/{service}"), "--tail", "1", "--no-log-prefix"];
+            let answer = world.ctl.run(&line);
+            if answer.stdout.trim_end() == last { Ok(()) } else { Err(answer.to_string()) }
+        });
+    };
+    wait_last("followed", &FOLLOWED.to_string());
+    follower.resume();
+    follower.wait_for(&format!("\n{FOLLOWED}\n"));
+    follower.interrupt();
+    let read = follower.finish().stdout;
+    assert_eq!(first_of(read.strip_prefix("begin\n").expect("its first line"), FOLLOWED), 1);
+
+    wait_last("numbered", &NUMBERED.to_string());
+    let kept = world.ctl.run(&["logs", "counted/numbered", "--no-log-prefix"]).expect(0);
+    let first = first_of(&kept.stdout, NUMBERED);
+    assert!(first > 1, "everything is kept");
+    assert_eq!(kept.stderr, "", "something is said of it");
+
+    wait_last("long", "end");
+    let long = world.ctl.run(&["logs", "counted/long", "--no-log-prefix"]).expect(0).stdout;
+    let (pieces, end) = long.trim_end().rsplit_once('\n').expect("two lines at least");
+    assert!(pieces.lines().all(|piece| piece.len() <= PIECE && piece.trim_matches('x').is_empty()));
+    let length: usize = pieces.lines().map(str::len).sum();
+    assert_eq!((length, end), (LONG_LINE, "end"));
+    world.expect_unharmed();
+}
+
 #[test]
 fn containers_that_flood_fork_and_lie_disturb_nobody() {
     let Some(mut world) = World::new("vandals") else { return };
