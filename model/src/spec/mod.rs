@@ -12,6 +12,6 @@ pub use container::{
 };
 pub use service::{
     ASSUMED_MEMORY, Condition, DEFAULT_PIDS_LIMIT, DEFAULT_PRIORITY, DEFAULT_STOP_GRACE,
-    Dependency, MemoryBasis, PlacementRules, ResourceAsk, RestartPolicy, ServiceSpec,
+    Dependency, LEAST_MEMORY, MemoryBasis, PlacementRules, ResourceAsk, RestartPolicy, ServiceSpec,
 };
 pub use stack::{NetworkSpec, StackSpec, VolumeSpec};

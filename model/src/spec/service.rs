@@ -13,6 +13,8 @@ use crate::{
 /// Reserved for a service that says nothing about memory, until it was seen what it needs; plans mark it
 /// *assumed*.
 pub const ASSUMED_MEMORY: Bytes = Bytes::mib(256);
+/// A container engine starts nothing with a lower limit of memory.
+pub const LEAST_MEMORY: Bytes = Bytes::mib(6);
 /// Processes a container may have when the service does not say: a fork bomb ends here.
 pub const DEFAULT_PIDS_LIMIT: u32 = 4096;
 /// `stop_grace_period` when the service does not say: Compose's 10 s, in milliseconds.

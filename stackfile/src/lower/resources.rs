@@ -1,13 +1,11 @@
 use model::{
     Bytes, MilliCpu, Resources,
-    spec::{ASSUMED_MEMORY, DEFAULT_PIDS_LIMIT, MemoryBasis, ResourceAsk},
+    spec::{ASSUMED_MEMORY, DEFAULT_PIDS_LIMIT, LEAST_MEMORY, MemoryBasis, ResourceAsk},
 };
 
 use super::{Context, devices};
 use crate::{diagnostic::Report, tree::Node, values::cpus};
 
-/// The least memory the engine starts a container with.
-const LEAST_MEMORY: Bytes = Bytes::mib(6);
 /// The least share of a CPU the kernel gives out.
 const LEAST_CPU: MilliCpu = MilliCpu(10);
 

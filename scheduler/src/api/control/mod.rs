@@ -1,5 +1,6 @@
 //! What people ask. One line per call here; the answers are in the rooms below.
 
+mod admission;
 mod authorities;
 mod live;
 mod moves;

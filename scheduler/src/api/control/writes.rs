@@ -19,7 +19,7 @@ use tonic::Status;
 
 use super::{
     super::{Office, status},
-    reads,
+    admission, reads,
 };
 use crate::{clock, pki::hash_secret};
 
@@ -44,7 +44,9 @@ pub(super) fn spec(spec: Option<proto::v1::StackSpec>) -> Result<StackSpec, Stat
         let text = format!("the stack is {size} bytes large, at most {SPEC_BYTES_MAX} are allowed");
         return Err(status::bad_input(text));
     }
-    StackSpec::try_from(spec).at("spec").map_err(status::bad_input)
+    let spec = StackSpec::try_from(spec);
+    let spec = spec.and_then(|spec| admission::check(&spec).map(|()| spec));
+    spec.at("spec").map_err(status::bad_input)
 }
 
 /// Before a command that only schedulers of that form read: they may have been updated just now.

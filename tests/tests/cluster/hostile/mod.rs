@@ -11,6 +11,7 @@ mod nodes;
 mod probes;
 mod reach;
 mod secrets;
+mod specs;
 mod tokens;
 mod vandals;
 mod wire;
