@@ -81,6 +81,8 @@ pub struct Attempt {
     pub rebuild: bool,
     /// What was last reported.
     pub reported: TaskStatus,
+    /// Whether the run that the engine lost sight of is counted as ended.
+    pub lost: bool,
     /// Whether its present run has lasted for [`PROOF_OF_LIFE`].
     pub proven: bool,
     /// The present run, by its start, and when it has lasted long enough.
@@ -108,6 +110,8 @@ enum End {
     Fenced,
     /// Its container is gone.
     Vanished,
+    /// The engine lost sight of it: it is ended.
+    Lost,
     /// It did not begin.
     NotStarted,
 }
@@ -138,7 +142,12 @@ impl Attempt {
         now: Moment,
         wall: Timestamp,
     ) {
+        let lost = std::mem::replace(&mut self.lost, matches!(seen, Seen::Lost(_)));
         match (wanted, seen) {
+            (Wanted::Run, Seen::Lost(container)) if !lost => {
+                self.counted = Some(ended_at(container));
+                self.count(spec, End::Lost, None, now);
+            }
             (Wanted::Run, Seen::Exited(container)) if self.counted != Some(ended_at(container)) => {
                 let since = *self.end_seen.get_or_insert(now);
                 if let Some(end) = self.how_it_ended(container, since, now) {
@@ -177,7 +186,8 @@ impl Attempt {
                 | Seen::Created(_)
                 | Seen::Running(_)
                 | Seen::Exited(_)
-                | Seen::Leaving(_),
+                | Seen::Leaving(_)
+                | Seen::Lost(_),
             ) => self.end_seen = None,
         }
     }
@@ -269,6 +279,7 @@ impl Attempt {
                 | End::Slain
                 | End::Fenced
                 | End::Vanished
+                | End::Lost
                 | End::NotStarted => TaskState::Failed,
             };
         }
@@ -278,7 +289,7 @@ impl Attempt {
         let is_failure = match end {
             End::Exited(code) => code != 0,
             End::OutOfMemory | End::Slain | End::NotStarted => true,
-            End::Killed(_) | End::Unwatched(_) | End::Fenced | End::Vanished => false,
+            End::Killed(_) | End::Unwatched(_) | End::Fenced | End::Vanished | End::Lost => false,
         };
         match policy {
             _ if is_planted(Bug::PolicyForgotten) => false,
@@ -299,10 +310,11 @@ impl Attempt {
         match end {
             _ if is_planted(Bug::BackoffLost) => 0,
             End::Fenced => 0,
-            End::Killed(_) | End::Unwatched(_) | End::Vanished if self.streak == 0 => 0,
+            End::Killed(_) | End::Unwatched(_) | End::Vanished | End::Lost if self.streak == 0 => 0,
             End::Killed(_)
             | End::Unwatched(_)
             | End::Vanished
+            | End::Lost
             | End::Exited(_)
             | End::OutOfMemory
             | End::Slain
@@ -351,6 +363,10 @@ fn explain(end: End, limit: Bytes, message: Option<String>) -> Option<Failure> {
             (Cause::NodeLost, text.to_owned())
         }
         End::Vanished => (Cause::Interrupted, "its container was removed from outside".to_owned()),
+        End::Lost => {
+            let text = "the engine lost sight of it in a restart";
+            (Cause::Interrupted, text.to_owned())
+        }
         End::NotStarted => (Cause::Start, message.unwrap_or_default()),
     };
     Some(failure(cause, text))

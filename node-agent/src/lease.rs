@@ -21,7 +21,7 @@ use model::{
     planted::{Bug, is_planted},
 };
 
-use crate::runtime::{Container, ContainerId, ContainerState};
+use crate::runtime::{Container, ContainerId};
 
 /// How often leases are looked at while there are any, in milliseconds: timers stand still while a
 /// machine sleeps, and a task whose lease ended then is to stop within two seconds of waking.
@@ -119,7 +119,7 @@ impl Leases {
         containers: impl IntoIterator<Item = &'a Container>,
     ) -> Vec<(ContainerId, u64)> {
         let overdue = |found: &Container| {
-            let grace = found.leased.filter(|_| found.state == ContainerState::Running)?;
+            let grace = found.leased.filter(|_| found.state.is_alive())?;
             let good = self.sent.contains_key(&found.task);
             (!good).then(|| (found.id.clone(), self.grace_of(found.task, grace)))
         };

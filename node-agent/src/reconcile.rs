@@ -60,6 +60,8 @@ pub enum Seen<'a> {
     Exited(&'a Container),
     /// A container that the engine is removing.
     Leaving(&'a Container),
+    /// A container whose command runs without the engine's knowledge.
+    Lost(&'a Container),
 }
 
 /// What is known of an image.
@@ -254,8 +256,8 @@ impl Observed {
             return Seen::Unknown;
         }
         let mine = || self.containers.values().filter(|container| container.task == task);
-        let running = mine().find(|container| container.state == ContainerState::Running);
-        match running.or_else(|| mine().next()) {
+        let alive = mine().find(|container| container.state.is_alive());
+        match alive.or_else(|| mine().next()) {
             Some(container) => Seen::of(container),
             None => Seen::Absent,
         }
@@ -280,6 +282,7 @@ impl<'a> Seen<'a> {
             ContainerState::Running => Self::Running(container),
             ContainerState::Exited => Self::Exited(container),
             ContainerState::Leaving => Self::Leaving(container),
+            ContainerState::Lost => Self::Lost(container),
         }
     }
 
@@ -290,7 +293,8 @@ impl<'a> Seen<'a> {
             Self::Created(container)
             | Self::Running(container)
             | Self::Exited(container)
-            | Self::Leaving(container) => Some(container),
+            | Self::Leaving(container)
+            | Self::Lost(container) => Some(container),
         }
     }
 }
@@ -331,7 +335,7 @@ fn for_task(scene: &Scene<'_>, assignment: &Assignment) -> Option<Step> {
             Some(Step::Permit { task })
         }
         (Wanted::Prepare | Wanted::Fence, Seen::Absent) => fetch(scene, assignment),
-        (Wanted::Fence, Seen::Running(container)) => {
+        (Wanted::Fence, Seen::Running(container) | Seen::Lost(container)) => {
             let grace_ms = scene.leases.grace_left(assignment);
             Some(Step::Fence { task, container: container.id.clone(), grace_ms })
         }
@@ -341,7 +345,12 @@ fn for_task(scene: &Scene<'_>, assignment: &Assignment) -> Option<Step> {
         },
         (Wanted::Run, Seen::Created(container)) => start(container),
         (Wanted::Run, Seen::Exited(container)) if counted => start(container),
-        (Wanted::Rest | Wanted::Stop, Seen::Running(container)) => {
+        (Wanted::Rest | Wanted::Stop, Seen::Running(container))
+        // Nobody can reach it; ended, it is started anew.
+        | (
+            Wanted::Prepare | Wanted::Run | Wanted::Rest | Wanted::Stop,
+            Seen::Lost(container),
+        ) => {
             Some(Step::Stop { task, container: container.id.clone() })
         }
         (Wanted::Stop, Seen::Created(container) | Seen::Exited(container)) => {
@@ -379,9 +388,7 @@ fn fetch(scene: &Scene<'_>, assignment: &Assignment) -> Option<Step> {
 fn is_obstructed(scene: &Scene<'_>, assignment: &Assignment) -> bool {
     let place = Place::of(assignment);
     let alone = |other: &Container| {
-        assignment.spec.strict_singleton
-            && other.place == place
-            && other.state == ContainerState::Running
+        assignment.spec.strict_singleton && other.place == place && other.state.is_alive()
     };
     let others = scene.observed.containers.values();
     others.filter(|other| other.task != assignment.task).any(|other| {
@@ -394,7 +401,7 @@ fn is_wanted(scene: &Scene<'_>, container: &Container) -> bool {
     let Some(assignment) = find(scene.set, container.task) else { return false };
     match scene.wanted(assignment) {
         Wanted::Prepare | Wanted::Run => true,
-        Wanted::Fence | Wanted::Rest => container.state != ContainerState::Running,
+        Wanted::Fence | Wanted::Rest => !container.state.is_alive(),
         Wanted::Stop => false,
     }
 }
@@ -447,7 +454,7 @@ fn leftovers(scene: &Scene<'_>) -> Vec<Step> {
 fn discard(container: &Container) -> Option<Step> {
     let (task, id) = (container.task, container.id.clone());
     match container.state {
-        ContainerState::Running => Some(Step::Stop { task, container: id }),
+        ContainerState::Running | ContainerState::Lost => Some(Step::Stop { task, container: id }),
         ContainerState::Created | ContainerState::Exited => {
             Some(Step::Remove { task, container: id })
         }

@@ -42,6 +42,12 @@ pub fn status(
             };
             TaskStatus { health, ..status }
         }
+        (Wanted::Prepare | Wanted::Run, Seen::Lost(container)) => {
+            let failure = Some(lost(container));
+            let container = Some(container.id.to_string());
+            let (state, health) = (TaskState::Starting, Health::None);
+            TaskStatus { state, health, container, failure, ..held }
+        }
         // An end is counted by the attempt, not here; until it is, nothing is said to be well.
         (Wanted::Prepare | Wanted::Run, Seen::Exited(_) | Seen::Leaving(_))
             if held.state == TaskState::Running =>
@@ -50,11 +56,11 @@ pub fn status(
         }
         // It is being stopped for want of a lease, and may run on in this attempt when that cannot be done
         // before the next lease: stopping would be the last that is heard of the attempt.
-        (Wanted::Fence, Seen::Running(container)) => {
+        (Wanted::Fence, Seen::Running(container) | Seen::Lost(container)) => {
             let status = running(held, TaskState::Running, container, limit);
             TaskStatus { health: Health::Starting, ..status }
         }
-        (Wanted::Rest | Wanted::Stop, Seen::Running(container)) => {
+        (Wanted::Rest | Wanted::Stop, Seen::Running(container) | Seen::Lost(container)) => {
             running(held, TaskState::Stopping, container, limit)
         }
         (Wanted::Rest, Seen::Created(container) | Seen::Exited(container)) => {
@@ -111,6 +117,16 @@ fn current_failure(past: Option<Failure>, container: &Container, limit: Bytes) -
         return Some(failure(Cause::OutOfMemory, message));
     }
     past.filter(|past| !matches!(past.cause, Cause::Unhealthy | Cause::Image))
+}
+
+/// What a person can do stands in it, for where the agent may not.
+fn lost(container: &Container) -> Failure {
+    let message = format!(
+        "its command runs, but the engine lost sight of it in a restart, so it is ended. If that cannot be: \
+         `ctr -n moby task kill -s SIGKILL {}` on this machine",
+        container.id
+    );
+    failure(Cause::Interrupted, message)
 }
 
 fn stopped(held: TaskStatus, container: Option<&Container>) -> TaskStatus {

@@ -195,6 +195,26 @@ fn events_told_again_say_nothing_new() {
 }
 
 #[test]
+fn what_the_engine_lost_sight_of_is_an_interruption_counted_once() {
+    let lost = Container { state: ContainerState::Lost, exit_code: None, ..ended(0) };
+    let made = Container { state: ContainerState::Created, finished_at: None, ..lost.clone() };
+    let after = |restart| {
+        let mut attempt = Attempt::default();
+        let mut see = |seen| attempt.notice(&spec(restart), (Wanted::Run, seen), NOW, WALL);
+        // The engine shows its last end, or none, before and after it was ended.
+        for container in [&lost, &made] {
+            see(Seen::Lost(container));
+            see(Seen::Lost(container));
+        }
+        see(Seen::Created(&made));
+        see(Seen::Exited(&made));
+        (attempt.status.state, attempt.status.restarts, attempt.not_before)
+    };
+    assert_eq!(after(ALWAYS), (TaskState::Starting, 1, NOW), "started again at once");
+    assert_eq!(after(NEVER), (TaskState::Failed, 0, Moment(0)), "it is not known to be done");
+}
+
+#[test]
 fn an_end_is_counted_once() {
     let (mut attempt, container) = (Attempt::default(), ended(3));
     for _ in 0..3 {

@@ -118,7 +118,7 @@ fn check(desired: Desired, over: bool, seen: Option<ContainerState>, expected: O
 
 #[test]
 fn every_pair_of_wanted_and_seen_has_its_step() {
-    use ContainerState::{Created, Exited, Leaving, Running};
+    use ContainerState::{Created, Exited, Leaving, Lost, Running};
     use Desired::{Prepare, Run, Stop};
     let start = || Some(Step::Start { task: T1, container: c1() });
     let stop = || Some(Step::Stop { task: T1, container: c1() });
@@ -134,6 +134,9 @@ fn every_pair_of_wanted_and_seen_has_its_step() {
     check(Run, false, Some(Running), None);
     check(Run, false, Some(Exited), start());
     check(Run, false, Some(Leaving), None);
+    // Nobody can reach what the engine lost sight of; ended, it is started like any other.
+    check(Prepare, false, Some(Lost), stop());
+    check(Run, false, Some(Lost), stop());
 
     // It is over: nothing of it may run, and its remains stay for their log.
     for desired in [Prepare, Run] {
@@ -142,6 +145,7 @@ fn every_pair_of_wanted_and_seen_has_its_step() {
         check(desired, true, Some(Running), stop());
         check(desired, true, Some(Exited), None);
         check(desired, true, Some(Leaving), None);
+        check(desired, true, Some(Lost), stop());
     }
 
     for over in [false, true] {
@@ -150,6 +154,7 @@ fn every_pair_of_wanted_and_seen_has_its_step() {
         check(Stop, over, Some(Running), stop());
         check(Stop, over, Some(Exited), remove());
         check(Stop, over, Some(Leaving), None);
+        check(Stop, over, Some(Lost), stop());
     }
 }
 
@@ -372,8 +377,8 @@ fn a_volume_is_removed_once_and_never_while_a_wanted_task_mounts_it() {
 }
 
 fn state() -> impl Strategy<Value = ContainerState> {
-    use ContainerState::{Created, Exited, Leaving, Running};
-    prop::sample::select(vec![Created, Running, Exited, Leaving])
+    use ContainerState::{Created, Exited, Leaving, Lost, Running};
+    prop::sample::select(vec![Created, Running, Exited, Leaving, Lost])
 }
 
 fn desired() -> impl Strategy<Value = Desired> {
@@ -499,7 +504,7 @@ fn check_strict(ago: Option<u64>, seen: Option<ContainerState>, expected: &[Step
 
 #[test]
 fn a_strict_singleton_runs_while_its_lease_is_good_and_is_stopped_when_it_ends() {
-    use ContainerState::{Created, Exited, Leaving, Running};
+    use ContainerState::{Created, Exited, Leaving, Lost, Running};
     let good = Some(LEASE_MS - 1);
     let fence = |grace_ms| Step::Fence { task: T1, container: c1(), grace_ms };
     let start = Step::Start { task: T1, container: c1() };
@@ -518,6 +523,8 @@ fn a_strict_singleton_runs_while_its_lease_is_good_and_is_stopped_when_it_ends()
     check_strict(Some(LEASE_MS + grace - 5), Some(Running), &[fence(5)]);
     check_strict(Some(10 * LEASE_MS), Some(Running), &[fence(0)]);
     check_strict(None, Some(Running), &[fence(0)]);
+    check_strict(None, Some(Lost), &[fence(0)]);
+    check_strict(good, Some(Lost), &[Step::Stop { task: T1, container: c1() }]);
 }
 
 #[test]

@@ -59,6 +59,15 @@ pub enum ContainerState {
     Exited,
     /// The engine is removing it.
     Leaving,
+    /// Its command runs, and the engine does not know: it ended while it started this container.
+    Lost,
+}
+
+impl ContainerState {
+    /// Whether its command runs, known to the engine or not.
+    pub const fn is_alive(self) -> bool {
+        matches!(self, Self::Running | Self::Lost)
+    }
 }
 
 /// One container of this cluster as the engine shows it.

@@ -41,11 +41,12 @@ fn failed_image() -> Image {
 #[test]
 fn every_pair_of_wanted_and_seen_has_its_state() {
     use TaskState::{Failed, Preparing, Running, Starting, Stopped, Stopping};
-    let (created, runs, ended, leaving) = (
+    let (created, runs, ended, leaving, lost) = (
         container(ContainerState::Created),
         container(ContainerState::Running),
         container(ContainerState::Exited),
         container(ContainerState::Leaving),
+        container(ContainerState::Lost),
     );
     let check = |wanted, seen: Seen<'_>, image: Option<&Image>, expected| {
         let held = attempt(Starting);
@@ -61,6 +62,7 @@ fn every_pair_of_wanted_and_seen_has_its_state() {
         check(wanted, Seen::Running(&runs), present, Running);
         check(wanted, Seen::Exited(&ended), present, Starting);
         check(wanted, Seen::Leaving(&leaving), present, Starting);
+        check(wanted, Seen::Lost(&lost), present, Starting);
     }
     for wanted in [Wanted::Prepare, Wanted::Run] {
         check(wanted, Seen::Absent, present, Starting);
@@ -69,6 +71,7 @@ fn every_pair_of_wanted_and_seen_has_its_state() {
     check(Wanted::Rest, Seen::Unknown, None, Starting);
     check(Wanted::Rest, Seen::Running(&runs), None, Stopping);
     check(Wanted::Rest, Seen::Leaving(&leaving), None, Starting);
+    check(Wanted::Rest, Seen::Lost(&lost), None, Stopping);
     for seen in [Seen::Absent, Seen::Created(&created), Seen::Exited(&ended)] {
         check(Wanted::Rest, seen, None, Failed);
     }
@@ -77,6 +80,7 @@ fn every_pair_of_wanted_and_seen_has_its_state() {
     check(Wanted::Stop, Seen::Running(&runs), None, Stopping);
     check(Wanted::Stop, Seen::Exited(&ended), None, Stopping);
     check(Wanted::Stop, Seen::Leaving(&leaving), None, Stopping);
+    check(Wanted::Stop, Seen::Lost(&lost), None, Stopping);
     check(Wanted::Stop, Seen::Absent, None, Stopped);
 }
 

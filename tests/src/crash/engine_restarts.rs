@@ -28,7 +28,8 @@ pub struct EngineTally {
     pub with_agent: usize,
     /// Replacements that were given up because of it, and asked for again.
     pub given_up: usize,
-    /// Containers that the engine lost sight of while it started them, ended by hand as is told.
+    /// Containers that were told of as lost to the engine while it started them; some are ended and
+    /// started anew before anybody asks.
     pub ghosts: usize,
     /// Containers that were there before and after.
     pub compared: usize,
@@ -56,8 +57,7 @@ pub struct EngineRestarts {
     live: bool,
     round: usize,
     tally: EngineTally,
-    /// Containers that ran without their engine's knowledge. Their restarts tell of every start that it
-    /// refused meanwhile.
+    /// Containers that ran without their engine's knowledge.
     ghosts: BTreeSet<String>,
 }
 
@@ -108,10 +108,10 @@ impl EngineRestarts {
             world.agent.start();
             world.agent.wait_ready();
         }
-        self.see_through(given_up, &what);
+        let replaced = self.see_through(given_up, &what);
         let now = self.ward.settle(&what);
         self.ward.no_ghosts(&now, &what);
-        self.check(&before, &now, &what);
+        self.check(&before, &now, (task, replaced), &what);
         self.check_told(&told, &before, &now, &what);
         self.check_strangers(&strangers, &what);
     }
@@ -133,14 +133,16 @@ impl EngineRestarts {
 
     /// A new version that ends before it has served is given up, whoever ended it, and the old one
     /// serves; then it is asked for again.
+    /// Answers whether it was.
     #[track_caller]
-    fn see_through(&mut self, given_up: usize, what: &str) {
+    fn see_through(&mut self, given_up: usize, what: &str) -> bool {
         let (ward, ghosts) = (&self.ward, &mut self.ghosts);
         let again = wait_until(&format!("all is as wanted or given up: {what}"), PATIENT, || {
             if ward.given_up() > given_up {
                 return Ok(true);
             }
-            ghosts.extend(ward.end_ghosts());
+            ghosts.extend(ward.lost_sight());
+            ward.no_writer_twice(what);
             ward.settled().map(|_| false)
         });
         self.tally.ghosts = self.ghosts.len();
@@ -148,14 +150,23 @@ impl EngineRestarts {
             self.ward.ask(Task::Rollout);
             self.tally.given_up += 1;
         }
+        again
     }
 
     /// What was there before is there, started once more only if the engine took it with it.
     #[track_caller]
-    fn check(&mut self, before: &BTreeMap<String, Seen>, now: &BTreeMap<String, Seen>, what: &str) {
+    fn check(
+        &mut self,
+        before: &BTreeMap<String, Seen>,
+        now: &BTreeMap<String, Seen>,
+        (task, replaced): (Task, bool),
+        what: &str,
+    ) {
         for (id, was) in before {
             let Some(is) = now.get(id) else {
-                assert!(!was.place.starts_with("kept/"), "{what}: {was:?} is gone");
+                let asked =
+                    self.ward.goes(task, &was.place) || replaced && was.place.starts_with("moved/");
+                assert!(asked, "{what}: {was:?} is gone");
                 continue;
             };
             let died = was.running && !self.live;
@@ -190,7 +201,7 @@ impl EngineRestarts {
             told.iter().find(|(short, _)| id.starts_with(*short)).map(|(_, restarts)| *restarts)
         };
         let unnoted = |restarts: usize, seen: &Seen| (restarts + 1).checked_sub(seen.starts);
-        for (id, seen) in now.iter().filter(|(id, _)| !self.ghosts.contains(*id)) {
+        for (id, seen) in now {
             let restarts = of(&told, id).unwrap_or_else(|| panic!("{what}: {id} in {told:?}"));
             let known = of(told_before, id).zip(before.get(id));
             let earlier = known.map(|(restarts, seen)| unnoted(restarts, seen));

@@ -6,7 +6,6 @@ use std::{
     fmt::Write as _,
     fs,
     path::Path,
-    process::Command,
 };
 
 use serde_json::{Value, json};
@@ -83,7 +82,7 @@ services:
     mem_limit: 16m
 ";
 /// What is told of a container whose command runs, and whose engine does not know.
-const LOST_SIGHT: &str = "the engine lost sight of it";
+const LOST_SIGHT: &str = "engine lost sight of it";
 /// Services that write to a volume.
 const WRITERS: &[&str] = &["kept/db/1", "moved/store/1"];
 const FEW: u64 = 1;
@@ -220,6 +219,18 @@ impl Ward {
         usize::try_from(made).expect("few")
     }
 
+    /// Whether this was asked to take away the container of this place, or to replace it.
+    pub fn goes(&self, task: Task, place: &str) -> bool {
+        let few = || (1..=FEW).any(|slot| place == format!("moved/web/{slot}"));
+        match task {
+            Task::Calm => false,
+            Task::Pass => place.starts_with("passing/"),
+            Task::Scale => place.starts_with("moved/web/") && !few(),
+            Task::Rollout => place.starts_with("moved/"),
+            Task::Restart => place.starts_with("moved/web/"),
+        }
+    }
+
     /// What has to be there, and whether it runs.
     fn wanted(&self) -> BTreeMap<String, bool> {
         let places = |service: &str, count: u64, runs| {
@@ -333,23 +344,27 @@ impl Ward {
         self.own.engine().file(db.0, "/data/starts").expect("its data").lines().count()
     }
 
-    /// Containers that run without the engine's knowledge, as it told when it was to start them; ended as
-    /// a person is told to end them.
+    /// Containers that ran without the engine's knowledge, as is told of them.
     #[track_caller]
-    pub fn end_ghosts(&self) -> Vec<String> {
+    pub fn lost_sight(&self) -> Vec<String> {
         let rows = self.world.ctl.json(&["ps"]);
         let told = |row: &&Value| row["error"].as_str().is_some_and(|why| why.contains(LOST_SIGHT));
         let ids = rows.as_array().into_iter().flatten().filter(told);
-        let ids: Vec<String> =
-            ids.filter_map(|row| row["container"].as_str()).map(str::to_owned).collect();
-        for process in fs::read_dir("/proc").expect("/proc").flatten() {
-            let group = fs::read_to_string(process.path().join("cgroup")).unwrap_or_default();
-            if ids.iter().any(|id| group.contains(id)) {
-                let line = format!("kill -9 {}", process.file_name().display());
-                let _ = Command::new("sh").args(["-c", &line]).status();
-            }
+        ids.filter_map(|row| row["container"].as_str()).map(str::to_owned).collect()
+    }
+
+    /// Panics when two containers of one writer have processes at once, whatever the engine says.
+    #[track_caller]
+    pub fn no_writer_twice(&self, after: &str) {
+        let label = |deed: &Deed, name: &str| deed.labels.get(name).cloned().unwrap_or_default();
+        let mut writers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for deed in self.deeds() {
+            writers.entry(place(|name| label(&deed, name))).or_default().insert(deed.container);
         }
-        ids
+        for writer in WRITERS {
+            let alive = Self::alive(writers.get(*writer).into_iter().flatten());
+            assert!(alive.len() <= 1, "{after}: {writer} runs as {alive:?} at once");
+        }
     }
 
     /// Those of these containers that the system itself has processes of, whatever the engine says. One

@@ -5,7 +5,7 @@ use std::fs;
 
 use siso_tests::{
     PATIENT, World,
-    crash::{AgentKills, EngineRestarts, Ward},
+    crash::{AgentKills, EngineRestarts, Seen, Task, Ward},
     required, wait_until,
 };
 
@@ -58,9 +58,9 @@ fn an_engine_that_ends_amidst_work_with_its_containers_costs_one_start_of_each()
     restart_engines("engine-restarts", false);
 }
 
-/// Removing it would leave its command running beside that of the one made anew.
+/// Left alone, its command would run on where nobody reaches it, and beside that of the one made anew.
 #[test]
-fn a_container_its_engine_lost_sight_of_is_named_and_never_run_twice() {
+fn a_container_its_engine_lost_sight_of_is_ended_and_started_once_more() {
     let started = Ward::start("engine-ghost", true);
     let Some(mut ward) = required("engine ghost", "SISO_REQUIRE_OWN_ENGINE", started) else {
         return;
@@ -70,19 +70,42 @@ fn a_container_its_engine_lost_sight_of_is_named_and_never_run_twice() {
     ward.own.kill9();
     ward.own.forget_start(&db);
     ward.own.start_again();
-    ward.world.wait_task("kept", "is named with the way out", |task| {
-        let error = task["error"].as_str().unwrap_or_default();
-        task["service"] == "db" && error.contains("lost sight") && error.contains(&db)
-    });
-    let during = ward.containers();
-    assert_eq!((during.len(), during[&db].starts), (before.len(), 1), "{during:#?}");
-    assert_eq!(ward.end_ghosts(), std::slice::from_ref(&db));
-    let after = ward.settle("the ghost was ended");
-    ward.no_ghosts(&after, "the ghost was ended");
+    let after = ward.settle("the engine lost sight of a container");
+    ward.no_ghosts(&after, "it was ended");
     for (id, was) in &before {
         assert_eq!(after[id].starts, was.starts + usize::from(*id == db), "{was:?}");
     }
-    assert_eq!(ward.data(), 2);
+    assert_eq!((ward.data(), ward.told_restarts()[&db]), (2, 1));
+    let task = ward.world.wait_task("kept", "runs", |task| task["service"] == "db");
+    let told = task["error"].as_str().unwrap_or_default();
+    assert!(told.contains("lost sight"), "{task}");
+}
+
+/// Its replacement writes to the same volume, so it waits until the command is gone, whatever the engine
+/// says of it.
+#[test]
+fn a_container_its_engine_lost_sight_of_is_gone_before_another_writes_to_its_volume() {
+    let started = Ward::start("engine-ghost-replaced", true);
+    let Some(mut ward) = required("engine ghost", "SISO_REQUIRE_OWN_ENGINE", started) else {
+        return;
+    };
+    let before = ward.settle("everything was asked for");
+    let store = before.iter().find(|(_, seen)| seen.place == "moved/store/1").expect("store");
+    ward.own.kill9();
+    ward.own.forget_start(store.0);
+    ward.ask(Task::Rollout);
+    ward.own.start_again();
+    let after = wait_until("the new version runs", PATIENT, || {
+        ward.no_writer_twice("a rollout");
+        ward.settled()
+    });
+    ward.no_ghosts(&after, "a rollout");
+    let kept = |seen: &&Seen| seen.place.starts_with("kept/");
+    assert!(
+        after.values().filter(kept).eq(before.values().filter(kept)),
+        "{before:#?}, then {after:#?}"
+    );
+    assert!(!after.contains_key(store.0), "{after:#?}");
 }
 
 #[test]

@@ -14,8 +14,8 @@ use bollard::{
 use model::spec::MountSource;
 
 use super::{
-    LABEL_CLUSTER, LABEL_NETWORK, LABEL_STACK, QUICK, SLOW, body, connection::DockerEngine,
-    inspect, within,
+    LABEL_CLUSTER, LABEL_NETWORK, LABEL_STACK, QUICK, SLOW, body, connection::DockerEngine, shown,
+    within,
 };
 use crate::runtime::{ContainerId, Order, RuntimeError};
 
@@ -53,7 +53,7 @@ pub(super) async fn create(
             Err(error @ RuntimeError::Refused { .. }) => {
                 // The name may be taken: by this very task, made before our answer got lost, or by
                 // somebody else, who keeps it.
-                match inspect(docker, &order.cluster, &name).await? {
+                match shown(docker, &order.cluster, &name).await? {
                     Some(found) if found.task == order.assignment.task => {
                         connect_missing(docker, order, &found.id, &networks).await?;
                         return Ok(found.id);

@@ -8,6 +8,7 @@ mod create;
 mod exec;
 mod image;
 mod login;
+mod lost;
 mod shown;
 mod text;
 
@@ -74,7 +75,8 @@ fn labelled(labels: &[(&str, &str)]) -> std::collections::HashMap<String, Vec<St
     [("label".to_owned(), pairs)].into()
 }
 
-async fn inspect(
+/// As the engine shows it.
+async fn shown(
     docker: &Docker,
     cluster: &str,
     name: &str,
@@ -120,12 +122,15 @@ impl DockerEngine {
             Err(error) => return absent_is_fine(Err(error)),
         };
         let state = shown.state.as_ref().and_then(|state| state.status);
-        if state == Some(ContainerStateStatusEnum::PAUSED) {
-            within(QUICK, docker.unpause_container(&id.0)).await?;
-        }
         // The container carries its own grace period, so that it is known without the task.
         let own = shown.config.and_then(|config| config.stop_timeout).unwrap_or(ENGINE_GRACE);
         let own = Duration::from_secs(u64::try_from(own).unwrap_or_default());
+        if shown::is_still(state) {
+            return lost::end(id, grace.unwrap_or(own)).await;
+        }
+        if state == Some(ContainerStateStatusEnum::PAUSED) {
+            within(QUICK, docker.unpause_container(&id.0)).await?;
+        }
         // Whole seconds, and never more than was asked for.
         let seconds = |grace: Duration| i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = grace
@@ -159,15 +164,16 @@ impl Runtime for DockerEngine {
             ListContainersOptions { all: true, filters: filters.clone(), ..Default::default() };
         let listed = within(QUICK, docker.list_containers(Some(all))).await?;
         let ids = listed.into_iter().filter_map(|row| row.id);
-        let containers = stream::iter(ids)
+        let mut containers: Vec<Container> = stream::iter(ids)
             .map(|id| {
                 let docker = &docker;
-                async move { inspect(docker, cluster, &id).await }
+                async move { shown(docker, cluster, &id).await }
             })
             .buffered(INSPECTED_AT_ONCE)
             .try_filter_map(|found| async move { Ok(found) })
             .try_collect()
             .await?;
+        lost::find(&mut containers).await;
         let listed = docker.list_networks(Some(ListNetworksOptions { filters }));
         let network = |row: bollard::models::Network| {
             let stack = row.labels?.remove(LABEL_STACK)?;
@@ -182,7 +188,9 @@ impl Runtime for DockerEngine {
         cluster: &str,
         id: &ContainerId,
     ) -> Result<Option<Container>, RuntimeError> {
-        inspect(&self.client().await?, cluster, &id.0).await
+        let mut found = shown(&self.client().await?, cluster, &id.0).await?;
+        lost::find(found.as_mut_slice()).await;
+        Ok(found)
     }
 
     fn events(&self, cluster: &str) -> BoxStream<'static, Result<EngineEvent, RuntimeError>> {

@@ -80,6 +80,11 @@ fn phase(status: Option<Status>) -> ContainerState {
     }
 }
 
+/// Whether it does not run, as far as the engine knows.
+pub(super) fn is_still(status: Option<Status>) -> bool {
+    matches!(phase(status), ContainerState::Created | ContainerState::Exited)
+}
+
 fn exit_code(state: &EngineState) -> Option<i64> {
     matches!(phase(state.status), ContainerState::Exited).then_some(state.exit_code).flatten()
 }
