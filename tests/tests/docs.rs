@@ -1,14 +1,18 @@
 //! What the documents claim to be tested, by the name of the test.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
+use serde_json::Value;
+
 /// The documents with tables of faults and attacks, and how many rows of those each has at least.
 const DOCUMENTS: [(&str, usize); 2] = [("docs/reliability.md", 35), ("docs/security.md", 30)];
+/// What else names tests.
+const NAMING: [&str; 3] = ["ARCHITECTURE.md", "docs/placement.md", "docs/performance.md"];
 /// Where figures stand with the commits they were measured on.
 const MEASURED: [&str; 3] = ["docs/performance.md", "docs/reliability.md", "tests/fuzz/spent.tsv"];
 /// A table whose head has one of these columns names a test in each of its rows.
@@ -73,7 +77,8 @@ fn every_test_a_document_names_is_there() {
     let mut known = BTreeSet::new();
     tests(&root(), &mut known);
     assert!(known.contains("every_test_a_document_names_is_there"), "no tests were found");
-    for (document, _) in DOCUMENTS {
+    let documents = DOCUMENTS.iter().map(|(document, _)| document).chain(&NAMING);
+    for document in documents {
         let text = fs::read_to_string(root().join(document)).expect("a document");
         let missing: Vec<_> =
             text.lines().flat_map(named).filter(|name| !known.contains(*name)).collect();
@@ -127,52 +132,95 @@ fn every_row_of_faults_and_attacks_names_a_test() {
 
 /// Where the samples are kept that tables were made from, by the commit they were measured on.
 const FIGURES: &str = "docs/figures";
+/// The head of a table of figures.
+const HEAD: &str = "| what | median | min | max | unit | wanted |";
 /// Tables round to three digits.
 const ROUNDED: f64 = 0.005;
 
-/// The medians of every kept file, by what was measured.
-fn medians() -> Vec<(String, f64)> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(root().join(FIGURES)).expect("figures").flatten() {
-        let text = fs::read_to_string(entry.path()).expect("a file of figures");
-        let kept: serde_json::Value = serde_json::from_str(&text).expect("figures as JSON");
-        let commit = kept["about"]["commit"].as_str().expect("the commit");
-        let name = entry.file_name().to_string_lossy().into_owned();
-        assert!(
-            commit.starts_with(name.split(['-', '.']).next().unwrap_or("-")),
-            "{name} is of {commit}"
-        );
-        for figure in kept["figures"].as_array().expect("figures") {
-            let what = figure["what"].as_str().expect("what was measured");
-            let number = |value: &serde_json::Value| value.as_f64().expect("a number");
-            let mut samples: Vec<f64> =
-                figure["samples"].as_array().expect("samples").iter().map(number).collect();
-            samples.sort_by(f64::total_cmp);
-            let (low, high) = (samples[(samples.len() - 1) / 2], samples[samples.len() / 2]);
-            let median = number(&figure["median"]);
-            assert!((f64::midpoint(low, high) - median).abs() < 1e-6, "{name}: {what}: {median}");
-            found.push((what.to_owned(), median));
+/// A figure as a table shows it.
+#[derive(Debug)]
+struct Figure {
+    /// Median, minimum and maximum.
+    numbers: [f64; 3],
+    /// What was wanted, and whether it was met; empty when nothing was.
+    verdict: String,
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().expect("a number")
+}
+
+/// The figures of a kept file, by what was measured, each true to its samples.
+fn kept(name: &str) -> BTreeMap<String, Figure> {
+    let text = fs::read_to_string(root().join(FIGURES).join(name)).expect("a file of figures");
+    let kept: Value = serde_json::from_str(&text).expect("figures as JSON");
+    let commit = kept["about"]["commit"].as_str().expect("the commit");
+    let of = name.split(['-', '.']).next().unwrap_or("-");
+    assert!(commit.starts_with(of), "{name} is of {commit}");
+    let figure = |figure: &Value| {
+        let what = figure["what"].as_str().expect("what was measured").to_owned();
+        let mut samples: Vec<f64> =
+            figure["samples"].as_array().expect("samples").iter().map(number).collect();
+        samples.sort_by(f64::total_cmp);
+        let (low, high) = (samples[(samples.len() - 1) / 2], samples[samples.len() / 2]);
+        let found = [f64::midpoint(low, high), samples[0], samples[samples.len() - 1]];
+        let numbers = ["median", "min", "max"].map(|name| number(&figure[name]));
+        let near = found.iter().zip(&numbers).all(|(found, told)| (found - told).abs() < 1e-6);
+        assert!(near, "{name}: {what}: {numbers:?} of {samples:?}");
+        let verdict = figure["wanted"].as_str().map(|wanted| {
+            let met = if figure["met"] == true { "met" } else { "missed" };
+            format!("{wanted}: {met}")
+        });
+        (what, Figure { numbers, verdict: verdict.unwrap_or_default() })
+    };
+    kept["figures"].as_array().expect("figures").iter().map(figure).collect()
+}
+
+/// Each table of figures: its rows as cells, and the file that the words below it name. Where they say
+/// that it is the same run, it is that of the table before.
+fn tables(text: &str) -> Vec<(Vec<Vec<&str>>, String)> {
+    let mut tables: Vec<(Vec<Vec<&str>>, String)> = Vec::new();
+    let (mut within, mut before) = (false, String::new());
+    for line in text.lines() {
+        if line == HEAD {
+            within = true;
+            before = tables.last().map(|(_, file)| file.clone()).unwrap_or_default();
+            tables.push((Vec::new(), String::new()));
+        } else if within && line.starts_with("| ") {
+            let cells = line.trim_matches('|').split('|').map(str::trim).collect();
+            tables.last_mut().expect("a table").0.push(cells);
+        } else if !line.starts_with('|') {
+            within = false;
+            let Some((_, file)) = tables.last_mut().filter(|(_, file)| file.is_empty()) else {
+                continue;
+            };
+            if let Some((_, named)) = line.split_once("`figures/") {
+                named.split('`').next().unwrap_or_default().clone_into(file);
+            } else if line.starts_with("The same run") {
+                file.clone_from(&before);
+            }
         }
     }
-    found
+    tables
 }
 
 #[test]
-fn every_table_of_performance_has_the_medians_of_the_samples_that_are_kept() {
-    let kept = medians();
+fn every_table_of_performance_is_that_of_the_samples_it_names() {
     let text = fs::read_to_string(root().join("docs/performance.md")).expect("the document");
     let mut compared = 0;
-    for row in text.lines().filter(|line| line.starts_with("| ")) {
-        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let of_it: Vec<f64> =
-            kept.iter().filter(|(what, _)| *what == cells[0]).map(|(_, median)| *median).collect();
-        let Some(shown) = cells.get(1).and_then(|cell| cell.parse::<f64>().ok()) else { continue };
-        if of_it.is_empty() {
-            continue;
+    for (rows, file) in tables(&text) {
+        assert!(!file.is_empty(), "the samples of {rows:#?} are not named below it");
+        let kept = kept(&file);
+        for row in rows {
+            let [what, shown @ .., _, verdict] = &row[..] else { panic!("{row:?}") };
+            let figure = kept.get(*what).unwrap_or_else(|| panic!("{what} is not in {file}"));
+            let shown: Vec<f64> = shown.iter().filter_map(|cell| cell.parse().ok()).collect();
+            let near =
+                |(shown, kept): (&f64, &f64)| (shown - kept).abs() <= ROUNDED * kept.abs().max(1.0);
+            let all = shown.len() == 3 && shown.iter().zip(&figure.numbers).all(near);
+            assert!(all && *verdict == figure.verdict, "{file}: {row:?}, measured: {figure:?}");
+            compared += 1;
         }
-        let near = |median: &f64| (shown - median).abs() <= ROUNDED * median.abs().max(1.0);
-        assert!(of_it.iter().any(near), "{}: {shown} is none of {of_it:?}", cells[0]);
-        compared += 1;
     }
     assert!(compared >= 30, "only {compared} rows were compared");
 }

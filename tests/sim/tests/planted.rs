@@ -32,14 +32,14 @@ const fn rule(bug: Bug) -> &'static str {
         Bug::AcknowledgedBeforeDurable => "was acknowledged and is lost",
         Bug::StalePlanAccepted => "was taken after one at",
         Bug::EpochForgotten => "twice or out of order",
-        Bug::FreedOnRequest => "run there",
-        Bug::ReservationIgnored => "B, it offers",
+        Bug::FreedOnRequest => "MiB run there",
+        Bug::ReservationIgnored => "MiB, it offers",
         Bug::LimitReserved => "has no node, it fits",
         Bug::VerdictSkipped => "verdicts, there are",
         Bug::HomeForgotten => "has a second home on",
         Bug::StatusMovesBack => "went back to",
         Bug::RequestDoneTwice => "the same request was answered",
-        Bug::SnapshotForgets | Bug::RemovedReturns => "replica",
+        Bug::SnapshotForgets | Bug::RemovedReturns => "differs after",
         Bug::WritersSideBySide
         | Bug::LostBeforeItsEnd
         | Bug::WaitKeptByNewLeader
@@ -48,14 +48,15 @@ const fn rule(bug: Bug) -> &'static str {
         | Bug::ClockStopsInSleep
         | Bug::LeaseOutlivesReboot
         | Bug::LeaseForgotten => "run side by side",
-        Bug::StatusForgotten | Bug::AdoptedByName => "in calm, it is never in order",
+        Bug::StatusForgotten => "is still there",
+        Bug::AdoptedByName => "still has",
         Bug::SweptWhileDisconnected => "which is wanted",
         Bug::OlderSetAccepted => "went back to Generation",
         Bug::BackoffLost => "times within 10 s",
         Bug::LedgerNotWritten => "its ledger holds",
         Bug::FailedLookMeansAbsent => "restarts of",
         Bug::HoldDownForgotten => "which flaps",
-        Bug::HomeLeftWhenDown => "its volume",
+        Bug::HomeLeftWhenDown => "lives on",
         Bug::DownAtOneMiss => "without a heartbeat",
         Bug::InterruptionIsFailure => "was given up for",
         Bug::TokenGoodTwice => "let two schedulers join",

@@ -5,14 +5,23 @@ use std::{collections::BTreeSet, os::unix::process::ExitStatusExt as _};
 
 use crate::crash::{Fault, Load, LoopDisk, Victim};
 
-/// The system calls at which it crashes, and up to which number. Each goes through its numbers in
-/// steps of [`STEP`], so that few crashes are spread and many leave none out.
+/// The system calls at which it crashes, and up to which number: about as many as one thread makes until
+/// the writes are over. First those that change files; then those of what it hears and answers, and of
+/// its threads among themselves. Each goes through its numbers in steps of [`STEP`], so that few crashes
+/// are spread; none comes again before all had their turn.
 const POINTS: &[(&str, u32)] = &[
-    ("pwrite64", 240),
-    ("fdatasync", 40),
-    ("fsync", 8),
-    ("write", 40),
+    ("pwrite64", 176),
+    ("fdatasync", 88),
+    ("fsync", 10),
+    ("write", 79),
     ("rename,unlink,ftruncate", 6),
+    ("openat", 29),
+    ("read", 60),
+    ("close", 22),
+    ("recvfrom", 100),
+    ("writev", 83),
+    ("epoll_wait", 190),
+    ("futex", 170),
 ];
 /// Shares no divisor with the numbers of [`POINTS`].
 const STEP: u32 = 7;
@@ -59,6 +68,7 @@ pub struct Campaign {
     disk: Option<LoopDisk>,
     round: u32,
     tally: Tally,
+    order: Vec<(&'static str, u32)>,
     points: Points,
 }
 
@@ -74,11 +84,14 @@ impl Points {
     }
 }
 
-/// The point of this round: the calls, and which of them.
-fn point(round: u32) -> (&'static str, u32) {
-    let kinds = u32::try_from(POINTS.len()).expect("few");
-    let (calls, most) = POINTS[(round % kinds) as usize];
-    (calls, round / kinds * STEP % most + 1)
+/// All points in their order: the calls, and which of them.
+fn order() -> Vec<(&'static str, u32)> {
+    let turns = POINTS.iter().map(|(_, most)| *most).max().unwrap_or_default();
+    let of = |turn| {
+        let due = POINTS.iter().filter(move |(_, most)| turn < *most);
+        due.map(move |(calls, most)| (*calls, turn * STEP % most + 1))
+    };
+    (0..turns).flat_map(of).collect()
 }
 
 impl Campaign {
@@ -99,7 +112,8 @@ impl Campaign {
         victim.start();
         let load = Load::on(&victim);
         victim.scheduler.kill9();
-        Self { victim, load, disk, round: 0, tally: Tally::default(), points: Points::default() }
+        let (tally, order, points) = (Tally::default(), order(), Points::default());
+        Self { victim, load, disk, round: 0, tally, order, points }
     }
 
     /// Goes on until there were so many numbered crashes.
@@ -115,7 +129,7 @@ impl Campaign {
 
     #[track_caller]
     fn round(&mut self) {
-        let (calls, nth) = point(self.round);
+        let (calls, nth) = self.order[self.round as usize % self.order.len()];
         let fault = Fault::kill(calls, nth);
         self.victim.start_with(&fault);
         let starting = self.victim.scheduler.ready_or_ended().err();
@@ -176,8 +190,10 @@ mod tests {
         assert_eq!(points.hit(false, ("write", 4)), 3);
         assert_eq!(points.hit(false, ("fsync", 4)), 4);
         let all = usize::try_from(POINTS.iter().map(|(_, most)| most).sum::<u32>()).unwrap();
-        let rounds = u32::try_from(POINTS.len()).unwrap() * POINTS[0].1;
-        let turns: BTreeSet<_> = (0..rounds).map(point).collect();
-        assert_eq!(turns.len(), all);
+        let (turns, different) = (order(), BTreeSet::from_iter(order()));
+        assert_eq!((turns.len(), different.len()), (all, all));
+        assert!(all >= 1_000, "{all}");
+        let first: Vec<_> = turns.iter().take(POINTS.len()).map(|(calls, _)| *calls).collect();
+        assert!(first.iter().eq(POINTS.iter().map(|(calls, _)| calls)), "{first:?}");
     }
 }

@@ -27,6 +27,8 @@ const PASTE: &[u8] = &[b'x'; 64 << 10];
 const RESIZES: u32 = 10_000;
 /// Commands at once: more than an agent relays.
 const CROWD: usize = 300;
+/// What an agent relays at once.
+const PLACES: usize = 128;
 /// Connections to an engine or a scheduler that are kept for later.
 const SPARE_FILES: usize = 16;
 
@@ -159,26 +161,31 @@ fn a_crowd_of_commands_gets_the_places_there_are_and_gives_them_back() {
         for _ in 0..CROWD {
             let mut control = ControlClient::new(people.channel.clone());
             calls.spawn(async move {
-                let once = tokio_stream::once(target(&["echo", "hello"], false));
-                let mut output = control.exec(once).await?.into_inner();
+                let (typing, messages) = tokio::sync::mpsc::channel(2);
+                for message in [target(&["cat"], false), typed(Frame::Stdin(b"x".to_vec()))] {
+                    typing.send(message).await.expect("a stream");
+                }
+                let mut output = control.exec(ReceiverStream::new(messages)).await?.into_inner();
                 while let Some(frame) = output.message().await? {
                     match frame.frame {
-                        Some(Frame::ExitCode(code)) => return Ok(code),
+                        // Who has a place keeps it.
+                        Some(Frame::Stdout(_)) => return Ok((typing, output)),
                         Some(Frame::Error(why)) => return Err(tonic::Status::aborted(why)),
                         _ => {}
                     }
                 }
-                Err(tonic::Status::unknown("no exit code"))
+                Err(tonic::Status::unknown("no output"))
             });
         }
         calls.join_all().await
     });
-    let done = outcomes.iter().filter(|outcome| matches!(outcome, Ok(0))).count();
+    let held = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     let refused: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
-    assert!(done > 0, "{refused:?}");
+    assert_eq!((held, refused.len()), (PLACES, CROWD - PLACES), "{refused:?}");
     for why in refused {
         assert!(!why.message().is_empty(), "refused without a word: {why:?}");
     }
+    drop(outcomes);
     settled(&world, &container, before);
     world.ctl.run(&["exec", "host/web", "--", "true"]).expect(0);
     assert!(!world.agent.output("stderr").contains("panicked"));

@@ -81,7 +81,11 @@ fn bytes_that_are_no_message_are_answered_as_the_callers_mistake() {
     for method in METHODS {
         let caller = if method.starts_with("Agent") { &nodes } else { &people };
         for (what, message) in &messages {
-            let Err(refused) = caller.ask(method, &[], message.clone()) else { continue };
+            let Err(refused) = caller.ask(method, &[], message.clone()) else {
+                // Fields nobody knows are left out, so bytes without order may be an empty message.
+                assert!(["nothing at all", "random bytes"].contains(what), "{method} took {what}");
+                continue;
+            };
             // Within a stream the library answers for itself.
             let fine = match refused.code() {
                 Code::InvalidArgument | Code::NotFound | Code::PermissionDenied => true,
@@ -181,8 +185,7 @@ fn ten_thousand_calls_on_one_connection_get_the_streams_there_are_and_give_them_
                 Err(_) => waited += 1,
             }
         }
-        assert!((1..=STREAMS_MAX).contains(&open.len()), "{} are open", open.len());
-        assert_eq!(open.len() + waited, CALLS, "none of them was answered with an error");
+        assert_eq!((open.len(), waited), (STREAMS_MAX, CALLS - STREAMS_MAX));
         // Other people have other connections.
         world.expect_unharmed();
     });
