@@ -3,14 +3,15 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write as _,
     net::TcpStream,
-    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use super::{ENGINE, Host, Hosts};
 use crate::{
@@ -341,9 +342,11 @@ impl Drop for Cluster {
 }
 
 /// Contexts hold a key, and `sisoctl` says so when others can read it.
+/// In one step: clients that were given the path before may read it at any time.
 fn write_secret(path: &Path, text: &str) {
-    fs::write(path, text).expect("a context");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("a context");
+    let mut file = NamedTempFile::new_in(path.parent().expect("a directory")).expect("a context");
+    file.write_all(text.as_bytes()).expect("a context");
+    file.persist(path).expect("a context");
 }
 
 fn endpoint(host: &Host) -> String {
