@@ -110,7 +110,8 @@ impl<R: Runtime> Agent<R> {
         let Parts { tools, node, ledger, held, record, stamp, wakes, ask } = parts;
         let board = Arc::clone(&tools.board);
         let mut mind = Mind::new((tools.cluster.clone(), node), Arc::clone(&board), stamp, held);
-        mind.restore_leases(record.read());
+        // What is not known is no lease: it is asked for anew.
+        mind.restore_leases(record.read().unwrap_or_default());
         Self {
             tools: Arc::new(tools),
             board,

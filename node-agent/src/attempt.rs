@@ -55,6 +55,8 @@ const LATE_OOM: u64 = 1_000;
 pub const PROOF_OF_LIFE: u64 = 1_000;
 /// The exit code of a process that SIGKILL ended: what the kernel sends when memory runs out.
 const SIGKILLED: i64 = 137;
+/// What is said of a container whose command ran on without the engine's knowledge, at the beginning.
+pub(crate) const LOST: &str = "the engine lost sight of it in a restart";
 /// The longest message kept, in characters: engines quote whole runtime traces.
 const MESSAGE_CHARS: usize = 500;
 
@@ -81,8 +83,6 @@ pub struct Attempt {
     pub rebuild: bool,
     /// What was last reported.
     pub reported: TaskStatus,
-    /// Whether the run that the engine lost sight of is counted as ended.
-    pub lost: bool,
     /// Whether its present run has lasted for [`PROOF_OF_LIFE`].
     pub proven: bool,
     /// The present run, by its start, and when it has lasted long enough.
@@ -142,9 +142,8 @@ impl Attempt {
         now: Moment,
         wall: Timestamp,
     ) {
-        let lost = std::mem::replace(&mut self.lost, matches!(seen, Seen::Lost(_)));
         match (wanted, seen) {
-            (Wanted::Run, Seen::Lost(container)) if !lost => {
+            (Wanted::Run, Seen::Lost(container)) if !self.is_told_as_lost() => {
                 self.counted = Some(ended_at(container));
                 self.count(spec, End::Lost, None, now);
             }
@@ -190,6 +189,13 @@ impl Attempt {
                 | Seen::Lost(_),
             ) => self.end_seen = None,
         }
+    }
+
+    /// Also by the agent's life before: it is kept in the ledger.
+    fn is_told_as_lost(&self) -> bool {
+        let failure = self.status.failure.as_ref();
+        self.status.state == TaskState::Starting
+            && failure.is_some_and(|failure| failure.message.starts_with(LOST))
     }
 
     /// How long it had run before it was first seen is told by the machine's clock only, which may
@@ -363,10 +369,7 @@ fn explain(end: End, limit: Bytes, message: Option<String>) -> Option<Failure> {
             (Cause::NodeLost, text.to_owned())
         }
         End::Vanished => (Cause::Interrupted, "its container was removed from outside".to_owned()),
-        End::Lost => {
-            let text = "the engine lost sight of it in a restart";
-            (Cause::Interrupted, text.to_owned())
-        }
+        End::Lost => (Cause::Interrupted, LOST.to_owned()),
         End::NotStarted => (Cause::Start, message.unwrap_or_default()),
     };
     Some(failure(cause, text))

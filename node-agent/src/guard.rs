@@ -6,7 +6,7 @@
 //! left to guard. A machine that sleeps or is frozen freezes it as well, and what it guards.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions},
     io,
     os::unix::process::CommandExt as _,
@@ -17,7 +17,7 @@ use std::{
 };
 
 use clap::Parser;
-use model::NodeId;
+use model::{NodeId, TaskId};
 use rustix::{
     fs::FlockOperation,
     io::Errno,
@@ -29,7 +29,7 @@ use crate::{
     board::Board,
     config::Config,
     enrol::story,
-    lease::{LOOK_EVERY, Leases},
+    lease::{Awake, LOOK_EVERY, Leases},
     lease_record::LeaseRecord,
     runtime::{Container, Runtime, clock},
 };
@@ -127,7 +127,8 @@ fn start(config: &Config, cluster: &str, node: NodeId) -> io::Result<()> {
 /// Guards until there is nothing to guard, or the directory is gone.
 pub async fn run<R: Runtime>(config: GuardConfig, runtime: R) -> io::Result<()> {
     let record = LeaseRecord::new(&config.data_dir, clock::boot_id());
-    let mut guard = Guard { config, runtime: Arc::new(runtime), record, ending: Arc::default() };
+    let (runtime, sent) = (Arc::new(runtime), BTreeMap::new());
+    let mut guard = Guard { config, runtime, record, sent, blind: false, ending: Arc::default() };
     loop {
         let Some(place) = place(&guard.config.data_dir)? else { return Ok(()) };
         guard.watch().await;
@@ -143,14 +144,27 @@ struct Guard<R> {
     config: GuardConfig,
     runtime: Arc<R>,
     record: LeaseRecord,
+    /// The renewals that were read last.
+    sent: BTreeMap<TaskId, Awake>,
+    /// Whether they could not be read since.
+    blind: bool,
     /// Containers that are being stopped.
     ending: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl<R: Runtime> Guard<R> {
     /// The leases that the agent wrote down last.
-    fn leases(&self) -> Leases {
-        let mut leases = Leases::restored(self.record.read());
+    fn leases(&mut self) -> Leases {
+        match self.record.read() {
+            Ok(sent) => (self.sent, self.blind) = (sent, false),
+            // Those that were good end by themselves.
+            Err(error) => {
+                if !std::mem::replace(&mut self.blind, true) {
+                    tracing::error!(why = story(&error), "the leases cannot be read");
+                }
+            }
+        }
+        let mut leases = Leases::restored(self.sent.clone());
         leases.pass(clock::awake());
         leases
     }
@@ -163,7 +177,7 @@ impl<R: Runtime> Guard<R> {
             quiet += 1;
             if leases.first_end().is_none() || leases.any_ended() || quiet >= QUIET_LOOKS {
                 quiet = 0;
-                match self.look(&leases).await {
+                match self.look().await {
                     Some(false) if leases.first_end().is_none() => idle += 1,
                     Some(_) => idle = 0,
                     None => {}
@@ -175,8 +189,10 @@ impl<R: Runtime> Guard<R> {
 
     /// Stops what has no lease; answers whether anything is there to guard, nothing where the engine does
     /// not answer.
-    async fn look(&mut self, leases: &Leases) -> Option<bool> {
+    async fn look(&mut self) -> Option<bool> {
         let look = self.runtime.look(&self.config.cluster).await.ok()?;
+        // Read after the look: what the agent starts has its lease written down before.
+        let leases = self.leases();
         let node = self.config.node;
         let ours = |found: &&Container| found.node.is_none_or(|of| of == node);
         let guarded: Vec<&Container> =

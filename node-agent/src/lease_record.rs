@@ -11,6 +11,7 @@ use std::{
     io,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use model::{
@@ -27,6 +28,9 @@ const HEADER: usize = 16;
 const LENGTH: usize = HEADER + 128 + MAX_TASKS * 40;
 const FILE: &str = "leases";
 const PRIVATE: u32 = 0o600;
+/// How often it is read before what it says counts as damaged, and the time between.
+const READS: usize = 5;
+const WRITTEN_WITHIN: Duration = Duration::from_millis(2);
 
 /// The file's message. Field numbers are never reused.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -71,10 +75,24 @@ impl LeaseRecord {
         file.open(&self.path)?.write_all_at(&bytes, 0)
     }
 
-    /// The renewals that were written in this boot. What cannot be read is no lease.
-    pub fn read(&self) -> BTreeMap<TaskId, Awake> {
-        let bytes = std::fs::read(&self.path).unwrap_or_default();
-        decode(&self.boot, &bytes).unwrap_or_default()
+    /// The renewals that were written in this boot. What is damaged is no lease; a file that is not there
+    /// has none.
+    ///
+    /// # Errors
+    /// The system's, where the file cannot be read: nothing is known then.
+    pub fn read(&self) -> io::Result<BTreeMap<TaskId, Awake>> {
+        for _ in 0..READS {
+            let bytes = match std::fs::read(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                read => read?,
+            };
+            if let Some(found) = decode(&self.boot, &bytes) {
+                return Ok(found);
+            }
+            // It may have been read while it was written over, which takes less than this.
+            std::thread::sleep(WRITTEN_WITHIN);
+        }
+        Ok(BTreeMap::new())
     }
 }
 
@@ -127,12 +145,45 @@ mod tests {
     fn leases_are_found_again_in_the_same_boot_only() {
         let directory = tempfile::tempdir().unwrap();
         let of = |boot: &str| LeaseRecord::new(directory.path(), Some(boot.to_owned()));
-        assert_eq!(of("a").read(), BTreeMap::new());
+        let read = |boot: &str| of(boot).read().unwrap();
+        assert_eq!(read("a"), BTreeMap::new());
         of("a").write(&leases()).unwrap();
-        assert_eq!(of("a").read(), leases());
-        assert_eq!(of("b").read(), BTreeMap::new());
+        assert_eq!(read("a"), leases());
+        assert_eq!(read("b"), BTreeMap::new());
         of("a").write(&BTreeMap::new()).unwrap();
-        assert_eq!(of("a").read(), BTreeMap::new(), "what is shorter covers what was longer");
+        assert_eq!(read("a"), BTreeMap::new(), "what is shorter covers what was longer");
+    }
+
+    #[test]
+    fn a_record_is_whole_to_whoever_reads_while_it_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let record = LeaseRecord::new(directory.path(), Some("a".to_owned()));
+        record.write(&leases()).unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Each as long as the whole file, and other bytes each time.
+                for number in 0.. {
+                    let at = Awake { boot: number, hardware: Some(number) };
+                    let many = (0..MAX_TASKS as u64).map(|task| (TaskId::new(task + 1), at));
+                    record.write(&many.collect()).unwrap();
+                    if over.load(std::sync::atomic::Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            });
+            for _ in 0..200 {
+                assert!(!record.read().unwrap().is_empty());
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_not_taken_for_an_empty_one() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join(FILE)).unwrap();
+        LeaseRecord::new(directory.path(), None).read().unwrap_err();
     }
 
     #[test]
@@ -147,7 +198,7 @@ mod tests {
         });
         record.write(&full.collect()).unwrap();
         assert_eq!(length(), empty);
-        assert_eq!(record.read().len(), MAX_TASKS);
+        assert_eq!(record.read().unwrap().len(), MAX_TASKS);
     }
 
     #[test]

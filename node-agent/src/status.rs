@@ -7,7 +7,7 @@ use model::{
 };
 
 use crate::{
-    attempt::{Attempt, failure},
+    attempt::{Attempt, LOST, failure},
     reconcile::{Image, Seen, Wanted},
     runtime::Container,
 };
@@ -122,7 +122,7 @@ fn current_failure(past: Option<Failure>, container: &Container, limit: Bytes) -
 /// What a person can do stands in it, for where the agent may not.
 fn lost(container: &Container) -> Failure {
     let message = format!(
-        "its command runs, but the engine lost sight of it in a restart, so it is ended. If that cannot be: \
+        "{LOST}: its command, which runs, is ended. If that cannot be: \
          `ctr -n moby task kill -s SIGKILL {}` on this machine",
         container.id
     );

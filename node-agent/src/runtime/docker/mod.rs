@@ -123,10 +123,11 @@ impl DockerEngine {
         };
         let state = shown.state.as_ref().and_then(|state| state.status);
         // The container carries its own grace period, so that it is known without the task.
-        let own = shown.config.and_then(|config| config.stop_timeout).unwrap_or(ENGINE_GRACE);
+        let config = shown.config.unwrap_or_default();
+        let own = config.stop_timeout.unwrap_or(ENGINE_GRACE);
         let own = Duration::from_secs(u64::try_from(own).unwrap_or_default());
         if shown::is_still(state) {
-            return lost::end(id, grace.unwrap_or(own)).await;
+            return lost::end(id, grace.unwrap_or(own), config.stop_signal.as_deref()).await;
         }
         if state == Some(ContainerStateStatusEnum::PAUSED) {
             within(QUICK, docker.unpause_container(&id.0)).await?;
@@ -173,7 +174,7 @@ impl Runtime for DockerEngine {
             .try_filter_map(|found| async move { Ok(found) })
             .try_collect()
             .await?;
-        lost::find(&mut containers).await;
+        lost::find(&docker, cluster, &mut containers).await?;
         let listed = docker.list_networks(Some(ListNetworksOptions { filters }));
         let network = |row: bollard::models::Network| {
             let stack = row.labels?.remove(LABEL_STACK)?;
@@ -188,8 +189,9 @@ impl Runtime for DockerEngine {
         cluster: &str,
         id: &ContainerId,
     ) -> Result<Option<Container>, RuntimeError> {
-        let mut found = shown(&self.client().await?, cluster, &id.0).await?;
-        lost::find(found.as_mut_slice()).await;
+        let docker = self.client().await?;
+        let mut found = shown(&docker, cluster, &id.0).await?;
+        lost::find(&docker, cluster, found.as_mut_slice()).await?;
         Ok(found)
     }
 
