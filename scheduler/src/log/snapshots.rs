@@ -150,6 +150,11 @@ impl SnapshotFiles {
         Ok(Self { directory, known, closed: Arc::default() })
     }
 
+    /// Where they lie.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Waits for a snapshot that is being published; after it there is none. The directory may
     /// become somebody else's.
     pub(super) fn close(&self) {

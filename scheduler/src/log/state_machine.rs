@@ -1,6 +1,6 @@
 //! The one place that calls `apply`: folds the log into the [`Cluster`] and answers who proposed.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -16,7 +16,7 @@ use scheduler_core::{Applied, Cluster};
 use tokio::sync::watch;
 
 use super::{
-    codec,
+    LogError, codec, room,
     snapshots::{self, Loaded, SnapshotFiles},
     types::{LogId, Payload, RaftEntry, SnapshotMeta, StoredMembership, Types},
 };
@@ -31,6 +31,9 @@ pub(super) struct State {
     pub(super) applied: Option<LogId>,
     membership: StoredMembership,
 }
+
+/// Between two looks whether a snapshot has room.
+const ROOM_LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Applies the log. Clones share the state.
 #[derive(Clone)]
@@ -56,6 +59,25 @@ impl StateMachine {
 
     pub(super) fn state(&self) -> Arc<RwLock<State>> {
         Arc::clone(&self.state)
+    }
+
+    /// Writes what the cluster is now; or not, for want of room.
+    fn snapshot_if_there_is_room(&self) -> io::Result<Result<SnapshotOf<Types, Bytes>, LogError>> {
+        let (meta, bytes) = {
+            let state = self.state.read();
+            let meta = SnapshotMeta {
+                last_log_id: state.applied,
+                last_membership: state.membership.clone(),
+            };
+            let bytes = snapshots::encode(&meta, &state.cluster);
+            (meta, bytes)
+        };
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if let Err(full) = room::check(self.files.directory(), room::least_for_snapshot(size)) {
+            return Ok(Err(full));
+        }
+        self.files.adopt(&meta, &bytes)?;
+        Ok(Ok(SnapshotOf::<Types, Bytes> { meta, snapshot: bytes }))
     }
 
     pub(super) fn revision(&self) -> watch::Receiver<Revision> {
@@ -138,20 +160,20 @@ impl RaftSnapshotBuilder<Types> for StateMachine {
     type SnapshotData = SnapshotBytes;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Types, Bytes>> {
-        let this = self.clone();
-        let build = move || {
-            let (meta, bytes) = {
-                let state = this.state.read();
-                let meta = SnapshotMeta {
-                    last_log_id: state.applied,
-                    last_membership: state.membership.clone(),
-                };
-                let bytes = snapshots::encode(&meta, &state.cluster);
-                (meta, bytes)
-            };
-            this.files.adopt(&meta, &bytes)?;
-            Ok(SnapshotOf::<Types, Bytes> { meta, snapshot: bytes })
-        };
-        tokio::task::spawn_blocking(build).await.map_err(io::Error::other)?
+        let mut told = false;
+        loop {
+            let this = self.clone();
+            let build = tokio::task::spawn_blocking(move || this.snapshot_if_there_is_room());
+            match build.await.map_err(io::Error::other)?? {
+                Ok(snapshot) => return Ok(snapshot),
+                // One that fails ends the process; the log needs none until there is room.
+                Err(full) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%full, "no snapshot is made");
+                    }
+                }
+            }
+            tokio::time::sleep(ROOM_LOOK_EVERY).await;
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A disk of our own whose power can be cut: ext4 in a file. Needs root.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -88,6 +88,12 @@ impl LoopDisk {
     /// Fills it up with a file; the file's path.
     #[track_caller]
     pub fn fill(&self) -> PathBuf {
+        self.fill_but(0)
+    }
+
+    /// The same, and leaves so many MiB.
+    #[track_caller]
+    pub fn fill_but(&self, mib: u64) -> PathBuf {
         let path = self.at.join("filler");
         let size = text(&path);
         // Ends with an error when there is no room left, which is what it is for; then in small steps,
@@ -96,6 +102,9 @@ impl LoopDisk {
             let to = format!("of={size}");
             let _ = run("dd", &["if=/dev/zero", &to, step, "oflag=append", "conv=notrunc"]);
         }
+        let filler = OpenOptions::new().write(true).open(&path).expect("the filler");
+        let length = filler.metadata().expect("the filler").len();
+        filler.set_len(length.saturating_sub(mib << 20)).expect("room");
         let _ = run("sync", &["-f", &size]);
         path
     }

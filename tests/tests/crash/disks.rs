@@ -1,6 +1,6 @@
 //! Disks that fail, are full, or are slow.
 
-use std::{fs, process::ExitStatus, time::Duration};
+use std::{fmt::Write as _, fs, process::ExitStatus, time::Duration};
 
 use serde_json::Value;
 use siso_tests::{
@@ -110,6 +110,51 @@ fn on_a_full_disk_it_refuses_writes_answers_reads_and_goes_on_when_there_is_room
     victim.scheduler.kill9();
     victim.start();
     load.check(&victim.replicas().expect("an answer"));
+}
+
+/// What a cluster remembers of a stack at most: revisions of close to a megabyte each.
+const REVISIONS: u32 = 20;
+/// Room for what takes something away (8 MiB), and not for a snapshot of all those revisions.
+const ROOM_MIB: u64 = 12;
+/// More than come between two snapshots.
+const REMOVED: u32 = 15;
+
+/// A snapshot that cannot be written would end the process, and again after each start.
+#[test]
+fn without_room_for_a_snapshot_it_makes_none_and_goes_on() {
+    let Some((disk, _directory)) = disk("nearly full disk", DISK_MIB) else { return };
+    let mut victim = Victim::on(disk.path());
+    victim.start();
+    for number in 0..REMOVED {
+        victim.apply(&format!("small-{number}")).expect(0);
+    }
+    let value = "x".repeat(100 << 10);
+    for revision in 0..REVISIONS {
+        let mut text = "name: large\nservices:\n  web:\n    image: siso/test:1\n    mem_limit: 16m\n    environment:\n".to_owned();
+        for number in 0..9 {
+            let _ = writeln!(text, "      V{number}: {revision}{value}");
+        }
+        victim.ctl.run_with_input(&["apply", "--yes", "--detach", "-"], text.as_bytes()).expect(0);
+    }
+    let filler = disk.fill_but(ROOM_MIB);
+    for number in 0..REMOVED {
+        let name = format!("small-{number}");
+        victim.ctl.run(&["stack", "rm", &name, "--yes", "--detach"]).expect(0);
+    }
+    wait_until("it says that no snapshot is made", PATIENT, || {
+        let said = victim.scheduler.output("stderr");
+        if said.contains("no snapshot is made") { Ok(()) } else { Err(said) }
+    });
+    assert!(victim.scheduler.ended().is_none(), "{}", victim.scheduler.story());
+    victim.scheduler.kill9();
+    victim.start();
+    fs::remove_file(filler).expect("room");
+    victim.apply("later").expect(0);
+    wait_until("what was removed is gone, and all else is there", PATIENT, || {
+        let rows = victim.ctl.json(&["stack", "ls"]);
+        let names = rows.as_array().into_iter().flatten().filter_map(|row| row["stack"].as_str());
+        if names.eq(["large", "later"]) { Ok(()) } else { Err(rows.to_string()) }
+    });
 }
 
 /// The term, as a scheduler's metrics tell it.

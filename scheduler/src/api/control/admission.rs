@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeSet, fmt::Display};
 
-use model::{ServiceSpec, StackSpec, spec::LEAST_MEMORY};
+use model::{
+    ServiceSpec, StackSpec,
+    spec::{LEAST_MEMORY, Mount},
+};
 use proto::convert::{At as _, BadField};
 
 /// The first contradiction, by its path.
@@ -21,6 +24,9 @@ fn check_service(stack: &StackSpec, service: &ServiceSpec) -> Result<(), BadFiel
         let why = format!("{} starts no container, the least is {LEAST_MEMORY}", ask.memory_limit);
         return Err(BadField::new(why)).at("memory_limit").at("resources");
     }
+    if ask.pids_limit == 0 {
+        return Err(BadField::new("0 is no limit")).at("pids_limit").at("resources");
+    }
     let most =
         |limit: &dyn Display| BadField::new(format!("reserves more than its limit, {limit}"));
     if ask.reserved.memory > ask.memory_limit {
@@ -30,7 +36,8 @@ fn check_service(stack: &StackSpec, service: &ServiceSpec) -> Result<(), BadFiel
         return Err(most(&limit)).at("cpu").at("resources");
     }
     let mut targets = BTreeSet::new();
-    if let Some(twice) = service.mounts.iter().find(|mount| !targets.insert(&mount.target)) {
+    let path = |mount: &Mount| mount.target.trim_end_matches('/').to_owned();
+    if let Some(twice) = service.mounts.iter().find(|mount| !targets.insert(path(mount))) {
         return Err(BadField::new(format!("two are at {}", twice.target))).at("mounts");
     }
     if let Some(name) = service.networks.iter().find(|name| !stack.networks.contains_key(*name)) {

@@ -102,6 +102,7 @@ fn no_service() -> Vec<Spoilt> {
         ("no rule for its end", web(|web| web.restart = None), "restart"),
         ("a limit below what is reserved", web(below), "memory"),
         ("no limit", web(|web| resources(web).memory_limit = Some(0)), "memory_limit"),
+        ("processes without a limit", web(|web| resources(web).pids_limit = 0), "pids_limit"),
         ("more processors than its limit", web(processors), "cpu"),
         ("a rule that is none", web(rule), "constraints"),
         ("a port that is none", web(|web| web.ports.push(port(80, 0))), "ports"),
@@ -113,7 +114,7 @@ fn no_service() -> Vec<Spoilt> {
 /// What contradicts another part of the same stack.
 fn contradictions() -> Vec<Spoilt> {
     let ports = [port(80, 80), port(80, 81)];
-    let mounts = [mount("data", "/data"), mount("data", "/data")];
+    let mounts = [mount("data", "/data"), mount("data", "/data/")];
     let twice = |web: &mut v1::ServiceSpec| (web.strict_singleton, web.replicas) = (true, 2);
     vec![
         ("a port twice", web(|web| web.ports.extend(ports)), "port"),
