@@ -142,6 +142,7 @@ const ROUNDED: f64 = 0.005;
 struct Figure {
     /// Median, minimum and maximum.
     numbers: [f64; 3],
+    unit: String,
     /// What was wanted, and whether it was met; empty when nothing was.
     verdict: String,
 }
@@ -168,10 +169,18 @@ fn kept(name: &str) -> BTreeMap<String, Figure> {
         let near = found.iter().zip(&numbers).all(|(found, told)| (found - told).abs() < 1e-6);
         assert!(near, "{name}: {what}: {numbers:?} of {samples:?}");
         let verdict = figure["wanted"].as_str().map(|wanted| {
-            let met = if figure["met"] == true { "met" } else { "missed" };
-            format!("{wanted}: {met}")
+            let bound: f64 =
+                wanted[wanted.find(' ').map_or(0, |at| at + 1)..].parse().expect("a bound");
+            let met = match wanted.chars().next() {
+                Some('≤') => numbers[0] <= bound,
+                Some('≥') => numbers[0] >= bound,
+                _ => panic!("{name}: {what}: {wanted}"),
+            };
+            assert_eq!(figure["met"], met, "{name}: {what}");
+            format!("{wanted}: {}", if met { "met" } else { "missed" })
         });
-        (what, Figure { numbers, verdict: verdict.unwrap_or_default() })
+        let unit = figure["unit"].as_str().unwrap_or_default().to_owned();
+        (what, Figure { numbers, unit, verdict: verdict.unwrap_or_default() })
     };
     kept["figures"].as_array().expect("figures").iter().map(figure).collect()
 }
@@ -212,13 +221,14 @@ fn every_table_of_performance_is_that_of_the_samples_it_names() {
         assert!(!file.is_empty(), "the samples of {rows:#?} are not named below it");
         let kept = kept(&file);
         for row in rows {
-            let [what, shown @ .., _, verdict] = &row[..] else { panic!("{row:?}") };
+            let [what, shown @ .., unit, verdict] = &row[..] else { panic!("{row:?}") };
             let figure = kept.get(*what).unwrap_or_else(|| panic!("{what} is not in {file}"));
             let shown: Vec<f64> = shown.iter().filter_map(|cell| cell.parse().ok()).collect();
             let near =
                 |(shown, kept): (&f64, &f64)| (shown - kept).abs() <= ROUNDED * kept.abs().max(1.0);
             let all = shown.len() == 3 && shown.iter().zip(&figure.numbers).all(near);
-            assert!(all && *verdict == figure.verdict, "{file}: {row:?}, measured: {figure:?}");
+            let same = *unit == figure.unit && *verdict == figure.verdict;
+            assert!(all && same, "{file}: {row:?}, measured: {figure:?}");
             compared += 1;
         }
     }

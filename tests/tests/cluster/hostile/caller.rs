@@ -82,9 +82,15 @@ impl Caller {
     pub(super) fn as_(identity: &Identity, world: &World) -> Self {
         let runtime = runtime();
         let inside = runtime.enter();
-        let channel = transport::channel(&[world.endpoint()], identity, CONNECT).expect("a name");
+        let channel = Self::channel_of(identity, world);
         drop(inside);
         Self { runtime, channel }
+    }
+
+    /// The same, for somebody within a runtime.
+    #[track_caller]
+    pub(super) fn channel_of(identity: &Identity, world: &World) -> Channel {
+        transport::channel(&[world.endpoint()], identity, CONNECT).expect("a name")
     }
 
     /// Under none.

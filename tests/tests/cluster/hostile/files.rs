@@ -26,15 +26,17 @@ fn alias_bomb() -> String {
     text
 }
 
-#[test]
-fn a_file_that_is_no_stack_is_refused_for_what_it_is() {
-    let world = World::scheduler_only("hostile-files");
+/// What it is, its bytes, and what is said of it.
+type File = (&'static str, Vec<u8>, &'static str);
+
+/// What cannot be read at all.
+fn unreadable() -> Vec<File> {
     let utf_16: Vec<u8> = "\u{feff}services:".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let table: &[(&str, Vec<u8>, &str)] = &[
+    vec![
         ("an alias bomb", alias_bomb().into(), "expands to more than"),
         ("depth 10,000", "[".repeat(10_000).into(), "nested"),
         ("10,000 services", services(10_000).into(), "at most 500 services"),
-        ("a key twice", service("    image: b\n").into(), "twice"),
+        ("a key twice", service("    image: b\n").into(), "twice, on line 4 and on line 5"),
         (
             "a custom tag",
             service("    command: !!python/object:os.system x\n").into(),
@@ -44,15 +46,37 @@ fn a_file_that_is_no_stack_is_refused_for_what_it_is() {
         ("a merge cycle", b"services:\n  web: &a\n    <<: *a\n    image: x\n".to_vec(), "inside"),
         ("UTF-16", utf_16, "UTF-16"),
         ("no UTF-8", b"services:\n  web:\n    image: \xff\n".to_vec(), "UTF-8"),
-        ("-1 replicas", service("    deploy: {replicas: -1}\n").into(), "replicas"),
-        ("2^32 replicas", service("    deploy: {replicas: 4294967296}\n").into(), "replicas"),
-        ("2^64 bytes", service("    mem_limit: 18446744073709551616\n").into(), "mem_limit"),
-        ("no number of CPUs", service("    cpus: NaN\n").into(), "cpus"),
-        ("port 0", service("    ports: ['0:80']\n").into(), "port"),
-        ("port 65536", service("    ports: ['65536:80']\n").into(), "port"),
-        ("a port twice", service("    ports: ['80:80', '80:81']\n").into(), "80"),
-        ("a missing dependency", service("    depends_on: [db]\n").into(), "db"),
-        ("itself as dependency", service("    depends_on: [web]\n").into(), "web"),
+    ]
+}
+
+/// What can be read and is no stack.
+fn unfit() -> Vec<File> {
+    vec![
+        ("-1 replicas", service("    deploy: {replicas: -1}\n").into(), "is at least 0"),
+        (
+            "2^32 replicas",
+            service("    deploy: {replicas: 4294967296}\n").into(),
+            "at most 1000 replicas",
+        ),
+        (
+            "2^64 bytes",
+            service("    mem_limit: 18446744073709551616\n").into(),
+            "larger than any machine",
+        ),
+        ("no number of CPUs", service("    cpus: NaN\n").into(), "not a number of CPUs"),
+        ("port 0", service("    ports: ['0:80']\n").into(), "port 0 does not exist"),
+        ("port 65536", service("    ports: ['65536:80']\n").into(), "ports go from 1 to 65535"),
+        (
+            "a port twice",
+            service("    ports: ['80:80', '80:81']\n").into(),
+            "published by `web` twice",
+        ),
+        (
+            "a missing dependency",
+            service("    depends_on: [db]\n").into(),
+            "`db`, which is not a service",
+        ),
+        ("itself as dependency", service("    depends_on: [web]\n").into(), "depends on itself"),
         (
             "a cycle",
             service("    depends_on: [db]\n  db: {image: a, depends_on: [web]}\n").into(),
@@ -60,8 +84,12 @@ fn a_file_that_is_no_stack_is_refused_for_what_it_is() {
         ),
         ("a port of ours", service("    ports: ['7400:80']\n").into(), "reserved"),
         ("a port of the agent's", service("    ports: ['7481:80']\n").into(), "reserved"),
-        ("a near miss", service("    replica: 3\n").into(), "replica"),
-        ("a path for a name", b"name: ../x\nservices: {web: {image: a}}\n".to_vec(), "name"),
+        ("a near miss", service("    replica: 3\n").into(), "did you mean `deploy.replicas`"),
+        (
+            "a path for a name",
+            b"name: ../x\nservices: {web: {image: a}}\n".to_vec(),
+            "is not a stack name",
+        ),
         ("300 characters", format!("name: {}\nservices: {{}}", "a".repeat(300)).into(), "63"),
         (
             "a volume that is the root",
@@ -72,9 +100,14 @@ fn a_file_that_is_no_stack_is_refused_for_what_it_is() {
             },
             "driver_opts",
         ),
-    ];
-    for (what, bytes, says) in table {
-        let answer = world.ctl.run_with_input(&["apply", "--yes", "--detach", "-"], bytes);
+    ]
+}
+
+#[test]
+fn a_file_that_is_no_stack_is_refused_for_what_it_is() {
+    let world = World::scheduler_only("hostile-files");
+    for (what, bytes, says) in unreadable().into_iter().chain(unfit()) {
+        let answer = world.ctl.run_with_input(&["apply", "--yes", "--detach", "-"], &bytes);
         assert_eq!(answer.code, 1, "{what}: {answer}");
         assert!(answer.stderr.contains(says), "{what}: {says:?} is not said: {answer}");
         assert!(!answer.stderr.contains("panicked"), "{what}: {answer}");

@@ -23,13 +23,15 @@ services:
     pids_limit: 200
   files:
     image: siso/test:1
-    command: [sh, -c, 'cd /tmp && seq 15000 | xargs touch && echo begin && exec tail -f $$(seq 15000) > /dev/null']
+    command: [sh, -c, 'cd /tmp && seq 15000 | xargs touch && exec tail -f $$(seq 15000) > /dev/null']
     mem_limit: 64m
   liar:
     image: siso/test:1
     command: [sh, -c, 'printf "one\n2026-01-01T00:00:00Z ERROR siso_agent: forged\r\n\000\001"; exec sleep 1000000']
     mem_limit: 16m
 "#;
+
+const FILES: usize = 15_000;
 
 /// As fast as it can for some seconds, a thousand bytes a line; two files of a megabyte are kept of it.
 const TORRENT: &str = r#"
@@ -165,8 +167,10 @@ services:
         if answer.stdout.contains("forged") { Ok(()) } else { Err(answer.to_string()) }
     });
     wait_until("the files are open", PATIENT, || {
-        let answer = world.ctl.run(&["logs", "vandals/files"]);
-        if answer.stdout.contains("begin") { Ok(()) } else { Err(answer.to_string()) }
+        let count = "ls /proc/[0-9]*/fd | wc -l";
+        let answer = world.ctl.run(&["exec", "vandals/files", "--", "sh", "-c", count]);
+        let open: usize = answer.stdout.trim().parse().unwrap_or_default();
+        if open >= FILES { Ok(()) } else { Err(answer.to_string()) }
     });
     wait_until("the flood has passed", PATIENT, || {
         let answer = world.ctl.run(&["logs", "vandals/flood", "--tail", "1"]);

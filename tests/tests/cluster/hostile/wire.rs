@@ -19,7 +19,7 @@ const CALLS: usize = 10_000;
 /// What a scheduler serves of streams, of all callers together.
 const STREAMS_MAX: usize = 256;
 /// For calls beyond what a connection may have at once: they wait on this side.
-const WAIT: Duration = Duration::from_secs(5);
+const WAIT: Duration = Duration::from_secs(10);
 
 /// Field 1 in itself, so many times.
 fn nested(depth: usize) -> Vec<u8> {
@@ -186,6 +186,11 @@ fn ten_thousand_calls_on_one_connection_get_the_streams_there_are_and_give_them_
             }
         }
         assert_eq!((open.len(), waited), (STREAMS_MAX, CALLS - STREAMS_MAX));
+        // Of all callers together: whoever comes by another connection is told so.
+        let mut other = ControlClient::new(Caller::channel_of(&admin(&world), &world));
+        let refused =
+            other.events(EventsRequest { follow: true, ..EventsRequest::default() }).await;
+        assert_eq!(refused.expect_err("no place").code(), Code::ResourceExhausted);
         // Other people have other connections.
         world.expect_unharmed();
     });
