@@ -83,6 +83,8 @@ pub struct Attempt {
     pub rebuild: bool,
     /// What was last reported.
     pub reported: TaskStatus,
+    /// Whether its lease was over while the engine did not answer: its guard may have ended it.
+    pub fenced: bool,
     /// Whether its present run has lasted for [`PROOF_OF_LIFE`].
     pub proven: bool,
     /// The present run, by its start, and when it has lasted long enough.
@@ -149,7 +151,8 @@ impl Attempt {
             }
             (Wanted::Run, Seen::Exited(container)) if self.counted != Some(ended_at(container)) => {
                 let since = *self.end_seen.get_or_insert(now);
-                if let Some(end) = self.how_it_ended(container, since, now) {
+                let fenced = std::mem::take(&mut self.fenced).then_some(End::Fenced);
+                if let Some(end) = fenced.or_else(|| self.how_it_ended(container, since, now)) {
                     self.counted = Some(ended_at(container));
                     self.status.exit_code = container.exit_code;
                     self.status.started_at = container.started_at;
@@ -163,6 +166,7 @@ impl Attempt {
             (Wanted::Fence, Seen::Exited(container))
                 if self.counted != Some(ended_at(container)) =>
             {
+                self.fenced = false;
                 self.counted = Some(ended_at(container));
                 self.status.finished_at = container.finished_at;
                 self.count(spec, End::Fenced, None, now);
@@ -174,8 +178,9 @@ impl Attempt {
                     self.count(spec, End::Vanished, None, now);
                 }
             }
+            (Wanted::Fence, Seen::Unknown) => (self.fenced, self.end_seen) = (true, None),
             (Wanted::Prepare | Wanted::Run, Seen::Running(container)) => {
-                self.end_seen = None;
+                (self.end_seen, self.fenced) = (None, false);
                 self.watch(container, now, wall);
             }
             (

@@ -23,7 +23,7 @@ use rustix::{
     io::Errno,
     process::{Flock, FlockType},
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     board::Board,
@@ -31,7 +31,7 @@ use crate::{
     enrol::story,
     lease::{Awake, LOOK_EVERY, Leases},
     lease_record::LeaseRecord,
-    runtime::{Container, Runtime, clock},
+    runtime::{Container, ContainerState, Runtime, clock},
 };
 
 /// The first word of a guard's command line.
@@ -41,6 +41,8 @@ const LOCK: &str = "guard.lock";
 const QUIET_LOOKS: u32 = 10;
 /// Looks at the engine that find nothing to guard, in a row, after which the guard ends.
 const IDLE_LOOKS: u32 = 3;
+/// For a look at the engine: what is guarded must end within seconds of its lease.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// Between two looks whether there is a guard.
 const KEEP_EVERY: Duration = Duration::from_secs(2);
 
@@ -128,7 +130,15 @@ fn start(config: &Config, cluster: &str, node: NodeId) -> io::Result<()> {
 pub async fn run<R: Runtime>(config: GuardConfig, runtime: R) -> io::Result<()> {
     let record = LeaseRecord::new(&config.data_dir, clock::boot_id());
     let (runtime, sent) = (Arc::new(runtime), BTreeMap::new());
-    let mut guard = Guard { config, runtime, record, sent, blind: false, ending: Arc::default() };
+    let mut guard = Guard {
+        config,
+        runtime,
+        record,
+        sent,
+        blind: false,
+        guarded: Vec::new(),
+        ending: Arc::default(),
+    };
     loop {
         let Some(place) = place(&guard.config.data_dir)? else { return Ok(()) };
         guard.watch().await;
@@ -148,6 +158,8 @@ struct Guard<R> {
     sent: BTreeMap<TaskId, Awake>,
     /// Whether they could not be read since.
     blind: bool,
+    /// What it guards, as the engine last showed it.
+    guarded: Vec<Container>,
     /// Containers that are being stopped.
     ending: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -175,7 +187,10 @@ impl<R: Runtime> Guard<R> {
         while idle < IDLE_LOOKS && self.config.data_dir.exists() {
             let leases = self.leases();
             quiet += 1;
-            if leases.first_end().is_none() || leases.any_ended() || quiet >= QUIET_LOOKS {
+            // What has a lease and was not seen yet may be started at any moment.
+            let unseen = self.guarded.len() < leases.all().len();
+            if leases.first_end().is_none() || leases.any_ended() || unseen || quiet >= QUIET_LOOKS
+            {
                 quiet = 0;
                 match self.look().await {
                     Some(false) if leases.first_end().is_none() => idle += 1,
@@ -190,14 +205,22 @@ impl<R: Runtime> Guard<R> {
     /// Stops what has no lease; answers whether anything is there to guard, nothing where the engine does
     /// not answer.
     async fn look(&mut self) -> Option<bool> {
-        let look = self.runtime.look(&self.config.cluster).await.ok()?;
-        // Read after the look: what the agent starts has its lease written down before.
+        let look = timeout(LOOK_LIMIT, self.runtime.look(&self.config.cluster)).await;
+        let answered = matches!(look, Ok(Ok(_)));
+        if let Ok(Ok(look)) = look {
+            let node = self.config.node;
+            let ours = |found: &Container| found.node.is_none_or(|of| of == node);
+            let mut guarded = look.containers;
+            guarded.retain(|found| ours(found) && found.leased.is_some());
+            self.guarded = guarded;
+        } else {
+            // Whether it runs by now nobody tells.
+            self.guarded.iter_mut().for_each(|found| found.state = ContainerState::Lost);
+        }
+        // Read after the look: what the agent starts has its lease written down before. Where the engine does
+        // not answer nothing is started, and what ran when it last did may run on.
         let leases = self.leases();
-        let node = self.config.node;
-        let ours = |found: &&Container| found.node.is_none_or(|of| of == node);
-        let guarded: Vec<&Container> =
-            look.containers.iter().filter(ours).filter(|found| found.leased.is_some()).collect();
-        for (id, grace_ms) in leases.overdue(guarded.iter().copied()) {
+        for (id, grace_ms) in leases.overdue(&self.guarded) {
             let ending = Arc::clone(&self.ending);
             if !ending.lock().unwrap_or_else(PoisonError::into_inner).insert(id.0.clone()) {
                 continue;
@@ -212,6 +235,6 @@ impl<R: Runtime> Guard<R> {
                 ending.lock().unwrap_or_else(PoisonError::into_inner).remove(&id.0);
             });
         }
-        Some(!guarded.is_empty())
+        answered.then_some(!self.guarded.is_empty())
     }
 }

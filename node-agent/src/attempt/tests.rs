@@ -195,6 +195,26 @@ fn events_told_again_say_nothing_new() {
 }
 
 #[test]
+fn what_ended_without_a_lease_while_the_engine_was_silent_is_no_end_of_its_own() {
+    let container = ended(0);
+    let running = Container { state: ContainerState::Running, exit_code: None, ..ended(0) };
+    let after = |seen_again: bool| {
+        let mut attempt = Attempt::default();
+        let mut see = |wanted, seen| attempt.notice(&spec(ON_FAILURE), (wanted, seen), NOW, WALL);
+        see(Wanted::Run, Seen::Running(&running));
+        see(Wanted::Fence, Seen::Unknown);
+        if seen_again {
+            see(Wanted::Run, Seen::Running(&running));
+        }
+        attempt.hear(Happening::Died, container.finished_at.unwrap());
+        attempt.notice(&spec(ON_FAILURE), (Wanted::Run, Seen::Exited(&container)), NOW, WALL);
+        (attempt.status.state, attempt.status.restarts)
+    };
+    assert_eq!(after(false), (TaskState::Starting, 1));
+    assert_eq!(after(true), (TaskState::Stopped, 0), "it ran on, and is done");
+}
+
+#[test]
 fn what_the_engine_lost_sight_of_is_an_interruption_counted_once() {
     let lost = Container { state: ContainerState::Lost, exit_code: None, ..ended(0) };
     let made = Container { state: ContainerState::Created, finished_at: None, ..lost.clone() };

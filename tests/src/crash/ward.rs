@@ -369,7 +369,7 @@ impl Ward {
 
     /// Those of these containers that the system itself has processes of, whatever the engine says. One
     /// that only waits to become a container's command does not count.
-    fn alive<'a>(ids: impl Iterator<Item = &'a String>) -> BTreeSet<&'a str> {
+    pub fn alive<'a>(ids: impl Iterator<Item = &'a String>) -> BTreeSet<&'a str> {
         let processes = fs::read_dir("/proc").expect("/proc").flatten();
         let groups = |process: fs::DirEntry| {
             let line = fs::read(process.path().join("cmdline")).ok()?;

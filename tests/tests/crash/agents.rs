@@ -4,7 +4,8 @@
 use std::fs;
 
 use siso_tests::{
-    PATIENT, World,
+    OwnEngine, PATIENT, World,
+    beats::singleton,
     crash::{AgentKills, EngineRestarts, Seen, Task, Ward},
     required, wait_until,
 };
@@ -106,6 +107,44 @@ fn a_container_its_engine_lost_sight_of_is_gone_before_another_writes_to_its_vol
         "{before:#?}, then {after:#?}"
     );
     assert!(!after.contains_key(store.0), "{after:#?}");
+}
+
+/// The other side waits for the end of the lease, and for no engine.
+#[test]
+fn a_strict_singleton_whose_engine_is_gone_or_hangs_ends_with_its_lease() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let started = OwnEngine::start(directory.path(), true);
+    let Some(mut own) = required("a guard", "SISO_REQUIRE_OWN_ENGINE", started) else { return };
+    let world = World::on_engine("engine-of-singleton", own.engine());
+    world.apply(&singleton("alone")).expect(0);
+    let runs = || {
+        let containers = world.wait_running("alone", 1);
+        containers.into_keys().next().expect("its container")
+    };
+    for hangs in [false, true] {
+        let id = runs();
+        assert_eq!(Ward::alive(std::iter::once(&id)).len(), 1);
+        if hangs {
+            own.pause();
+        } else {
+            own.kill9();
+        }
+        world.scheduler.pause();
+        wait_until("its command is ended", PATIENT, || {
+            if Ward::alive(std::iter::once(&id)).is_empty() {
+                Ok(())
+            } else {
+                Err("it runs".to_owned())
+            }
+        });
+        world.scheduler.resume();
+        if hangs {
+            own.resume();
+        } else {
+            own.start_again();
+        }
+        runs();
+    }
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub(super) async fn find(
     Ok(())
 }
 
-/// Ends the command of a container that the engine does not run: asks it to with `signal` (a name or a
+/// Ends the command of a container that the engine does not run, or cannot be asked about: asks it to with `signal` (a name or a
 /// number, SIGTERM without one), and after `grace` does not ask. The error names what else can be done.
 pub(super) async fn end(
     id: &ContainerId,
@@ -96,7 +96,7 @@ pub(super) async fn end(
         }
     }
     let message = format!(
-        "its command runs, though the engine does not know, and does not end: end it on this machine with \
+        "its command runs without the engine and does not end: end it on this machine with \
          `ctr -n moby task kill -s SIGKILL {id}`"
     );
     Err(RuntimeError::Refused { message })

@@ -40,6 +40,8 @@ use connection::{absent_is_fine, trouble};
 
 /// For requests that only read or change a record: milliseconds on a busy machine.
 const QUICK: Duration = Duration::from_secs(10);
+/// For the look at a container whose time is over.
+const HURRIED: Duration = Duration::from_secs(2);
 /// For making, starting and removing a container: disks and networks take part.
 const SLOW: Duration = Duration::from_mins(2);
 /// The engine's own grace period when a container names none.
@@ -117,7 +119,8 @@ impl DockerEngine {
     async fn end(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), RuntimeError> {
         let docker = self.client().await?;
         let request = docker.inspect_container(&id.0, None::<InspectContainerOptions>);
-        let shown = match within(QUICK, request).await {
+        let limit = if grace.is_some() { HURRIED } else { QUICK };
+        let shown = match within(limit, request).await {
             Ok(shown) => shown,
             Err(error) => return absent_is_fine(Err(error)),
         };
@@ -255,7 +258,11 @@ impl Runtime for DockerEngine {
     }
 
     async fn stop_within(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
-        self.end(id, Some(grace)).await
+        match self.end(id, Some(grace)).await {
+            // Whoever waits for its end waits no longer because an engine is gone that let it run on.
+            Err(RuntimeError::Unreachable { .. }) => lost::end(id, grace, None).await,
+            ended => ended,
+        }
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
