@@ -139,6 +139,7 @@ impl World {
         let entry = Entry { at: self.wall(), request, command };
         let term = self.log.term;
         let is_plan = matches!(entry.command, Command::Plan { .. });
+        self.watch_plan(&entry);
         let mut at = self.now + self.chance.delay(8, 400);
         if is_plan && std::mem::take(&mut self.log.hold_plan) {
             at += self.chance.between(1_000, 15_000);

@@ -20,7 +20,7 @@ pub(crate) struct Move {
     task: TaskId,
     service: (StackName, ServiceName),
     node: NodeId,
-    /// By true time.
+    /// When it was proposed, by true time: its stamp is of then, however long the log held it up.
     at: u64,
     /// The stamp of its entry.
     stamp: Timestamp,
@@ -36,9 +36,18 @@ pub(crate) struct Moves {
     nodes: BTreeMap<NodeId, (u64, Option<u64>)>,
     /// When a task of each service was last made anew because its node was down.
     pub(crate) services: BTreeMap<(StackName, ServiceName), Vec<u64>>,
+    /// When each plan was proposed, by its stamp.
+    proposed: BTreeMap<Timestamp, u64>,
 }
 
 impl World {
+    /// When an entry is proposed.
+    pub(crate) fn watch_plan(&mut self, entry: &Entry) {
+        if matches!(entry.command, Command::Plan { .. }) {
+            self.moves.proposed.insert(entry.at, self.now);
+        }
+    }
+
     /// Before an entry is taken: the moves that are in it.
     pub(crate) fn watch_moves(&mut self, entry: &Entry) -> Vec<Move> {
         let at = self.now;
@@ -100,7 +109,8 @@ impl World {
         let flaps = returned
             .is_some_and(|returned| down.saturating_sub(returned) + SEES_WITHIN < HOLD_DOWN);
         let service = (stack.clone(), service.clone());
-        let (at, returned) = (self.now, returned.unwrap_or(0));
+        let at = self.moves.proposed.get(&stamp).copied().unwrap_or(self.now);
+        let returned = returned.unwrap_or(0);
         (!changed).then_some(Move { task: *task, service, node, at, stamp, flaps, returned })
     }
 
