@@ -73,8 +73,14 @@ pub async fn run(
         );
     }
     let written = known(client.drain_node(name, args.deadline.0).await, name, client).await?;
-    let end =
-        if args.detach { None } else { Some(follow(args, &plan, client, global, out).await?) };
+    let end = if args.detach {
+        None
+    } else if plan.moves.is_empty() {
+        // Nothing will happen that could be waited for.
+        Some(End { moved: 0, left: plan.stays.clone(), unready: Vec::new() })
+    } else {
+        Some(follow(args, &plan, client, global, out).await?)
+    };
     if out.is_json() {
         json::document(out, &Drained { plan: &plan, written, end: end.as_ref().map(End::again) })?;
     } else if let Some(end) = end.as_ref().filter(|end| end.is_good()) {

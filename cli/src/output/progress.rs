@@ -59,7 +59,7 @@ pub fn phase(task: &TaskRow) -> Phase {
         "running" => match task.health.as_deref() {
             None => ("running".to_owned(), Tone::Good, task.ready),
             Some("healthy") => ("healthy".to_owned(), Tone::Good, task.ready),
-            Some("starting") => ("running, not yet healthy".to_owned(), Tone::Plain, false),
+            Some("starting") => ("running, not yet ready".to_owned(), Tone::Plain, false),
             Some(health) => (with(health, task.error.as_ref()), Tone::Bad, false),
         },
         "stopped" => ("stopped".to_owned(), Tone::Faint, true),

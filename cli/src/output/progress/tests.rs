@@ -19,7 +19,7 @@ fn every_state_has_its_words() {
     check(|row| row.health = None, "running", true);
     check(
         |row| (row.health, row.ready) = (Some("starting".to_owned()), false),
-        "running, not yet healthy",
+        "running, not yet ready",
         false,
     );
     check(
