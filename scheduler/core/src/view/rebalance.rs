@@ -62,8 +62,14 @@ pub(super) fn rebalance_within(
             break;
         }
         fewest &= round == 0 && way.fewest;
-        if !imagined.make(&way) {
-            break;
+        let made = imagined.moves.len();
+        if let Err(why) = imagined.make(&way) {
+            // What waited may have taken the place: the moves made so far lead somewhere else.
+            let stuck = imagined.moves.len() == made || imagined.moves.len() >= MAX_MOVES;
+            if stuck {
+                imagined.warnings.push(why);
+                break;
+            }
         }
         way = find(&imagined.draft, goal, steps);
     }
@@ -150,8 +156,8 @@ struct Imagined<'c> {
 type Replica = (StackName, ServiceName, u32);
 
 impl Imagined<'_> {
-    /// Makes the moves one after the other; answers whether all were made.
-    fn make(&mut self, way: &Way) -> bool {
+    /// Makes the moves one after the other, up to the first that cannot be made: why it cannot.
+    fn make(&mut self, way: &Way) -> Result<(), String> {
         let named = way.shifts.iter().filter_map(|shift| {
             let task = self.draft.task(shift.task)?;
             Some(((task.stack.clone(), task.service.clone(), task.slot), shift.to))
@@ -159,17 +165,13 @@ impl Imagined<'_> {
         let named: Vec<(Replica, NodeId)> = named.collect();
         for (replica, to) in named {
             if self.moves.len() >= MAX_MOVES {
-                self.warnings.push(format!(
+                return Err(format!(
                     "only the first {MAX_MOVES} moves are told: look again after them"
                 ));
-                return false;
             }
-            if let Err(why) = self.move_one(&replica, to) {
-                self.warnings.push(why);
-                return false;
-            }
+            self.move_one(&replica, to)?;
         }
-        true
+        Ok(())
     }
 
     fn move_one(&mut self, replica: &Replica, to: NodeId) -> Result<(), String> {

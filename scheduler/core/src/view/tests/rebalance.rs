@@ -1,6 +1,6 @@
 //! `rebalance`: what moves, in which order, and that nothing is left to gain after it.
 
-use model::{MilliCpu, Resources, view::RebalanceView};
+use model::{MilliCpu, Resources, ServiceSpec, view::RebalanceView};
 use proptest::prelude::*;
 
 use super::*;
@@ -139,6 +139,22 @@ fn a_node_is_emptied_of_what_can_move_and_what_stays_is_told() {
     let unknown = model::NodeId::new(99);
     let refused = rebalance_within(&world.cluster, Goal::Empty(unknown), world.now, STEPS);
     assert_eq!(refused.unwrap_err(), crate::Rejection::UnknownNode(unknown));
+}
+
+#[test]
+fn a_place_that_something_waiting_takes_on_the_way_leads_to_other_moves() {
+    let mut world = World::new(&[("a", 1_000), ("b", 800), ("c", 600)]);
+    let apart = |s: &mut ServiceSpec| s.placement.max_replicas_per_node = Some(1);
+    world.seat("one", service("web:1", 100), "b");
+    let twice = service("web:1", 800).with(|s| s.replicas = 2).with(apart);
+    world.seat("two", twice, "a");
+    world.apply(&stack("three", &[("web", service("web:1", 100).with(|s| publish(s, 80)))]));
+    world.settle();
+    let goal = Goal::Empty(world.node("a"));
+    let view = asked(&world, goal);
+    assert_eq!(moves(&view), ["web.1 b>c", "web.1 a>c"], "{view:?}");
+    make(&mut world, &view);
+    assert_eq!(moves(&asked(&world, goal)), Vec::<String>::new());
 }
 
 #[test]
