@@ -17,6 +17,7 @@ pub mod node;
 pub mod planted;
 pub mod size;
 pub mod spec;
+pub mod story;
 pub mod task;
 pub mod time;
 pub mod token;
@@ -33,6 +34,7 @@ pub use name::{
 };
 pub use node::{ImaginedNode, Inventory, Liveness, Node};
 pub use spec::{ServiceSpec, StackSpec};
+pub use story::story;
 pub use task::{Desired, Health, Task, TaskReport, TaskState, TaskStatus};
 pub use time::{Epoch, Generation, Revision, Timestamp};
 pub use units::{Bytes, MilliCpu, Resources, Shortfall};

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use model::{NodeId, TaskId, Timestamp};
+use model::{NodeId, TaskId, Timestamp, story};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     attempt::Moment,
     board::Board,
-    enrol::{now, story},
+    enrol::now,
     lease_record::LeaseRecord,
     ledger::{Held, Ledger},
     perform::{Outcome, Tools},

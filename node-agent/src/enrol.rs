@@ -8,7 +8,7 @@ use std::{
 };
 
 use model::{
-    NodeName, Timestamp,
+    NodeName, Timestamp, story,
     token::{BadToken, Hex, JoinToken, Role},
 };
 use proto::{
@@ -265,15 +265,4 @@ pub async fn renew(schedulers: &[String], held: &Member) -> Result<Member, Strin
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// An error with its causes, in one line.
-pub fn story(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use clap::Parser;
-use model::{NodeId, TaskId};
+use model::{NodeId, TaskId, story};
 use rustix::{
     fs::FlockOperation,
     io::Errno,
@@ -28,7 +28,6 @@ use tokio::time::{sleep, timeout};
 use crate::{
     board::Board,
     config::Config,
-    enrol::story,
     lease::{Awake, LOOK_EVERY, Leases},
     lease_record::LeaseRecord,
     runtime::{Container, ContainerState, Runtime, clock},

@@ -41,7 +41,7 @@ use std::{
     time::Duration,
 };
 
-use model::NodeId;
+use model::{NodeId, story};
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
@@ -54,7 +54,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use agent::{Agent, Parts};
 use board::Board;
 use config::Config;
-use enrol::{EnrolError, Joining, story};
+use enrol::{EnrolError, Joining};
 use identity::Member;
 use lease_record::LeaseRecord;
 use ledger::{Held, Ledger, LedgerError};

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
-use model::{TaskId, Timestamp};
+use model::{TaskId, Timestamp, story};
 use parking_lot::Mutex;
 use proto::transport::{self, Identity, TransportError};
 use proto::v1::{
@@ -24,7 +24,6 @@ use tonic::{Streaming, transport::Channel};
 
 use crate::{
     board::Board,
-    enrol::story,
     runtime::{ContainerId, Exec, ExecId, ExecRequest, LogQuery, Output, Runtime, RuntimeError},
 };
 

@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use model::{AssignmentSet, Inventory};
+use model::{AssignmentSet, Inventory, story};
 use proto::{
     transport,
     v1::{
@@ -23,7 +23,7 @@ use crate::{
     authorities::Told,
     backoff::Backoff,
     board::{Board, Link},
-    enrol::{now, story},
+    enrol::now,
     identity::Member,
     lease::{Awake, Granted},
     outbox::{Disposal, Outbox},

@@ -25,7 +25,6 @@ mod probes;
 mod recover;
 mod refusals;
 mod start;
-mod story;
 
 #[cfg(test)]
 mod tests;
@@ -33,8 +32,8 @@ mod tests;
 pub use config::{Config, ElectionProfile, LogFormat};
 pub use data_dir::DataDirError;
 pub use join::JoinError;
+pub use model::story;
 pub use open_files::raise_open_files;
 pub use pki::PkiError;
 pub use recover::{RecoverError, Recovered, recover};
 pub use start::{Handle, StartError, start};
-pub use story::story;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::atomic::Ordering};
 use model::{
     Assignment, TaskId,
     planted::{Bug, is_planted},
+    story,
     task::{Cause, Failure},
 };
 
@@ -12,7 +13,6 @@ use super::{Mind, Wake};
 use crate::{
     attempt::{Attempt, Moment, failure},
     board::Board,
-    enrol::story,
     outbox::Disposal,
     perform::{Outcome, assignment_of},
     policy::Refusal,

@@ -28,7 +28,7 @@ async fn a_join_that_cannot_be_ends_with_its_reason() {
         fs::write(machine.path("token"), token).expect("a token file");
         async move {
             let refused = machine.try_start().await.expect_err(says);
-            let said = enrol::story(&refused);
+            let said = model::story(&refused);
             assert!(said.contains(says), "{said}");
         }
     };

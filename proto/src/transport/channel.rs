@@ -116,5 +116,5 @@ fn endpoint(probe: Probe) -> Endpoint {
 
 /// tonic shows a connection error without its causes, so the text tells all.
 fn in_one_line(error: &TransportError) -> io::Error {
-    io::Error::other(error.story())
+    io::Error::other(model::story(&error))
 }

@@ -140,21 +140,10 @@ impl TransportError {
             other => Self::Untrusted { endpoint, why: other.to_string() },
         }
     }
-
-    /// The whole story in one line, for places that print an error without its causes.
-    pub(super) fn story(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            text = format!("{text}: {cause}");
-            source = cause.source();
-        }
-        text
-    }
 }
 
 fn lines(errors: &[TransportError]) -> String {
-    errors.iter().map(TransportError::story).collect::<Vec<_>>().join("; ")
+    errors.iter().map(|error| model::story(error)).collect::<Vec<_>>().join("; ")
 }
 
 fn timestamp(time: UnixTime) -> Timestamp {

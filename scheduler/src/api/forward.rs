@@ -20,7 +20,10 @@ use hyper::{
     header::HeaderName,
     http::HeaderValue,
 };
-use model::token::{Hex, Role, unhex};
+use model::{
+    story,
+    token::{Hex, Role, unhex},
+};
 use parking_lot::Mutex;
 use proto::transport::{self, Identity, Peer};
 use tokio::time::timeout;
@@ -452,17 +455,6 @@ async fn answer_of(mut channel: Channel, request: Request<Body>) -> Response<Bod
         return failed(error);
     }
     channel.call(request).await.unwrap_or_else(failed)
-}
-
-/// An error with its causes, which tonic does not show.
-fn story(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 impl Standing {
