@@ -369,6 +369,9 @@ pub struct StatusView {
     pub losses: Vec<LossRow>,
     /// How many nodes were not looked at for that: in a large cluster it would take too long.
     pub losses_unknown: u32,
+    /// The nodes that take nothing new, by name.
+    #[serde(default)]
+    pub cordoned: Vec<String>,
     /// Moves that nobody asked for; null from schedulers that know of none.
     #[serde(default)]
     pub automatic_rebalance: Option<AutomaticView>,

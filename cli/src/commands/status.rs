@@ -42,6 +42,7 @@ pub fn render(status: &StatusView, now: Timestamp, out: &Out) -> String {
     parts.push(format!("leader       {}\n", safe::line(leader)));
     parts.push(format!("schedulers   {}\n", voters(status.schedulers.len())));
     parts.push(format!("nodes        {}\n", counts(&status.nodes)));
+    parts.extend(cordoned(status, out));
     parts.push(format!("tasks        {}\n", counts(&status.tasks)));
     parts.extend(losses(status, out));
     let rebalance = status.automatic_rebalance.as_ref().filter(|view| view.on);
@@ -78,6 +79,16 @@ fn counts(counts: &BTreeMap<String, u32>) -> String {
         .map(|(state, count)| format!("{count} {}", safe::line(state)))
         .collect();
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
+/// The machines that take nothing new, and how they do again.
+fn cordoned(status: &StatusView, out: &Out) -> Option<String> {
+    let first = status.cordoned.first()?;
+    let text = format!(
+        "cordoned     {}: nothing new is placed there until `sisoctl node uncordon {first}`",
+        some(&status.cordoned)
+    );
+    Some(format!("{}\n", out.paint(Tone::Careful, &safe::line(&text))))
 }
 
 /// What the loss of one machine would cost.
@@ -187,6 +198,7 @@ mod tests {
             problems: vec![problem],
             losses: vec![loss()],
             losses_unknown: 0,
+            cordoned: Vec::new(),
             automatic_rebalance: Some(automatic()),
         }
     }
@@ -233,6 +245,18 @@ mod tests {
         let status = status();
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
         insta::assert_snapshot!(render(&status, now, &streams(Look::plain()).0));
+    }
+
+    #[test]
+    fn machines_that_take_nothing_new_are_named_with_the_way_out() {
+        let out = &streams(Look::plain()).0;
+        assert_eq!(cordoned(&status(), out), None);
+        let names = ["mini-2", "mini-3", "mini-4", "mini-5"].map(str::to_owned).to_vec();
+        let closed = StatusView { cordoned: names, ..status() };
+        let line = "cordoned     mini-2, mini-3, mini-4 and 1 more: nothing new is placed there until \
+                    `sisoctl node uncordon mini-2`\n";
+        assert_eq!(cordoned(&closed, out).unwrap(), line);
+        assert!(render(&closed, Timestamp::UNIX_EPOCH, out).contains(line));
     }
 
     #[test]

@@ -3021,6 +3021,9 @@ pub struct StatusView {
     /// Missing from schedulers that know of none.
     #[prost(message, optional, tag = "10")]
     pub automatic_rebalance: ::core::option::Option<AutomaticView>,
+    /// The nodes that take nothing new.
+    #[prost(string, repeated, tag = "11")]
+    pub cordoned: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Moves that nobody asked for.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -208,6 +208,7 @@ mod tests {
             problems: Vec::new(),
             losses: Vec::new(),
             losses_unknown: 0,
+            cordoned: Vec::new(),
             automatic_rebalance: None,
         };
         assert_eq!(judge_status(&status).detail, "home is healthy, 2 nodes");

@@ -435,6 +435,7 @@ impl Draw {
                 cure: draw.maybe(Self::bytes),
             }),
             losses_unknown: self.small(),
+            cordoned: self.some(Self::text),
             automatic_rebalance: self.maybe(Self::automatic),
         }
     }

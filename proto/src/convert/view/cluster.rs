@@ -27,6 +27,7 @@ mirror!(v1::StatusView => StatusView {
     losses: Rows<Message<v1::LossRow, LossRow>>,
     losses_unknown: Same<u32>,
     automatic_rebalance: Maybe<Message<v1::AutomaticView, AutomaticView>>,
+    cordoned: Rows<Shown>,
 });
 
 mirror!(v1::AutomaticView => AutomaticView {

@@ -115,7 +115,9 @@ pub(super) fn improve<'a>(
         loss(free.iter().copied().filter(|ask| !at.contains_key(&ask.task)))
     };
     let loss_before = left_out(&before);
-    if loss_before.is_empty() {
+    let bound: Vec<&Ask<'a>> =
+        order.iter().filter(|ask| !is_free(ask) && !before.contains_key(&ask.task)).collect();
+    if loss_before.is_empty() && bound.is_empty() {
         return;
     }
     let arrange = |fleet: &mut Fleet<'a>, from: &BTreeMap<_, _>, to: &BTreeMap<_, _>| {
@@ -135,6 +137,12 @@ pub(super) fn improve<'a>(
         at
     };
     arrange(fleet, &before, &BTreeMap::new());
+    let bound = fitting(fleet, &bound);
+    if loss_before.is_empty() {
+        effort.outlook = Some(Outlook { off: bound, why: None });
+        arrange(fleet, &BTreeMap::new(), &before);
+        return;
+    }
     let pieces: Vec<Piece<'_, 'a>> =
         free.iter().map(|ask| Piece { ask, current: None, twice: false }).collect();
     let posed = pose(fleet, scales, &pieces);
@@ -147,7 +155,7 @@ pub(super) fn improve<'a>(
     let found = named(&posed, &tried.answer);
     let after = arrange(fleet, &BTreeMap::new(), &found);
     let outlook = outlook(fleet, scales, &posed, &tried.answer);
-    effort.outlook = Some(if in_vain {
+    let outlook = if in_vain {
         Outlook { off: Bytes::ZERO, ..outlook }
     } else if after.len() < found.len() {
         // Of what was found a part does not fit, as all of a kind on a node that has several: nothing is proven.
@@ -155,7 +163,8 @@ pub(super) fn improve<'a>(
         Outlook { off: out.map(|ask| ask.reserved().memory).sum(), ..outlook }
     } else {
         outlook
-    });
+    };
+    effort.outlook = Some(Outlook { off: outlook.off.saturating_add(bound), ..outlook });
     if left_out(&after) >= loss_before {
         arrange(fleet, &after, &before);
         return;
@@ -172,6 +181,12 @@ pub(super) fn improve<'a>(
         let verdicts = ranking.verdicts(fleet, ask);
         placed.insert(ask.task, Placed { task: ask.task, node, verdicts });
     }
+}
+
+/// What those of the tasks reserve that would fit somewhere, each by itself.
+fn fitting(fleet: &Fleet<'_>, asks: &[&Ask<'_>]) -> Bytes {
+    let fits = |ask: &&&Ask<'_>| fleet.rooms().keys().any(|node| fleet.fits(ask, *node).is_ok());
+    asks.iter().filter(fits).map(|ask| ask.reserved().memory).sum()
 }
 
 /// The scores of a placed task as if it were asked again, its own place first: in the arrangement found,

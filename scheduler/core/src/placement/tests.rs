@@ -225,6 +225,22 @@ fn a_task_bound_to_its_home_is_helped_by_what_it_lacks_there() {
 }
 
 #[test]
+fn a_task_bound_to_a_cordoned_home_is_told_to_open_it() {
+    let db = |mib| service("x", mib).with(|s| mount(s, "data"));
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    world.seat("s", db(100), "a");
+    world.ok(crate::Command::SetSchedulable { node: world.node("a"), schedulable: false });
+    let fixes = |world: &mut World, mib| {
+        placed(world, &[("x", db(mib))]);
+        why(world).1
+    };
+    assert_eq!(fixes(&mut world, 200), ["let a take new tasks: sisoctl node uncordon a"]);
+    let open = "; let it take new tasks as well: sisoctl node uncordon a";
+    let short = fixes(&mut world, 2_000).pop().unwrap();
+    assert!(short.starts_with("give a more memory: ") && short.ends_with(open), "{short}");
+}
+
+#[test]
 fn a_fix_names_what_stands_in_the_way() {
     let constrained = |text: &str| {
         let constraint = text.parse().unwrap();

@@ -25,7 +25,7 @@ pub(super) fn verdict_on(
 /// What a task leaves free, and how much that is once what still stops there has.
 pub(crate) fn leaves(now: Bytes, then: Bytes) -> String {
     if then > now {
-        format!("leaves {now} free, {then} when what is replaced there has stopped")
+        format!("leaves {now} free, {then} when what leaves there has stopped")
     } else {
         format!("leaves {then} free")
     }

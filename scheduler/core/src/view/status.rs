@@ -79,8 +79,17 @@ pub fn status(cluster: &Cluster, soft: &Soft<'_>) -> StatusView {
         problems,
         losses,
         losses_unknown,
+        cordoned: cordoned(cluster),
         automatic_rebalance: Some(automatic(cluster, soft)),
     }
+}
+
+/// By name: nothing new is placed there, which is easily forgotten.
+fn cordoned(cluster: &Cluster) -> Vec<String> {
+    let closed = cluster.nodes().values().filter(|node| !node.schedulable);
+    let mut names: Vec<String> = closed.map(|node| node.name.to_string()).collect();
+    names.sort();
+    names
 }
 
 fn tally(counts: &mut BTreeMap<String, u32>, word: &str) {

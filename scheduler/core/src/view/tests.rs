@@ -271,9 +271,7 @@ fn the_rows_of_a_plan_and_the_line_of_the_node_tell_the_same_free_memory() {
         rows,
         [
             format!("api: stays, {then} free"),
-            format!(
-                "web: fits best, leaves {now} free, {then} when what is replaced there has stopped"
-            ),
+            format!("web: fits best, leaves {now} free, {then} when what leaves there has stopped"),
         ]
     );
     assert_eq!(free, Bytes::mib(600));
@@ -284,7 +282,7 @@ fn the_rows_of_a_plan_and_the_line_of_the_node_tell_the_same_free_memory() {
     let told = view::explain(&world.cluster, &stack_name("s"), &web, None, &soft).unwrap();
     assert_eq!(
         told[0].placement.verdicts[0].reason,
-        format!("fits best, leaves {now} free, {then} when what is replaced there has stopped")
+        format!("fits best, leaves {now} free, {then} when what leaves there has stopped")
     );
 }
 
@@ -403,6 +401,16 @@ fn every_problem_comes_with_its_cause_and_a_fix() {
             .starts_with("node a is overbooked / its tasks reserve 600.0 MiB, it offers 500.0 MiB"),
         "{told:#?}"
     );
+}
+
+#[test]
+fn a_cordoned_machine_is_named_by_status() {
+    let mut world = World::new(&[("b", 1_000), ("a", 1_000), ("c", 1_000)]);
+    for name in ["b", "a"] {
+        world.ok(Command::SetSchedulable { node: world.node(name), schedulable: false });
+    }
+    let status = view::status(&world.cluster, &Soft::none(world.now));
+    assert_eq!((status.healthy, status.cordoned), (true, vec!["a".to_owned(), "b".to_owned()]));
 }
 
 #[test]

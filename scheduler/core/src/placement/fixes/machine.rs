@@ -28,13 +28,13 @@ pub(super) fn more_machine(fleet: &Fleet<'_>, ask: &Ask<'_>) -> Option<String> {
         (one && wanted.op == ConstraintOp::Equal).then(|| (format!("`{wanted}`"), node.id))
     });
     match homes.next().or(named) {
-        Some((by, node)) => Some(larger(fleet, ask, &by, node)),
+        Some((by, node)) => larger(fleet, ask, &by, node),
         None => another(fleet, ask),
     }
 }
 
 /// When only one node will do.
-fn larger(fleet: &Fleet<'_>, ask: &Ask<'_>, by: &str, home: NodeId) -> String {
+fn larger(fleet: &Fleet<'_>, ask: &Ask<'_>, by: &str, home: NodeId) -> Option<String> {
     let (name, misfits) = (fleet.name(home), fleet.misfits(ask, home));
     let lacks = misfits.iter().find_map(|why| {
         if let Misfit::ShortOfGeneric { kind, .. } = why {
@@ -47,10 +47,19 @@ fn larger(fleet: &Fleet<'_>, ask: &Ask<'_>, by: &str, home: NodeId) -> String {
         })
     });
     let binds = format!("{by} binds {} to it", ask.service);
-    match (lacks, misfits.first()) {
-        (Some(what), _) => format!("give {name} more {what}: {binds}"),
-        (None, Some(why)) => format!("only {name} will do, for {binds}, but {why}"),
-        (None, None) => format!("only {name} will do: {binds}"),
+    let closed = misfits.contains(&Misfit::Cordoned);
+    let open = if closed {
+        format!("; let it take new tasks as well: sisoctl node uncordon {name}")
+    } else {
+        String::new()
+    };
+    let other = misfits.iter().find(|why| **why != Misfit::Cordoned);
+    match (lacks, other) {
+        (Some(what), _) => Some(format!("give {name} more {what}: {binds}{open}")),
+        (None, Some(why)) => Some(format!("only {name} will do, for {binds}, but {why}{open}")),
+        // To let it take new tasks was offered.
+        (None, None) if closed => None,
+        (None, None) => Some(format!("only {name} will do: {binds}")),
     }
 }
 

@@ -42,6 +42,22 @@ fn what_is_short_is_told_in_amounts_with_where() {
 }
 
 #[test]
+fn a_change_that_fits_nowhere_beside_what_it_replaces_is_known_to_have_no_other_plan() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    let both = |mib| service("x:1", mib).with(|s| s.replicas = 2);
+    world.apply(&stack("s", &[("x", both(500))]));
+    world.settle();
+    let told = |spec: ServiceSpec| {
+        let plan = view::plan_view(&world.cluster, &stack("s", &[("x", spec)]), world.now);
+        plan.unwrap().outlook.unwrap()
+    };
+    let larger = told(both(600));
+    assert_eq!((larger.optimal, larger.off), (true, Bytes::ZERO), "{larger:?}");
+    let fits = told(both(400));
+    assert!(fits.optimal, "{fits:?}");
+}
+
+#[test]
 fn the_search_knows_ports_as_the_filter_does() {
     let addresses = [None, Some("0.0.0.0"), Some("::"), Some("10.0.0.1"), Some("10.0.0.2")];
     let at = |address: Option<&str>| {
