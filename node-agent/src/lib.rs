@@ -23,6 +23,7 @@ mod metrics;
 pub mod outbox;
 pub mod perform;
 pub mod policy;
+pub mod ports;
 pub mod reconcile;
 mod relay;
 pub mod runtime;

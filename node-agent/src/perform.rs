@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
-use model::{Assignment, AssignmentSet, NodeId, TaskId, spec::MountSource};
+use model::{
+    Assignment, AssignmentSet, NodeId, TaskId,
+    spec::{MountSource, Port},
+};
 use tokio::{
     sync::{Semaphore, watch},
     time::{sleep, timeout},
@@ -33,6 +36,11 @@ const QUIET: Duration = Duration::from_secs(10);
 const GUARD_LOOKS: u32 = 50;
 const GUARD_LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Looks for a port that is taken before it is said to be, and the time between two: what ends lets go of
+/// its ports a moment later.
+const PORT_LOOKS: u32 = 10;
+const PORT_LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// What a step came to.
 #[derive(Debug)]
 pub enum Outcome {
@@ -62,6 +70,8 @@ pub struct Subject {
     pub assignment: Arc<Assignment>,
     /// What others mount of this machine's paths.
     pub beside: Vec<Neighbour>,
+    /// Host ports that have to be free before what runs makes room for it.
+    pub ports: Vec<Port>,
 }
 
 /// What steps are done with.
@@ -81,6 +91,7 @@ pub struct Tools<R> {
     stops: Semaphore,
     pulls: Semaphore,
     quiet: Duration,
+    look_at_ports: Duration,
 }
 
 impl<R: Runtime> Tools<R> {
@@ -101,6 +112,7 @@ impl<R: Runtime> Tools<R> {
             stops: Semaphore::new(STOPS),
             pulls: Semaphore::new(PULLS),
             quiet: QUIET,
+            look_at_ports: PORT_LOOK_EVERY,
         }
     }
 
@@ -142,13 +154,23 @@ impl<R: Runtime> Tools<R> {
     /// Whether the task may run here at all. What it would run beside is asked when its time comes:
     /// most of what runs now is there to be replaced.
     async fn permit(&self, subject: Option<Subject>) -> Result<(), Refusal> {
-        let Some(Subject { assignment, .. }) = subject else { return Ok(()) };
-        let asked = self.ask(move |policy| policy.check(&assignment.spec));
-        asked.await.map(|_| ())
+        let Some(Subject { assignment, ports, .. }) = subject else { return Ok(()) };
+        self.ask(move |policy| policy.check(&assignment.spec)).await?;
+        for port in &ports {
+            let mut looks = PORT_LOOKS;
+            while self.runtime.is_port_taken(port) {
+                looks = looks.saturating_sub(1);
+                if looks == 0 {
+                    return Err(Refusal::PortTaken { port: port.published.unwrap_or_default() });
+                }
+                sleep(self.look_at_ports).await;
+            }
+        }
+        Ok(())
     }
 
     async fn permit_now(&self, subject: Subject) -> Result<Permit, Refusal> {
-        let Subject { assignment, beside } = subject;
+        let Subject { assignment, beside, .. } = subject;
         self.ask(move |policy| policy.check_beside(&assignment.spec, &beside)).await
     }
 

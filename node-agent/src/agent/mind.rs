@@ -13,7 +13,7 @@ use std::{
 };
 
 use model::{
-    Assignment, AssignmentSet, Bytes, NodeId, TaskId, TaskState, TaskStatus, Timestamp,
+    Assignment, AssignmentSet, Bytes, Desired, NodeId, TaskId, TaskState, TaskStatus, Timestamp,
     planted::{Bug, is_planted},
 };
 
@@ -25,6 +25,7 @@ use crate::{
     ledger::{self, Held},
     outbox::Disposal,
     perform::{Subject, assignment_of, beside},
+    ports::of_no_other_task,
     reconcile::{Image, Key, Observed, Scene, Step, Wanted, reconcile, wanted},
     runtime::{Container, ContainerId},
     status::status,
@@ -368,6 +369,11 @@ impl Mind {
                     let stamp = self.stamp.fetch_add(1, Ordering::SeqCst) + 1;
                     self.touched.insert(task, stamp);
                     assignment_of(set, task).map(|assignment| Subject {
+                        ports: if assignment.desired == Desired::Prepare {
+                            of_no_other_task(&assignment, set, &self.observed)
+                        } else {
+                            Vec::new()
+                        },
                         assignment,
                         beside: beside(task, (set, &self.leases), &self.observed, &self.attempts),
                     })

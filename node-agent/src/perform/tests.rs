@@ -46,7 +46,8 @@ async fn before_every_start_the_policy_is_asked_again() {
     let tools = Tools::new(Arc::clone(&engine), policy, ("c1".to_owned(), NodeId::new(1)), board);
     let sub = path("root/sub");
     let assignment = Arc::new(task(1, Desired::Run, sub.to_str().unwrap()));
-    let subject = |beside| Some(Subject { assignment: Arc::clone(&assignment), beside });
+    let subject =
+        |beside| Some(Subject { assignment: Arc::clone(&assignment), beside, ports: Vec::new() });
     let id = assignment.task;
     let made = tools.perform(&Step::Create { task: id }, subject(Vec::new())).await;
     assert!(matches!(made, Outcome::Container { done: Ok(()), .. }), "{made:?}");
@@ -67,6 +68,42 @@ async fn before_every_start_the_policy_is_asked_again() {
     let swapped = tools.perform(&start, subject(Vec::new())).await;
     assert!(matches!(swapped, Outcome::Refused(Refusal::BindLeaves { .. })), "{swapped:?}");
     assert_eq!((engine.starts(), engine.containers()[0].state), (vec![id], ContainerState::Exited));
+}
+
+#[tokio::test]
+async fn a_port_that_another_program_has_is_waited_for_and_then_refused() {
+    let engine = Arc::new(FakeEngine::new());
+    let board = Arc::new(Board::new(model::Inventory::default()));
+    let cluster = ("c1".to_owned(), NodeId::new(1));
+    let mut tools = Tools::new(Arc::clone(&engine), Policy::default(), cluster, board);
+    tools.look_at_ports = Duration::from_millis(1);
+    let mut assignment = task(1, Desired::Prepare, "/srv");
+    assignment.spec = Arc::new(ServiceSpec::new("image"));
+    let port = |published| Port {
+        host_ip: None,
+        published: Some(published),
+        target: 80,
+        protocol: model::spec::Protocol::Tcp,
+    };
+    let subject = Subject {
+        assignment: Arc::new(assignment),
+        beside: Vec::new(),
+        ports: vec![port(8080), port(8081)],
+    };
+    let step = Step::Permit { task: TaskId::new(1) };
+    let free = tools.perform(&step, Some(subject.clone())).await;
+    assert!(matches!(free, Outcome::Permitted(Ok(()))), "{free:?}");
+    engine.set_port_taken(8081, true);
+    let taken = tools.perform(&step, Some(subject.clone())).await;
+    let refused = Outcome::Permitted(Err(Refusal::PortTaken { port: 8081 }));
+    assert_eq!(format!("{taken:?}"), format!("{refused:?}"));
+    tools.look_at_ports = Duration::from_mins(1);
+    let mut soon = pin!(tools.perform(&step, Some(subject.clone())));
+    assert!(futures::poll!(&mut soon).is_pending(), "it waits");
+    drop(soon);
+    engine.set_port_taken(8081, false);
+    let freed = tools.perform(&step, Some(subject)).await;
+    assert!(matches!(freed, Outcome::Permitted(Ok(()))), "{freed:?}");
 }
 
 #[tokio::test]

@@ -18,7 +18,10 @@ use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use model::{Bytes, Health, MilliCpu, TaskId, Timestamp, spec::MountSource};
+use model::{
+    Bytes, Health, MilliCpu, TaskId, Timestamp,
+    spec::{MountSource, Port},
+};
 use tokio::sync::{broadcast, watch};
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -60,6 +63,7 @@ struct State {
     networks: BTreeMap<String, (String, Network)>,
     lost_replies: u32,
     failing_starts: u32,
+    taken_ports: BTreeSet<u16>,
     /// Containers that are never started any more.
     jammed: BTreeSet<ContainerId>,
     starts: Vec<TaskId>,
@@ -130,6 +134,16 @@ impl FakeEngine {
     /// The next starts fail, as with a port that is taken.
     pub fn fail_starts(&self, count: u32) {
         self.lock().failing_starts = count;
+    }
+
+    /// A program that is no container has the port, or lets go of it.
+    pub fn set_port_taken(&self, port: u16, taken: bool) {
+        let ports = &mut self.lock().taken_ports;
+        if taken {
+            ports.insert(port)
+        } else {
+            ports.remove(&port)
+        };
     }
 
     /// The containers there are can never be started any more.
@@ -366,6 +380,10 @@ impl Runtime for FakeEngine {
                 Err(PullError::Limited { image: image.to_owned() })
             }
         }
+    }
+
+    fn is_port_taken(&self, port: &Port) -> bool {
+        port.published.is_some_and(|published| self.lock().taken_ports.contains(&published))
     }
 
     async fn create(&self, order: &Order) -> Result<ContainerId, RuntimeError> {

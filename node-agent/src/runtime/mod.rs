@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures::stream::BoxStream;
-use model::{Assignment, Bytes, Epoch, Health, MilliCpu, NodeId, TaskId, Timestamp};
+use model::{Assignment, Bytes, Epoch, Health, MilliCpu, NodeId, TaskId, Timestamp, spec::Port};
 use thiserror::Error;
 use tokio::io::AsyncWrite;
 
@@ -384,6 +384,9 @@ pub trait Runtime: Send + Sync + 'static {
         image: &str,
         progress: OnProgress,
     ) -> impl Future<Output = Result<(), PullError>> + Send;
+
+    /// Whether something other than a container listens on a port of the engine's machine, or may.
+    fn is_port_taken(&self, port: &Port) -> bool;
 
     /// Makes a container with its networks and volumes, or finds the one that was made for this
     /// task before. Does not start it.

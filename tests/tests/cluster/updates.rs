@@ -217,4 +217,17 @@ services:
     // A port can be held by one container only: the old one is stopped first.
     world.apply(&page("published", "two")).expect(0);
     shows("two");
+    // One that a program has which is no container is found out before anything stops.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let held = other.local_addr().expect("its port").port();
+    let before = world.wait_running("published", 1);
+    let moved = page("published", "three").replace(&port_in_words, &held.to_string());
+    let told = format!("host port {held} is taken by another program of this machine");
+    world.apply(&moved).expect(3).says(&[&told]);
+    assert_eq!(world.running("published"), before);
+    shows("two");
+    drop(other);
+    let freed = moved.replace("three", "four");
+    world.apply(&freed).expect(0);
+    assert!(world.wait_running("published", 1).keys().all(|id| !before.contains_key(id)));
 }

@@ -27,7 +27,7 @@ use futures::{
     StreamExt as _, TryStreamExt as _,
     stream::{self, BoxStream},
 };
-use model::{Bytes, MilliCpu};
+use model::{Bytes, MilliCpu, spec::Port};
 use tokio::time::timeout;
 
 pub use connection::{BadEndpoint, DockerEngine};
@@ -36,6 +36,7 @@ use super::{
     Container, ContainerId, EngineEvent, EngineFacts, Exec, ExecId, ExecRequest, LogLine, LogQuery,
     Look, Network, OnProgress, Order, PullError, Runtime, RuntimeError,
 };
+use crate::ports;
 use connection::{absent_is_fine, trouble};
 
 /// For requests that only read or change a record: milliseconds on a busy machine.
@@ -109,6 +110,17 @@ fn jammed(id: &ContainerId, error: RuntimeError) -> RuntimeError {
                 || message.contains(&format!("/{id}: file exists")) =>
         {
             RuntimeError::Jammed { message }
+        }
+        other => other,
+    }
+}
+
+/// What the engine says of ports, as people say it.
+fn in_words(error: RuntimeError) -> RuntimeError {
+    match error {
+        RuntimeError::Refused { message } => {
+            let message = ports::in_words(&message).unwrap_or(message);
+            RuntimeError::Refused { message }
         }
         other => other,
     }
@@ -242,6 +254,10 @@ impl Runtime for DockerEngine {
         image::pull(&docker, (image, login), &progress).await
     }
 
+    fn is_port_taken(&self, port: &Port) -> bool {
+        ports::is_taken(port)
+    }
+
     async fn create(&self, order: &Order) -> Result<ContainerId, RuntimeError> {
         let docker = self.client().await?;
         create::create(self, &docker, order).await
@@ -250,7 +266,7 @@ impl Runtime for DockerEngine {
     async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         let docker = self.client().await?;
         let started = docker.start_container(&id.0, None::<StartContainerOptions>);
-        within(SLOW, started).await.map_err(|error| jammed(id, error))
+        within(SLOW, started).await.map_err(|error| in_words(jammed(id, error)))
     }
 
     async fn stop(&self, id: &ContainerId) -> Result<(), RuntimeError> {
