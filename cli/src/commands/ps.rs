@@ -1,5 +1,7 @@
 //! `ps`: tasks and how they are.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use model::view::{Succession, TaskRow};
 
@@ -64,7 +66,7 @@ pub fn table(tasks: &[TaskRow], now: Timestamp) -> Table {
             Cell::amount(task.memory_used.map(|used| used.to_string())),
             Cell::amount(age),
             Cell::amount(task.restarts.to_string()),
-            Cell::remark(remark(task)),
+            Cell::remark(&remark(task)),
         ]);
     }
     table
@@ -102,9 +104,9 @@ fn health_tone(health: Option<&str>) -> Tone {
     }
 }
 
-/// The last error; for a task that waits, what it waits for, also when it was ready when it was heard
-/// of last; for one that is replaced, how long it stays.
-fn remark(task: &TaskRow) -> &str {
+/// The last error, which is a past one while it serves; for a task that waits, what it waits for, also when
+/// it was ready when it was heard of last; for one that is replaced, how long it stays.
+fn remark(task: &TaskRow) -> Cow<'_, str> {
     let leaves = task.desired == "stop";
     let waiting_for = task.waiting_for.as_deref().filter(|_| !leaves);
     let stays = match task.succession {
@@ -112,7 +114,11 @@ fn remark(task: &TaskRow) -> &str {
         Some(Succession::Old) => "stays until its successor takes over",
         Some(Succession::New) | None => "",
     };
-    waiting_for.or(task.error.as_deref()).unwrap_or(stays)
+    match (waiting_for, task.error.as_deref()) {
+        (Some(waits), _) => waits.into(),
+        (None, Some(past)) if task.ready && !leaves => format!("earlier: {past}").into(),
+        (None, error) => error.unwrap_or(stays).into(),
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +142,7 @@ mod tests {
         let mut failed = task("web", 2);
         failed.state = "failed".to_owned();
         failed.health = None;
-        failed.restarts = 3;
+        (failed.restarts, failed.ready) = (3, false);
         failed.error = Some("killed: exceeded its limit of 2.0 GiB\u{1b}[2J".to_owned());
         let mut leaving = task("web", 1);
         leaving.desired = "stop".to_owned();
@@ -164,5 +170,14 @@ mod tests {
         let why = "held: its volume `data` lives on mini-1, which is down";
         let held = TaskRow { waiting_for: Some(why.to_owned()), ..task("postgres", 1) };
         assert!(held.ready && remark(&held) == why);
+    }
+
+    #[test]
+    fn an_error_of_a_task_that_serves_again_is_told_as_a_past_one() {
+        let error = Some("killed: exceeded its limit of 2.0 GiB".to_owned());
+        let mut again = TaskRow { error, ..task("web", 1) };
+        assert_eq!(remark(&again), "earlier: killed: exceeded its limit of 2.0 GiB");
+        again.ready = false;
+        assert_eq!(remark(&again), "killed: exceeded its limit of 2.0 GiB");
     }
 }

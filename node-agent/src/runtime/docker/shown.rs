@@ -102,8 +102,10 @@ fn last_words(health: &EngineHealth) -> Option<String> {
     if verdict(health) != Health::Unhealthy {
         return None;
     }
-    let output = health.log.as_ref()?.last()?.output.as_deref()?.trim();
-    let kept: String = output.chars().take(PROBE_CHARS).collect();
+    let output = health.log.as_ref()?.last()?.output.as_deref()?;
+    // It becomes a part of one sentence.
+    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let kept: String = lines.join(" / ").chars().take(PROBE_CHARS).collect();
     (!kept.is_empty()).then_some(kept)
 }
 
@@ -141,7 +143,7 @@ pub(super) fn memory_used(stats: ContainerStatsResponse) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{ContainerConfig, ContainerMemoryStats};
+    use bollard::models::{ContainerConfig, ContainerMemoryStats, HealthcheckResult};
 
     use super::*;
 
@@ -165,6 +167,23 @@ mod tests {
             config: Some(ContainerConfig { labels: Some(labels), ..Default::default() }),
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn the_last_words_of_a_probe_are_one_line() {
+        let said = |status, output: &str| {
+            let result =
+                HealthcheckResult { output: Some(output.to_owned()), ..Default::default() };
+            let log = Some(vec![result]);
+            last_words(&EngineHealth { status: Some(status), log, ..Default::default() })
+        };
+        let words = "wget: server returned error: HTTP/1.1 500\r\n\n  error getting response\n";
+        let one = "wget: server returned error: HTTP/1.1 500 / error getting response";
+        assert_eq!(said(HealthStatusEnum::UNHEALTHY, words).as_deref(), Some(one));
+        assert_eq!(said(HealthStatusEnum::UNHEALTHY, " \n"), None);
+        assert_eq!(said(HealthStatusEnum::HEALTHY, words), None);
+        let long = said(HealthStatusEnum::UNHEALTHY, &"x\n".repeat(PROBE_CHARS));
+        assert_eq!(long.map(|kept| kept.chars().count()), Some(PROBE_CHARS));
     }
 
     #[test]

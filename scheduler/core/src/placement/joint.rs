@@ -169,7 +169,18 @@ pub(super) fn improve<'a>(
         arrange(fleet, &after, &before);
         return;
     }
-    for ask in &free {
+    retell(fleet, scales, &free, (&before, &after), (placed, most));
+}
+
+/// What is said of each that is elsewhere than before.
+fn retell<'a>(
+    fleet: &mut Fleet<'a>,
+    scales: &Scales<'a>,
+    asks: &[&Ask<'a>],
+    (before, after): (&BTreeMap<TaskId, NodeId>, &BTreeMap<TaskId, NodeId>),
+    (placed, most): (&mut BTreeMap<TaskId, Placed>, usize),
+) {
+    for ask in asks {
         let node = after.get(&ask.task).copied();
         if before.get(&ask.task).copied() == node {
             continue;

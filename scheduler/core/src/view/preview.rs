@@ -290,7 +290,9 @@ fn warnings(before: &Cluster, after: &Cluster, spec: &StackSpec, ends: &Ends) ->
     warnings.extend(spec.services.keys().filter_map(|name| untold(after, spec, name)));
     warnings.extend(spec.services.keys().filter_map(|name| lacked((before, after), spec, name)));
     let replaced = |task: &&Task| {
-        let successor = after.tasks_of_replica(task).any(|new| new.epoch > task.epoch);
+        // While its successor has no place it stays.
+        let successor =
+            after.tasks_of_replica(task).any(|new| new.epoch > task.epoch && new.node.is_some());
         let serves = !task.desired.is_leaving() && !task.status.state.is_over();
         task.stack == spec.name && serves && successor && task.node.is_some()
     };

@@ -93,6 +93,20 @@ fn a_plan_names_what_changes_and_where_everything_ends_up() {
 }
 
 #[test]
+fn what_no_successor_can_replace_is_not_said_to_be_down_for_a_moment() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let with = |mib| stack("s", &[("db", service("db:1", mib).with(|s| mount(s, "data")))]);
+    world.apply(&with(100));
+    world.settle();
+    let moment = ["db is down for a moment while it is replaced: it writes to a volume"];
+    assert_eq!(preview(&world, &with(900)).warnings, moment);
+    assert_eq!(preview(&world, &with(1_200)).warnings, Vec::<String>::new());
+    world.apply(&with(1_200));
+    world.settle();
+    assert_eq!(world.show(), ["s/db.1 e1 run running@a", "s/db.1 e2 prepare pending"]);
+}
+
+#[test]
 fn a_plan_looks_to_the_end_of_a_replacement() {
     let mut world = World::new(&[("a", 1_000)]);
     let with =
