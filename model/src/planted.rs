@@ -46,11 +46,12 @@ pub enum Bug {
     WaitByWallClock,
     GenericIgnored,
     MovedBeforeReady,
+    LeaseEndsEarly,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::AcknowledgedBeforeDurable,
         Self::StalePlanAccepted,
         Self::EpochForgotten,
@@ -89,6 +90,7 @@ impl Bug {
         Self::WaitByWallClock,
         Self::GenericIgnored,
         Self::MovedBeforeReady,
+        Self::LeaseEndsEarly,
     ];
 
     /// What the mistake is.
@@ -134,6 +136,7 @@ impl Bug {
             Self::WaitByWallClock => "a deadline goes by the wall clock, which steps",
             Self::GenericIgnored => "a task is placed where its generic resources are taken",
             Self::MovedBeforeReady => "a task that is moved stops before its successor is ready",
+            Self::LeaseEndsEarly => "a strict singleton is ended before its lease is over",
         }
     }
 }

@@ -21,6 +21,7 @@ use model::{
 };
 
 use crate::{
+    ports::taken,
     reconcile::{Seen, Wanted},
     runtime::{Container, Happening},
 };
@@ -77,6 +78,8 @@ pub struct Attempt {
     pub end_seen: Option<Moment>,
     /// Whether the policy let it pass.
     pub permitted: bool,
+    /// Whether a host port it needs was another program's when it was last asked for.
+    pub lacks_port: bool,
     /// Whether the engine failed to remove its remains.
     pub stuck: bool,
     /// Whether its container can never be started again and has to be made anew.
@@ -233,6 +236,20 @@ impl Attempt {
     pub fn rebuild(&mut self) {
         self.rebuild = true;
         self.status.container = None;
+    }
+
+    /// It may go on.
+    pub fn permit(&mut self) {
+        self.permitted = true;
+        if std::mem::take(&mut self.lacks_port) {
+            self.status.failure = None;
+        }
+    }
+
+    /// It waits for a host port that another program has.
+    pub fn wait_for_port(&mut self, port: u16) {
+        self.lacks_port = true;
+        self.status.failure = Some(failure(Cause::Start, taken(port)));
     }
 
     /// Ends it for good without a start.

@@ -2,7 +2,7 @@
 //! relays and the metrics read.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -55,6 +55,8 @@ pub struct Counted {
 struct Inner {
     outbox: Outbox,
     shown: BTreeMap<TaskId, Shown>,
+    /// Whether any set was accepted.
+    assigned: bool,
     memory: BTreeMap<TaskId, Bytes>,
     /// What tasks used since this process looks at them.
     histograms: BTreeMap<TaskId, Histogram>,
@@ -131,7 +133,7 @@ impl Board {
         let strict = set.tasks.iter().any(|task| task.spec.strict_singleton);
         self.any_strict.send_if_modified(|any| std::mem::replace(any, strict) != strict);
         let mut inner = self.lock();
-        inner.generation = set.generation;
+        (inner.generation, inner.assigned) = (set.generation, true);
         let shown = |task: &model::Assignment| {
             let shown = Shown { place: Place::of(task), image: task.spec.image.clone() };
             (task.task, shown)
@@ -144,6 +146,12 @@ impl Board {
         );
         memory.retain(|task, _| shown.contains_key(task));
         histograms.retain(|task, _| shown.contains_key(task));
+    }
+
+    /// The images of what is assigned; `None` before anything was.
+    pub fn images(&self) -> Option<BTreeSet<String>> {
+        let inner = self.lock();
+        inner.assigned.then(|| inner.shown.values().map(|shown| shown.image.clone()).collect())
     }
 
     /// Waits until there are strict singletons that a guard has to watch over.

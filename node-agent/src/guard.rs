@@ -237,3 +237,6 @@ impl<R: Runtime> Guard<R> {
         answered.then_some(!self.guarded.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests;

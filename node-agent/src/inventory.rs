@@ -53,7 +53,7 @@ pub fn of(facts: &EngineFacts, bounds: &Bounds) -> Inventory {
 
 /// Size and free space of the disk below a directory; nothing when it cannot be seen from here, as
 /// when the engine runs in a virtual machine.
-fn disk(directory: &Path) -> (Bytes, Bytes) {
+pub(crate) fn disk(directory: &Path) -> (Bytes, Bytes) {
     match rustix::fs::statvfs(directory) {
         Ok(found) => {
             let bytes = |blocks: u64| Bytes(blocks.saturating_mul(found.f_frsize));

@@ -92,7 +92,8 @@ impl Leases {
     /// It is later now, and some may have ended.
     pub fn pass(&mut self, now: Awake) {
         self.now = now;
-        let over = self.sent.extract_if(.., |_, sent| now.millis_since(*sent) >= LEASE_MS);
+        let lasts = if is_planted(Bug::LeaseEndsEarly) { LEASE_MS / 2 } else { LEASE_MS };
+        let over = self.sent.extract_if(.., |_, sent| now.millis_since(*sent) >= lasts);
         self.ended.extend(over);
     }
 

@@ -75,6 +75,11 @@ impl LeaseRecord {
         file.open(&self.path)?.write_all_at(&bytes, 0)
     }
 
+    /// Gives the file its full length: later on the disk may have no room for it.
+    pub fn reserve(&self) -> io::Result<()> {
+        self.write(&self.read()?)
+    }
+
     /// The renewals that were written in this boot. What is damaged is no lease; a file that is not there
     /// has none.
     ///

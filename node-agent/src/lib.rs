@@ -15,6 +15,7 @@ mod file;
 pub mod guard;
 pub mod histogram;
 pub mod identity;
+pub mod images;
 pub mod inventory;
 pub mod lease;
 pub mod lease_record;
@@ -57,6 +58,7 @@ use board::Board;
 use config::Config;
 use enrol::{EnrolError, Joining};
 use identity::Member;
+use images::{Fetched, Sweeper};
 use lease_record::LeaseRecord;
 use ledger::{Held, Ledger, LedgerError};
 use perform::Tools;
@@ -188,13 +190,19 @@ pub async fn start<R: Runtime>(config: Config, runtime: R) -> Result<Handle, Sta
         board: Arc::clone(&board),
         relays: rooms.relays(),
     }));
+    let fetched = Arc::new(Fetched::load(&config.data_dir));
+    rooms.keep(rooms.sweeper(&fetched).run());
     let tools = Tools::new(
         Arc::clone(&rooms.runtime),
         policy,
         (member.cluster.clone(), member.node),
         Arc::clone(&board),
-    );
+    )
+    .remembering(fetched);
     let record = LeaseRecord::new(&config.data_dir, runtime::clock::boot_id());
+    if let Err(error) = record.reserve() {
+        tracing::error!(%error, "leases cannot be written: no strict singleton is started here");
+    }
     let agent = rooms.agent(tools, &member, (ledger, held, record), bounds);
     let Rooms { stop, tracker, .. } = rooms;
     let (cluster, node) = (member.cluster, member.node);
@@ -222,6 +230,11 @@ impl<R: Runtime> Rooms<R> {
     fn relays(&self) -> Relays<R> {
         let (runtime, board) = (Arc::clone(&self.runtime), Arc::clone(&self.board));
         Relays::new(runtime, board, self.stop.clone(), self.tracker.clone())
+    }
+
+    fn sweeper(&self, fetched: &Arc<Fetched>) -> Sweeper<R> {
+        let (runtime, board) = (Arc::clone(&self.runtime), Arc::clone(&self.board));
+        Sweeper { runtime, board, fetched: Arc::clone(fetched) }
     }
 
     /// Runs the agent's loop and the watch that wakes it.

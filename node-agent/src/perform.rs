@@ -1,6 +1,6 @@
 //! Doing a step: the only place, besides the watch, where the engine is asked for something.
 
-use std::{collections::BTreeMap, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use model::{
     Assignment, AssignmentSet, NodeId, TaskId,
@@ -15,7 +15,9 @@ use crate::{
     attempt::Attempt,
     board::Board,
     guard,
+    images::Fetched,
     lease::Leases,
+    lease_record::LeaseRecord,
     policy::{Neighbour, Permit, Policy, Refusal},
     reconcile::{Observed, Step, Wanted, wanted},
     runtime::{Container, ContainerId, Order, PullError, Runtime, RuntimeError, clock},
@@ -36,16 +38,13 @@ const QUIET: Duration = Duration::from_secs(10);
 const GUARD_LOOKS: u32 = 50;
 const GUARD_LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Looks for a port that is taken before it is said to be, and the time between two: what ends lets go of
-/// its ports a moment later.
-const PORT_LOOKS: u32 = 10;
-const PORT_LOOK_EVERY: Duration = Duration::from_millis(500);
-
 /// What a step came to.
 #[derive(Debug)]
 pub enum Outcome {
     /// The policy's answer.
     Permitted(Result<(), Refusal>),
+    /// Another program has a host port that the task needs.
+    PortTaken(u16),
     /// An image is on the machine, or not.
     Fetched(Result<(), PullError>),
     /// A container was worked on.
@@ -91,7 +90,7 @@ pub struct Tools<R> {
     stops: Semaphore,
     pulls: Semaphore,
     quiet: Duration,
-    look_at_ports: Duration,
+    fetched: Option<Arc<Fetched>>,
 }
 
 impl<R: Runtime> Tools<R> {
@@ -112,14 +111,20 @@ impl<R: Runtime> Tools<R> {
             stops: Semaphore::new(STOPS),
             pulls: Semaphore::new(PULLS),
             quiet: QUIET,
-            look_at_ports: PORT_LOOK_EVERY,
+            fetched: None,
         }
+    }
+
+    /// What is fetched is remembered there.
+    #[must_use]
+    pub fn remembering(self, fetched: Arc<Fetched>) -> Self {
+        Self { fetched: Some(fetched), ..self }
     }
 
     /// Does a step. `subject` is what it is about, where it is about a task that is assigned.
     pub async fn perform(&self, step: &Step, subject: Option<Subject>) -> Outcome {
         match step {
-            Step::Permit { .. } => Outcome::Permitted(self.permit(subject).await),
+            Step::Permit { .. } => self.permit(subject).await,
             Step::Fetch { image } => Outcome::Fetched(self.fetch(image).await),
             Step::Create { .. } => self.create(subject).await,
             Step::Start { container, .. } => self.start(container, subject).await,
@@ -153,20 +158,18 @@ impl<R: Runtime> Tools<R> {
 
     /// Whether the task may run here at all. What it would run beside is asked when its time comes:
     /// most of what runs now is there to be replaced.
-    async fn permit(&self, subject: Option<Subject>) -> Result<(), Refusal> {
-        let Some(Subject { assignment, ports, .. }) = subject else { return Ok(()) };
-        self.ask(move |policy| policy.check(&assignment.spec)).await?;
-        for port in &ports {
-            let mut looks = PORT_LOOKS;
-            while self.runtime.is_port_taken(port) {
-                looks = looks.saturating_sub(1);
-                if looks == 0 {
-                    return Err(Refusal::PortTaken { port: port.published.unwrap_or_default() });
-                }
-                sleep(self.look_at_ports).await;
-            }
+    async fn permit(&self, subject: Option<Subject>) -> Outcome {
+        let Some(Subject { assignment, ports, .. }) = subject else {
+            return Outcome::Permitted(Ok(()));
+        };
+        if let Err(refusal) = self.ask(move |policy| policy.check(&assignment.spec)).await {
+            return Outcome::Permitted(Err(refusal));
         }
-        Ok(())
+        let taken = ports.iter().find(|port| self.runtime.is_port_taken(port));
+        match taken.and_then(|port| port.published) {
+            Some(port) => Outcome::PortTaken(port),
+            None => Outcome::Permitted(Ok(())),
+        }
     }
 
     async fn permit_now(&self, subject: Subject) -> Result<Permit, Refusal> {
@@ -187,7 +190,7 @@ impl<R: Runtime> Tools<R> {
     }
 
     async fn fetch(&self, image: &str) -> Result<(), PullError> {
-        if self.runtime.has_image(image).await.map_err(PullError::Engine)? {
+        if self.runtime.image_id(image).await.map_err(PullError::Engine)?.is_some() {
             return Ok(());
         }
         let turn = self.pulls.acquire().await;
@@ -212,7 +215,21 @@ impl<R: Runtime> Tools<R> {
             }
         };
         self.board.set_pull(image, None);
+        if pulled.is_ok() {
+            self.remember(image).await;
+        }
         pulled
+    }
+
+    /// What is not remembered never goes when the disk fills, which is no reason to do without it.
+    async fn remember(&self, image: &str) {
+        let Some(fetched) = self.fetched.clone() else { return };
+        let Ok(Some(id)) = self.runtime.image_id(image).await else { return };
+        let name = image.to_owned();
+        let added = tokio::task::spawn_blocking(move || fetched.add(&id, &name)).await;
+        if let Err(error) = added.map_err(io::Error::other).flatten() {
+            tracing::warn!(image, %error, "that it was fetched cannot be written");
+        }
     }
 
     async fn create(&self, subject: Option<Subject>) -> Outcome {
@@ -251,8 +268,13 @@ impl<R: Runtime> Tools<R> {
         if let Err(refusal) = permit.and_then(|permit| permit.still_holds(made.keys())) {
             return Outcome::Refused(refusal);
         }
-        if subject.assignment.spec.strict_singleton && !self.is_guarded().await {
-            return self.after(container, Err(no_guard())).await;
+        if subject.assignment.spec.strict_singleton {
+            if !self.is_guarded().await {
+                return self.after(container, Err(no_guard())).await;
+            }
+            if !self.has_written_lease(subject.assignment.task) {
+                return self.after(container, Err(unwritten_lease())).await;
+            }
         }
         // The machine may have slept since this step began.
         if !self.board.has_lease(&subject.assignment, clock::awake()) {
@@ -275,6 +297,12 @@ impl<R: Runtime> Tools<R> {
         false
     }
 
+    /// Whether the guard finds its lease, without which it would end it at once.
+    fn has_written_lease(&self, task: TaskId) -> bool {
+        let record = LeaseRecord::new(&self.policy.data_dir, clock::boot_id());
+        record.read().is_ok_and(|sent| sent.contains_key(&task))
+    }
+
     fn order(&self, assignment: Arc<Assignment>, binds: BTreeMap<String, PathBuf>) -> Order {
         Order { cluster: self.cluster.clone(), node: self.node, assignment, binds }
     }
@@ -294,6 +322,13 @@ fn unassigned() -> Outcome {
 /// Nothing that must never run twice is started where nobody would stop it.
 fn no_guard() -> RuntimeError {
     RuntimeError::Unreachable { cause: "there is no guard that would stop it".into() }
+}
+
+/// What the guard cannot read it takes for no lease.
+fn unwritten_lease() -> RuntimeError {
+    RuntimeError::Unreachable {
+        cause: "its lease is not in the agent's directory, where its guard looks for it".into(),
+    }
 }
 
 /// The task's lease ended while the step waited for its turn.

@@ -18,8 +18,6 @@ use model::{
 };
 use thiserror::Error;
 
-use crate::ports;
-
 /// Labels that begin so are ours.
 const RESERVED_LABELS: &str = "siso.";
 /// Bits of a directory's mode that let others change it.
@@ -111,12 +109,6 @@ pub enum Refusal {
         path: String,
         /// What the system says.
         why: String,
-    },
-    /// A host port that another program has.
-    #[error("{}", ports::taken(*port))]
-    PortTaken {
-        /// Which one.
-        port: u16,
     },
     /// A label that is ours.
     #[error("label {label} is refused: labels that begin with `siso.` are Siso's own")]

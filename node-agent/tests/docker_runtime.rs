@@ -9,10 +9,11 @@ use std::{collections::BTreeMap, io::Write as _, sync::Arc};
 
 use bollard::{
     Docker,
-    models::{ContainerCreateBody, VolumeCreateRequest},
+    models::{ContainerConfig, ContainerCreateBody, VolumeCreateRequest},
     query_parameters::{
-        CreateContainerOptions, InspectContainerOptions, KillContainerOptions,
-        RemoveContainerOptions, RemoveVolumeOptions,
+        CommitContainerOptions, CreateContainerOptions, InspectContainerOptions,
+        KillContainerOptions, RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions,
+        TagImageOptions,
     },
 };
 use common::{assignment, spec, unique, until, with_volume};
@@ -457,6 +458,39 @@ async fn a_start_that_cannot_be_is_told_in_the_engines_words() {
 }
 
 #[tokio::test]
+async fn an_image_goes_when_nothing_was_made_from_it_and_nobody_else_named_it() {
+    let Some(real) = Real::find().await else { return };
+    let cluster = &unique("images");
+    let from = real.run(cluster, assignment(cluster, 1, spec(IMAGE, SLEEP))).await;
+    let name = |repository: &str| format!("siso/{cluster}-{repository}");
+    let made = CommitContainerOptions {
+        container: Some(from.to_string()),
+        repo: Some(name("made")),
+        tag: Some("1".to_owned()),
+        ..Default::default()
+    };
+    real.docker.commit_container(made, ContainerConfig::default()).await.expect("committed");
+    let image = format!("{}:1", name("made"));
+    let id = real.engine.image_id(&image).await.expect("an answer").expect("an id");
+    let tag = TagImageOptions { repo: Some(name("named")), tag: Some("1".to_owned()) };
+    real.docker.tag_image(&image, Some(tag)).await.expect("tagged");
+    assert!(!real.engine.remove_image(&id).await.expect("an answer"), "it has another name");
+    let named = format!("{}:1", name("named"));
+    real.docker.remove_image(&named, None::<RemoveImageOptions>, None).await.expect("untagged");
+    let user = real.run(cluster, assignment(cluster, 2, spec(&image, SLEEP))).await;
+    assert!(!real.engine.remove_image(&id).await.expect("an answer"), "a container runs from it");
+    real.engine.stop(&user).await.expect("stopped");
+    assert!(!real.engine.remove_image(&id).await.expect("an answer"), "one was made from it");
+    real.discard(cluster).await;
+    for _ in 0..2 {
+        assert!(real.engine.remove_image(&id).await.expect("an answer"), "it is gone");
+    }
+    assert_eq!(real.engine.image_id(&image).await.expect("an answer"), None);
+    let (size, free) = real.engine.disk().await.expect("an answer");
+    assert!(size > free && free > Bytes::ZERO, "{size} {free}");
+}
+
+#[tokio::test]
 async fn an_image_nobody_has_is_no_mystery() {
     let Some(real) = Real::find().await else { return };
     let refused = real.engine.pull("localhost:1/none:1", Box::new(|_, _| {})).await;
@@ -469,6 +503,66 @@ async fn an_engine_that_is_not_there_is_unreachable() {
     let engine = DockerEngine::new("unix:///nonexistent/docker.sock", None).expect("an address");
     let failed = engine.look("c").await.expect_err("nobody answers");
     assert!(failed.is_transient(), "{failed:?}");
+}
+
+/// How an engine treats requests to stop something.
+#[derive(Clone, Copy)]
+enum Stops {
+    Refuses,
+    Hangs,
+}
+
+/// Passes everything on to the engine but what is to stop a container. One request for each connection.
+async fn no_stops(stops: Stops) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = vec![0; 8 << 10];
+                let read = stream.read(&mut request).await.unwrap_or_default();
+                let request = String::from_utf8_lossy(&request[..read]).into_owned();
+                let (first, rest) = request.split_once("\r\n").unwrap_or_default();
+                if first.contains("/stop") {
+                    if matches!(stops, Stops::Hangs) {
+                        std::future::pending::<()>().await;
+                    }
+                    let answer = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\
+                                  Connection: close\r\n\r\n";
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                    return;
+                }
+                let socket = SOCKET.trim_start_matches("unix://");
+                let mut engine = tokio::net::UnixStream::connect(socket).await.expect("an engine");
+                let request = format!("{first}\r\nConnection: close\r\n{rest}");
+                engine.write_all(request.as_bytes()).await.expect("passed on");
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut engine).await;
+            });
+        }
+    });
+    format!("tcp://{address}")
+}
+
+/// Its successor elsewhere waits for the end of its lease, its grace period and five seconds more.
+#[tokio::test]
+async fn what_has_no_lease_ends_in_time_though_the_engine_refuses_to_stop_it_or_hangs() {
+    let Some(real) = Real::find().await else { return };
+    if real.endpoint != SOCKET {
+        return;
+    }
+    let grace = std::time::Duration::from_secs(1);
+    for (stops, name) in [(Stops::Refuses, "refused"), (Stops::Hangs, "hanging")] {
+        let cluster = &unique(name);
+        let engine = DockerEngine::new(&no_stops(stops).await, None).expect("an address");
+        // Deaf to SIGTERM.
+        let id = real.run(cluster, assignment(cluster, 1, spec(IMAGE, SLEEP))).await;
+        let began = std::time::Instant::now();
+        engine.stop_within(&id, grace).await.expect("its processes are ended");
+        let took = began.elapsed();
+        real.reaches(cluster, &id, |found| found.state == ContainerState::Exited).await;
+        assert!(took < grace + std::time::Duration::from_secs(4), "{name}: {took:?}");
+        real.discard(cluster).await;
+    }
 }
 
 /// Answers every request of a registry: 401 unless it brings this login, else 404.

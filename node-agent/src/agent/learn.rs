@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use model::{
-    Assignment, TaskId,
+    Assignment, Desired, TaskId,
     planted::{Bug, is_planted},
     story,
     task::{Cause, Failure},
@@ -28,6 +28,9 @@ const LONGEST_RETRY: u64 = 30_000;
 const FIRST_PULL_RETRY: u64 = 10_000;
 /// The longest such delay (5 min): registries count how often they are asked.
 const LONGEST_PULL_RETRY: u64 = 300_000;
+
+/// Times a host port is found taken before that is told.
+const PORT_TRIES: u32 = 3;
 
 /// Doubles from `first` to `longest`.
 fn delay(tries: u32, first: u64, longest: u64) -> u64 {
@@ -137,8 +140,9 @@ impl Mind {
         }
         match outcome {
             Outcome::Permitted(Ok(())) => {
-                self.with_attempt(&step, |attempt| attempt.permitted = true);
+                self.with_attempt(&step, Attempt::permit);
             }
+            Outcome::PortTaken(port) => self.wait_for_port(&step, port, now),
             Outcome::Permitted(Err(refusal)) | Outcome::Refused(refusal) => {
                 self.refused(&step, &refusal);
             }
@@ -293,14 +297,36 @@ impl Mind {
         }
     }
 
+    /// What is there only to take over from another waits, so that nothing stops for it. What is to run finds
+    /// out when it starts.
+    fn wait_for_port(&mut self, step: &Step, port: u16, now: Moment) {
+        let Step::Permit { task } = step else { return };
+        let assignment = self.set.as_ref().and_then(|set| assignment_of(set, *task));
+        if assignment.is_none_or(|assignment| assignment.desired != Desired::Prepare) {
+            return self.with_attempt(step, Attempt::permit);
+        }
+        let tries = self.later(step, now);
+        tracing::warn!(%task, port, tries, "a host port is another program's");
+        // What ends lets go of its ports a moment later.
+        if tries >= PORT_TRIES {
+            self.with_attempt(step, |attempt| attempt.wait_for_port(port));
+        }
+    }
+
     fn try_again(&mut self, step: &Step, error: &RuntimeError, now: Moment) {
+        self.later(step, now);
+        tracing::warn!(step = step.as_str(), key = ?step.key(), why = story(error), "failed");
+    }
+
+    /// Has it done again after a while, longer each time; answers how often it was done.
+    fn later(&mut self, step: &Step, now: Moment) -> u32 {
         let (tries, moment) = self.retry.entry(step.key()).or_insert((0, Moment::default()));
         // What has no lease any more must not run on for a longer pause.
         let fences = matches!(step, Step::Fence { .. });
         let longest = if fences { FIRST_RETRY } else { LONGEST_RETRY };
         *moment = now.plus(delay(*tries, FIRST_RETRY, longest));
         *tries = tries.saturating_add(1);
-        tracing::warn!(step = step.as_str(), key = ?step.key(), why = story(error), "failed");
+        *tries
     }
 
     const fn ask_for_a_look(&mut self) {
@@ -314,7 +340,7 @@ fn succeeded(outcome: &Outcome) -> bool {
         Outcome::Fetched(answer) => answer.is_ok(),
         Outcome::Container { done, .. } => done.is_ok(),
         Outcome::Left => true,
-        Outcome::Refused(_) => false,
+        Outcome::PortTaken(_) | Outcome::Refused(_) => false,
         Outcome::Removed(answer) => answer.is_ok(),
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     outbox::Disposal,
     perform::{Subject, assignment_of, beside},
     ports::of_no_other_task,
-    reconcile::{Image, Key, Observed, Scene, Step, Wanted, reconcile, wanted},
+    reconcile::{Image, Key, Observed, Scene, Seen, Step, Wanted, reconcile, wanted},
     runtime::{Container, ContainerId},
     status::status,
 };
@@ -218,6 +218,19 @@ impl Mind {
         });
         self.attempts.retain(|task, _| assignment_of(&news, *task).is_some());
         self.removed.retain(|volume, _| news.remove_volumes.contains(volume));
+        let desired = |set: Option<&AssignmentSet>, task| {
+            set.and_then(|set| assignment_of(set, task)).map(|assignment| assignment.desired)
+        };
+        self.retry.retain(|key, _| match key {
+            // What is wanted otherwise now is not what failed.
+            Key::Task(task) => match desired(Some(&news), *task) {
+                None => !matches!(self.observed.of(*task), Seen::Absent),
+                now => now == desired(self.set.as_ref(), *task),
+            },
+            Key::Image(image) => news.tasks.iter().any(|task| task.spec.image == *image),
+            Key::Network(network) => self.observed.networks.iter().any(|held| held.id == *network),
+            Key::Volume(volume) => news.remove_volumes.contains(volume),
+        });
         self.board.accepted(&news);
         for (volume, disposal) in &self.removed {
             self.board.outbox(|outbox| outbox.put_disposed(volume, *disposal));

@@ -1,6 +1,5 @@
 use std::{fs, os::unix::fs::symlink};
 
-use futures::FutureExt as _;
 use model::{Desired, Epoch, Generation, NodeId, ServiceName, ServiceSpec, StackName, spec::Mount};
 
 use super::*;
@@ -72,12 +71,11 @@ async fn before_every_start_the_policy_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_port_that_another_program_has_is_waited_for_and_then_refused() {
+async fn a_port_that_another_program_has_is_found_out() {
     let engine = Arc::new(FakeEngine::new());
     let board = Arc::new(Board::new(model::Inventory::default()));
     let cluster = ("c1".to_owned(), NodeId::new(1));
-    let mut tools = Tools::new(Arc::clone(&engine), Policy::default(), cluster, board);
-    tools.look_at_ports = Duration::from_millis(1);
+    let tools = Tools::new(Arc::clone(&engine), Policy::default(), cluster, board);
     let mut assignment = task(1, Desired::Prepare, "/srv");
     assignment.spec = Arc::new(ServiceSpec::new("image"));
     let port = |published| Port {
@@ -92,18 +90,29 @@ async fn a_port_that_another_program_has_is_waited_for_and_then_refused() {
         ports: vec![port(8080), port(8081)],
     };
     let step = Step::Permit { task: TaskId::new(1) };
-    let free = tools.perform(&step, Some(subject.clone())).await;
-    assert!(matches!(free, Outcome::Permitted(Ok(()))), "{free:?}");
-    engine.set_port_taken(8081, true);
-    let taken = tools.perform(&step, Some(subject.clone())).await;
-    let refused = Outcome::Permitted(Err(Refusal::PortTaken { port: 8081 }));
-    assert_eq!(format!("{taken:?}"), format!("{refused:?}"));
-    tools.look_at_ports = Duration::from_mins(1);
-    let step_again = tools.perform(&step, Some(subject.clone()));
-    assert!(step_again.now_or_never().is_none(), "it waits");
-    engine.set_port_taken(8081, false);
-    let freed = tools.perform(&step, Some(subject)).await;
-    assert!(matches!(freed, Outcome::Permitted(Ok(()))), "{freed:?}");
+    for taken in [false, true, false] {
+        engine.set_port_taken(8081, taken);
+        match tools.perform(&step, Some(subject.clone())).await {
+            Outcome::Permitted(Ok(())) => assert!(!taken),
+            Outcome::PortTaken(8081) => assert!(taken),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_fetched_is_remembered_and_what_was_there_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Arc::new(FakeEngine::new().with_image("there").with_remote("fetched", 1));
+    let board = Arc::new(Board::new(model::Inventory::default()));
+    let cluster = ("c1".to_owned(), NodeId::new(1));
+    let fetched = Arc::new(Fetched::load(directory.path()));
+    let tools = Tools::new(engine, Policy::default(), cluster, board).remembering(fetched);
+    for image in ["there", "fetched", "fetched", "absent"] {
+        tools.perform(&Step::Fetch { image: image.to_owned() }, None).await;
+    }
+    let written = fs::read_to_string(directory.path().join("images")).unwrap();
+    assert_eq!(written, "sha256:fetched fetched\n");
 }
 
 #[tokio::test]

@@ -3,8 +3,11 @@
 //! Its containers understand two commands: `sleep …` runs until it is ended, `sh -c 'exit N'` ends
 //! at once with code N. Anything else runs.
 
+mod controls;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -36,6 +39,10 @@ const EVENTS_KEPT: usize = 1024;
 /// SIGKILL and SIGTERM as exit codes.
 const KILLED: i64 = 137;
 const TERMINATED: i64 = 143;
+/// What an image's id begins with; its name follows.
+const ID_OF: &str = "sha256:";
+/// What is free once an image is gone.
+const IMAGE_SIZE: Bytes = Bytes::gib(10);
 
 /// See the module. Clones share one engine.
 #[derive(Debug, Clone)]
@@ -61,6 +68,9 @@ struct State {
     volumes: BTreeMap<String, Option<String>>,
     containers: BTreeMap<ContainerId, Held>,
     networks: BTreeMap<String, (String, Network)>,
+    during_look: Hook,
+    /// Its size, and what is free.
+    disk: (Bytes, Bytes),
     lost_replies: u32,
     failing_starts: u32,
     taken_ports: BTreeSet<u16>,
@@ -72,10 +82,21 @@ struct State {
     told: Vec<(String, EngineEvent)>,
 }
 
+/// What happens while the engine is asked what there is, once.
+#[derive(Default)]
+struct Hook(Option<Box<dyn FnOnce() + Send>>);
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hook").field(&self.0.is_some()).finish()
+    }
+}
+
 #[derive(Debug)]
 struct Held {
     cluster: String,
     shown: Container,
+    image: String,
     exits_with: Option<i64>,
     log: Vec<LogLine>,
 }
@@ -96,144 +117,6 @@ impl FakeEngine {
             generation: watch::Sender::new(0),
             clock: Arc::new(AtomicU64::new(u64::try_from(now).unwrap_or_default())),
         }
-    }
-
-    /// Puts an image on the machine.
-    #[must_use]
-    pub fn with_image(self, image: &str) -> Self {
-        self.lock().images.insert(image.to_owned());
-        self
-    }
-
-    /// Lets an image be fetched after this many failures.
-    #[must_use]
-    pub fn with_remote(self, image: &str, failures: u32) -> Self {
-        self.lock().registry.insert(image.to_owned(), failures);
-        self
-    }
-
-    /// Lets an image be there for machines of another kind only.
-    #[must_use]
-    pub fn with_foreign(self, image: &str) -> Self {
-        self.lock().foreign.insert(image.to_owned());
-        self
-    }
-
-    /// Lets an image's registry accept whoever asks for it, and say nothing.
-    #[must_use]
-    pub fn with_silent(self, image: &str) -> Self {
-        self.lock().silent.insert(image.to_owned());
-        self
-    }
-
-    /// The next creations happen, but their answers get lost.
-    pub fn lose_replies(&self, count: u32) {
-        self.lock().lost_replies = count;
-    }
-
-    /// The next starts fail, as with a port that is taken.
-    pub fn fail_starts(&self, count: u32) {
-        self.lock().failing_starts = count;
-    }
-
-    /// A program that is no container has the port, or lets go of it.
-    pub fn set_port_taken(&self, port: u16, taken: bool) {
-        let ports = &mut self.lock().taken_ports;
-        if taken {
-            ports.insert(port)
-        } else {
-            ports.remove(&port)
-        };
-    }
-
-    /// The containers there are can never be started any more.
-    pub fn jam(&self) {
-        let mut state = self.lock();
-        state.jammed = state.containers.keys().cloned().collect();
-    }
-
-    /// The engine stops answering; containers go on.
-    pub fn go_down(&self) {
-        self.lock().down = true;
-        self.generation.send_modify(|generation| *generation += 1);
-    }
-
-    /// The engine answers again.
-    pub fn come_up(&self) {
-        self.lock().down = false;
-    }
-
-    /// The engine restarts: every container ends with code 0, and nobody is told.
-    pub fn restart(&self) {
-        self.go_down();
-        let now = self.now();
-        let mut state = self.lock();
-        state.told.clear();
-        for held in state.containers.values_mut() {
-            if held.shown.state == ContainerState::Running {
-                held.end(0, now);
-            }
-        }
-        state.down = false;
-    }
-
-    /// A container's process ends by itself.
-    pub fn exit(&self, id: &ContainerId, code: i64) {
-        self.end(id, code, &[Happening::Died]);
-    }
-
-    /// Somebody kills a container past the agent.
-    pub fn kill(&self, id: &ContainerId) {
-        self.end(id, KILLED, &[Happening::Killed, Happening::Died]);
-    }
-
-    /// The kernel kills a container for memory.
-    pub fn run_out_of_memory(&self, id: &ContainerId) {
-        if let Some(held) = self.lock().containers.get_mut(id) {
-            held.shown.oom_killed = true;
-        }
-        self.end(id, KILLED, &[Happening::OutOfMemory, Happening::Died]);
-    }
-
-    /// Somebody removes a container past the agent.
-    pub fn vanish(&self, id: &ContainerId) {
-        let removed = self.lock().containers.remove(id);
-        if let Some(Held { cluster, shown, .. }) = removed {
-            self.say(cluster, &shown, Happening::Changed);
-        }
-    }
-
-    /// A container's health check changes its mind.
-    pub fn set_health(&self, id: &ContainerId, health: Health) {
-        if let Some(held) = self.lock().containers.get_mut(id) {
-            held.shown.health = health;
-        }
-        self.tell(id, Happening::Changed);
-    }
-
-    /// Adds a volume that somebody else made.
-    pub fn add_volume(&self, name: &str) {
-        self.lock().volumes.insert(name.to_owned(), None);
-    }
-
-    /// The names of the volumes.
-    pub fn volumes(&self) -> BTreeSet<String> {
-        self.lock().volumes.keys().cloned().collect()
-    }
-
-    /// Every container of every cluster.
-    pub fn containers(&self) -> Vec<Container> {
-        self.lock().containers.values().map(|held| held.shown.clone()).collect()
-    }
-
-    /// The tasks of the starts so far, in order.
-    pub fn starts(&self) -> Vec<TaskId> {
-        self.lock().starts.clone()
-    }
-
-    /// The images asked of registries so far, in order.
-    pub fn pulls(&self) -> Vec<String> {
-        self.lock().pulls.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -313,6 +196,10 @@ impl Runtime for FakeEngine {
     }
 
     async fn look(&self, cluster: &str) -> Result<Look, RuntimeError> {
+        let happens = self.lock().during_look.0.take();
+        if let Some(happens) = happens {
+            happens();
+        }
         let state = self.answering()?;
         let ours = state.containers.values().filter(|held| held.cluster == cluster);
         let networks = state.networks.values().filter(|(owner, _)| owner == cluster);
@@ -353,8 +240,24 @@ impl Runtime for FakeEngine {
         stream::once(async { Ok(EngineEvent::Listening) }).chain(heard).take_until(cut).boxed()
     }
 
-    async fn has_image(&self, image: &str) -> Result<bool, RuntimeError> {
-        Ok(self.answering()?.images.contains(image))
+    async fn image_id(&self, image: &str) -> Result<Option<String>, RuntimeError> {
+        Ok(self.answering()?.images.contains(image).then(|| format!("{ID_OF}{image}")))
+    }
+
+    async fn remove_image(&self, id: &str) -> Result<bool, RuntimeError> {
+        let mut state = self.answering()?;
+        let image = id.strip_prefix(ID_OF).unwrap_or(id);
+        if state.containers.values().any(|held| held.image == image) {
+            return Ok(false);
+        }
+        if state.images.remove(image) {
+            state.disk.1 = state.disk.1.saturating_add(IMAGE_SIZE);
+        }
+        Ok(true)
+    }
+
+    async fn disk(&self) -> Result<(Bytes, Bytes), RuntimeError> {
+        Ok(self.answering()?.disk)
     }
 
     async fn pull(&self, image: &str, progress: OnProgress) -> Result<(), PullError> {
@@ -441,6 +344,7 @@ impl Runtime for FakeEngine {
         let held = Held {
             cluster: order.cluster.clone(),
             shown,
+            image: task.spec.image.clone(),
             exits_with: exits_with(order),
             log: Vec::new(),
         };

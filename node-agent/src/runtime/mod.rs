@@ -375,8 +375,19 @@ pub trait Runtime: Send + Sync + 'static {
     /// What happens to the containers of one cluster. Ends or yields an error when the engine goes.
     fn events(&self, cluster: &str) -> BoxStream<'static, Result<EngineEvent, RuntimeError>>;
 
-    /// Whether the image is on the machine.
-    fn has_image(&self, image: &str) -> impl Future<Output = Result<bool, RuntimeError>> + Send;
+    /// The engine's id of an image; `None` when it is not on the machine.
+    fn image_id(
+        &self,
+        image: &str,
+    ) -> impl Future<Output = Result<Option<String>, RuntimeError>> + Send;
+
+    /// Removes an image by its id; fine when it is gone. Answers false when it is left, because a container
+    /// was made from it or it has other names.
+    fn remove_image(&self, id: &str) -> impl Future<Output = Result<bool, RuntimeError>> + Send;
+
+    /// Size of the disk the engine keeps everything on, and what is free of it; nothing where it cannot be
+    /// seen from here.
+    fn disk(&self) -> impl Future<Output = Result<(Bytes, Bytes), RuntimeError>> + Send;
 
     /// Fetches an image.
     fn pull(

@@ -29,6 +29,7 @@ const HEADER_BYTES: usize = MAGIC.len() + 4 + 8;
 /// The newest, and one to fall back to.
 const KEPT: usize = 2;
 const EXTENSION: &str = "snapshot";
+const UNFINISHED: &str = "tmp";
 /// A longer file is no snapshot: four times what is sent between schedulers.
 const READ_BYTES_MAX: u64 = 1 << 30;
 
@@ -145,8 +146,12 @@ pub(super) struct SnapshotFiles {
 
 impl SnapshotFiles {
     pub(super) fn open(directory: PathBuf, known: u32) -> Result<Self, LogError> {
-        files::make_private_directory(&directory)
-            .map_err(|cause| LogError::Open { path: directory.clone(), cause })?;
+        let open = |cause| LogError::Open { path: directory.clone(), cause };
+        files::make_private_directory(&directory).map_err(open)?;
+        // Each that was not finished has another name.
+        for path in with_extension(&directory, UNFINISHED).map_err(open)? {
+            fs::remove_file(path).map_err(open)?;
+        }
         Ok(Self { directory, known, closed: Arc::default() })
     }
 
@@ -163,13 +168,7 @@ impl SnapshotFiles {
 
     /// The newest first. The name is the index, so that the order of names is the order of time.
     fn paths(&self) -> io::Result<Vec<PathBuf>> {
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == EXTENSION) {
-                paths.push(path);
-            }
-        }
+        let mut paths = with_extension(&self.directory, EXTENSION)?;
         paths.sort_unstable_by(|a, b| b.cmp(a));
         Ok(paths)
     }
@@ -228,7 +227,7 @@ impl SnapshotFiles {
         }
         let index = meta.last_log_id.map_or(0, |id| id.index);
         let path = self.directory.join(format!("{index:020}.{EXTENSION}"));
-        let beside = path.with_extension("tmp");
+        let beside = path.with_extension(UNFINISHED);
         let mut file = File::create(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
@@ -243,6 +242,17 @@ impl SnapshotFiles {
         }
         Ok(())
     }
+}
+
+fn with_extension(directory: &Path, wanted: &str) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == wanted) {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
 }
 
 /// Makes the names in the directory durable.
@@ -307,6 +317,21 @@ mod tests {
         let (stands_for, bytes, _) = at(7, 2);
         assert!(files.adopt(&stands_for, &bytes).is_err());
         assert!(files.paths().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_was_not_finished_is_gone_after_the_next_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || SnapshotFiles::open(directory.path().to_owned(), 2).unwrap();
+        let (stands_for, bytes, _) = at(7, 2);
+        open().adopt(&stands_for, &bytes).unwrap();
+        for index in 8..20 {
+            let left = directory.path().join(format!("{index:020}.{UNFINISHED}"));
+            fs::write(left, &bytes[..index]).unwrap();
+        }
+        let files = open();
+        assert_eq!(with_extension(directory.path(), UNFINISHED).unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(files.newest().unwrap().unwrap().meta, stands_for);
     }
 
     #[test]

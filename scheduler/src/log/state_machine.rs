@@ -61,8 +61,14 @@ impl StateMachine {
         Arc::clone(&self.state)
     }
 
-    /// Writes what the cluster is now; or not, for want of room.
-    fn snapshot_if_there_is_room(&self) -> io::Result<Result<SnapshotOf<Types, Bytes>, LogError>> {
+    /// Writes what the cluster is now; or not, for want of room: below `least` bytes it is not even made.
+    fn snapshot_if_there_is_room(
+        &self,
+        least: u64,
+    ) -> io::Result<Result<SnapshotOf<Types, Bytes>, LogError>> {
+        if let Err(full) = room::check(self.files.directory(), least) {
+            return Ok(Err(full));
+        }
         let (meta, bytes) = {
             let state = self.state.read();
             let meta = SnapshotMeta {
@@ -160,14 +166,17 @@ impl RaftSnapshotBuilder<Types> for StateMachine {
     type SnapshotData = SnapshotBytes;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Types, Bytes>> {
-        let mut told = false;
+        let (mut told, mut known) = (false, 0);
         loop {
-            let this = self.clone();
-            let build = tokio::task::spawn_blocking(move || this.snapshot_if_there_is_room());
+            let (this, least) = (self.clone(), known);
+            let build = tokio::task::spawn_blocking(move || this.snapshot_if_there_is_room(least));
             match build.await.map_err(io::Error::other)?? {
                 Ok(snapshot) => return Ok(snapshot),
                 // One that fails ends the process; the log needs none until there is room.
                 Err(full) => {
+                    if let LogError::DiskFull { least, .. } = &full {
+                        known = *least;
+                    }
                     if !std::mem::replace(&mut told, true) {
                         tracing::warn!(%full, "no snapshot is made");
                     }

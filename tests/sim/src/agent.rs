@@ -2,13 +2,17 @@
 //! begins steps; and may die between any two of these. It has the shape of the agent's own loops,
 //! without their sockets and files.
 
-use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+};
 
-use model::{Generation, Inventory, NodeId, TaskStatus};
+use model::{Generation, Inventory, NodeId, TaskId, TaskStatus};
 use node_agent::{
     agent::{Mind, Wake},
     attempt::Moment,
     board::Board,
+    lease::Awake,
     lease_record, ledger,
 };
 
@@ -36,6 +40,8 @@ pub(crate) struct Process {
     /// Of the set it acts on.
     pub(crate) generation: Generation,
     looking: bool,
+    /// When the renewals were sent that it heard an answer to.
+    pub(crate) renewed: BTreeMap<TaskId, Awake>,
     pub(crate) session: Option<Session>,
 }
 
@@ -87,6 +93,7 @@ impl World {
             due_at: 0,
             generation: Generation(0),
             looking: false,
+            renewed: BTreeMap::new(),
             session: None,
         };
         machine.agent = Some(process);

@@ -137,6 +137,12 @@ impl World {
                 process.board.outbox(|outbox| outbox.acknowledge(sequence));
             }
             Down::Lease(mut granted) => {
+                for task in &granted.tasks {
+                    let last = process.renewed.entry(*task).or_insert(granted.sent);
+                    if last.boot < granted.sent.boot {
+                        *last = granted.sent;
+                    }
+                }
                 if is_planted(Bug::LeaseFromAnswer) {
                     granted.sent = awake;
                 }

@@ -66,6 +66,7 @@ const fn rule(bug: Bug) -> &'static str {
         Bug::WaitByWallClock => "its deadline",
         Bug::GenericIgnored => "gpu, it offers",
         Bug::MovedBeforeReady => "for a successor that does not serve",
+        Bug::LeaseEndsEarly => "of its lease left",
     }
 }
 

@@ -109,9 +109,7 @@ impl Campaign {
 
     #[track_caller]
     fn new(mut victim: Victim, disk: Option<LoopDisk>) -> Self {
-        victim.start();
-        let load = Load::on(&victim);
-        victim.scheduler.kill9();
+        let load = Load::left_on(&mut victim);
         let (tally, order, points) = (Tally::default(), order(), Points::default());
         Self { victim, load, disk, round: 0, tally, order, points }
     }

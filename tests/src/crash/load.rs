@@ -50,6 +50,15 @@ impl Load {
         load
     }
 
+    /// The same of a victim that is started for it and killed when all has its place.
+    #[track_caller]
+    pub fn left_on(victim: &mut Victim) -> Self {
+        victim.start();
+        let load = Self::on(victim);
+        victim.scheduler.kill9();
+        load
+    }
+
     /// Writes until the victim has ended or refuses, or each writer has had `most` answers. Returns
     /// how many writes were acknowledged, and how it ended.
     #[track_caller]

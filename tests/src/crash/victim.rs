@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     net::TcpListener,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU16, Ordering},
@@ -21,6 +22,8 @@ use crate::{
 const SNAPSHOT_EVERY: &str = "10";
 /// A few dozen commits: segments begin and go between any two crashes.
 const SEGMENT_BYTES: &str = "8192";
+/// More entries, and more commits, than a round of writes has: files are numbered by one or the other.
+const ROUND_MAX: u64 = 600;
 
 /// A scheduler with a data directory, and `sisoctl` to speak with it.
 #[derive(Debug)]
@@ -69,6 +72,18 @@ impl Victim {
     /// Its data directory.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// The numbered files of a directory of its log that are there, or begin within a round of writes.
+    #[track_caller]
+    pub fn numbered(&self, directory: &str, extension: &str) -> Vec<PathBuf> {
+        let directory = self.data.join("log").join(directory);
+        let listed = fs::read_dir(&directory).expect("a directory of the log").flatten();
+        let numbers =
+            listed.filter_map(|entry| entry.path().file_stem()?.to_str()?.parse::<u64>().ok());
+        let oldest = numbers.min().unwrap_or(0);
+        let path = |number| directory.join(format!("{number:020}.{extension}"));
+        (oldest..oldest + ROUND_MAX).map(path).collect()
     }
 
     /// A path beside the data directory, gone with this victim.

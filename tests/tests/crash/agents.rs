@@ -1,8 +1,12 @@
 //! An agent that is killed, whose engine ends, or whose directory was damaged: what runs goes on, and
 //! nothing runs twice.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
+use model::lease::fence_ms;
 use siso_tests::{
     OwnEngine, PATIENT, World,
     beats::singleton,
@@ -16,6 +20,9 @@ use crate::{asked, faults};
 const KILLS: usize = 8;
 /// The second comes while containers are started.
 const RESTARTS: usize = 2;
+
+/// The grace period of [`singleton`], in milliseconds.
+const GRACE_MS: u64 = 1_000;
 
 const STACK: &str = "
 name: tended
@@ -129,6 +136,7 @@ fn a_strict_singleton_whose_engine_is_gone_or_hangs_ends_with_its_lease() {
         } else {
             own.kill9();
         }
+        let silent = Instant::now();
         world.scheduler.pause();
         wait_until("its command is ended", PATIENT, || {
             if Ward::alive(std::iter::once(&id)).is_empty() {
@@ -137,6 +145,10 @@ fn a_strict_singleton_whose_engine_is_gone_or_hangs_ends_with_its_lease() {
                 Err("it runs".to_owned())
             }
         });
+        // From when on another machine may run it.
+        let limit = Duration::from_millis(fence_ms(GRACE_MS));
+        let took = silent.elapsed();
+        assert!(took < limit, "it ended {took:?} after the scheduler fell silent, hangs: {hangs}");
         world.scheduler.resume();
         if hangs {
             own.resume();

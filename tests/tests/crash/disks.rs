@@ -52,9 +52,7 @@ fn a_sync_or_write_that_fails_ends_the_process_and_is_never_taken_for_done() {
         return;
     }
     let mut victim = Victim::new();
-    victim.start();
-    let load = Load::on(&victim);
-    victim.scheduler.kill9();
+    let load = Load::left_on(&mut victim);
     for (calls, error, numbers) in [
         ("fdatasync", "EIO", &[1, 2, 4, 5, 6, 8, 20, 33][..]),
         // The second is a snapshot's, made beside what is served.

@@ -49,9 +49,7 @@ fn without_power_at_any_system_call_it_keeps_every_acknowledged_write() {
 #[track_caller]
 fn seen_of_a_lie(disk: &LoopDisk, calls: &str) -> Option<String> {
     let mut victim = Victim::on(disk.path());
-    victim.start();
-    let load = Load::on(&victim);
-    victim.scheduler.kill9();
+    let load = Load::left_on(&mut victim);
     let mut seen = None;
     for _ in 0..LIES_MAX {
         victim.start_with(&Fault::skip(calls));

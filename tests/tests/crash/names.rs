@@ -1,15 +1,11 @@
 //! Files that cannot be opened, made, renamed or removed.
 
-use std::fs;
-
 use siso_tests::crash::{Fault, Load, Victim};
 
 use crate::{LOADER, faults};
 
 /// Opens of a start, and a few of what comes then.
 const OPENS: u32 = 34;
-/// More commits than there are between two looks at the segments.
-const COMMITS_MAX: u64 = 600;
 /// Of each writer: a segment is full after half of them.
 const WRITES_MAX: usize = 60;
 
@@ -57,9 +53,7 @@ fn a_file_that_cannot_be_opened_renamed_or_removed_ends_it_with_the_cause_or_cos
         return;
     }
     let mut victim = Victim::new();
-    victim.start();
-    let load = Load::on(&victim);
-    victim.scheduler.kill9();
+    let load = Load::left_on(&mut victim);
     let mut ended = 0;
     for error in ["EIO", "ENOSPC"] {
         let opens = (LOADER + 1..=OPENS).step_by(3).map(|nth| ("openat", nth));
@@ -80,26 +74,19 @@ fn a_segment_that_cannot_be_begun_ends_it_and_the_next_start_has_everything() {
         return;
     }
     let mut victim = Victim::new();
-    victim.start();
-    let load = Load::on(&victim);
-    victim.scheduler.kill9();
-    let log = victim.data().join("log");
-    // Any that may be there, or begin before the next look.
-    let all = || {
-        let listed = fs::read_dir(log.join("segments")).expect("segments").flatten();
-        let bases =
-            listed.filter_map(|entry| entry.path().file_stem()?.to_str()?.parse::<u64>().ok());
-        let oldest = bases.min().expect("a segment");
-        (oldest..oldest + COMMITS_MAX).map(|base| log.join(format!("segments/{base:020}.segment")))
-    };
+    let load = Load::left_on(&mut victim);
+    let segments = victim.data().join("log/segments");
     for error in ["EIO", "ENOSPC"] {
         // Not those that are there: they are opened to be read.
-        let made = Fault::error("openat", error, 1).about(all().filter(|path| !path.exists()));
+        let all = victim.numbered("segments", "segment");
+        let begun = all.into_iter().filter(|path| !path.exists());
+        let made = Fault::error("openat", error, 1).about(begun);
         assert_eq!(suffer(&mut victim, Some(&load), error, &made), Came::Ended, "{made}");
         // The first is the look at a start.
-        let named = Fault::error("openat", error, 2).about([log.join("segments")]);
+        let named = Fault::error("openat", error, 2).about([segments.clone()]);
         assert_eq!(suffer(&mut victim, Some(&load), error, &named), Came::Ended, "{named}");
-        let removed = Fault::error("unlink", error, 1).about(all());
+        let all = victim.numbered("segments", "segment");
+        let removed = Fault::error("unlink", error, 1).about(all);
         assert_eq!(suffer(&mut victim, Some(&load), error, &removed), Came::WentOn, "{removed}");
     }
 }

@@ -98,9 +98,7 @@ fn a_scheduler_killed_for_want_of_memory_keeps_every_acknowledged_write() {
     let group = MemoryGroup::new("scheduler");
     let Some(mut group) = required("memory", "SISO_REQUIRE_MEMORY_GROUP", group) else { return };
     let mut victim = Victim::new();
-    victim.start();
-    let load = Load::on(&victim);
-    victim.scheduler.kill9();
+    let load = Load::left_on(&mut victim);
     for _ in 0..2 {
         victim.scheduler.wrapper = group.wrapper();
         victim.scheduler.start();

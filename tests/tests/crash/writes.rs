@@ -1,7 +1,7 @@
 //! Writes of a scheduler's files that fail, one kind of file after the other: its log and mark, snapshots, keys
 //! and certificates, identity and context.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use serde_json::Value;
 use siso_tests::{
@@ -33,8 +33,6 @@ const JOINING: &[&str] = &[
     "pki/scheduler.key.tmp",
     "admin.yaml.tmp",
 ];
-/// More entries than are written in a round: snapshots are named after the last of them.
-const ENTRIES_MAX: u64 = 600;
 
 /// It ended with this error of this file, and did not panic.
 #[track_caller]
@@ -76,21 +74,8 @@ fn a_write_of_log_mark_or_snapshot_that_fails_ends_it_and_nothing_acknowledged_i
         return;
     }
     let mut victim = Victim::new();
-    victim.start();
-    let load = Load::on(&victim);
-    victim.scheduler.kill9();
+    let load = Load::left_on(&mut victim);
     let log = victim.data().join("log");
-    let numbered = |kind: &str, extension: &str| {
-        let directory = log.join(kind);
-        let listed = fs::read_dir(&directory).expect("a directory").flatten();
-        let bases =
-            listed.filter_map(|entry| entry.path().file_stem()?.to_str()?.parse::<u64>().ok());
-        let oldest = bases.min().unwrap_or(0);
-        let extension = extension.to_owned();
-        (oldest..oldest + ENTRIES_MAX)
-            .map(move |base| directory.join(format!("{base:020}.{extension}")))
-            .collect::<Vec<PathBuf>>()
-    };
     for error in ERRORS {
         for (calls, kind, extension, numbers) in [
             ("pwrite64", "segments", "segment", &[1, 2, 9, 20][..]),
@@ -98,8 +83,11 @@ fn a_write_of_log_mark_or_snapshot_that_fails_ends_it_and_nothing_acknowledged_i
             ("write", "snapshots", "tmp", &[1, 2]),
         ] {
             for &nth in numbers {
-                let paths =
-                    if kind == "mark" { vec![log.join(kind)] } else { numbered(kind, extension) };
+                let paths = if kind == "mark" {
+                    vec![log.join(kind)]
+                } else {
+                    victim.numbered(kind, extension)
+                };
                 let fault = Fault::error(calls, error, nth).about(paths);
                 let status = suffer(&mut victim, &load, &fault);
                 assert_eq!(status.code(), Some(1), "{fault}: {}", victim.scheduler.story());

@@ -34,6 +34,7 @@ pub(super) async fn examine(engine: Option<&EngineInfo>, data_dir: Option<&Path>
     let mut findings = Vec::new();
     let offered = engine.map(|engine| Bytes(engine.mem_total));
     findings.push(judge_memory(offered, machine_memory()));
+    findings.extend(power());
     if let Some(engine) = engine {
         findings.push(engine_disk(&engine.docker_root_dir));
     }
@@ -82,6 +83,38 @@ fn memory_of(text: &str) -> Option<Bytes> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(Bytes(kib.saturating_mul(1024)))
+}
+
+/// Whether a Mac stays awake and comes back; a Linux machine that serves does not sleep unless it is told to.
+fn power() -> Option<Finding> {
+    if !cfg!(target_os = "macos") {
+        return None;
+    }
+    let settings = Command::new("pmset").arg("-g").output().ok();
+    Some(judge_power(&String::from_utf8_lossy(&settings?.stdout)))
+}
+
+/// By what `pmset -g` says: a setting and its number on each line.
+fn judge_power(settings: &str) -> Finding {
+    const CHECK: &str = "power";
+    let setting = |name: &str| -> Option<u32> {
+        let mut words = settings.lines().map(str::split_whitespace);
+        words.find_map(|mut words| {
+            (words.next() == Some(name)).then(|| words.next()?.parse().ok())?
+        })
+    };
+    match (setting("sleep"), setting("autorestart")) {
+        (None, _) => Finding::skip(CHECK, "`pmset -g` does not say whether this machine sleeps"),
+        (Some(0), Some(0)) => Finding::warn(CHECK, "this machine stays off after a power cut")
+            .fix("sudo pmset -a autorestart 1"),
+        (Some(0), _) => Finding::ok(CHECK, "this machine does not sleep"),
+        (Some(minutes), _) => {
+            let detail = format!(
+                "this machine sleeps when it was idle for {minutes} min, and all that runs on it"
+            );
+            Finding::fail(CHECK, detail).fix("sudo pmset -a sleep 0 disksleep 0")
+        }
+    }
 }
 
 fn engine_disk(root: &str) -> Finding {
@@ -179,6 +212,23 @@ mod tests {
         ] {
             assert_eq!(judge_memory(gib(engine), gib(machine)).result, expected);
         }
+    }
+
+    #[test]
+    fn a_mac_that_sleeps_or_stays_off_is_told_how_not_to() {
+        let told = |sleep: &str, autorestart: &str| {
+            let settings = format!(
+                "System-wide power settings:\nCurrently in use:\n standby              0\n \
+                 autorestart          {autorestart}\n displaysleep         10\n sleep                {sleep}\n"
+            );
+            let finding = judge_power(&settings);
+            (finding.result, finding.fix.unwrap_or_default())
+        };
+        assert_eq!(told("0", "1"), (Verdict::Ok, String::new()));
+        let (verdict, fix) = told("1 (sleep prevented by powerd)", "1");
+        assert_eq!((verdict, &*fix), (Verdict::Fail, "sudo pmset -a sleep 0 disksleep 0"));
+        assert_eq!(told("0", "0"), (Verdict::Warn, "sudo pmset -a autorestart 1".to_owned()));
+        assert_eq!(judge_power("").result, Verdict::Skip);
     }
 
     #[test]

@@ -69,6 +69,11 @@ fn look(mind: &mut Mind, state: ContainerState) {
     mind.learn(Wake::Looked { asked: u64::MAX, look: Ok(look) }, NOW);
 }
 
+fn look_at_nothing(mind: &mut Mind) {
+    let look = Look { containers: Vec::new(), networks: Vec::new() };
+    mind.learn(Wake::Looked { asked: u64::MAX, look: Ok(look) }, NOW);
+}
+
 /// One round in which the ledger is written or cannot be; answers the states that are reported.
 fn round(mind: &mut Mind, written: bool, now: Moment) -> Vec<TaskState> {
     let news = mind.notice(now, WALL);
@@ -143,6 +148,45 @@ fn a_container_that_the_engine_can_never_start_is_made_anew_and_nothing_is_count
     let status = &mind.attempts()[&TaskId::new(1)].status;
     assert!(!status.state.is_over() && status.restarts == 0, "{status:?}");
     assert!(status.failure.is_none(), "{status:?}");
+}
+
+#[test]
+fn what_waits_for_a_port_says_so_and_goes_on_by_itself() {
+    let with = |generation, desired| {
+        let mut news = set();
+        (news.generation, news.tasks[0].desired) = (Generation(generation), desired);
+        Link { connected: true, set: Some(news) }
+    };
+    let mut mind = mind();
+    mind.hear_link(with(2, Desired::Prepare));
+    look_at_nothing(&mut mind);
+    let ask = |mind: &mut Mind, now, outcome| {
+        let (step, _) = mind.steps(now).remove(0);
+        assert_eq!(step.as_str(), "permit");
+        mind.learn(Wake::Done { step, outcome }, now);
+        round(mind, true, now);
+        let status = mind.attempts()[&TaskId::new(1)].status.clone();
+        assert_eq!(status.state, TaskState::Preparing);
+        status.failure.map(|failure| failure.message)
+    };
+    let mut now = NOW;
+    for told in [false, false, true, true] {
+        let said = ask(&mut mind, now, Outcome::PortTaken(80));
+        assert_eq!(said.is_some(), told, "{said:?}");
+        assert!(mind.steps(now).is_empty(), "not at once");
+        now = mind.due(now);
+    }
+    assert_eq!(now.0 - NOW.0, 1_000 + 2_000 + 4_000 + 8_000);
+    assert_eq!(ask(&mut mind, now, Outcome::Permitted(Ok(()))), None);
+    assert_eq!(mind.steps(now)[0].0.as_str(), "fetch");
+    // What has nothing to take over from finds out when it starts.
+    let mut alone = self::mind();
+    alone.hear_link(with(2, Desired::Prepare));
+    look_at_nothing(&mut alone);
+    ask(&mut alone, NOW, Outcome::PortTaken(80));
+    alone.hear_link(with(3, Desired::Run));
+    assert_eq!(ask(&mut alone, NOW, Outcome::PortTaken(80)), None);
+    assert_eq!(alone.steps(NOW)[0].0.as_str(), "fetch");
 }
 
 /// A set with one strict singleton that is to run.

@@ -19,8 +19,8 @@ use bollard::{
     models::ContainerStateStatusEnum,
     query_parameters::{
         EventsOptions, InspectContainerOptions, ListContainersOptions, ListNetworksOptions,
-        LogsOptions, RemoveContainerOptions, RemoveVolumeOptions, StartContainerOptions,
-        StatsOptions, StopContainerOptions,
+        LogsOptions, RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions,
+        StartContainerOptions, StatsOptions, StopContainerOptions,
     },
 };
 use futures::{
@@ -28,7 +28,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use model::{Bytes, MilliCpu, spec::Port};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub use connection::{BadEndpoint, DockerEngine};
 
@@ -36,12 +36,12 @@ use super::{
     Container, ContainerId, EngineEvent, EngineFacts, Exec, ExecId, ExecRequest, LogLine, LogQuery,
     Look, Network, OnProgress, Order, PullError, Runtime, RuntimeError,
 };
-use crate::ports;
+use crate::{inventory, ports};
 use connection::{absent_is_fine, trouble};
 
 /// For requests that only read or change a record: milliseconds on a busy machine.
 const QUICK: Duration = Duration::from_secs(10);
-/// For the look at a container whose time is over.
+/// For the look at a container whose time is over, and beyond its grace period for its end.
 const HURRIED: Duration = Duration::from_secs(2);
 /// For making, starting and removing a container: disks and networks take part.
 const SLOW: Duration = Duration::from_mins(2);
@@ -232,13 +232,30 @@ impl Runtime for DockerEngine {
         stream::once(opened).try_flatten().boxed()
     }
 
-    async fn has_image(&self, image: &str) -> Result<bool, RuntimeError> {
+    async fn image_id(&self, image: &str) -> Result<Option<String>, RuntimeError> {
         let docker = self.client().await?;
         match within(QUICK, docker.inspect_image(image)).await {
-            Ok(_) => Ok(true),
-            Err(RuntimeError::Absent { .. }) => Ok(false),
+            Ok(shown) => Ok(Some(shown.id.unwrap_or_default())),
+            Err(RuntimeError::Absent { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn remove_image(&self, id: &str) -> Result<bool, RuntimeError> {
+        let docker = self.client().await?;
+        let request = docker.remove_image(id, None::<RemoveImageOptions>, None);
+        match within(SLOW, request).await {
+            Ok(_) | Err(RuntimeError::Absent { .. }) => Ok(true),
+            Err(RuntimeError::Refused { message }) => {
+                tracing::debug!(id, message, "the image stays");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn disk(&self) -> Result<(Bytes, Bytes), RuntimeError> {
+        Ok(inventory::disk(&self.facts().await?.root))
     }
 
     async fn pull(&self, image: &str, progress: OnProgress) -> Result<(), PullError> {
@@ -274,10 +291,11 @@ impl Runtime for DockerEngine {
     }
 
     async fn stop_within(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
-        match self.end(id, Some(grace)).await {
-            // Whoever waits for its end waits no longer because an engine is gone that let it run on.
-            Err(RuntimeError::Unreachable { .. }) => lost::end(id, grace, None).await,
-            ended => ended,
+        let began = Instant::now();
+        match timeout(grace + HURRIED, self.end(id, Some(grace))).await {
+            Ok(Ok(())) => Ok(()),
+            // Whoever waits for its end waits no longer because an engine is gone, hangs or refuses.
+            Ok(Err(_)) | Err(_) => lost::end(id, grace.saturating_sub(began.elapsed()), None).await,
         }
     }
 

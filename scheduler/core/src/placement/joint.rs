@@ -115,9 +115,7 @@ pub(super) fn improve<'a>(
         loss(free.iter().copied().filter(|ask| !at.contains_key(&ask.task)))
     };
     let loss_before = left_out(&before);
-    let bound: Vec<&Ask<'a>> =
-        order.iter().filter(|ask| !is_free(ask) && !before.contains_key(&ask.task)).collect();
-    if loss_before.is_empty() && bound.is_empty() {
+    if loss_before.is_empty() {
         return;
     }
     let arrange = |fleet: &mut Fleet<'a>, from: &BTreeMap<_, _>, to: &BTreeMap<_, _>| {
@@ -137,12 +135,6 @@ pub(super) fn improve<'a>(
         at
     };
     arrange(fleet, &before, &BTreeMap::new());
-    let bound = fitting(fleet, &bound);
-    if loss_before.is_empty() {
-        effort.outlook = Some(Outlook { off: bound, why: None });
-        arrange(fleet, &BTreeMap::new(), &before);
-        return;
-    }
     let pieces: Vec<Piece<'_, 'a>> =
         free.iter().map(|ask| Piece { ask, current: None, twice: false }).collect();
     let posed = pose(fleet, scales, &pieces);
@@ -155,7 +147,7 @@ pub(super) fn improve<'a>(
     let found = named(&posed, &tried.answer);
     let after = arrange(fleet, &BTreeMap::new(), &found);
     let outlook = outlook(fleet, scales, &posed, &tried.answer);
-    let outlook = if in_vain {
+    effort.outlook = Some(if in_vain {
         Outlook { off: Bytes::ZERO, ..outlook }
     } else if after.len() < found.len() {
         // Of what was found a part does not fit, as all of a kind on a node that has several: nothing is proven.
@@ -163,24 +155,12 @@ pub(super) fn improve<'a>(
         Outlook { off: out.map(|ask| ask.reserved().memory).sum(), ..outlook }
     } else {
         outlook
-    };
-    effort.outlook = Some(Outlook { off: outlook.off.saturating_add(bound), ..outlook });
+    });
     if left_out(&after) >= loss_before {
         arrange(fleet, &after, &before);
         return;
     }
-    retell(fleet, scales, &free, (&before, &after), (placed, most));
-}
-
-/// What is said of each that is elsewhere than before.
-fn retell<'a>(
-    fleet: &mut Fleet<'a>,
-    scales: &Scales<'a>,
-    asks: &[&Ask<'a>],
-    (before, after): (&BTreeMap<TaskId, NodeId>, &BTreeMap<TaskId, NodeId>),
-    (placed, most): (&mut BTreeMap<TaskId, Placed>, usize),
-) {
-    for ask in asks {
+    for ask in &free {
         let node = after.get(&ask.task).copied();
         if before.get(&ask.task).copied() == node {
             continue;
@@ -192,12 +172,6 @@ fn retell<'a>(
         let verdicts = ranking.verdicts(fleet, ask);
         placed.insert(ask.task, Placed { task: ask.task, node, verdicts });
     }
-}
-
-/// What those of the tasks reserve that would fit somewhere, each by itself.
-fn fitting(fleet: &Fleet<'_>, asks: &[&Ask<'_>]) -> Bytes {
-    let fits = |ask: &&&Ask<'_>| fleet.rooms().keys().any(|node| fleet.fits(ask, *node).is_ok());
-    asks.iter().filter(fits).map(|ask| ask.reserved().memory).sum()
 }
 
 /// The scores of a placed task as if it were asked again, its own place first: in the arrangement found,

@@ -14,7 +14,7 @@ use crate::{
     cluster::{Change, Cluster, Command, Entry, Outcome, Rejection, Stack, limits},
     liveness::{Heartbeats, Thresholds},
     orchestrate::{self, MIN_READY_MS, RECREATE_DELAY_MS},
-    placement::{Outlook, Score, flags, leaves},
+    placement::{Ask, Fleet, Outlook, Score, flags, leaves},
     plan::{Draft, plan_within},
     view::{
         explain::{Asking, replica_placement},
@@ -79,18 +79,37 @@ pub fn plan_view(
         nodes,
         unplaced: u32::try_from(unplaced).unwrap_or(u32::MAX),
         warnings,
-        outlook: Some(outlook(unplaced, played.outlook)),
+        outlook: Some(outlook(unplaced, played.outlook, (cluster, &draft))),
     })
 }
 
 /// How good it is by what was found as the tasks were placed; with a place for everything, nothing is better.
-fn outlook(unplaced: usize, found: Option<Outlook>) -> OutlookView {
-    match found.filter(|_| unplaced > 0) {
-        Some(found) => {
-            OutlookView { optimal: found.off == Bytes::ZERO, off: found.off, short: found.why }
-        }
-        None => OutlookView { optimal: unplaced == 0, off: Bytes::ZERO, short: None },
+fn outlook(unplaced: usize, found: Option<Outlook>, ways: (&Cluster, &Cluster)) -> OutlookView {
+    if unplaced == 0 {
+        return OutlookView { optimal: true, off: Bytes::ZERO, short: None };
     }
+    let more = not_looked_for(found.is_some(), ways);
+    let (off, short) = found.map_or((Bytes::ZERO, None), |found| (found.off, found.why));
+    let off = off.saturating_add(more);
+    OutlookView { optimal: off == Bytes::ZERO, off, short }
+}
+
+/// What those reserve that no better arrangement was looked for, and that would fit somewhere if nothing else
+/// had been placed: a successor stays bound to what it takes over from.
+fn not_looked_for(looked: bool, (before, after): (&Cluster, &Cluster)) -> Bytes {
+    let mut fleet = Fleet::of(after);
+    let placed = |task: &&Task| before.task(task.id).is_none_or(|known| known.node.is_none());
+    for task in after.tasks().values().filter(placed) {
+        if let Some(node) = task.node {
+            fleet.take_away(task.id, node);
+        }
+    }
+    let succeeds = |task: &&Task| {
+        after.tasks_of_replica(task).any(|old| old.epoch < task.epoch && old.holds_resources())
+    };
+    let left_out = after.pending().filter(|task| !looked || succeeds(task)).map(Ask::of);
+    let fits = |ask: &Ask<'_>| fleet.rooms().keys().any(|node| fleet.fits(ask, *node).is_ok());
+    left_out.filter(fits).map(|ask| ask.reserved().memory).sum()
 }
 
 /// Where a replica goes, and why, with what is free there in the end: its decision counts what still runs

@@ -130,8 +130,8 @@ fn disk_problem(node: &Node) -> Option<Problem> {
         what: format!("the disk of {} is nearly full", node.name),
         cause: format!("{free} of {size} are free"),
         since: None,
-        fix: format!("remove unused images on {} (`docker system df` there shows what takes the room, `docker image prune` \
-             removes what nobody names)", node.name),
+        fix: format!("make room on {}: `docker system df` there shows what takes it. Images that Siso fetched and \
+             nothing needs were removed already", node.name),
     })
 }
 

@@ -1,6 +1,6 @@
-//! A write of ours: the machine is cordoned, or uncordoned again.
+//! A write of ours: a label of the machine gets another value.
 
-use proto::v1::{SetSchedulableRequest, control_client::ControlClient};
+use proto::v1::{LabelNodeRequest, control_client::ControlClient};
 use tonic::transport::Channel;
 
 use super::Writer;
@@ -10,26 +10,37 @@ use crate::way::{Way, request_id};
 const NODE: &str = "mini-1";
 
 /// Clients, each with a connection of its own.
-pub(super) fn writers(way: &Way, crowd: usize) -> Vec<Cordoner> {
-    let client = |_| Cordoner { control: ControlClient::new(way.channel()), schedulable: true };
+pub(super) fn writers(way: &Way, crowd: usize) -> Vec<Labeller> {
+    let client = |number| Labeller {
+        control: ControlClient::new(way.channel()),
+        label: format!("bench-{}", number / 2),
+        number,
+        count: 0,
+    };
     (0..crowd).map(client).collect()
 }
 
 /// One client.
 #[derive(Debug)]
-pub(super) struct Cordoner {
+pub(super) struct Labeller {
     control: ControlClient<Channel>,
-    schedulable: bool,
+    /// Two have one: a machine has 64 at most.
+    label: String,
+    number: usize,
+    count: u64,
 }
 
-impl Writer for Cordoner {
+impl Writer for Labeller {
     async fn write(&mut self) {
-        self.schedulable = !self.schedulable;
-        let request = SetSchedulableRequest {
+        self.count += 1;
+        // Nobody else writes it, so that each write changes something.
+        let value = format!("{}-{}", self.number, self.count);
+        let request = LabelNodeRequest {
             request_id: request_id(),
             node: NODE.to_owned(),
-            schedulable: self.schedulable,
+            set: [(self.label.clone(), value)].into(),
+            remove: Vec::new(),
         };
-        self.control.set_schedulable(request).await.expect("the machine is cordoned");
+        self.control.label_node(request).await.expect("the label is changed");
     }
 }

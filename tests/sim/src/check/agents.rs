@@ -1,6 +1,6 @@
 //! What agents do and say.
 
-use model::{NodeId, TaskId, TaskState, TaskStatus};
+use model::{Assignment, Desired, NodeId, TaskId, TaskState, TaskStatus, lease::LEASE_MS};
 use node_agent::reconcile::Step;
 
 use crate::world::World;
@@ -11,6 +11,9 @@ const LEDGER_LAG: u64 = 12_000;
 impl World {
     /// Before a step begins: what is wanted and runs is never stopped.
     pub(crate) fn check_step(&mut self, node: NodeId, step: &Step) {
+        if let Step::Fence { task, .. } = step {
+            return self.check_fence(node, *task);
+        }
         let (Step::Stop { task, container } | Step::Remove { task, container }) = step else {
             return;
         };
@@ -24,11 +27,39 @@ impl World {
             .and_then(|process| process.mind.attempts().get(task))
             .is_some_and(node_agent::attempt::Attempt::is_over);
         let wanted = self.log.reference.task(held.shown.task).is_some_and(|known| {
-            known.desired == model::Desired::Run && !known.status.state.is_over()
+            known.desired == Desired::Run && !known.status.state.is_over()
         });
         if wanted && alone && !given_up && held.is_running() {
             let text = format!("{node} stops {}, which is wanted", held.name());
             self.broken(text);
+        }
+    }
+
+    /// What must never run twice runs for as long as its lease by each of its machine's clocks, unless a
+    /// newer one is to run in its place.
+    fn check_fence(&mut self, node: NodeId, task: TaskId) {
+        let Some(machine) = self.machines.get(&node) else { return };
+        let set = machine.agent.as_ref().and_then(|process| process.mind.set());
+        let assigned = |task| set.and_then(|set| set.tasks.iter().find(|held| held.task == task));
+        let gives_way = assigned(task).is_none_or(|old| {
+            let newer = |new: &&Assignment| {
+                (&new.stack, &new.service, new.slot) == (&old.stack, &old.service, old.slot)
+                    && new.epoch > old.epoch
+                    && new.desired == Desired::Run
+            };
+            set.is_some_and(|set| set.tasks.iter().any(|new| newer(&new)))
+        });
+        if gives_way {
+            return;
+        }
+        let now = machine.awake(self.now);
+        let renewed = machine.agent.as_ref().and_then(|process| process.renewed.get(&task));
+        let Some(sent) = renewed.filter(|sent| sent.boot <= now.boot) else { return };
+        let hardware = now.hardware.zip(sent.hardware);
+        let hardware = hardware.map(|(now, then)| now.saturating_sub(then) * 1_000);
+        let passed = (now.boot - sent.boot).max(hardware.unwrap_or_default());
+        if let Some(left) = LEASE_MS.checked_sub(passed).filter(|left| *left > 0) {
+            self.broken(format!("{node} ends {task} with {left} ms of its lease left"));
         }
     }
 

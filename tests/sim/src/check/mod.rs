@@ -1,5 +1,6 @@
 //! What must be true after every step. The rules are written anew here, from what is really there:
-//! asking the code under test whether it is right would prove little.
+//! asking the code under test whether it is right would prove little. What the core itself holds to be
+//! impossible (`invariants::check`) is asked besides.
 
 mod agents;
 mod deadlines;
