@@ -26,9 +26,10 @@ impl World {
             .as_ref()
             .and_then(|process| process.mind.attempts().get(task))
             .is_some_and(node_agent::attempt::Attempt::is_over);
-        let wanted = self.log.reference.task(held.shown.task).is_some_and(|known| {
-            known.desired == Desired::Run && !known.status.state.is_over()
-        });
+        let wanted =
+            self.log.reference.task(held.shown.task).is_some_and(|known| {
+                known.desired == Desired::Run && !known.status.state.is_over()
+            });
         if wanted && alone && !given_up && held.is_running() {
             let text = format!("{node} stops {}, which is wanted", held.name());
             self.broken(text);
@@ -54,10 +55,10 @@ impl World {
         }
         let now = machine.awake(self.now);
         let renewed = machine.agent.as_ref().and_then(|process| process.renewed.get(&task));
-        let Some(sent) = renewed.filter(|sent| sent.boot <= now.boot) else { return };
-        let hardware = now.hardware.zip(sent.hardware);
+        let Some(renewed) = renewed.filter(|then| then.boot <= now.boot) else { return };
+        let hardware = now.hardware.zip(renewed.hardware);
         let hardware = hardware.map(|(now, then)| now.saturating_sub(then) * 1_000);
-        let passed = (now.boot - sent.boot).max(hardware.unwrap_or_default());
+        let passed = (now.boot - renewed.boot).max(hardware.unwrap_or_default());
         if let Some(left) = LEASE_MS.checked_sub(passed).filter(|left| *left > 0) {
             self.broken(format!("{node} ends {task} with {left} ms of its lease left"));
         }
