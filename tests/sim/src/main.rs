@@ -88,8 +88,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let seconds = began.elapsed().as_secs_f64();
     writeln!(
         out,
-        "{count} seeds, {broken} broken: {steps} steps, {hours} virtual hours, {acknowledged} answers \
-         to people, in {seconds:.1} s"
+        "{count} seeds, {broken} broken: {steps} steps, {hours} virtual hours, {acknowledged} changes \
+         acknowledged to people, in {seconds:.1} s"
     )?;
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

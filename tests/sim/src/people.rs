@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Bytes, GenericName, RequestId, Revision, ServiceName, ServiceSpec, StackName, StackSpec,
-    TaskId, Timestamp, VolumeName,
+    Bytes, GenericName, RequestId, ServiceName, ServiceSpec, StackName, StackSpec, TaskId,
+    Timestamp, VolumeName,
     lease::Uptime,
     spec::{
         Condition, Dependency, HealthTest, Healthcheck, MemoryBasis, Mount, MountSource, Port,
         Protocol, RestartPolicy, VolumeSpec,
     },
 };
-use scheduler_core::{Applied, Command, Outcome, lease};
+use scheduler_core::{Applied, Command, lease};
 
 use crate::{chance::Chance, event::Event, log::Proposer, world::World};
 
@@ -52,8 +52,6 @@ pub(crate) struct Ask {
 #[derive(Debug, Default)]
 pub(crate) struct People {
     pub(crate) asks: Vec<Ask>,
-    /// The last specification of each stack that was acknowledged, until it is removed.
-    pub(crate) told: BTreeMap<StackName, (Revision, StackSpec)>,
 }
 
 pub(crate) fn stack_name(text: &str) -> StackName {
@@ -323,50 +321,10 @@ impl World {
             return;
         }
         held.answer = Some(applied.clone());
-        let outcome = applied.result;
-        match (&held.command, outcome) {
-            (Command::ApplyStack { spec, .. }, Ok(Outcome::Stack(revision))) => {
-                let news = (revision, spec.clone());
-                let known = self.people.told.entry(spec.name.clone()).or_insert(news.clone());
-                if known.0 < revision {
-                    *known = news;
-                }
-            }
-            (Command::RemoveStack { stack, .. }, _) => {
-                self.people.told.remove(stack);
-            }
-            (command, Ok(outcome)) => {
-                let command = command.clone();
-                self.members_answered(&command, &outcome);
-            }
-            _ => {}
+        if let Ok(outcome) = applied.result {
+            let command = held.command.clone();
+            self.members_answered(&command, &outcome);
         }
         self.check_told();
-    }
-
-    /// What people were told of their stacks is still true.
-    pub(crate) fn check_told(&mut self) {
-        let removals: BTreeSet<&StackName> = self
-            .people
-            .asks
-            .iter()
-            .filter_map(|ask| match &ask.command {
-                Command::RemoveStack { stack, .. } => Some(stack),
-                _ => None,
-            })
-            .collect();
-        let lost = self.people.told.iter().find(|(name, (revision, spec))| {
-            // A removal may be under way that was not acknowledged yet.
-            if removals.contains(name) {
-                return false;
-            }
-            let held = self.log.reference.stack(name);
-            let past = held.and_then(|s| s.history().iter().find(|p| p.revision == *revision));
-            past.is_none_or(|past| *past.spec != *spec)
-        });
-        if let Some((name, (revision, _))) = lost {
-            let text = format!("revision {revision} of stack {name} was acknowledged and is lost");
-            self.broken(text);
-        }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     faults::Faults,
     log::{Log, Proposer},
     machine::{Machine, Machines},
-    people::{People, singletons},
+    people::{Ask, People, singletons},
     queue::Queue,
     trace::Trace,
 };
@@ -45,7 +45,7 @@ pub struct Ended {
     pub millis: u64,
     /// Entries of the log.
     pub entries: usize,
-    /// Answers people got.
+    /// Changes that people were told are made.
     pub acknowledged: usize,
     /// The number of the whole run: equal seeds have equal ones.
     pub hash: u64,
@@ -337,7 +337,8 @@ impl World {
     fn ended(&mut self) -> Ended {
         let end = format!("{:?}", self.log.reference.tasks());
         self.history.mix_text(&end);
-        let answered = self.people.asks.iter().filter(|ask| ask.answer.is_some());
+        let done = |ask: &&Ask| ask.answer.as_ref().is_some_and(|answer| answer.result.is_ok());
+        let answered = self.people.asks.iter().filter(done);
         Ended {
             broken: self.broken.clone(),
             steps: self.steps,

@@ -39,7 +39,7 @@ const IMAGES: &[Image] = &[
     ("b-mute:1", MUTE, "", "its registry was silent for 60 s"),
     ("c-mute:1", MUTE, "", "its registry was silent for 60 s"),
     // The engine's own words.
-    ("d-deaf:1", DEAF, "", "context deadline exceeded"),
+    ("d-deaf:1", DEAF, "", "Client.Timeout exceeded"),
 ];
 /// Accepts, says that it is a registry, and nothing of the image.
 const MUTE: &str = "mute";

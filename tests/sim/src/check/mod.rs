@@ -9,6 +9,7 @@ mod given_up;
 mod moves;
 mod order;
 mod takeovers;
+mod told;
 
 use std::collections::BTreeMap;
 
