@@ -69,7 +69,7 @@ impl World {
         let asks = || self.people.asks.iter();
         let removes =
             |ask: &Ask| matches!(&ask.command, Command::RemoveStack { stack, .. } if stack == name);
-        if asks().any(|ask| removes(ask)) {
+        if asks().any(removes) {
             return None;
         }
         let told = asks().filter_map(|ask| match (&ask.command, &ask.answer.as_ref()?.result) {
