@@ -4,7 +4,17 @@
 #![cfg(debug_assertions)]
 #![allow(clippy::print_stdout, reason = "the table is for a person, on request")]
 
-use std::{fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    num::NonZero,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use model::planted::{Bug, plant};
 use siso_sim::World;
@@ -126,18 +136,28 @@ fn check_table(rows: &str) {
 /// With `SISO_BUG` only those whose name begins so.
 #[test]
 fn every_planted_bug_is_found() {
-    let (mut missed, mut rows) = (Vec::new(), Vec::new());
     let named = std::env::var("SISO_BUG").unwrap_or_default();
-    for bug in Bug::ALL.into_iter().filter(|bug| format!("{bug:?}").starts_with(&named)) {
-        match hunt(bug) {
-            Some((seed, steps, rule)) => {
-                let row = row(bug, &seed, steps, &rule);
-                println!("{row}");
-                rows.push(row);
-            }
+    let wanted = |bug: &Bug| format!("{bug:?}").starts_with(&named);
+    let bugs: Vec<Bug> = Bug::ALL.into_iter().filter(wanted).collect();
+    // Each thread has the bug that was planted in it.
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let hunts = || {
+        while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let row = hunt(*bug).map(|(seed, steps, rule)| row(*bug, &seed, steps, &rule));
+            found.lock().expect("what was found").insert(*bug, row);
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(hunts))));
+    let mut found = found.into_inner().expect("what was found");
+    let (mut missed, mut rows) = (Vec::new(), Vec::new());
+    for bug in bugs {
+        match found.remove(&bug).flatten() {
+            Some(row) => rows.push(row),
             None => missed.push(bug),
         }
     }
+    println!("{}", rows.join("\n"));
     assert_eq!(missed, [], "these are found by none of the first {SEEDS} seeds");
     if named.is_empty() {
         check_table(&rows.join("\n"));
