@@ -18,7 +18,6 @@ fn replaces(field: &str) -> bool {
             | "deploy.placement.preferences"
             | "deploy.placement.max_replicas_per_node"
             | "x-siso.priority"
-            | "x-siso.singleton"
             | "depends_on"
             | "expose"
     )
@@ -127,6 +126,8 @@ mod tests {
         check(|spec| spec.image = "image:2".into(), "image", false);
         check(|spec| spec.read_only = true, "read_only", false);
         check(|spec| spec.stop_grace_ms = 1, "stop_grace_period", false);
+        // Its guard knows a strict singleton by what its container was made with.
+        check(|spec| spec.strict_singleton = true, "x-siso.singleton", false);
         check(
             |spec| spec.resources.memory_limit = model::Bytes::gib(1),
             "deploy.resources.limits.memory",
