@@ -162,25 +162,17 @@ impl Leases {
 mod tests {
     use std::sync::Arc;
 
-    use model::{Desired, Epoch, ServiceName, ServiceSpec, StackName};
+    use model::ServiceSpec;
 
     use super::*;
+    use crate::testing::assignment;
 
     const TASK: TaskId = TaskId::new(7);
 
     fn strict() -> Assignment {
         let mut spec = ServiceSpec::new("image");
         spec.strict_singleton = true;
-        Assignment {
-            task: TASK,
-            stack: StackName::new("shop").unwrap(),
-            service: ServiceName::new("one").unwrap(),
-            slot: 1,
-            epoch: Epoch(1),
-            desired: Desired::Run,
-            spec: Arc::new(spec),
-            volumes: BTreeMap::new(),
-        }
+        assignment(TASK.raw(), spec)
     }
 
     fn at(boot: u64, hardware: Option<u64>) -> Awake {

@@ -31,6 +31,8 @@ pub mod runtime;
 mod schedulers;
 mod session;
 pub mod status;
+#[cfg(test)]
+mod testing;
 mod watch;
 
 use std::{

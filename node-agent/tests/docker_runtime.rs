@@ -503,9 +503,10 @@ async fn an_engine_that_is_not_there_is_unreachable() {
     assert!(failed.is_transient(), "{failed:?}");
 }
 
-/// Passes everything on to the engine but what is to stop a container, which has no answer or is refused.
-/// One request for each connection.
-async fn no_stops(hangs: bool) -> String {
+/// Serves one request for each connection: `answer` is given its text.
+async fn serve<F: Future<Output = ()> + Send + 'static>(
+    answer: impl Fn(tokio::net::TcpStream, String) -> F + Copy + Send + 'static,
+) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
@@ -513,25 +514,31 @@ async fn no_stops(hangs: bool) -> String {
             tokio::spawn(async move {
                 let mut request = vec![0; 8 << 10];
                 let read = stream.read(&mut request).await.unwrap_or_default();
-                let request = String::from_utf8_lossy(&request[..read]).into_owned();
-                let (first, rest) = request.split_once("\r\n").unwrap_or_default();
-                if first.contains("/stop") {
-                    if hangs {
-                        std::future::pending::<()>().await;
-                    }
-                    let answer =
-                        b"HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-                    return drop(stream.write_all(answer).await);
-                }
-                let socket = SOCKET.trim_start_matches("unix://");
-                let mut engine = tokio::net::UnixStream::connect(socket).await.expect("an engine");
-                let request = format!("{first}\r\nConnection: close\r\n{rest}");
-                engine.write_all(request.as_bytes()).await.expect("passed on");
-                let _ = tokio::io::copy_bidirectional(&mut stream, &mut engine).await;
+                answer(stream, String::from_utf8_lossy(&request[..read]).into_owned()).await;
             });
         }
     });
-    format!("tcp://{address}")
+    address
+}
+
+/// Passes everything on to the engine but what is to stop a container, which has no answer or is refused.
+async fn no_stops(hangs: bool) -> String {
+    let address = serve(move |mut stream, request| async move {
+        let (first, rest) = request.split_once("\r\n").unwrap_or_default();
+        if first.contains("/stop") {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            let answer = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            return drop(stream.write_all(answer).await);
+        }
+        let socket = SOCKET.trim_start_matches("unix://");
+        let mut engine = tokio::net::UnixStream::connect(socket).await.expect("an engine");
+        let request = format!("{first}\r\nConnection: close\r\n{rest}");
+        engine.write_all(request.as_bytes()).await.expect("passed on");
+        let _ = tokio::io::copy_bidirectional(&mut stream, &mut engine).await;
+    });
+    format!("tcp://{}", address.await)
 }
 
 #[tokio::test]
@@ -556,29 +563,20 @@ async fn what_has_no_lease_ends_in_time_though_the_engine_refuses_to_stop_it_or_
 
 /// Answers every request of a registry: 401 unless it brings this login, else 404.
 async fn registry(login: &'static str) -> std::net::SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut request = vec![0; 8 << 10];
-                let read = stream.read(&mut request).await.unwrap_or_default();
-                let request = String::from_utf8_lossy(&request[..read]).into_owned();
-                let (status, body) = if request.contains(&format!("Authorization: Basic {login}")) {
-                    ("404 Not Found", r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#)
-                } else {
-                    ("401 Unauthorized", r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#)
-                };
-                let answer = format!(
-                    "HTTP/1.1 {status}\r\nWWW-Authenticate: Basic realm=\"r\"\r\nContent-Length: {}\r\n\
-                     Content-Type: application/json\r\nConnection: close\r\n\r\n{body}",
-                    body.len()
-                );
-                let _ = stream.write_all(answer.as_bytes()).await;
-            });
-        }
-    });
-    address
+    let answer = move |mut stream: tokio::net::TcpStream, request: String| async move {
+        let (status, body) = if request.contains(&format!("Authorization: Basic {login}")) {
+            ("404 Not Found", r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#)
+        } else {
+            ("401 Unauthorized", r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#)
+        };
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nWWW-Authenticate: Basic realm=\"r\"\r\nContent-Length: {}\r\n\
+             Content-Type: application/json\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let _ = stream.write_all(answer.as_bytes()).await;
+    };
+    serve(answer).await
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 use futures::FutureExt as _;
-use model::{Assignment, Desired, Epoch, ServiceName, ServiceSpec, StackName};
+use model::ServiceSpec;
 
 use super::*;
-use crate::runtime::{Order, fake::FakeEngine};
+use crate::{
+    runtime::{Order, fake::FakeEngine},
+    testing::assignment,
+};
 
 const TASK: TaskId = TaskId::new(1);
 const NODE: NodeId = NodeId::new(1);
@@ -11,20 +14,10 @@ const NODE: NodeId = NodeId::new(1);
 fn order() -> Order {
     let mut spec = ServiceSpec::new("image");
     spec.strict_singleton = true;
-    let assignment = Assignment {
-        task: TASK,
-        stack: StackName::new("shop").unwrap(),
-        service: ServiceName::new("web").unwrap(),
-        slot: 1,
-        epoch: Epoch(1),
-        desired: Desired::Run,
-        spec: Arc::new(spec),
-        volumes: BTreeMap::new(),
-    };
     Order {
         cluster: "c1".to_owned(),
         node: NODE,
-        assignment: Arc::new(assignment),
+        assignment: Arc::new(assignment(TASK.raw(), spec)),
         binds: BTreeMap::new(),
     }
 }

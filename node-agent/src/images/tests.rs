@@ -1,12 +1,12 @@
 use std::{collections::BTreeMap, fs};
 
-use model::{
-    Assignment, AssignmentSet, Desired, Epoch, Generation, Inventory, NodeId, ServiceName,
-    ServiceSpec, StackName, TaskId,
-};
+use model::{Inventory, NodeId, ServiceSpec};
 
 use super::*;
-use crate::runtime::{Order, fake::FakeEngine};
+use crate::{
+    runtime::{Order, fake::FakeEngine},
+    testing::{assignment, set},
+};
 
 #[test]
 fn a_fifth_of_a_disk_is_kept_free_and_of_a_large_one_50_gib() {
@@ -47,19 +47,6 @@ fn what_was_fetched_is_known_to_the_next_life_of_the_agent() {
     assert_eq!(names(&Fetched::load(directory.path())), ["ok:1"]);
 }
 
-fn assignment(task: u64, image: &str) -> Assignment {
-    Assignment {
-        task: TaskId::new(task),
-        stack: StackName::new("shop").unwrap(),
-        service: ServiceName::new("web").unwrap(),
-        slot: 1,
-        epoch: Epoch(1),
-        desired: Desired::Run,
-        spec: Arc::new(ServiceSpec::new(image)),
-        volumes: BTreeMap::new(),
-    }
-}
-
 #[tokio::test]
 async fn what_nothing_needs_goes_the_oldest_first_until_there_is_room() {
     let directory = tempfile::tempdir().unwrap();
@@ -73,7 +60,7 @@ async fn what_nothing_needs_goes_the_oldest_first_until_there_is_room() {
     let order = Order {
         cluster: "another".to_owned(),
         node: NodeId::new(1),
-        assignment: Arc::new(assignment(9, "used:1")),
+        assignment: Arc::new(assignment(9, ServiceSpec::new("used:1"))),
         binds: BTreeMap::new(),
     };
     engine.create(&order).await.unwrap();
@@ -92,14 +79,9 @@ async fn what_nothing_needs_goes_the_oldest_first_until_there_is_room() {
     // Each image that goes makes 10 GiB free.
     engine.set_disk(Bytes::gib(100), Bytes::gib(15));
     assert_eq!(left().await.0, everything, "nothing is known of what is needed");
-    board.accepted(&AssignmentSet {
-        cluster: "c1".to_owned(),
-        node: NodeId::new(1),
-        generation: Generation(1),
-        stacks: Vec::new(),
-        tasks: vec![assignment(1, "assigned:1"), assignment(2, "absent:1")],
-        remove_volumes: Vec::new(),
-    });
+    let tasks = [(1, "assigned:1"), (2, "absent:1")];
+    let tasks = tasks.map(|(task, image)| assignment(task, ServiceSpec::new(image)));
+    board.accepted(&set(tasks.to_vec()));
     engine.set_disk(Bytes::gib(100), Bytes::gib(20));
     assert_eq!(left().await.0, everything, "there is room");
     engine.set_disk(Bytes::gib(100), Bytes::gib(15));

@@ -1,35 +1,19 @@
 use std::{fs, os::unix::fs::symlink};
 
-use model::{Desired, Epoch, Generation, NodeId, ServiceName, ServiceSpec, StackName, spec::Mount};
+use model::{Desired, NodeId, ServiceName, ServiceSpec, spec::Mount};
 
 use super::*;
-use crate::runtime::{ContainerState, fake::FakeEngine};
+use crate::{
+    runtime::{ContainerState, fake::FakeEngine},
+    testing::{assignment, set},
+};
 
 fn task(id: u64, desired: Desired, path: &str) -> Assignment {
     let mut spec = ServiceSpec::new("image");
     let source = MountSource::Bind { path: path.to_owned(), create: false };
     spec.mounts = vec![Mount { source, target: "/x".to_owned(), read_only: false }];
-    Assignment {
-        task: TaskId::new(id),
-        stack: StackName::new("shop").unwrap(),
-        service: ServiceName::new(format!("s{id}")).unwrap(),
-        slot: 1,
-        epoch: Epoch(1),
-        desired,
-        spec: Arc::new(spec),
-        volumes: BTreeMap::new(),
-    }
-}
-
-fn set(tasks: Vec<Assignment>) -> AssignmentSet {
-    AssignmentSet {
-        cluster: "c1".to_owned(),
-        node: NodeId::new(1),
-        generation: Generation(1),
-        stacks: Vec::new(),
-        tasks,
-        remove_volumes: Vec::new(),
-    }
+    let service = ServiceName::new(format!("s{id}")).unwrap();
+    Assignment { service, desired, ..assignment(id, spec) }
 }
 
 #[tokio::test]

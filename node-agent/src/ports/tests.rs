@@ -1,62 +1,27 @@
-use std::{collections::BTreeMap, sync::Arc};
-
-use model::{Desired, Epoch, Generation, NodeId, ServiceName, ServiceSpec, StackName, TaskId};
+use model::ServiceSpec;
 
 use super::*;
-use crate::runtime::{Container, ContainerId, ContainerState, Place};
+use crate::{
+    runtime::{Container, ContainerState},
+    testing::{assignment, container, set},
+};
 
 fn port(published: Option<u16>, host_ip: Option<&str>, protocol: Protocol) -> Port {
     Port { host_ip: host_ip.map(str::to_owned), published, target: 80, protocol }
 }
 
-fn assignment(task: u64, ports: &[Port]) -> Assignment {
+fn publishing(task: u64, ports: &[Port]) -> Assignment {
     let mut spec = ServiceSpec::new("image");
     spec.ports = ports.to_vec();
-    Assignment {
-        task: TaskId::new(task),
-        stack: StackName::new("shop").unwrap(),
-        service: ServiceName::new("web").unwrap(),
-        slot: 1,
-        epoch: Epoch(task),
-        desired: Desired::Prepare,
-        spec: Arc::new(spec),
-        volumes: BTreeMap::new(),
-    }
-}
-
-fn container(task: u64, state: ContainerState) -> Container {
-    Container {
-        id: ContainerId(format!("c{task}")),
-        task: TaskId::new(task),
-        node: None,
-        place: Place { stack: "shop".to_owned(), service: "web".to_owned(), slot: 1 },
-        epoch: Epoch(task),
-        state,
-        health: model::Health::None,
-        probe: None,
-        started_at: None,
-        finished_at: None,
-        exit_code: None,
-        oom_killed: false,
-        leased: None,
-        volumes: BTreeMap::new(),
-        binds: BTreeMap::new(),
-    }
+    assignment(task, spec)
 }
 
 #[test]
 fn a_port_that_a_task_has_or_a_stray_may_have_is_not_asked_for() {
     let (own, shared) = (port(Some(81), None, Protocol::Tcp), port(Some(80), None, Protocol::Tcp));
     let chosen = port(None, None, Protocol::Tcp);
-    let new = assignment(2, &[own.clone(), shared.clone(), chosen]);
-    let set = AssignmentSet {
-        cluster: "c1".to_owned(),
-        node: NodeId::new(1),
-        generation: Generation(1),
-        stacks: Vec::new(),
-        tasks: vec![assignment(1, &[shared]), new.clone()],
-        remove_volumes: Vec::new(),
-    };
+    let new = publishing(2, &[own.clone(), shared.clone(), chosen]);
+    let set = set(vec![publishing(1, &[shared]), new.clone()]);
     let seen = |containers: &[Container]| {
         let held = containers.iter().map(|held| (held.id.clone(), held.clone())).collect();
         let observed = Observed { known: true, containers: held, ..Observed::default() };

@@ -1,46 +1,28 @@
 use std::sync::Arc;
 
 use model::{
-    Epoch, Generation, Health, NodeId, ServiceName, ServiceSpec, StackName, TaskState, Timestamp,
-    VolumeName, assignment::AssignedVolume, lease::LEASE_MS, spec::Mount, task::Cause,
+    Epoch, Generation, NodeId, ServiceSpec, TaskState, Timestamp, VolumeName,
+    assignment::AssignedVolume, lease::LEASE_MS, spec::Mount, task::Cause,
 };
 use proptest::prelude::*;
 
 use super::*;
-use crate::lease::Awake;
+use crate::{lease::Awake, testing};
 
 const NOW: Moment = Moment(1_000);
 
 fn assignment(task: u64, slot: u32, epoch: u64, desired: Desired) -> Assignment {
-    Assignment {
-        task: TaskId::new(task),
-        stack: StackName::new("shop").unwrap(),
-        service: ServiceName::new("web").unwrap(),
-        slot,
-        epoch: Epoch(epoch),
-        desired,
-        spec: Arc::new(ServiceSpec::new("image")),
-        volumes: BTreeMap::new(),
-    }
+    let of_place = testing::assignment(task, ServiceSpec::new("image"));
+    Assignment { slot, epoch: Epoch(epoch), desired, ..of_place }
 }
 
 fn container(task: u64, slot: u32, epoch: u64, state: ContainerState) -> Container {
     Container {
-        id: ContainerId(format!("c{task}")),
-        task: TaskId::new(task),
-        node: None,
         place: Place { stack: "shop".to_owned(), service: "web".to_owned(), slot },
         epoch: Epoch(epoch),
-        state,
-        health: Health::None,
-        probe: None,
         started_at: Some(Timestamp(1)),
         finished_at: (state == ContainerState::Exited).then_some(Timestamp(2)),
-        exit_code: None,
-        oom_killed: false,
-        leased: None,
-        volumes: BTreeMap::new(),
-        binds: BTreeMap::new(),
+        ..testing::container(task, state)
     }
 }
 

@@ -396,7 +396,7 @@ pub trait Runtime: Send + Sync + 'static {
         progress: OnProgress,
     ) -> impl Future<Output = Result<(), PullError>> + Send;
 
-    /// Whether something other than a container listens on a port of the engine's machine, or may.
+    /// Whether something listens on a port of this machine, so that the engine could not.
     fn is_port_taken(&self, port: &Port) -> bool;
 
     /// Makes a container with its networks and volumes, or finds the one that was made for this

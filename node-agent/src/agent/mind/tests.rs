@@ -1,13 +1,11 @@
-use model::{
-    Assignment, Bytes, Desired, Epoch, Generation, Health, Inventory, ServiceName, ServiceSpec,
-    StackName, spec::RestartPolicy,
-};
+use model::{Bytes, Desired, Generation, Health, Inventory, ServiceSpec, spec::RestartPolicy};
 
 use super::*;
 use crate::{
     agent::Wake,
     perform::Outcome,
-    runtime::{ContainerState, Happening, Look, Place, RuntimeError},
+    runtime::{ContainerState, Happening, Look, RuntimeError},
+    testing,
 };
 
 const NOW: Moment = Moment(100_000);
@@ -16,43 +14,20 @@ const WALL: Timestamp = Timestamp(1_000_000);
 fn set() -> AssignmentSet {
     let mut spec = ServiceSpec::new("image");
     spec.restart = RestartPolicy::Never;
-    let assignment = Assignment {
-        task: TaskId::new(1),
-        stack: StackName::new("shop").unwrap(),
-        service: ServiceName::new("web").unwrap(),
-        slot: 1,
-        epoch: Epoch(1),
-        desired: Desired::Run,
-        spec: Arc::new(spec),
-        volumes: BTreeMap::new(),
-    };
+    let assignment = testing::assignment(1, spec);
     AssignmentSet {
         cluster: "abc".to_owned(),
-        node: NodeId::new(1),
-        generation: Generation(1),
         stacks: vec![assignment.stack.clone()],
-        tasks: vec![assignment],
-        remove_volumes: Vec::new(),
+        ..testing::set(vec![assignment])
     }
 }
 
 fn container(state: ContainerState) -> Container {
     Container {
-        id: ContainerId("c1".to_owned()),
-        task: TaskId::new(1),
-        node: None,
-        place: Place { stack: "shop".to_owned(), service: "web".to_owned(), slot: 1 },
-        epoch: Epoch(1),
-        state,
-        health: Health::None,
-        probe: None,
         started_at: Some(Timestamp(1)),
         finished_at: (state == ContainerState::Exited).then_some(Timestamp(2)),
         exit_code: (state == ContainerState::Exited).then_some(0),
-        oom_killed: false,
-        leased: None,
-        volumes: BTreeMap::new(),
-        binds: BTreeMap::new(),
+        ..testing::container(1, state)
     }
 }
 

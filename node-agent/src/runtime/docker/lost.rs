@@ -69,13 +69,15 @@ pub(super) async fn find(
     Ok(())
 }
 
-/// Ends the command of a container that the engine does not run, or cannot be asked about: asks it to with `signal` (a name or a
-/// number, SIGTERM without one), and after `grace` does not ask. The error names what else can be done.
+/// Ends the command of a container that the engine does not run, or cannot be asked about: asks it to with
+/// `signal` (a name or a number, SIGTERM without one), and after `grace` does not ask. Answers whether there was
+/// anything to end. The error names what else can be done.
 pub(super) async fn end(
     id: &ContainerId,
     grace: Duration,
     signal: Option<&str>,
-) -> Result<(), RuntimeError> {
+) -> Result<bool, RuntimeError> {
+    let mut seen = false;
     let first = signal.and_then(named).unwrap_or(Signal::TERM);
     for (signal, grace) in [(first, grace), (Signal::KILL, KILL_GRACE)] {
         let until = Instant::now() + grace;
@@ -83,8 +85,9 @@ pub(super) async fn end(
         loop {
             let alive = processes(vec![id.clone()]).await?.remove(id).unwrap_or_default();
             if alive.is_empty() {
-                return Ok(());
+                return Ok(seen);
             }
+            seen = true;
             if !std::mem::replace(&mut told, true) {
                 tell(&alive, id, signal);
             }

@@ -115,6 +115,15 @@ fn jammed(id: &ContainerId, error: RuntimeError) -> RuntimeError {
     }
 }
 
+/// What it comes to that a container was not stopped of which no process is seen: an engine that answers may
+/// have them in another machine.
+fn unless_gone(error: RuntimeError) -> Result<(), RuntimeError> {
+    match error {
+        RuntimeError::Unreachable { .. } => Ok(()),
+        told => Err(told),
+    }
+}
+
 /// What the engine says of ports, as people say it.
 fn in_words(error: RuntimeError) -> RuntimeError {
     match error {
@@ -142,7 +151,8 @@ impl DockerEngine {
         let own = config.stop_timeout.unwrap_or(ENGINE_GRACE);
         let own = Duration::from_secs(u64::try_from(own).unwrap_or_default());
         if shown::is_still(state) {
-            return lost::end(id, grace.unwrap_or(own), config.stop_signal.as_deref()).await;
+            let signal = config.stop_signal.as_deref();
+            return lost::end(id, grace.unwrap_or(own), signal).await.map(drop);
         }
         if state == Some(ContainerStateStatusEnum::PAUSED) {
             within(QUICK, docker.unpause_container(&id.0)).await?;
@@ -292,10 +302,15 @@ impl Runtime for DockerEngine {
 
     async fn stop_within(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
         let began = Instant::now();
-        match timeout(grace + HURRIED, self.end(id, Some(grace))).await {
-            Ok(Ok(())) => Ok(()),
-            // Whoever waits for its end waits no longer because an engine is gone, hangs or refuses.
-            Ok(Err(_)) | Err(_) => lost::end(id, grace.saturating_sub(began.elapsed()), None).await,
+        let asked = timeout(grace + HURRIED, self.end(id, Some(grace))).await;
+        if matches!(asked, Ok(Ok(()))) {
+            return Ok(());
+        }
+        // Whoever waits for its end waits no longer because an engine is gone, hangs or refuses.
+        let ended = lost::end(id, grace.saturating_sub(began.elapsed()), None).await?;
+        match asked {
+            Ok(Err(error)) if !ended => unless_gone(error),
+            _ => Ok(()),
         }
     }
 
@@ -388,6 +403,13 @@ impl Runtime for DockerEngine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stop_that_was_refused_is_none_because_no_process_is_seen() {
+        let refused = RuntimeError::Refused { message: "no".to_owned() };
+        assert!(unless_gone(refused).is_err());
+        assert!(unless_gone(RuntimeError::Unreachable { cause: "gone".into() }).is_ok());
+    }
 
     #[test]
     fn what_an_engine_cannot_start_any_more_is_told_from_what_runs_behind_its_back() {
