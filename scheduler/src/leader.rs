@@ -38,6 +38,10 @@ const PARTS_AHEAD: usize = 2;
 /// Between two plans in any case: a plan that wants to be made again at once must not take the core.
 const PLAN_AT_MOST_EVERY: Duration = Duration::from_millis(20);
 
+/// Changes that follow each other faster than this are planned together: under a stream of writes the core is
+/// theirs, and a single one waits for nothing.
+const CHANGES_TOGETHER: Duration = Duration::from_millis(5);
+
 /// What made the leader plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wake {
@@ -83,7 +87,7 @@ async fn lead(dispatch: &Dispatch, figures: &Figures, term: u64) {
     let mut waits = Waits::new(clock::ticks());
     loop {
         revision.mark_unchanged();
-        let now = clock::now();
+        let (began, now) = (Instant::now(), clock::now());
         let (parts, handed) = mpsc::channel(PARTS_AHEAD);
         let draft = Draft::of(&dispatch.log.cluster());
         let goes_on_now = || goes_on(&standing.borrow()) && !dispatch.stop.is_cancelled();
@@ -124,8 +128,10 @@ async fn lead(dispatch: &Dispatch, figures: &Figures, term: u64) {
             () = sleep(due) => Wake::Due,
         };
         tracing::trace!(?wake, "woken");
-        if wake == Wake::Deposed {
-            return;
+        match wake {
+            Wake::Deposed => return,
+            Wake::Changed => sleep(CHANGES_TOGETHER.saturating_sub(began.elapsed())).await,
+            Wake::HeardAgain | Wake::Due => {}
         }
     }
 }

@@ -21,7 +21,7 @@ use model::{
 use tokio::time::{Instant, sleep};
 
 /// Far beyond what anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Waits until `look` answers; panics with its last refusal.

@@ -24,6 +24,8 @@ pub use stream::{LastWords, reason};
 
 /// The largest answer to a person, in bytes: 20,000 tasks with their states take about 8 MB.
 pub const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// The largest set of a node: with the bounds of a service and of tasks on a node, none is longer.
+pub const SET_BYTES_MAX: usize = 24 << 20;
 
 /// The header in which schedulers tell people where all of them are: `HOST:PORT`, with commas between.
 pub const SCHEDULERS_HEADER: &str = "siso-schedulers";

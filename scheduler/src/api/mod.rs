@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use model::token::Role;
 use proto::{
-    transport::ANSWER_BYTES_MAX,
+    transport::{ANSWER_BYTES_MAX, SET_BYTES_MAX},
     v1::{agent_server::AgentServer, control_server::ControlServer, enrol_server::EnrolServer},
 };
 use tokio::sync::{Mutex, Semaphore};
@@ -39,7 +39,8 @@ use crate::{
     refusals::Refusals,
 };
 
-/// The largest message, but for answers to people: see [`ANSWER_BYTES_MAX`].
+/// The largest message, but for answers to people and the set of a node: see [`ANSWER_BYTES_MAX`] and
+/// [`SET_BYTES_MAX`].
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Watches, followed events, logs and execs at one time, of all callers together.
 pub(crate) const STREAMS_MAX: usize = 256;
@@ -100,7 +101,7 @@ pub(crate) fn routes(office: &Arc<Office>) -> Routes {
         .max_encoding_message_size(ANSWER_BYTES_MAX);
     let agent = AgentServer::new(Agent(Arc::clone(office)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        .max_encoding_message_size(SET_BYTES_MAX);
     let enrol =
         EnrolServer::new(Enrol(Arc::clone(office))).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let gate = |role, expired_too| {

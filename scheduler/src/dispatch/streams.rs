@@ -7,9 +7,12 @@ use model::{
     task::{MemorySeen, Telemetry},
 };
 use prost::Message as _;
-use proto::v1::{
-    Acknowledge, AgentMessage, AssignmentSet, Authorities, Authority, Heartbeat, Hello, Lease,
-    SchedulerMessage, Schedulers, VolumesRemoved, agent_message, scheduler_message,
+use proto::{
+    transport::SET_BYTES_MAX,
+    v1::{
+        Acknowledge, AgentMessage, AssignmentSet, Authorities, Authority, Heartbeat, Hello, Lease,
+        SchedulerMessage, Schedulers, VolumesRemoved, agent_message, scheduler_message,
+    },
 };
 use scheduler_core::{Command, Rejection, lease};
 use tokio::{
@@ -40,8 +43,6 @@ const WAITING_MAX: usize = 64;
 const REPORTS_MAX: usize = 1000;
 /// Tasks with telemetry in one heartbeat.
 const TELEMETRY_MAX: usize = 10_000;
-/// Sets larger than this would be refused by the agent's message limit.
-const SET_BYTES_MAX: usize = 4 << 20;
 /// A clock this far from ours makes times hard to read and TLS fail when it grows.
 const SKEW_WARNING_MS: u64 = 10_000;
 /// Between two warnings of the same clock.

@@ -30,6 +30,7 @@ const HEADER_BYTES: usize = MAGIC.len() + 4 + 8;
 const KEPT: usize = 2;
 const EXTENSION: &str = "snapshot";
 const UNFINISHED: &str = "tmp";
+const DAMAGED: &str = "damaged";
 /// A longer file is no snapshot: four times what is sent between schedulers.
 const READ_BYTES_MAX: u64 = 1 << 30;
 
@@ -180,10 +181,7 @@ impl SnapshotFiles {
         for (damaged, path) in paths.iter().enumerate() {
             match read(path).and_then(|bytes| decode(&bytes, self.known)) {
                 Ok(loaded) => {
-                    // Out of the way, or it would count as one of those kept.
-                    for path in paths.iter().take(damaged) {
-                        fs::rename(path, path.with_extension("damaged")).map_err(open)?;
-                    }
+                    self.set_aside(&paths[..damaged]).map_err(open)?;
                     return Ok(Some(loaded));
                 }
                 Err(cause) if cause.kind() == io::ErrorKind::Unsupported => {
@@ -198,6 +196,18 @@ impl SnapshotFiles {
             Some(path) => Err(LogError::NoWholeSnapshot { path }),
             None => Ok(None),
         }
+    }
+
+    /// Takes damaged snapshots out of the way, or each would count as one of those kept. One may be looked at
+    /// afterwards, the newest of these or of those before.
+    fn set_aside(&self, damaged: &[PathBuf]) -> io::Result<()> {
+        for path in damaged {
+            fs::rename(path, path.with_extension(DAMAGED))?;
+        }
+        let mut aside = with_extension(&self.directory, DAMAGED)?;
+        aside.sort_unstable();
+        aside.pop();
+        aside.iter().try_for_each(fs::remove_file)
     }
 
     /// The bytes of the newest whole snapshot, to be sent to a peer.
@@ -332,6 +342,21 @@ mod tests {
         let files = open();
         assert_eq!(with_extension(directory.path(), UNFINISHED).unwrap(), Vec::<PathBuf>::new());
         assert_eq!(files.newest().unwrap().unwrap().meta, stands_for);
+    }
+
+    #[test]
+    fn of_damaged_snapshots_one_is_left_however_often_the_disk_spoils_the_newest() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = SnapshotFiles::open(directory.path().to_owned(), 2).unwrap();
+        let (first, bytes, _) = at(7, 2);
+        files.adopt(&first, &bytes).unwrap();
+        for index in 8..12 {
+            let path = directory.path().join(format!("{index:020}.{EXTENSION}"));
+            fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+            assert_eq!(files.newest().unwrap().unwrap().meta, first);
+            let aside = with_extension(directory.path(), DAMAGED).unwrap();
+            assert_eq!(aside, [path.with_extension(DAMAGED)]);
+        }
     }
 
     #[test]

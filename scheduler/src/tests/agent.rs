@@ -7,7 +7,7 @@ use model::{
     TaskStatus, token::JoinToken,
 };
 use proto::{
-    transport::{self, Identity},
+    transport::{self, Identity, SET_BYTES_MAX},
     v1::{
         AgentMessage, AssignmentSet, Heartbeat, Hello, JoinReply, JoinRequest, OpenRelay, Reports,
         SchedulerMessage, TaskMemory, TaskTelemetry, agent_client::AgentClient, agent_message,
@@ -120,7 +120,8 @@ impl Agent {
         };
         let mut session = Session { outbox, inbox: None, sequence: 0, ran: BTreeMap::new() };
         session.say(agent_message::Message::Hello(hello)).await;
-        let inbox = self.client.session(ReceiverStream::new(messages)).await?;
+        let mut client = self.client.clone().max_decoding_message_size(SET_BYTES_MAX);
+        let inbox = client.session(ReceiverStream::new(messages)).await?;
         session.inbox = Some(inbox.into_inner());
         Ok(session)
     }

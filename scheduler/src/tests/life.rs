@@ -48,6 +48,34 @@ async fn a_stack_is_applied_placed_run_and_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_is_given_reaches_it_however_large_its_services_are() {
+    let mut world = World::new().await;
+    let mut agent = Agent::join(&mut world, "mini-1").await;
+    let mut session = agent.session().await;
+    let of_bytes = |bytes: usize| {
+        let mut spec = stack("wordy", &[("web", 100)]);
+        let web = spec.services.values_mut().next().unwrap();
+        web.resources.reserved.memory = model::Bytes::mib(16);
+        web.environment.insert("LONG".to_owned(), "x".repeat(bytes));
+        spec
+    };
+    let refused = world.apply(&of_bytes(64 << 10)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    let told = refused.message();
+    assert!(told.starts_with("spec.services.web: it is 65"), "{told}");
+    assert!(told.contains("at most 65536 are allowed"), "{told}");
+    assert!(world.tasks().await.is_empty());
+    // Together they are longer than any other message may be.
+    world.apply(&of_bytes(60_000)).await.unwrap();
+    session.run(100).await;
+    let remove =
+        RemoveStackRequest { stack: "wordy".to_owned(), request_id: request_id(), volumes: false };
+    world.admin.remove_stack(remove).await.unwrap();
+    session.obey(|set| set.tasks.is_empty()).await;
+    world.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_keeps_every_answer_and_the_agent_goes_on() {
     let mut world = World::new().await;
     let mut agent = Agent::join(&mut world, "mini-1").await;

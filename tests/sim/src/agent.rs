@@ -104,12 +104,19 @@ impl World {
         self.settle(node);
     }
 
-    /// The agent's process is killed.
+    /// The agent's process is killed: all that it began is on its way, or it was killed between two of its steps.
     pub(crate) fn stop_agent(&mut self, node: NodeId) {
+        let between_steps = self.chance.one_in(2);
         let Some(machine) = self.machines.get_mut(&node) else { return };
         machine.dies_at = None;
         if machine.agent.take().is_some() {
-            self.trace(|| format!("{node} agent is killed"));
+            if between_steps {
+                machine.cut_boot = machine.boots;
+            }
+            self.trace(|| {
+                let when = if between_steps { ", between two steps" } else { "" };
+                format!("{node} agent is killed{when}")
+            });
         }
     }
 

@@ -70,6 +70,9 @@ pub(crate) struct Machine {
     pub(crate) boots: u64,
     /// The last life of an agent before the power failed: its requests reach nobody any more.
     pub(crate) dark_boot: u64,
+    /// The last life of an agent that was killed between two steps: those it had not asked for yet are not
+    /// carried out.
+    pub(crate) cut_boot: u64,
     /// When the disk last took a write again.
     pub(crate) disk_freed_at: u64,
     /// The generation of the set that is on the disk.
@@ -102,6 +105,7 @@ impl Machine {
             agent: None,
             boots: 0,
             dark_boot: 0,
+            cut_boot: 0,
             disk_freed_at: 0,
             ledger_generation: None,
             skew: 0,

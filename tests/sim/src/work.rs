@@ -22,9 +22,11 @@ use crate::{
 const STOPS_WITHIN: u64 = 1_500;
 
 impl World {
-    /// A request reaches the engine. It is carried out though the agent that sent it may be gone.
+    /// A request reaches the engine. It is carried out though the agent that sent it may be gone, unless that
+    /// was killed before it sent it.
     pub(crate) fn call(&mut self, node: NodeId, boot: Boot, step: Step, subject: Option<Subject>) {
-        let reaches = |machine: &Machine| machine.power && boot > machine.dark_boot;
+        let reaches =
+            |machine: &Machine| machine.power && boot > machine.dark_boot.max(machine.cut_boot);
         if !self.machines.get(&node).is_some_and(reaches) {
             return;
         }

@@ -116,7 +116,8 @@ fn a_container_its_engine_lost_sight_of_is_gone_before_another_writes_to_its_vol
     assert!(!after.contains_key(store.0), "{after:#?}");
 }
 
-/// The other side waits for the end of the lease, and for no engine.
+/// The other side waits for the end of the lease, and for no engine: that it ends by then is what the lease
+/// promises, so this time is asserted, and no other in these tests.
 #[test]
 fn a_strict_singleton_whose_engine_is_gone_or_hangs_ends_with_its_lease() {
     let directory = tempfile::tempdir().expect("a directory");

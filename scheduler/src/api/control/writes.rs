@@ -8,13 +8,17 @@ use model::{
 };
 use prost::Message as _;
 use proto::{
-    convert::At as _,
+    convert::{At as _, BadField},
+    transport::SET_BYTES_MAX,
     v1::{
         ApplyReply, ApplyRequest, CreateTokenReply, CreateTokenRequest, RemoveStackRequest,
         RestartRequest, RevokeTokenRequest, RollbackStackRequest, ScaleRequest, WriteReply,
     },
 };
-use scheduler_core::{Command, Outcome, Rejection, cluster::Stack};
+use scheduler_core::{
+    Command, Outcome, Rejection,
+    cluster::{Stack, limits},
+};
 use tonic::Status;
 
 use super::{
@@ -25,6 +29,15 @@ use crate::{clock, pki::hash_secret};
 
 /// The largest specification of a stack.
 const SPEC_BYTES_MAX: usize = 1 << 20;
+/// The largest specification of one service. Each of its replicas carries it to its node, and what a node is
+/// sent at once must reach it whatever was taken.
+const SERVICE_BYTES_MAX: usize = 64 << 10;
+/// What a task says beside its specification, volumes first: they are named in that as well.
+const BESIDE_BYTES_MAX: usize = 32 << 10;
+const _: () = assert!(
+    limits::MAX_TASKS_PER_NODE as usize * (SERVICE_BYTES_MAX + BESIDE_BYTES_MAX) <= SET_BYTES_MAX,
+    "a node might be given more than can be sent to it"
+);
 /// The longest a token may last: it is meant to be used at once.
 const TOKEN_TTL_MAX_MS: u64 = 30 * 24 * 3600 * 1000;
 
@@ -44,9 +57,24 @@ pub(super) fn spec(spec: Option<proto::v1::StackSpec>) -> Result<StackSpec, Stat
         let text = format!("the stack is {size} bytes large, at most {SPEC_BYTES_MAX} are allowed");
         return Err(status::bad_input(text));
     }
+    for (name, service) in &spec.services {
+        let small = check_size(service).at(name.as_str()).at("services").at("spec");
+        small.map_err(status::bad_input)?;
+    }
     let spec = StackSpec::try_from(spec);
     let spec = spec.and_then(|spec| admission::check(&spec).map(|()| spec));
     spec.at("spec").map_err(status::bad_input)
+}
+
+fn check_size(service: &proto::v1::ServiceSpec) -> Result<(), BadField> {
+    let size = service.encoded_len();
+    if size <= SERVICE_BYTES_MAX {
+        return Ok(());
+    }
+    Err(BadField::new(format!(
+        "it is {size} bytes large, at most {SERVICE_BYTES_MAX} are allowed: give what is long to its containers \
+         in a file or a volume"
+    )))
 }
 
 /// Before a command that only schedulers of that form read: they may have been updated just now.

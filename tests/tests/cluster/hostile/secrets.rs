@@ -106,9 +106,13 @@ fn talkative(world: &mut World, logins: &str) {
 /// Everything that is shown to whoever may ask, with where it was shown.
 fn told(world: &World, next: &str) -> Vec<(String, String)> {
     let mut told = Vec::new();
+    let file = world.write("next.yaml", next);
+    let (plan, whatif) = (format!("plan {file}"), format!("whatif apply {file}"));
     for line in [
+        &plan,
+        &whatif,
         "ps",
-        "ps keeper",
+        "ps -a keeper",
         "stack ls",
         "stack history keeper",
         "events",
@@ -116,7 +120,14 @@ fn told(world: &World, next: &str) -> Vec<(String, String)> {
         "placement",
         "explain keeper/web.1",
         "explain fetcher/web.1",
+        "advise",
+        "whatif lose mini-1",
+        "rebalance",
         "node ls",
+        "node show mini-1",
+        "scheduler ls",
+        "operator ls",
+        "authority ls",
         "token ls",
         "logs keeper",
         "doctor",
@@ -125,6 +136,7 @@ fn told(world: &World, next: &str) -> Vec<(String, String)> {
         for output in [&[][..], &["-o", "json"]] {
             let words: Vec<_> = output.iter().copied().chain(line.split(' ')).collect();
             let answer = world.ctl.run(&words);
+            assert_ne!(answer.code, 2, "there is no such command: {answer}");
             told.push((words.join(" "), answer.stdout + &answer.stderr));
         }
     }
