@@ -11,9 +11,19 @@ use crate::cluster::Cluster;
 /// Everything the node must have. What is missing from the set must stop, so a task stays in it
 /// until the agent has confirmed its end. The generation changes only when the set does.
 pub fn assignments(cluster: &Cluster, node: NodeId) -> AssignmentSet {
+    set_of(cluster, node, |task| !is_settled(task))
+}
+
+/// The same without the remains of what ended, which no bound of a node counts: it loses what they wrote, and
+/// nothing that is wanted.
+pub fn assignments_without_remains(cluster: &Cluster, node: NodeId) -> AssignmentSet {
+    set_of(cluster, node, |task| !(is_settled(task) || is_remains(task)))
+}
+
+fn set_of(cluster: &Cluster, node: NodeId, holds: impl Fn(&Task) -> bool) -> AssignmentSet {
     let tasks: Vec<Assignment> = cluster
         .tasks_on(node)
-        .filter(|task| !is_settled(task))
+        .filter(|task| holds(task))
         .map(|task| assignment(cluster, task))
         .collect();
     let stacks: BTreeSet<StackName> = tasks.iter().map(|held| held.stack.clone()).collect();
@@ -35,6 +45,10 @@ pub fn assignments(cluster: &Cluster, node: NodeId) -> AssignmentSet {
 /// known there, or its remains would go.
 pub(crate) fn is_settled(task: &Task) -> bool {
     task.desired == Desired::Stop && task.status.state.is_over()
+}
+
+fn is_remains(task: &Task) -> bool {
+    task.desired == Desired::Rest && task.status.state.is_over()
 }
 
 fn assignment(cluster: &Cluster, task: &Task) -> Assignment {

@@ -28,7 +28,7 @@ mod rebalance;
 pub mod view;
 pub mod waits;
 
-pub use assign::assignments;
+pub use assign::{assignments, assignments_without_remains};
 pub use cluster::{
     Applied, Change, Cluster, Command, Entry, Outcome, Rejection, RolloutOutcome,
     snapshot::{BadImage, ClusterImage},

@@ -438,6 +438,12 @@ fn public(authority: &scheduler_core::cluster::Authority) -> Authority {
     Authority { number: authority.number, certificate, key: String::new() }
 }
 
+/// For a node whose set has become too long for a message.
+fn without_remains(dispatch: &Dispatch, node: NodeId) -> AssignmentSet {
+    tracing::warn!(%node, "its set is too long with what ended there, and is sent without");
+    AssignmentSet::from(&scheduler_core::assignments_without_remains(&dispatch.log.cluster(), node))
+}
+
 /// Sends the node its complete set, now and whenever it has changed.
 async fn push(dispatch: &Dispatch, node: NodeId, outbox: &Outbox) -> Status {
     let mut revision = dispatch.log.revision();
@@ -454,7 +460,10 @@ async fn push(dispatch: &Dispatch, node: NodeId, outbox: &Outbox) -> Status {
         };
         if let Some(set) = news {
             sent = Some(set.generation);
-            let wire = AssignmentSet::from(&set);
+            let mut wire = AssignmentSet::from(&set);
+            if wire.encoded_len() > SET_BYTES_MAX {
+                wire = without_remains(dispatch, node);
+            }
             if wire.encoded_len() > SET_BYTES_MAX {
                 return status::exhausted("bytes in the node's assignments", SET_BYTES_MAX);
             }

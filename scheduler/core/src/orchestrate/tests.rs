@@ -266,6 +266,9 @@ fn what_was_given_up_stays_on_its_node_to_be_looked_into_but_not_for_ever() {
         set.tasks.iter().map(|task| (task.spec.image.as_str(), task.desired)).collect();
     let (rest, run) = (model::Desired::Rest, model::Desired::Run);
     assert_eq!(held, [("web:1", run), ("fail:3", rest), ("crash:4", rest)]);
+    let set = crate::assignments_without_remains(&world.cluster, world.node("a"));
+    let held: Vec<_> = set.tasks.iter().map(|task| task.spec.image.as_str()).collect();
+    assert_eq!((held, set.generation), (vec!["web:1"], world.cluster.generation(world.node("a"))));
     let reserved: u64 =
         world.cluster.tasks().values().filter(|t| t.holds_resources()).count() as u64;
     assert_eq!(reserved, 1, "what ended holds no memory");
