@@ -115,6 +115,8 @@ fn remark(task: &TaskRow) -> Cow<'_, str> {
         Some(Succession::New) | None => "",
     };
     match (waiting_for, task.error.as_deref()) {
+        // It would wait for its turn, were it ready for it.
+        (Some(_), Some(error)) if task.state == "preparing" => error.into(),
         (Some(waits), _) => waits.into(),
         (None, Some(past)) if task.ready && !leaves => format!("earlier: {past}").into(),
         (None, error) => error.unwrap_or(stays).into(),

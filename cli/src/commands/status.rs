@@ -66,7 +66,7 @@ pub fn render(status: &StatusView, now: Timestamp, out: &Out) -> String {
 fn voters(count: usize) -> String {
     match count {
         0 => "none".to_owned(),
-        1 => "1, which no other one replaces when it is down".to_owned(),
+        1 => "1, and nothing takes over when it is down".to_owned(),
         2 => "2, both needed: no better than one; three survive the loss of one".to_owned(),
         count => format!("{count}, survive the loss of {}", (count - 1) / 2),
     }

@@ -55,6 +55,7 @@ pub fn phase(task: &TaskRow) -> Phase {
         "starting" if task.error.is_some() => {
             (with("starting again after", task.error.as_ref()), Tone::Careful, false)
         }
+        "starting" if task.waiting_for.is_some() => (waiting(), Tone::Plain, false),
         "running" if leaving => ("to be stopped".to_owned(), Tone::Faint, false),
         "running" => match task.health.as_deref() {
             None => ("running".to_owned(), Tone::Good, task.ready),

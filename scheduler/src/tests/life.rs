@@ -62,8 +62,8 @@ async fn what_a_node_is_given_reaches_it_however_large_its_services_are() {
     let refused = world.apply(&of_bytes(64 << 10)).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     let told = refused.message();
-    assert!(told.starts_with("spec.services.web: it is 65"), "{told}");
-    assert!(told.contains("at most 65536 are allowed"), "{told}");
+    assert!(told.starts_with("services.web: it is 65"), "{told}");
+    assert!(told.contains(", most of it LONG; at most 65536 are allowed"), "{told}");
     assert!(world.tasks().await.is_empty());
     // Together they are longer than any other message may be.
     world.apply(&of_bytes(60_000)).await.unwrap();

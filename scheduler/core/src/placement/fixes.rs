@@ -8,7 +8,8 @@ mod way;
 use std::collections::BTreeSet;
 
 use model::{
-    Bytes, Generic, Liveness, MilliCpu, Node, NodeId, Resources, ServiceName, ServiceSpec, TaskId,
+    Bytes, Generic, Liveness, MilliCpu, Node, NodeId, NodeName, Resources, ServiceName,
+    ServiceSpec, TaskId,
     spec::{Constraint, ConstraintKey, ConstraintOp},
 };
 
@@ -151,6 +152,16 @@ fn of_constraint(
     Fix { cost: Cost::Edit, order: 1, text, change: Change::Spec(Box::new(changed)) }
 }
 
+/// What to do about a host port that is taken; another one would not help replicas against each other.
+fn without_port(ask: &Ask<'_>, port: u16, holder: &str, node: &NodeName) -> String {
+    let service = ask.service;
+    if holder.starts_with(&format!("{}/{service}.", ask.stack)) {
+        format!("leave out the host port {port} of {service}: {node} has it once, for {holder}")
+    } else {
+        format!("publish another host port than {port}: on {node} it is taken by {holder}")
+    }
+}
+
 /// The fix of what stands against a node; `alone` when nothing else does.
 fn for_one(
     fleet: &Fleet<'_>,
@@ -198,8 +209,7 @@ fn for_one(
             with_spec(2, text, &|spec| spec.placement.max_replicas_per_node = None)
         }
         Misfit::PortTaken { port, holder, .. } => {
-            let text =
-                format!("publish another host port than {port}: on {node} it is taken by {holder}");
+            let text = without_port(ask, *port, holder, node);
             with_spec(0, text, &|spec| spec.ports.retain(|one| one.published != Some(*port)))
         }
         Misfit::ShortOfGeneric { kind, needed, free, offered } if needed > offered => {

@@ -24,11 +24,11 @@ pub(super) fn verdict_on(
 
 /// What a task leaves free, and how much that is once what still stops there has.
 pub(crate) fn leaves(now: Bytes, then: Bytes) -> String {
-    if then > now {
-        format!("leaves {now} free, {then} when what leaves there has stopped")
-    } else {
-        format!("leaves {then} free")
+    let (now, then) = (now.to_string(), then.to_string());
+    if now == then {
+        return format!("leaves {then} free");
     }
+    format!("leaves {now} free, {then} when what leaves there has stopped")
 }
 
 pub(super) fn fitting(

@@ -1,7 +1,7 @@
 //! Whether any one node may be lost: what would have no place then, and how large a further machine would
 //! have to be. Looked at whenever the status is asked for.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use model::{
     Bytes, Liveness, MilliCpu, Node, NodeId, Resources, Task, TaskState,
@@ -84,7 +84,9 @@ fn there(cluster: &Cluster, node: NodeId) -> Vec<&Task> {
             && !task.status.state.is_over()
     };
     let mut tasks: Vec<&Task> = cluster.tasks_on(node).filter(serves).collect();
-    tasks.sort_by_key(|task| (&task.stack, &task.service, task.slot));
+    tasks.sort_by_key(|task| (&task.stack, &task.service, task.slot, Reverse(task.epoch)));
+    // A replica that is being replaced needs one place: its successor's.
+    tasks.dedup_by_key(|task| (&task.stack, &task.service, task.slot));
     tasks
 }
 

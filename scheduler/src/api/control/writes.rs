@@ -58,7 +58,7 @@ pub(super) fn spec(spec: Option<proto::v1::StackSpec>) -> Result<StackSpec, Stat
         return Err(status::bad_input(text));
     }
     for (name, service) in &spec.services {
-        let small = check_size(service).at(name.as_str()).at("services").at("spec");
+        let small = check_size(service).at(name.as_str()).at("services");
         small.map_err(status::bad_input)?;
     }
     let spec = StackSpec::try_from(spec);
@@ -71,9 +71,12 @@ fn check_size(service: &proto::v1::ServiceSpec) -> Result<(), BadField> {
     if size <= SERVICE_BYTES_MAX {
         return Ok(());
     }
+    let longest = service.environment.iter().max_by_key(|(_, value)| value.len());
+    let longest = longest.filter(|(_, value)| value.len() > size / 2);
+    let which = longest.map_or_else(String::new, |(name, _)| format!(", most of it {name}"));
     Err(BadField::new(format!(
-        "it is {size} bytes large, at most {SERVICE_BYTES_MAX} are allowed: give what is long to its containers \
-         in a file or a volume"
+        "it is {size} bytes large{which}; at most {SERVICE_BYTES_MAX} are allowed: give what is long to its \
+         containers in a file or a volume"
     )))
 }
 
