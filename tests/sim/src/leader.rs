@@ -44,6 +44,8 @@ pub(crate) struct Leading {
     pub(crate) since: u64,
     pub(crate) heard: BTreeMap<NodeId, u64>,
     pub(crate) beats: Heartbeats,
+    /// When it last planned, by true time: all parts of a plan are of then.
+    pub(crate) planned: u64,
     todo: VecDeque<Command>,
     busy: bool,
     refused: u32,
@@ -63,6 +65,7 @@ impl Leading {
             since: uptime.0,
             heard: BTreeMap::new(),
             beats: Heartbeats::new(now).leading_since(uptime).waiting(Waits::new(Ticks(uptime.0))),
+            planned: uptime.0,
             todo: VecDeque::new(),
             busy: false,
             refused: 0,
@@ -122,6 +125,7 @@ impl World {
         let parts = changes.chunks(self.at_once).map(<[_]>::to_vec);
         todo.extend(parts.map(|changes| Command::Plan { basis, changes }));
         if let Some(leading) = self.log.leading.as_mut() {
+            leading.planned = self.now;
             leading.seen = revision;
             leading.due = due;
             leading.beats.waits = beats.waits;

@@ -24,11 +24,13 @@ pub(super) fn verdict_on(
 
 /// What a task leaves free, and how much that is once what still stops there has.
 pub(crate) fn leaves(now: Bytes, then: Bytes) -> String {
-    let (now, then) = (now.to_string(), then.to_string());
-    if now == then {
-        return format!("leaves {then} free");
+    let (short, long) = (now.to_string(), then.to_string());
+    // So little more that it reads the same is not worth saying.
+    if then > now && short != long {
+        format!("leaves {short} free, {long} when what leaves there has stopped")
+    } else {
+        format!("leaves {long} free")
     }
-    format!("leaves {now} free, {then} when what leaves there has stopped")
 }
 
 pub(super) fn fitting(

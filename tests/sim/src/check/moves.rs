@@ -20,7 +20,8 @@ pub(crate) struct Move {
     task: TaskId,
     service: (StackName, ServiceName),
     node: NodeId,
-    /// When it was proposed, by true time: its stamp is of then, however long the log held it up.
+    /// When it was planned, by true time: what leaves in several parts of one plan leaves together, however long
+    /// the log held any of them up.
     at: u64,
     /// The stamp of its entry.
     stamp: Timestamp,
@@ -36,7 +37,7 @@ pub(crate) struct Moves {
     nodes: BTreeMap<NodeId, (u64, Option<u64>)>,
     /// When a task of each service was last made anew because its node was down.
     pub(crate) services: BTreeMap<(StackName, ServiceName), Vec<u64>>,
-    /// When each plan was proposed, by its stamp.
+    /// When each plan was made, by the stamp of each of its entries.
     proposed: BTreeMap<Timestamp, u64>,
 }
 
@@ -44,7 +45,8 @@ impl World {
     /// When an entry is proposed.
     pub(crate) fn watch_plan(&mut self, entry: &Entry) {
         if matches!(entry.command, Command::Plan { .. }) {
-            self.moves.proposed.insert(entry.at, self.now);
+            let planned = self.log.leading.as_ref().map_or(self.now, |leading| leading.planned);
+            self.moves.proposed.insert(entry.at, planned);
         }
     }
 
