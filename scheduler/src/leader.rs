@@ -35,11 +35,10 @@ const REFUSED_SAID: usize = 5;
 const PLAN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// Parts of a plan that wait for those before them to be durable, while it goes on.
 const PARTS_AHEAD: usize = 2;
-/// Between two plans in any case: a plan that wants to be made again at once must not take the core.
+/// Between two plans where nothing happens: a plan that wants to be made again at once must not take the core.
 const PLAN_AT_MOST_EVERY: Duration = Duration::from_millis(20);
-
-/// Changes that follow each other faster than this are planned together: under a stream of writes the core is
-/// theirs, and a single one waits for nothing.
+/// From the beginning of a plan to that of the next that a change asks for: what changes meanwhile is planned
+/// together, and a single change waits for nothing. A plan that takes longer is followed at once.
 const CHANGES_TOGETHER: Duration = Duration::from_millis(5);
 
 /// What made the leader plan.

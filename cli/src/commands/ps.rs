@@ -116,7 +116,9 @@ fn remark(task: &TaskRow) -> Cow<'_, str> {
     };
     match (waiting_for, task.error.as_deref()) {
         // It would wait for its turn, were it ready for it.
-        (Some(_), Some(error)) if task.state == "preparing" => error.into(),
+        (Some(_), Some(error)) if task.state == "preparing" && task.desired == "prepare" => {
+            error.into()
+        }
         (Some(waits), _) => waits.into(),
         (None, Some(past)) if task.ready && !leaves => format!("earlier: {past}").into(),
         (None, error) => error.unwrap_or(stays).into(),
@@ -172,6 +174,23 @@ mod tests {
         let why = "held: its volume `data` lives on mini-1, which is down";
         let held = TaskRow { waiting_for: Some(why.to_owned()), ..task("postgres", 1) };
         assert!(held.ready && remark(&held) == why);
+    }
+
+    #[test]
+    fn what_cannot_be_prepared_says_so_and_not_what_it_would_wait_for() {
+        let why = |text: &str| Some(text.to_owned());
+        let mut new = TaskRow {
+            desired: "prepare".to_owned(),
+            state: "preparing".to_owned(),
+            ready: false,
+            waiting_for: why("waits for its predecessor to stop"),
+            error: why("image `x:9` could not be fetched"),
+            ..task("web", 1)
+        };
+        assert_eq!(remark(&new), "image `x:9` could not be fetched");
+        // Its turn has come, and its node is gone.
+        (new.desired, new.waiting_for) = ("run".to_owned(), why("mini-1 is down"));
+        assert_eq!(remark(&new), "mini-1 is down");
     }
 
     #[test]

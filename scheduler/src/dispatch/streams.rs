@@ -17,7 +17,7 @@ use proto::{
 use scheduler_core::{Command, Rejection, lease};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tonic::{Status, Streaming};
 
@@ -35,8 +35,10 @@ pub(crate) type Outbound = mpsc::Receiver<Result<SchedulerMessage, Status>>;
 
 /// From the stream's begin to the agent's hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// Messages on their way to the agent. A set replaces the one before, so there are few.
+/// Messages on their way to the agent. Sets are most of them by size: the next waits until all before it are gone.
 const OUTBOX: usize = 16;
+/// Between two looks whether they are.
+const LOOK_AT_OUTBOX: Duration = Duration::from_millis(5);
 /// Messages of the agent that wait for the log; when full, the stream is read no further.
 const WAITING_MAX: usize = 64;
 /// Reports in one message, and in one entry of the log: an agent with more tasks sends several.
@@ -408,6 +410,10 @@ async fn vouch(dispatch: &Dispatch, outbox: &Outbox) -> Status {
     let mut revision = dispatch.log.revision();
     let mut told = None;
     loop {
+        // While an agent does not read, only the newest of its sets is worth its memory.
+        while outbox.capacity() < outbox.max_capacity() && !outbox.is_closed() {
+            sleep(LOOK_AT_OUTBOX).await;
+        }
         revision.mark_unchanged();
         let news = {
             let cluster = dispatch.log.cluster();

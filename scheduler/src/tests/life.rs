@@ -64,6 +64,18 @@ async fn what_a_node_is_given_reaches_it_however_large_its_services_are() {
     let told = refused.message();
     assert!(told.starts_with("services.web: it is 65"), "{told}");
     assert!(told.contains(", most of it LONG; at most 65536 are allowed"), "{told}");
+    // The names its volumes have at an engine count as well.
+    let mut many = stack(&"s".repeat(60), &[("web", 1)]);
+    for number in 0..600 {
+        let name: model::VolumeName = format!("v{number}").parse().unwrap();
+        let source = model::spec::MountSource::Volume { name: name.clone(), no_copy: false };
+        let target = format!("/{name}");
+        let web = many.services.values_mut().next().unwrap();
+        web.mounts.push(model::spec::Mount { source, target, read_only: false });
+        many.volumes.insert(name, model::spec::VolumeSpec::default());
+    }
+    let refused = world.apply(&many).await.unwrap_err();
+    assert!(refused.message().contains("at most 65536 are allowed"), "{refused}");
     assert!(world.tasks().await.is_empty());
     // Together they are longer than any other message may be.
     world.apply(&of_bytes(60_000)).await.unwrap();

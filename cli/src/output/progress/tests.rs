@@ -52,6 +52,14 @@ fn every_state_has_its_words() {
     check(
         |row| {
             row.state = "starting".to_owned();
+            row.waiting_for = Some("waits for db to be healthy".to_owned());
+        },
+        "waiting for db to be healthy",
+        false,
+    );
+    check(
+        |row| {
+            row.state = "starting".to_owned();
             row.error = Some("exited with code 2".to_owned());
         },
         "starting again after: exited with code 2",

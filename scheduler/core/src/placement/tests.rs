@@ -150,9 +150,14 @@ fn cpu_counts_only_when_it_is_asked_for() {
 
 /// The verdicts and fixes of the pending task of service `x`.
 fn why(world: &World) -> (Vec<String>, Vec<String>) {
+    why_not(world, 1)
+}
+
+/// The verdicts and fixes of that replica of `x`.
+fn why_not(world: &World, slot: u32) -> (Vec<String>, Vec<String>) {
     let (stack, service) = (stack_name("s"), model::ServiceName::new("x").unwrap());
     let explained =
-        view::explain(&world.cluster, &stack, &service, Some(1), &view::Soft::none(world.now))
+        view::explain(&world.cluster, &stack, &service, Some(slot), &view::Soft::none(world.now))
             .unwrap()
             .remove(0);
     let verdicts = explained.placement.verdicts.iter();
@@ -283,6 +288,19 @@ fn a_fix_names_what_stands_in_the_way() {
         why(&world).1.last().unwrap(),
         "add a node with at least 2.0 GiB free that meets `node.labels.role == db`"
     );
+}
+
+#[test]
+fn replicas_that_want_the_one_host_port_of_a_machine_are_told_to_leave_it_out() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let web = service("w", 100).with(|s| {
+        publish(s, 80);
+        s.replicas = 2;
+    });
+    world.apply(&stack("s", &[("x", web)]));
+    world.settle();
+    let (_, fixes) = why_not(&world, 2);
+    assert_eq!(fixes[0], "leave out the host port 80 of x: a has it once, for s/x.1");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    RequestId, Revision, ServiceName, StackName, StackSpec, TokenId,
+    RequestId, Revision, ServiceName, ServiceSpec, StackName, StackSpec, TokenId,
+    spec::MountSource,
     token::{JoinToken, Role},
 };
 use prost::Message as _;
@@ -29,13 +30,20 @@ use crate::{clock, pki::hash_secret};
 
 /// The largest specification of a stack.
 const SPEC_BYTES_MAX: usize = 1 << 20;
-/// The largest specification of one service. Each of its replicas carries it to its node, and what a node is
-/// sent at once must reach it whatever was taken.
+/// The largest service, with the names its volumes have at an engine. Each of its replicas carries all of it to its
+/// node, and what a node is sent at once must reach it whatever was taken. What was applied to an earlier version
+/// may be larger.
 const SERVICE_BYTES_MAX: usize = 64 << 10;
-/// What a task says beside its specification, volumes first: they are named in that as well.
-const BESIDE_BYTES_MAX: usize = 32 << 10;
+/// What the names of a volume are wrapped in.
+const FRAME_BYTES: usize = 24;
+/// What else stands in a task's assignment: four names and six numbers.
+const ASSIGNMENT_BYTES_MAX: usize = 1 << 10;
+/// What else stands in a node's set: its stacks, and the volumes to be removed there.
+const REST_OF_SET_BYTES_MAX: usize = 6 << 20;
 const _: () = assert!(
-    limits::MAX_TASKS_PER_NODE as usize * (SERVICE_BYTES_MAX + BESIDE_BYTES_MAX) <= SET_BYTES_MAX,
+    limits::MAX_TASKS_PER_NODE as usize * (SERVICE_BYTES_MAX + ASSIGNMENT_BYTES_MAX)
+        + REST_OF_SET_BYTES_MAX
+        <= SET_BYTES_MAX,
     "a node might be given more than can be sent to it"
 );
 /// The longest a token may last: it is meant to be used at once.
@@ -57,17 +65,28 @@ pub(super) fn spec(spec: Option<proto::v1::StackSpec>) -> Result<StackSpec, Stat
         let text = format!("the stack is {size} bytes large, at most {SPEC_BYTES_MAX} are allowed");
         return Err(status::bad_input(text));
     }
+    let whole = StackSpec::try_from(spec.clone());
+    let whole = whole.and_then(|whole| admission::check(&whole).map(|()| whole));
+    let whole = whole.at("spec").map_err(status::bad_input)?;
     for (name, service) in &spec.services {
-        let small = check_size(service).at(name.as_str()).at("services");
+        let beside = whole.services.get(name.as_str()).map_or(0, |read| beside_bytes(&whole, read));
+        let small = check_size(service, beside).at(name.as_str()).at("services");
         small.map_err(status::bad_input)?;
     }
-    let spec = StackSpec::try_from(spec);
-    let spec = spec.and_then(|spec| admission::check(&spec).map(|()| spec));
-    spec.at("spec").map_err(status::bad_input)
+    Ok(whole)
 }
 
-fn check_size(service: &proto::v1::ServiceSpec) -> Result<(), BadField> {
-    let size = service.encoded_len();
+/// What each replica says of its volumes besides: their names in the file and at an engine.
+fn beside_bytes(stack: &StackSpec, service: &ServiceSpec) -> usize {
+    let volumes = service.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Volume { name, .. } => Some(name),
+        _ => None,
+    });
+    volumes.map(|name| name.as_str().len() + stack.engine_volume(name).len() + FRAME_BYTES).sum()
+}
+
+fn check_size(service: &proto::v1::ServiceSpec, beside: usize) -> Result<(), BadField> {
+    let size = service.encoded_len().saturating_add(beside);
     if size <= SERVICE_BYTES_MAX {
         return Ok(());
     }

@@ -63,6 +63,18 @@ fn the_only_machine_takes_everything_with_it_and_its_like_would_do() {
 }
 
 #[test]
+fn a_replica_that_is_being_replaced_needs_one_place() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&stack("s", &[("web", service("web:1", 100))]));
+    world.settle();
+    // Its image is never there, so the old version serves on.
+    world.apply(&stack("s", &[("web", service("none:2", 200))]));
+    world.seconds(30);
+    assert_eq!(world.cluster.tasks().len(), 2);
+    assert_eq!(losses(&world.cluster), [row("a", &["s/web.1"], 200, &[], Some(200))]);
+}
+
+#[test]
 fn a_cure_has_the_labels_that_are_asked_for_and_there_is_none_for_what_asks_for_one_machine() {
     let on = |text: &str| {
         let wanted = vec![text.parse().unwrap()];
