@@ -126,11 +126,12 @@ fn without_room_for_a_snapshot_it_makes_none_and_goes_on() {
     for number in 0..REMOVED {
         victim.apply(&format!("small-{number}")).expect(0);
     }
-    let value = "x".repeat(100 << 10);
+    let value = "x".repeat(50 << 10);
     for revision in 0..REVISIONS {
-        let mut text = "name: large\nservices:\n  web:\n    image: siso/test:1\n    mem_limit: 16m\n    environment:\n".to_owned();
-        for number in 0..9 {
-            let _ = writeln!(text, "      V{number}: {revision}{value}");
+        let mut text = "name: large\nservices:\n".to_owned();
+        for number in 0..18 {
+            let web = "    image: siso/test:1\n    mem_limit: 16m\n    environment:\n";
+            let _ = writeln!(text, "  web{number}:\n{web}      V: {revision}{value}");
         }
         victim.ctl.run_with_input(&["apply", "--yes", "--detach", "-"], text.as_bytes()).expect(0);
     }
