@@ -65,10 +65,10 @@ fn the_only_machine_takes_everything_with_it_and_its_like_would_do() {
 #[test]
 fn a_replica_that_is_being_replaced_needs_one_place() {
     let mut world = World::new(&[("a", 1_000)]);
-    world.apply(&stack("s", &[("web", service("web:1", 100))]));
+    world.apply(&stack("s", &[("web", service("web:1", 100).with(|s| publish(s, 80)))]));
     world.settle();
     // Its image is never there, so the old version serves on.
-    world.apply(&stack("s", &[("web", service("none:2", 200))]));
+    world.apply(&stack("s", &[("web", service("none:2", 200).with(|s| publish(s, 80)))]));
     world.seconds(30);
     assert_eq!(world.cluster.tasks().len(), 2);
     assert_eq!(losses(&world.cluster), [row("a", &["s/web.1"], 200, &[], Some(200))]);
