@@ -410,10 +410,6 @@ async fn vouch(dispatch: &Dispatch, outbox: &Outbox) -> Status {
     let mut revision = dispatch.log.revision();
     let mut told = None;
     loop {
-        // While an agent does not read, only the newest of its sets is worth its memory.
-        while outbox.capacity() < outbox.max_capacity() && !outbox.is_closed() {
-            sleep(LOOK_AT_OUTBOX).await;
-        }
         revision.mark_unchanged();
         let news = {
             let cluster = dispatch.log.cluster();
@@ -455,6 +451,10 @@ async fn push(dispatch: &Dispatch, node: NodeId, outbox: &Outbox) -> Status {
     let mut revision = dispatch.log.revision();
     let mut sent: Option<Generation> = None;
     loop {
+        // While an agent does not read, only the newest of its sets is worth its memory.
+        while outbox.capacity() < outbox.max_capacity() && !outbox.is_closed() {
+            sleep(LOOK_AT_OUTBOX).await;
+        }
         revision.mark_unchanged();
         let news = {
             let cluster = dispatch.log.cluster();
