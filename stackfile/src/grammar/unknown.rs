@@ -68,6 +68,19 @@ pub(super) fn report(
     meant
 }
 
+/// Reports a key of ours that is written as documents name it, with a dot: as free as any other `x-` key it would mean
+/// nothing.
+pub(super) fn dotted(entry: &Entry, nested: &str, place: &Place<'_>, report: &mut Report) {
+    if report.is_full() {
+        return;
+    }
+    let name = &entry.key;
+    report
+        .error(entry.key_at, format!("`{name}` is not a key of {}", owner(place)))
+        .path(place.key(name, entry.key_at).to_string())
+        .hint(format!("it is a mapping of its own: `x-siso: {{ {nested}: … }}`"));
+}
+
 /// The key of the table a name is a slip or another tool's word for.
 fn meant(name: &str, keys: &[Key]) -> Option<&'static str> {
     let synonym = SYNONYMS.iter().find(|(word, _)| *word == name).map(|(_, meant)| *meant);

@@ -301,6 +301,9 @@ impl<'a> Walk<'a> {
                 if entry.key == "x-siso" {
                     self.hold(&MISPLACED_SISO, &entry, place);
                 }
+                if let Some(nested) = entry.key.strip_prefix("x-siso.") {
+                    unknown::dotted(&entry, nested, place, self.report);
+                }
                 kept.push(entry);
             } else if let Some(meant) = unknown::report(&entry, keys, place, self.report) {
                 // What was meant is neither used nor missed by later layers.
