@@ -9,7 +9,10 @@ mod cells;
 
 use cells::Cells;
 
-use crate::{model::signed, score::Measure};
+use crate::{
+    model::signed,
+    score::{BEST_FIT_BITS, BEYOND_BITS, EVEN_BITS, Measure},
+};
 
 /// Bins that are scored one by one; measured: cells cost more up to there.
 pub const MAX_SCANNED: usize = 200;
@@ -22,20 +25,31 @@ const CEILING: i64 = 1 << 28;
 struct Point {
     first: i32,
     second: i32,
+    /// Looked up whenever it is scored.
+    unequal: i32,
 }
 
 impl Point {
+    fn new(first: i32, second: i32) -> Self {
+        Self { first, second, unequal: unequal(first, second) }
+    }
+
     /// The score of what is free at this point; as [`Measure::shape`] for two resources.
-    const fn shape(self, wanted: Self) -> i32 {
+    fn shape(self, wanted: Self) -> i32 {
         let (first, second) = (self.first - wanted.first, self.second - wanted.second);
-        let least = if first < second { first } else { second };
-        (first - second).abs() - (self.first - self.second).abs() + (least >> 6) + (least >> 8)
+        unequal(first, second) - self.unequal + (first.min(second) >> BEST_FIT_BITS)
     }
 
     /// Whether there is as much as is wanted.
     const fn covers(self, wanted: Self) -> bool {
         self.first >= wanted.first && self.second >= wanted.second
     }
+}
+
+/// As in `score.rs`, which explains it.
+fn unequal(first: i32, second: i32) -> i32 {
+    let (apart, least) = ((first - second).abs(), first.min(second));
+    apart + ((apart - (least >> EVEN_BITS)).max(0) >> BEYOND_BITS)
 }
 
 /// Bins, and what is free in them.
@@ -66,7 +80,7 @@ impl Online {
     /// Bins of these capacities, all free, each with its class (counted from 0).
     pub fn new(capacities: &[Vec<u64>], classes: Vec<usize>, measure: Measure) -> Self {
         let free = capacities.iter().flatten().copied().map(signed).collect();
-        let nothing = Point { first: 0, second: 0 };
+        let nothing = Point::new(0, 0);
         let mut online = Self {
             resources: capacities.first().map_or(0, Vec::len),
             measure: Measure::default(),
@@ -182,5 +196,5 @@ fn point(scaled: &[i64]) -> Point {
     let narrow = |amount: i64| i32::try_from(amount.clamp(0, CEILING)).unwrap_or(i32::MAX);
     let first = scaled.first().copied().map_or(0, narrow);
     // A single resource is as balanced as can be.
-    Point { first, second: scaled.get(1).copied().map_or(first, narrow) }
+    Point::new(first, scaled.get(1).copied().map_or(first, narrow))
 }

@@ -4,12 +4,16 @@
 //! can bind, lower is better:
 //!
 //! ```text
-//! [max(f−q) − min(f−q)] − [max f − min f] + min(f−q)/51 + 2·Σ scarcity
+//! u(f−q) − u(f) + min(f−q)/128 + 2·Σ scarcity
+//! u(f) = d + max(0, d − min f / 4) / 4,   d = max f − min f
 //! ```
 //!
 //! The first part keeps what is free in proportion to what is wanted, so that no memory is stranded
-//! behind a full CPU; the second is best fit; the third keeps bins that others depend on for them. A
-//! set's scarcity is the share of all demand that is restricted to it over its share of the capacity.
+//! behind a full CPU: `u` counts how unequal it is, and a quarter more of what is beyond a quarter of
+//! the least, for little is left to even that out with. The second is best fit, light enough that a
+//! large bin of the right shape wins over a small one of the wrong shape; the third keeps bins that others
+//! depend on for them. A set's scarcity is the share of all demand that is restricted to it over its share
+//! of the capacity. The weights are measured (docs/placement.md, "One after the other").
 //! The idea of punishing what is stranded is Borg's (Verma et al., `EuroSys` 2015); of aligning with
 //! what is free Tetris' (Grandl et al., SIGCOMM 2014).
 
@@ -24,9 +28,19 @@ const RECIPROCAL_BITS: u32 = 40;
 /// Larger parts of a score are cut off.
 const CEILING: i64 = 1 << 44;
 
-/// Best fit counts about one fiftieth of balance: 1/64 + 1/256, which needs no division.
-const fn best_fit(left: i64) -> i64 {
-    (left >> 6) + (left >> 8)
+/// Best fit counts 1/128 of balance.
+pub(crate) const BEST_FIT_BITS: u32 = 7;
+
+/// What is free may be unequal by a quarter of the least.
+pub(crate) const EVEN_BITS: u32 = 2;
+
+/// What is beyond that counts a quarter more.
+pub(crate) const BEYOND_BITS: u32 = 2;
+
+/// How unequal what is free is: `u` of the module.
+fn unequal(most: i64, least: i64) -> i64 {
+    let apart = most - least;
+    apart + ((apart - (least >> EVEN_BITS)).max(0) >> BEYOND_BITS)
 }
 
 /// A unit of scarcity counts as two of balance.
@@ -121,7 +135,7 @@ impl Measure {
         if free.is_empty() {
             return (0, 0);
         }
-        ((most_left - least_left) - (most - least), best_fit(least_left))
+        (unequal(most_left, least_left) - unequal(most, least), least_left >> BEST_FIT_BITS)
     }
 }
 

@@ -78,8 +78,8 @@ impl Cells {
             self.cell_at[id] = narrow(occupied.ids.len());
             let (first, second) = (bounds_of(point.first), bounds_of(point.second));
             occupied.ids.push(narrow(id));
-            occupied.lower.push(Point { first: first.0, second: second.0 });
-            occupied.upper.push(Point { first: first.1, second: second.1 });
+            occupied.lower.push(Point::new(first.0, second.0));
+            occupied.upper.push(Point::new(first.1, second.1));
         }
     }
 

@@ -60,3 +60,54 @@ fn what_is_free_stays_in_proportion_to_what_is_wanted() {
     assert_eq!(online.best(&[5, 30], |_| Some(0), |_| true), Some(0));
     assert_eq!(online.best(&[30, 5], |_| Some(0), |_| true), Some(1));
 }
+
+#[test]
+fn what_has_little_left_to_even_it_out_with_stays_even() {
+    let capacity = vec![200, 200];
+    let measure = Measure::new(&[10, 10], &capacity, BINDING_SLACK);
+    let mut online = Online::new(&[capacity.clone(), capacity], vec![0, 0], measure);
+    online.put(0, &[180, 140]);
+    online.put(1, &[80, 60]);
+    // Both have as much CPU more than memory, and the first is fuller.
+    assert_eq!(online.best(&[10, 0], |_| Some(0), |_| true), Some(1));
+    assert_eq!(online.best(&[0, 10], |_| Some(0), |_| true), Some(0));
+}
+
+#[test]
+fn a_large_bin_of_the_right_shape_wins_over_a_small_one_of_the_wrong_shape() {
+    let measure = Measure::new(&[10, 10], &[500, 500], BINDING_SLACK);
+    let bins = [vec![100, 120], vec![900, 880]];
+    let mut online = Online::new(&bins, vec![0, 0], measure);
+    assert_eq!(online.best(&[14, 10], |_| Some(0), |_| true), Some(1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 40, ..ProptestConfig::default() })]
+
+    /// The two resources of a bin are scored as any number of them are.
+    #[test]
+    fn the_bin_it_finds_has_the_least_score(seed in any::<u64>()) {
+        let mut draw = Draw(seed);
+        let bins: Vec<Vec<u64>> =
+            (0..50).map(|_| vec![draw.below(60_000), draw.below(14_000)]).collect();
+        let measure = Measure::new(&[700, 300], &[30_000, 7_000], BINDING_SLACK);
+        let mut online = Online::new(&bins, vec![0; bins.len()], measure.clone());
+        for _ in 0..100 {
+            let demand = [draw.below(3_000), draw.below(1_300)];
+            let score = |free: &[i64]| {
+                let wanted = demand.map(|one| i64::try_from(one).unwrap());
+                let fits = free.iter().zip(wanted).all(|(free, one)| one <= *free);
+                let (mut left, mut scaled) = (Vec::new(), Vec::new());
+                measure.scaled(free, &mut left);
+                measure.scaled(&wanted, &mut scaled);
+                fits.then(|| Measure::shape(&left, &scaled))
+            };
+            let least = (0..bins.len()).filter_map(|bin| score(online.free(bin))).min();
+            let found = online.best(&demand, |_| Some(0), |_| true);
+            prop_assert_eq!(found.and_then(|bin| score(online.free(bin))), least);
+            if let Some(bin) = found {
+                online.put(bin, &demand);
+            }
+        }
+    }
+}
