@@ -230,8 +230,10 @@ impl From<tonic::Status> for Error {
         let error = match status.code() {
             Code::InvalidArgument | Code::NotFound | Code::OutOfRange => Self::input(message),
             Code::Unavailable | Code::DeadlineExceeded => Self::unreachable(message),
-            Code::Unimplemented => Self::cluster(message)
-                .hint("the scheduler is of another version: compare `sisoctl version`"),
+            Code::Unimplemented => Self::cluster("the scheduler does not know this request").hint(
+                "it is of an earlier version than sisoctl: compare `sisoctl version` with `sisoctl scheduler ls`, \
+                 and update it",
+            ),
             Code::Ok
             | Code::Cancelled
             | Code::Unknown

@@ -79,9 +79,10 @@ impl Generic {
 
     /// So much more of that kind; saturates.
     pub fn add(&mut self, kind: &GenericName, amount: u64) {
-        if amount > 0 {
-            let held = self.0.entry(kind.clone()).or_default();
-            *held = held.saturating_add(amount);
+        match self.0.get_mut(kind) {
+            Some(held) => *held = held.saturating_add(amount),
+            None if amount > 0 => drop(self.0.insert(kind.clone(), amount)),
+            None => {}
         }
     }
 
@@ -106,8 +107,10 @@ impl Generic {
     #[must_use]
     pub fn larger(mut self, other: &Self) -> Self {
         for (kind, amount) in other.iter() {
-            let held = self.0.entry(kind.clone()).or_default();
-            *held = amount.max(*held);
+            match self.0.get_mut(kind) {
+                Some(held) => *held = amount.max(*held),
+                None => drop(self.0.insert(kind.clone(), amount)),
+            }
         }
         self
     }

@@ -342,8 +342,12 @@ pub struct WhatIfView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the contract and say what they hold")]
 pub struct ExplainView {
+    /// With the verdicts of now, also of a task that has its place.
     #[serde(flatten)]
     pub placement: ReplicaPlacement,
+    /// Those that were kept when it was placed; absent in JSON when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decided: Vec<Verdict>,
     pub task: Option<String>,
     pub decided_at: Option<String>,
     pub revision: Option<u64>,

@@ -86,6 +86,9 @@ pub struct Config {
     /// end. `sisoctl scheduler recover` does this, and asks first.
     #[arg(long, hide = true)]
     pub recover: bool,
+    /// With `--recover`: the directory is a copy from before, and what was agreed on since is not in it.
+    #[arg(long, hide = true, requires = "recover")]
+    pub from_backup: bool,
     /// How log lines look.
     #[arg(long, value_name = "FORMAT", env = "SISO_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,

@@ -8,7 +8,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::files;
+use crate::{files, log::MENDED_BY};
 
 /// Who this scheduler is. Written when it founds a cluster, never changed afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,9 +89,10 @@ pub enum DataDirError {
     /// There is an identity without a log.
     #[error(
         "known id, empty log: {} belongs to scheduler {scheduler} of cluster `{name}`, but its log is \
-         gone; a member that forgot what it agreed to must not vote again. Restore the directory \
-         from a backup, or use an empty one to found a new cluster",
-        path.display()
+         gone; a member that forgot what it agreed to must not vote again. {}. Or use an empty one to found a new \
+         cluster",
+        path.display(),
+        MENDED_BY
     )]
     EmptyLog {
         /// The directory.

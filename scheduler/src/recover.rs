@@ -2,7 +2,8 @@
 //!
 //! The directory is made that of a new cluster which knows all this scheduler knew. Nobody's certificate
 //! is renewed for it: agents and people are who they were, schedulers from before are shut out by their
-//! numbers ([`Cluster::recover`](scheduler_core::Cluster::recover)).
+//! numbers ([`Cluster::recover`](scheduler_core::Cluster::recover)). The same makes a copy from before usable, whose
+//! numbers were given away since.
 //!
 //! **Invariant:** until everything new is durable nothing old is touched; from then on every start
 //! finishes what is left to do, so that there is never half of both.
@@ -59,7 +60,8 @@ pub enum RecoverError {
     },
     /// It does not need the others.
     #[error(
-        "scheduler {scheduler} is the only one of its cluster: there is nothing to recover; start it"
+        "scheduler {scheduler} is the only one of its cluster: there is nothing to recover; start it\nhint: a \
+         directory that was put back from a backup is recovered with --from-backup"
     )]
     Alone {
         /// Which.
@@ -126,7 +128,7 @@ pub async fn recover(config: &Config) -> Result<Recovered, RecoverError> {
     let address = address.ok_or(RecoverError::NoVoter { scheduler })?;
     let left_behind: Vec<_> =
         knowledge.voters.iter().filter(|(id, _)| *id != scheduler).cloned().collect();
-    if left_behind.is_empty() {
+    if left_behind.is_empty() && !config.from_backup {
         return Err(RecoverError::Alone { scheduler });
     }
     let host = config::host(&address);

@@ -207,9 +207,12 @@ pub struct SchedulerRecover {
     /// The data directory of the surviving scheduler
     #[arg(long, value_name = "DIR")]
     pub data_dir: PathBuf,
-    /// The other schedulers are lost for good; without this nothing is done
+    /// The other schedulers are lost for good; without this, or --from-backup, nothing is done
     #[arg(long)]
     pub i_know_others_are_dead: bool,
+    /// The directory was put back from a backup; others, if there were any, are lost for good
+    #[arg(long)]
+    pub from_backup: bool,
     /// The scheduler's program [default: `siso-scheduler` beside sisoctl, or in PATH]
     #[arg(long, value_name = "FILE")]
     pub program: Option<PathBuf>,

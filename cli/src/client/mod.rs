@@ -69,6 +69,7 @@ pub struct Client {
     renewal: Renewal,
     file: PathBuf,
     answer_timeout: Duration,
+    cluster: Option<String>,
 }
 
 impl fmt::Debug for Client {
@@ -90,6 +91,11 @@ impl Client {
         Self::with_context(file, context, global)
     }
 
+    /// The cluster that made its certificate, as the certificates of its nodes name it.
+    pub fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref()
+    }
+
     /// `HOST:PORT` of the schedulers.
     pub fn endpoints(&self) -> Vec<String> {
         self.endpoints.all()
@@ -106,6 +112,10 @@ impl Client {
     pub fn with_context(file: PathBuf, context: Context, global: &Global) -> Result<Self, Error> {
         let renewal = Renewal::new(&file, Some(context.clone()));
         let Context { endpoints, authorities, certificate, key, .. } = context;
+        let cluster = x509_parser::pem::parse_x509_pem(certificate.as_bytes())
+            .ok()
+            .and_then(|(_, pem)| proto::transport::peer_of(&pem.contents).ok())
+            .map(|peer| peer.cluster);
         let identity = proto::transport::Identity { authorities, certificate, key };
         let answer_timeout = global.timeout.map_or(ANSWER_TIMEOUT, |timeout| timeout.0);
         let connect_timeout = CONNECT_TIMEOUT.min(answer_timeout);
@@ -138,6 +148,7 @@ impl Client {
             renewal,
             file,
             answer_timeout,
+            cluster,
         })
     }
 
@@ -148,7 +159,8 @@ impl Client {
         let endpoints = Endpoints::load(&file, vec!["mini-1:7400".to_owned()]);
         let ways = vec![ControlClient::new(channel)];
         let (last_words, renewal) = (LastWords::default(), Renewal::new(&file, None));
-        Self { ways, turn: Arc::default(), endpoints, last_words, renewal, file, answer_timeout }
+        let (turn, cluster) = (Arc::default(), None);
+        Self { ways, turn, endpoints, last_words, renewal, file, answer_timeout, cluster }
     }
 
     /// The way whose turn it is.
@@ -171,6 +183,7 @@ impl Client {
         let deadline = Instant::now() + self.answer_timeout;
         let mut delays = RETRY_DELAYS.into_iter();
         let mut patience = ATTEMPT_LIMIT;
+        let mut refused: Option<Status> = None;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let limit = if self.ways.len() > 1 { left.min(patience) } else { left };
@@ -195,11 +208,15 @@ impl Client {
                     self.try_another();
                     continue;
                 }
-                Err(_) => return Err(self.silent()),
+                // Who was answered before knows more than that there was no answer any more.
+                Err(_) => {
+                    return Err(refused.map_or_else(|| self.silent(), |last| self.failure(last)));
+                }
             };
             match delays.next() {
                 Some(delay) if is_passing(&status) && Instant::now() + delay < deadline => {
                     self.try_another();
+                    refused = Some(status);
                     sleep(delay).await;
                 }
                 _ => return Err(self.failure(status)),

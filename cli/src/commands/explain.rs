@@ -100,6 +100,7 @@ pub fn render(
     }
     facts.extend(view.revision.map(|revision| format!("at cluster revision {revision}")));
     parts.push(format!("  {}\n", facts.join(", ")));
+    parts.push(then(view));
     if let Some(error) = &view.error {
         let error = out.paint(Tone::Careful, &safe::line(error));
         parts.push(format!("  {error}\n"));
@@ -119,6 +120,15 @@ pub fn render(
         parts.push(format!("{mark} {}\n", safe::line(fix)));
     }
     parts.concat()
+}
+
+/// Why its node was chosen, in the words of then: what spoke for it, and for the next best.
+fn then(view: &ExplainView) -> String {
+    const TOLD: usize = 2;
+    let told = view.decided.iter().take(TOLD);
+    let line =
+        |one: &Verdict| format!("  then {}: {}\n", safe::line(&one.node), safe::line(&one.reason));
+    told.map(line).collect()
 }
 
 fn verdicts(verdicts: &[Verdict], chosen: Option<&str>, out: &Out) -> String {
@@ -153,6 +163,7 @@ mod tests {
     fn view(placement: ReplicaPlacement, error: Option<&str>) -> ExplainView {
         ExplainView {
             placement,
+            decided: Vec::new(),
             task: Some("t7".to_owned()),
             decided_at: Some("2026-03-01T11:57:00Z".to_owned()),
             revision: Some(12),
@@ -172,7 +183,9 @@ mod tests {
         placement.verdicts.push(short("mini-2"));
         placement.succession = Some(Succession::Old);
         let legend = score::legend([placement.verdicts.as_slice()].into_iter());
-        insta::assert_snapshot!(rendered(&view(placement, None)) + &legend);
+        let decided = placed("postgres", 1).verdicts;
+        let view = ExplainView { decided, ..view(placement, None) };
+        insta::assert_snapshot!(rendered(&view) + &legend);
     }
 
     #[test]

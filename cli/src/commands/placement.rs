@@ -4,8 +4,7 @@ use std::fs;
 
 use model::{
     Bytes,
-    generic::{Amount, sentence},
-    view::{NodeGeneric, PlacedTask, PlacementNode, PlacementView},
+    view::{PlacementNode, PlacementView},
 };
 
 use crate::{
@@ -14,8 +13,8 @@ use crate::{
     error::Error,
     output::{
         Out, Tone,
-        blocks::{self, name},
-        json, safe,
+        blocks::{self, named},
+        json, picture, safe,
         table::{Cell, Table},
     },
 };
@@ -24,7 +23,7 @@ use crate::{
 pub async fn run(args: &Placement, client: &Client, out: &mut Out) -> Result<(), Error> {
     let placement = client.placement().await?;
     if let Some(file) = &args.svg {
-        fs::write(file, blocks::svg(&placement.nodes))
+        fs::write(file, picture::svg(&placement))
             .map_err(|error| Error::input(format!("cannot write {}: {error}", file.display())))?;
     }
     if out.is_json() {
@@ -56,24 +55,10 @@ pub fn render(placement: &PlacementView, out: &Out) -> String {
     parts.join("\n")
 }
 
-/// A task with the generic resources it reserves.
-fn named(task: &PlacedTask) -> String {
-    if task.generic.is_empty() {
-        return name(task);
-    }
-    format!("{} ({})", name(task), sentence(task.generic.clone()))
-}
-
 fn node_part(node: &PlacementNode, largest: Bytes, out: &Out) -> String {
     let title = out.paint(Tone::Strong, &safe::line(&node.name));
-    let PlacementNode { allocatable, reserved, free, .. } = node;
     let bar = blocks::bar(node, largest, out);
-    let generic = node.generic.iter().map(|(kind, NodeGeneric { capacity, reserved })| {
-        format!("; {} of {} {}", Amount(*reserved), Amount(*capacity), safe::line(kind))
-    });
-    let generic: String = generic.collect();
-    let mut text =
-        format!("{title}: {reserved} of {allocatable} reserved, {free} free{generic}\n{bar}\n");
+    let mut text = format!("{title}: {}\n{bar}\n", blocks::title(node));
     let mut table = Table::new(&["", ""]).indented(2);
     for (index, task) in blocks::drawn(node).into_iter().enumerate() {
         table.row([
@@ -87,43 +72,28 @@ fn node_part(node: &PlacementNode, largest: Bytes, out: &Out) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use model::view::Succession;
+    use model::view::{PlacedTask, Succession};
 
     use super::*;
-    use crate::{output::Look, testing::streams};
+    use crate::{
+        output::Look,
+        testing::{placed_on, placed_task, streams},
+    };
 
     #[test]
     fn bars_show_who_takes_what_and_what_waits() {
-        let task = |service: &str, memory, reason: Option<&str>| PlacedTask {
-            task: "t1".to_owned(),
-            stack: "shop".to_owned(),
-            service: service.to_owned(),
-            replica: 1,
-            memory: Bytes::mib(memory),
-            reason: reason.map(str::to_owned),
-            succession: None,
-            generic: BTreeMap::new(),
-        };
         let handing_over =
-            |succession| PlacedTask { succession: Some(succession), ..task("api", 512, None) };
-        let (old, new) = (handing_over(Succession::Old), handing_over(Succession::New));
-        let node = |name: &str, reserved, tasks| PlacementNode {
-            name: name.to_owned(),
-            allocatable: Bytes::gib(14),
-            reserved: Bytes::mib(reserved),
-            free: Bytes::gib(14).saturating_sub(Bytes::mib(reserved)),
-            tasks,
-            generic: BTreeMap::new(),
-        };
+            |succession| PlacedTask { succession: Some(succession), ..placed_task("api", 512) };
+        let mut handed = placed_on("mini-3", 14, &[("api", 512), ("api", 512)]);
+        handed.tasks = [Succession::Old, Succession::New].map(handing_over).to_vec();
+        let reason = Some("mini-1: needs 20.0 GiB, 7.5 GiB free".to_owned());
         let placement = PlacementView {
             nodes: vec![
-                node("mini-1", 6656, vec![task("web", 512, None), task("neo4j", 6144, None)]),
-                node("mini-2", 0, vec![]),
-                node("mini-3", 1024, vec![old, new]),
+                placed_on("mini-1", 14, &[("web", 512), ("neo4j", 6144)]),
+                placed_on("mini-2", 14, &[]),
+                handed,
             ],
-            pending: vec![task("big", 20480, Some("mini-1: needs 20.0 GiB, 7.5 GiB free"))],
+            pending: vec![PlacedTask { reason, ..placed_task("big", 20480) }],
         };
         let look = Look { unicode: false, ..Look::plain() };
         insta::assert_snapshot!(render(&placement, &streams(look).0));

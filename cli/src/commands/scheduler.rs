@@ -195,7 +195,7 @@ impl Recovered {
 /// Carries out `scheduler recover`.
 pub async fn recover(args: &SchedulerRecover, out: &mut Out) -> Result<(), Error> {
     let directory = &args.data_dir;
-    if !args.i_know_others_are_dead {
+    if !args.i_know_others_are_dead && !args.from_backup {
         return Err(Error::input("not recovered: nothing was changed").details(vec![
             format!("This makes {} a new cluster of one scheduler, which knows what this", directory.display()),
             "one knew: what the others agreed on without it is lost, and they can never come back.".to_owned(),
@@ -203,7 +203,7 @@ pub async fn recover(args: &SchedulerRecover, out: &mut Out) -> Result<(), Error
         ])
         .hint(
             "when a majority of the schedulers is lost for good, say so with --i-know-others-are-dead; as long as \
-             a majority can be brought back, do that instead",
+             a majority can be brought back, do that instead; a directory from a backup: --from-backup",
         ));
     }
     let program = args.program.clone().unwrap_or_else(beside);
@@ -211,6 +211,7 @@ pub async fn recover(args: &SchedulerRecover, out: &mut Out) -> Result<(), Error
         .arg("--data-dir")
         .arg(directory)
         .arg("--recover")
+        .args(args.from_backup.then_some("--from-backup"))
         .stdin(Stdio::null())
         .output()
         .await
@@ -244,12 +245,15 @@ fn told(recovered: &Recovered) -> String {
         .iter()
         .map(|one| format!("{} at {}", one.id, safe::line(&one.address)))
         .collect();
+    let left_behind = match names.as_slice() {
+        [] => String::new(),
+        names => format!("left behind for good: {}\n", names.join(", ")),
+    };
     format!(
         "cluster {former} goes on as {cluster}, with scheduler {scheduler}; {known}\n\
-         left behind for good: {}\n\
+         {left_behind}\
          the log from before is kept in {}\n\
          start the scheduler as always; then add others: `sisoctl token create --role scheduler`\n",
-        names.join(", "),
         safe::line(kept),
     )
 }

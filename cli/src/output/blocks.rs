@@ -1,10 +1,9 @@
 //! Machines as bars of blocks, one for each task, to scale.
 
-use std::fmt::Write as _;
-
 use model::{
     Bytes,
-    view::{PlacedTask, PlacementNode},
+    generic::{Amount, sentence},
+    view::{NodeGeneric, PlacedTask, PlacementNode},
 };
 use unicode_width::UnicodeWidthStr as _;
 
@@ -53,6 +52,24 @@ pub fn name(task: &PlacedTask) -> String {
     format!("{}/{}.{}{}", task.stack, task.service, task.replica, mark(task.succession))
 }
 
+/// The same with the generic resources it reserves.
+pub fn named(task: &PlacedTask) -> String {
+    if task.generic.is_empty() {
+        return name(task);
+    }
+    format!("{} ({})", name(task), sentence(task.generic.clone()))
+}
+
+/// What of a machine is reserved and what is free.
+pub fn title(node: &PlacementNode) -> String {
+    let PlacementNode { allocatable, reserved, free, .. } = node;
+    let generic = node.generic.iter().map(|(kind, NodeGeneric { capacity, reserved })| {
+        format!("; {} of {} {}", Amount(*reserved), Amount(*capacity), safe::line(kind))
+    });
+    let generic: String = generic.collect();
+    format!("{reserved} of {allocatable} reserved, {free} free{generic}")
+}
+
 /// How many columns a machine has when the largest of all has as many as fit.
 pub fn columns(node: &PlacementNode, largest: Bytes, look: &Look) -> usize {
     let most =
@@ -98,98 +115,10 @@ fn label(task: &PlacedTask, width: usize) -> String {
     format!("{shown}{}", " ".repeat(width.saturating_sub(shown.width())))
 }
 
-/// The same as a picture, readable on its own.
-pub fn svg(nodes: &[PlacementNode]) -> String {
-    const WIDTH: usize = 960;
-    const BAR: usize = 760;
-    const ROW: usize = 64;
-    const MARGIN: usize = 24;
-    let largest = nodes.iter().map(|node| node.allocatable).max().unwrap_or_default();
-    // A picture of nothing says why.
-    let height = MARGIN * 2 + ROW * nodes.len().max(1);
-    let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
-         font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
-    );
-    if nodes.is_empty() {
-        let (middle, what) = (height / 2, "No machine has joined the cluster yet.");
-        let _ =
-            writeln!(text, "<text x=\"{MARGIN}\" y=\"{middle}\" fill=\"#1a1a1a\">{what}</text>");
-    }
-    for (row, node) in nodes.iter().enumerate() {
-        let top = MARGIN + row * ROW;
-        let most = u128::from(node.allocatable.0) * BAR as u128 / u128::from(largest.0.max(1));
-        let whole = usize::try_from(most).unwrap_or(BAR).max(1);
-        let tasks = drawn(node);
-        let amounts: Vec<Bytes> = tasks.iter().map(|task| task.memory).collect();
-        let title = format!(
-            "{}: {} of {} reserved, {} free",
-            node.name, node.reserved, node.allocatable, node.free
-        );
-        let _ = writeln!(
-            text,
-            "<text x=\"{MARGIN}\" y=\"{}\" fill=\"#1a1a1a\">{}</text>",
-            top + 12,
-            escaped(&title)
-        );
-        let _ = writeln!(
-            text,
-            "<rect x=\"{MARGIN}\" y=\"{}\" width=\"{whole}\" height=\"28\" fill=\"#eeeeee\" stroke=\"#666666\"/>",
-            top + 20
-        );
-        for (index, (task, span)) in
-            tasks.iter().zip(spans(&amounts, node.allocatable, whole)).enumerate()
-        {
-            let (from, wide) = (MARGIN + span.from, span.to - span.from);
-            let what = format!("{} {}", name(task), task.memory);
-            let fill = FILLS[index % FILLS.len()];
-            let _ = writeln!(
-                text,
-                "<g><title>{}</title><rect x=\"{from}\" y=\"{}\" width=\"{wide}\" height=\"28\" fill=\"{fill}\" stroke=\"#ffffff\"/>",
-                escaped(&what),
-                top + 20
-            );
-            // Seven pixels hold a letter of this size.
-            let letters: String = name(task).chars().take(wide.saturating_sub(8) / 7).collect();
-            if letters.chars().count() >= 3 {
-                let _ = writeln!(
-                    text,
-                    "<text x=\"{}\" y=\"{}\" fill=\"#1a1a1a\">{}</text>",
-                    from + 4,
-                    top + 38,
-                    escaped(&letters)
-                );
-            }
-            text.push_str("</g>\n");
-        }
-    }
-    text.push_str("</svg>\n");
-    text
-}
-
-/// Light enough for dark letters, and told apart by people who see no red or green (Okabe and Ito, 2008).
-const FILLS: [&str; 6] = ["#9ecfee", "#f5c977", "#7fd1b9", "#f7ec9b", "#e3b3cf", "#f0a582"];
-
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in safe::line(text).chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::testing::streams;
+    use crate::testing::{placed_on, streams};
 
     #[track_caller]
     fn check(amounts: &[u64], whole: u64, columns: usize, expected: &[(usize, usize)]) {
@@ -210,32 +139,10 @@ mod tests {
         check(&[1], 0, 10, &[(0, 10)]);
     }
 
-    fn node(name: &str, gib: u64, tasks: &[(&str, u64)]) -> PlacementNode {
-        let task = |(service, mib): &(&str, u64)| PlacedTask {
-            task: "t1".to_owned(),
-            stack: "shop".to_owned(),
-            service: (*service).to_owned(),
-            replica: 1,
-            memory: Bytes::mib(*mib),
-            reason: None,
-            succession: None,
-            generic: BTreeMap::new(),
-        };
-        let reserved = tasks.iter().map(|(_, mib)| Bytes::mib(*mib)).sum();
-        PlacementNode {
-            name: name.to_owned(),
-            allocatable: Bytes::gib(gib),
-            reserved,
-            free: Bytes::gib(gib).saturating_sub(reserved),
-            tasks: tasks.iter().map(task).collect(),
-            generic: BTreeMap::new(),
-        }
-    }
-
     #[test]
     fn a_bar_has_the_width_of_its_machine_and_is_readable_without_colour() {
-        let large = node("mini-1", 14, &[("neo4j", 6_144), ("web", 2_048), ("a", 16)]);
-        let small = node("mini-2", 7, &[("postgres", 4_096)]);
+        let large = placed_on("mini-1", 14, &[("neo4j", 6_144), ("web", 2_048), ("a", 16)]);
+        let small = placed_on("mini-2", 7, &[("postgres", 4_096)]);
         for (unicode, width) in [(true, None), (false, Some(40)), (false, Some(5))] {
             let look = Look { unicode, width, ..Look::plain() };
             let out = streams(look).0;
@@ -250,19 +157,5 @@ mod tests {
         }
         let look = Look { unicode: false, ..Look::plain() };
         insta::assert_snapshot!(bar(&large, Bytes::gib(14), &streams(look).0));
-    }
-
-    #[test]
-    fn a_picture_holds_every_task_and_no_markup_of_others() {
-        let nodes =
-            [node("mini-1", 14, &[("neo4j", 6_144), ("<b>&\"", 512)]), node("mini-2", 0, &[])];
-        let text = svg(&nodes);
-        assert!(text.contains("shop/&lt;b&gt;&amp;&quot;.1 512.0 MiB"), "{text}");
-        assert!(!text.contains("<b>"), "{text}");
-        assert_eq!(text.matches("<title>").count(), 2);
-        assert!(text.starts_with("<svg ") && text.ends_with("</svg>\n"));
-        assert!(!text.contains("has joined"), "{text}");
-        let nothing = svg(&[]);
-        assert!(nothing.contains(">No machine has joined the cluster yet.</text>"), "{nothing}");
     }
 }

@@ -6,6 +6,7 @@ pub mod bars;
 pub mod blocks;
 pub mod drain;
 pub mod json;
+pub mod picture;
 pub mod plan;
 pub mod progress;
 pub mod rebalance;

@@ -79,7 +79,7 @@ fn empty(plan: &PlanView) -> String {
 fn said(outlook: &OutlookView) -> Vec<String> {
     let none = outlook.short.as_ref().map(|short| format!("no plan has a place for all: {short}"));
     let off = if outlook.optimal {
-        "optimal: no plan has a place for more, while nothing else moves".to_owned()
+        "optimal: no plan has a place for more memory, while nothing else moves".to_owned()
     } else if outlook.off > Bytes::ZERO {
         format!("at most {} more could have a place, while nothing else moves", outlook.off)
     } else {

@@ -12,8 +12,9 @@ use model::{
     Bytes, MilliCpu,
     view::{
         AutomaticRow, AutomaticView, ChangeAction, DrainMove, DrainStay, DrainView, FieldChange,
-        MemorySource, NodeCpus, NodeDisk, NodeMemory, NodeRow, OutlookView, PlanNode, PlanView,
-        RebalanceMove, RebalanceView, ReplicaPlacement, ServiceChange, TaskRow, Verdict,
+        MemorySource, NodeCpus, NodeDisk, NodeMemory, NodeRow, OutlookView, PlacedTask,
+        PlacementNode, PlanNode, PlanView, RebalanceMove, RebalanceView, ReplicaPlacement,
+        ServiceChange, TaskRow, Verdict,
     },
 };
 
@@ -49,6 +50,34 @@ impl io::Write for Sink {
 pub(crate) fn streams(look: Look) -> (Out, Sink, Sink) {
     let (stdout, stderr) = (Sink::default(), Sink::default());
     (Out::new(look, Box::new(stdout.clone()), Box::new(stderr.clone())), stdout, stderr)
+}
+
+/// The first replica of a service of stack `shop` that reserves so many MiB, as `placement` shows it.
+pub(crate) fn placed_task(service: &str, mib: u64) -> PlacedTask {
+    PlacedTask {
+        task: "t1".to_owned(),
+        stack: "shop".to_owned(),
+        service: service.to_owned(),
+        replica: 1,
+        memory: Bytes::mib(mib),
+        reason: None,
+        succession: None,
+        generic: BTreeMap::new(),
+    }
+}
+
+/// A machine of so many GiB with these services and the MiB they reserve, as `placement` shows it.
+pub(crate) fn placed_on(name: &str, gib: u64, tasks: &[(&str, u64)]) -> PlacementNode {
+    let tasks: Vec<_> = tasks.iter().map(|(service, mib)| placed_task(service, *mib)).collect();
+    let reserved = tasks.iter().map(|task| task.memory).sum();
+    PlacementNode {
+        name: name.to_owned(),
+        allocatable: Bytes::gib(gib),
+        reserved,
+        free: Bytes::gib(gib).saturating_sub(reserved),
+        tasks,
+        generic: BTreeMap::new(),
+    }
 }
 
 /// A healthy task of stack `shop` on `mini-1`.

@@ -1,6 +1,9 @@
 //! A service: what its containers are, how many, where they may go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crate::{
     Bytes, Generic, MilliCpu, Resources, ServiceName,
@@ -247,7 +250,10 @@ impl ServiceSpec {
 
     /// What is set aside for one replica, of generic resources, on a machine that offers these. A kind
     /// that is asked for both as an amount and by devices counts once.
-    pub fn generic_on(&self, offered: &Generic) -> Generic {
+    pub fn generic_on(&self, offered: &Generic) -> Cow<'_, Generic> {
+        if self.privileges.device_requests.is_empty() {
+            return Cow::Borrowed(&self.resources.generic);
+        }
         let (mut all, mut some) = (Generic::NONE, Generic::NONE);
         for request in &self.privileges.device_requests {
             let Some(kind) = request.kind() else { continue };
@@ -259,6 +265,6 @@ impl ServiceSpec {
                 some.add(&kind, amount);
             }
         }
-        self.resources.generic.clone().larger(&some).larger(&all)
+        Cow::Owned(self.resources.generic.clone().larger(&some).larger(&all))
     }
 }

@@ -2990,6 +2990,9 @@ pub struct ExplainView {
     pub state: ::prost::alloc::string::String,
     #[prost(string, optional, tag = "6")]
     pub error: ::core::option::Option<::prost::alloc::string::String>,
+    /// The verdicts that were kept when it was placed.
+    #[prost(message, repeated, tag = "7")]
+    pub decided: ::prost::alloc::vec::Vec<Verdict>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StatusView {

@@ -44,7 +44,7 @@ impl Needs {
     ) -> Vec<ServiceNeed> {
         let mut known = std::mem::take(&mut self.services);
         let mut news = Vec::new();
-        for (name, stack) in cluster.stacks() {
+        for (name, stack) in cluster.stacks().iter() {
             for (service, held) in stack.wanted() {
                 let tasks: Vec<_> = seen_of(cluster, (name, service), seen).collect();
                 let key = (name.clone(), service.clone());

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use model::{Liveness, NodeId, Revision, TaskId, Timestamp, event::Severity, task::Decision};
+use model::{
+    Liveness, NodeId, Revision, StackName, TaskId, Timestamp, event::Severity, task::Decision,
+};
 
 use crate::{
     cluster::{Change, Cluster, limits},
@@ -20,7 +22,7 @@ const MAX_ROUNDS: u32 = 8;
 /// Steps that one search for a better arrangement may take, and all of one plan together: a tenth of a
 /// second of work; up to eight times that where as much is free on every node. What was looked for once is
 /// not looked for again until something changes.
-const SEARCH_STEPS: u64 = 20_000_000;
+pub(crate) const SEARCH_STEPS: u64 = 20_000_000;
 
 /// Changes in one plan: three for each task there may be, from nothing to being told to run. What a plan costs
 /// whatever it changes is paid once for all of them; the log takes them in entries of
@@ -146,15 +148,55 @@ impl Given<'_> {
     }
 }
 
+/// The copy that a plan is made on, and what of it the round changes.
+struct Drafted {
+    cluster: Cluster,
+    /// The stacks; `None` when it may be any.
+    changed: Option<BTreeSet<StackName>>,
+}
+
+impl Drafted {
+    /// Answers what was refused.
+    fn take(&mut self, at: Timestamp, changes: &[Change]) -> Vec<String> {
+        for change in changes {
+            let stack = match change {
+                Change::CreateTask { stack, .. }
+                | Change::RecordRollout { stack, .. }
+                | Change::MarkReady { stack, .. } => Some(stack),
+                Change::Place { task, .. }
+                | Change::SetDesired { task, .. }
+                | Change::MarkLost { task, .. }
+                | Change::Forget { task }
+                | Change::Note { task, .. } => self.cluster.task(*task).map(|task| &task.stack),
+                Change::EndDrain { .. }
+                | Change::EndToken { .. }
+                | Change::ForgetStack { .. }
+                | Change::MoveTask { .. }
+                | Change::EndMove { .. } => {
+                    self.changed = None;
+                    continue;
+                }
+            };
+            if let (Some(stack), Some(changed)) = (stack, &mut self.changed)
+                && !changed.contains(stack)
+            {
+                changed.insert(stack.clone());
+            }
+        }
+        self.cluster.take_changes(at, changes)
+    }
+}
+
 fn parts_within(
-    Draft(mut draft): Draft,
+    Draft(draft): Draft,
     beats: &Heartbeats,
     now: Timestamp,
     mut given: Given<'_>,
 ) -> Plan {
     let basis = draft.revision();
     let (liveness, mut wake_at) = liveness::transitions(&draft, beats, now);
-    draft.assume_liveness(now, &liveness);
+    let mut draft = Drafted { cluster: draft, changed: None };
+    draft.cluster.assume_liveness(now, &liveness);
     let assumed = liveness.iter().map(|(node, _)| *node).collect();
     if !liveness.is_empty() && !(given.take)(Part::Liveness(liveness)) {
         given.room = 0;
@@ -165,26 +207,28 @@ fn parts_within(
         Effort::new(SEARCH_STEPS, SEARCH_STEPS).having_tried(beats.waits.tried().cloned());
     for _ in 0..MAX_ROUNDS {
         let room = given.room;
-        let steps = orchestrate::orchestrate(&draft, beats, &assumed, now);
+        // Of the first round it is not known what changed since the plan before.
+        let only = draft.changed.replace(BTreeSet::new());
+        let steps =
+            orchestrate::orchestrate_among(&draft.cluster, beats, &assumed, now, only.as_ref());
         waits.extend(steps.waits);
         wake_at = [wake_at, steps.wake_at].into_iter().flatten().min();
         if steps.changes.len() < room {
-            draft.take_changes(now, &steps.changes);
+            draft.take(now, &steps.changes);
             given.give(steps.changes);
             report.left_out = place(&mut draft, now, &mut given, &mut effort);
             report.outlook = effort.take_outlook().or(report.outlook);
-            let yielding = yield_room(&draft);
-            draft.take_changes(now, &yielding);
+            let yielding = yield_room(&draft.cluster);
+            draft.take(now, &yielding);
             given.give(yielding);
         } else {
             given.give(steps.changes);
         }
         if given.room == room {
-            let own = rebalance::own_move(&draft, beats, now);
+            let own = rebalance::own_move(&draft.cluster, beats, now);
             wake_at = [wake_at, own.wake_at].into_iter().flatten().min();
             sought = own.sought;
-            let taken =
-                |change: &Change| draft.take_changes(now, std::slice::from_ref(change)).is_empty();
+            let taken = |change: &Change| draft.take(now, std::slice::from_ref(change)).is_empty();
             given.give(own.change.filter(taken).into_iter().collect());
         }
         if given.room == room {
@@ -195,7 +239,7 @@ fn parts_within(
             break;
         }
     }
-    waits.extend(rebalance::waits(&draft));
+    waits.extend(rebalance::waits(&draft.cluster));
     let tried = effort.tried().cloned();
     let (changes, liveness) = (Vec::new(), Vec::new());
     Plan { basis, changes, liveness, report, wake_at, waits, tried, sought }
@@ -203,17 +247,17 @@ fn parts_within(
 
 /// Gives pending tasks their nodes; answers those that found none.
 fn place(
-    draft: &mut Cluster,
+    draft: &mut Drafted,
     at: Timestamp,
     given: &mut Given<'_>,
     effort: &mut Effort,
 ) -> Vec<Placed> {
-    let revision = draft.revision();
-    let asks: Vec<Ask<'_>> = draft.pending().map(Ask::of).collect();
+    let revision = draft.cluster.revision();
+    let asks: Vec<Ask<'_>> = draft.cluster.pending().map(Ask::of).collect();
     if asks.is_empty() {
         return Vec::new();
     }
-    let mut fleet = Fleet::of(draft);
+    let mut fleet = Fleet::of(&draft.cluster);
     let (mut seated, mut left_out) = (Vec::new(), Vec::new());
     let so_many = (given.room, given.group);
     placement::place_in_groups(&mut fleet, &asks, so_many, effort, &mut |some| {
@@ -233,7 +277,7 @@ fn place(
     let unsaid = Arc::new(Decision { at, revision, verdicts: Vec::new() });
     let seat = |(task, node)| Change::Place { task, node, decision: Arc::clone(&unsaid) };
     let seats: Vec<Change> = seated.into_iter().map(seat).collect();
-    draft.take_changes(at, &seats);
+    draft.take(at, &seats);
     left_out
 }
 

@@ -261,7 +261,7 @@ fn take(world: &mut World, step: Step) {
 /// replacement was given up for a reason.
 #[track_caller]
 fn assert_served(world: &World) {
-    for (name, stack) in world.cluster.stacks() {
+    for (name, stack) in world.cluster.stacks().iter() {
         assert!(stack.removal().is_none(), "{name} is still there: {:#?}", world.show());
         for (service_name, service) in stack.wanted() {
             let unproven = world.cluster.tasks_of(name).any(|task| {

@@ -77,8 +77,10 @@ async fn join(office: &Office, request: JoinRequest) -> Result<JoinReply, Status
         check_token(cluster.tokens().get(&token), &secret, Role::Node, clock::now())
             .map_err(|refusal| status::token_refused(refusal, Role::Node))?;
     }
-    // An answer that was lost on the way is asked for again with the same key: that is the same node.
-    let repeat = Sha256::new().chain_update(secret).chain_update(signing.key()).finalize();
+    // An answer that was lost on the way is asked for again with the same key: that is the same node. Under another
+    // name it is another question: the answer to the first may have been that the name is taken.
+    let repeat = Sha256::new().chain_update(secret).chain_update(signing.key());
+    let repeat = repeat.chain_update(name.as_str()).finalize();
     let repeat = repeat.first_chunk().map(|bytes| RequestId(u128::from_be_bytes(*bytes)));
     let join = Command::JoinNode {
         name,

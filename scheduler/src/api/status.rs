@@ -40,6 +40,11 @@ pub(crate) fn rejected(rejection: &Rejection) -> Status {
         Rejection::LeaseNotOver { node, .. } => {
             format!("\nhint: ask again in half a minute, while {node} stays down")
         }
+        Rejection::BadToken => {
+            "\nhint: `sisoctl token ls` shows what became of it; a new one: `sisoctl token create --role node`, or \
+             scheduler"
+                .to_owned()
+        }
         _ => replicas_there(rejection),
     };
     Status::new(code, format!("{rejection}{hint}"))
@@ -58,17 +63,17 @@ fn way_out(node: &NodeName, down: bool, tasks: bool, volumes: bool) -> String {
              their stack (`sisoctl stack rm`)"
         ),
         (true, true, false) => format!(
-            "\nhint: bring {node} back; or, if it is gone for good, give its tasks up: `{rm} --force`"
+            "\nhint: bring {node} back; or, if it is gone for good, give its tasks up: the same command with \
+             `--force`"
         ),
         (true, true, true) => format!(
             "\nhint: bring {node} back; or, if it is gone for good, give up its tasks and the data of its \
              volumes: `{rm} --force --with-volumes`"
         ),
-        (false, ..) => format!(
-            "\nhint: `sisoctl stack rm STACK --volumes` removes the volumes of a stack; `{rm} \
-             --with-volumes` forgets them: their data stays on that machine, and services that mount \
-             them begin with empty ones elsewhere"
-        ),
+        (false, ..) => "\nhint: `sisoctl stack rm STACK --volumes` removes the volumes of a stack; the same command with \
+             `--with-volumes` forgets them: their data stays on that machine, and services that mount them begin \
+             with empty ones elsewhere"
+            .to_owned(),
     }
 }
 
@@ -95,6 +100,7 @@ pub(crate) fn log_error(error: LogError) -> Status {
         LogError::DiskFull { .. } => Code::ResourceExhausted,
         LogError::NotYet { .. } => Code::FailedPrecondition,
         LogError::NoLeader
+        | LogError::Late
         | LogError::NotLeader { .. }
         | LogError::Stopped(_)
         | LogError::Open { .. }

@@ -44,8 +44,16 @@ pub(crate) use network::{OwnFace, Peers, SHUT_OUT, ShutOut, shut_out_by};
 pub use raft::{ELECTION_LAN, ELECTION_WAN, Election, LogSettings, RaftLog};
 pub(crate) use store::SEGMENT_BYTES;
 
+/// What is left to do about a log that cannot be believed. An old copy of one that votes has forgotten what it agreed to,
+/// so among several it must not come back.
+pub(crate) const MENDED_BY: &str = "One of several schedulers: remove it (`sisoctl scheduler rm`), and join anew with an \
+                                    empty directory. The only one: restore the directory from a backup, and before the \
+                                    start `sisoctl scheduler recover --data-dir DIR --from-backup`";
 /// How long a proposal may take until it is answered. Far beyond a slow disk's commit.
 pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a reader waits for a majority before it is told that there is none: longer than an election and a
+/// sync of a slow disk, and shorter than people's commands wait, so that they hear of it.
+pub(crate) const BARRIER_TIMEOUT: Duration = Duration::from_secs(6);
 /// The largest command: a specification of 1 MiB fits, and a plan of thousands of changes.
 pub const COMMAND_BYTES_MAX: usize = 4 << 20;
 
@@ -130,9 +138,9 @@ pub enum LogError {
     },
     /// All snapshots are damaged.
     #[error(
-        "no snapshot is whole, the newest is {}: this scheduler's copy of the cluster is lost and \
-         must come from a backup or another scheduler",
-        path.display()
+        "no snapshot is whole, the newest is {}: this scheduler's copy of the cluster is lost. {}",
+        path.display(),
+        MENDED_BY
     )]
     NoWholeSnapshot {
         /// The newest.
@@ -165,7 +173,8 @@ pub enum LogError {
     /// Snapshots and log do not meet.
     #[error(
         "the newest whole snapshot ends at entry {applied}, the log begins after entry {purged}: what \
-         lies between is lost and must come from a backup or another scheduler"
+         lies between is lost. {}",
+        MENDED_BY
     )]
     Gap {
         /// Where the snapshot ends.
@@ -176,8 +185,9 @@ pub enum LogError {
     /// There are snapshots without a log.
     #[error(
         "known id, empty log: {} holds snapshots, but the log they were made of is gone, and with it \
-         what came after them; restore the directory from a backup or another scheduler",
-        path.display()
+         what came after them. {}",
+        path.display(),
+        MENDED_BY
     )]
     NoLog {
         /// The directory.
@@ -201,8 +211,17 @@ pub enum LogError {
     #[error("bad election times: {0}")]
     Settings(String),
     /// No leader is known.
-    #[error("the cluster has no leader at the moment")]
+    #[error(
+        "no majority of the schedulers is heard, so nothing can be decided, and nothing known for sure; what runs \
+         goes on\nhint: `sisoctl scheduler ls` says which are missing, and what can be done"
+    )]
     NoLeader,
+    /// There is a leader, and it did not confirm in time that it still is one.
+    #[error(
+        "the schedulers did not confirm within {} s that what they know is of now: ask again",
+        BARRIER_TIMEOUT.as_secs()
+    )]
+    Late,
     /// Another replica leads.
     #[error("scheduler {leader} leads, not this one")]
     NotLeader {

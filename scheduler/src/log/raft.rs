@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    COMMAND_BYTES_MAX, LogError, PROPOSE_TIMEOUT, ReplicatedLog, Standing, codec,
+    BARRIER_TIMEOUT, COMMAND_BYTES_MAX, LogError, PROPOSE_TIMEOUT, ReplicatedLog, Standing, codec,
     door::{self, Door, Heard},
     network::{Addresses, Peers, Ways},
     pace::Pace,
@@ -324,8 +324,12 @@ impl ReplicatedLog for RaftLog {
 
     fn barrier(&self) -> BoxFuture<'_, Result<(), LogError>> {
         async {
-            let linearize = timeout(PROPOSE_TIMEOUT, self.linearize());
-            linearize.await.unwrap_or(Err(LogError::NoLeader))
+            let linearize = timeout(BARRIER_TIMEOUT, self.linearize());
+            let late = || match self.standing.borrow().leader {
+                Some(_) => Err(LogError::Late),
+                None => Err(LogError::NoLeader),
+            };
+            linearize.await.unwrap_or_else(|_| late())
         }
         .boxed()
     }

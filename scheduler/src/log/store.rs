@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::files;
 
 use super::{
-    LogError,
+    LogError, MENDED_BY,
     mark::Mark,
     pace,
     record::{self, BadRecord},
@@ -53,8 +53,6 @@ const COMMIT_BYTES: usize = 8 << 20;
 const EARLIER: &str = "log.redb";
 const UNREADABLE: &str = "log.redb is the log of a version before 0.1.0, which this one cannot read: go on \
                           with that version, or found a new cluster in an empty directory";
-/// What is left to do about a log that cannot be believed.
-const MENDED_BY: &str = "Restore the directory from a backup or another scheduler";
 
 /// What the writer does, and whom it tells.
 pub(super) enum Job {

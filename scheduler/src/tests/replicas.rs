@@ -15,7 +15,9 @@ use tokio::{
 };
 use tonic::transport::Channel;
 
-use super::world::{CONNECT, PATIENCE, World, admin_identity, config, request_id, stack};
+use super::world::{
+    CONNECT, PATIENCE, World, admin_identity, config, own_address, request_id, stack,
+};
 use crate::{Config, Handle, JoinError, StartError, start};
 
 /// A scheduler that is up, or away.
@@ -239,7 +241,7 @@ async fn a_scheduler_that_moves_is_reached_where_it_is_now() {
     voters(&mut founder.admin, 3).await;
     let before = second.address();
     second.stop().await;
-    second.config.listen = "127.0.0.1:0".parse().unwrap();
+    second.config.listen = own_address();
     second.start().await;
     assert_ne!(second.address(), before);
     let moved = async {

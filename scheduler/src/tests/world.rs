@@ -1,6 +1,12 @@
 //! A scheduler in this process, and the people who talk to it.
 
-use std::{path::Path, time::Duration};
+use std::{
+    iter,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
 
 use model::{
     ServiceSpec, StackName, StackSpec,
@@ -22,10 +28,20 @@ pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// Conditions are waited for this long; nothing here should take more than a second.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
+/// An address that stays a test's own. Its port is none that the system hands out to whoever asks for any: while
+/// who has it is restarted, it would be given to a connection of another test.
+pub(super) fn own_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 12_000 + u16::try_from(std::process::id() % 40).unwrap() * 500;
+    let mut ports = iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed));
+    let port = ports.find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok()).unwrap();
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
 pub(super) fn config(directory: &Path) -> Config {
     Config {
         data_dir: directory.to_owned(),
-        listen: "127.0.0.1:0".parse().unwrap(),
+        listen: own_address(),
         advertise: None,
         cluster_name: "home".to_owned(),
         join: None,
@@ -40,6 +56,7 @@ pub(super) fn config(directory: &Path) -> Config {
         needs_every: Duration::from_millis(50),
         form: crate::log::ENTRY_VERSION,
         recover: false,
+        from_backup: false,
         log_format: LogFormat::Text,
         log_level: "info".to_owned(),
     }

@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use self::{
-    probe::{Finding, Probe, Told, arch_of, findings, remarks},
+    probe::{Finding, Probe, Told, arch_of, cluster, findings, remarks},
     remote::{Remote, last_lines},
     settings::{CHOSEN, Settings},
 };
@@ -31,6 +31,9 @@ use crate::{
 
 /// An agent joins within ten seconds of its start; the rest is for a slow machine.
 const READY_LIMIT: Duration = Duration::from_mins(1);
+/// A node that was ready before counts as ready for 3 s more, whatever became of its agent. After this it is the agent
+/// that was just started that keeps it so.
+const SETTLED_AFTER: Duration = Duration::from_secs(6);
 /// Between two looks whether it is ready.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The token is used within seconds; a machine that takes longer gets a new one.
@@ -65,6 +68,7 @@ pub async fn run(
     out.note(&format!("{target}: looking at the machine"));
     let probe = look(&remote).await?;
     let program = check(args, &probe, out)?;
+    check_cluster(target, &probe, client)?;
     let held = held(target, &probe)?;
     let name = name(args, &probe, &held)?;
     // A member knows where its schedulers are.
@@ -105,7 +109,9 @@ pub async fn run(
     remote.as_root("systemctl restart siso-agent").await?;
     out.note(&format!("{target}: started, waiting until {name} is ready"));
     let limit = global.timeout.map_or(READY_LIMIT, |timeout| timeout.0);
-    let node = wait_ready(&name, (&remote, args), client, limit).await?;
+    // Who waits for less is told what is so by then.
+    let settle = if probe.member { SETTLED_AFTER.min(limit) } else { Duration::ZERO };
+    let node = wait_ready(&name, (&remote, args), client, (settle, limit)).await?;
     if out.is_json() {
         let added = Added { name: &name, id: &node.id, host: target, state: &node.state };
         return json::document(out, &added);
@@ -144,6 +150,21 @@ async fn look(remote: &Remote) -> Result<Probe, Error> {
             .details(last_lines(&answer))
             .hint("a login there that prints or starts something of its own may be in the way")
     })
+}
+
+/// A member of another cluster stays that: its agent would go on there, as what it is.
+fn check_cluster(target: &str, probe: &Probe, client: &Client) -> Result<(), Error> {
+    let (Some(there), Some(here)) = (cluster(probe), client.cluster()) else { return Ok(()) };
+    if there == here {
+        return Ok(());
+    }
+    Err(Error::cluster(format!(
+        "{target} is a member of another cluster, {there}: nothing was changed"
+    ))
+    .hint(format!(
+        "remove it there (sisoctl node rm), then let it forget that: ssh {target} 'sudo systemctl stop siso-agent && \
+         sudo mv /var/lib/siso/agent /var/lib/siso/agent.old', and run this again"
+    )))
 }
 
 /// The agent's program for that machine, unless something stands in the way.
@@ -303,16 +324,19 @@ async fn wait_ready(
     name: &str,
     (remote, args): (&Remote, &NodeAdd),
     client: &Client,
-    limit: Duration,
+    (settle, limit): (Duration, Duration),
 ) -> Result<model::view::NodeRow, Error> {
-    let until = Instant::now() + limit;
+    let began = Instant::now();
     loop {
         let nodes = client.nodes().await?;
         let node = nodes.into_iter().find(|node| node.name == name);
-        if let Some(node) = node.filter(|node| node.state == "ready" && node.engine_ready) {
+        let ready = node.filter(|node| node.state == "ready" && node.engine_ready);
+        if let Some(node) = ready.filter(|_| began.elapsed() >= settle)
+            && remote.as_root("systemctl is-active siso-agent").await.is_ok()
+        {
             return Ok(node);
         }
-        if Instant::now() >= until {
+        if began.elapsed() >= limit {
             break;
         }
         sleep(LOOK_EVERY).await;

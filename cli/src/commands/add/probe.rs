@@ -65,6 +65,8 @@ pub(super) struct Probe {
     pub(super) services: String,
     /// Whether an agent there is, or was, a member of a cluster.
     pub(super) member: bool,
+    /// The certificate of that membership, PEM; empty where there is none, or it cannot be read.
+    pub(super) certificate: String,
     /// The settings of its agent.
     pub(super) told: Told,
 }
@@ -109,15 +111,25 @@ pub(super) fn read(text: &str) -> Result<Probe, String> {
         clock: value("clock").and_then(|seconds| seconds.parse().ok()),
         services: value("services").unwrap_or_default(),
         member: value("member").is_some_and(|member| member == "yes"),
+        certificate: lines_of(text, "certificate "),
         told: match value("told").as_deref() {
             None => Told::Nothing,
-            Some("yes") => {
-                let lines = text.lines().filter_map(|line| line.strip_prefix("setting "));
-                Told::Text(lines.fold(String::new(), |held, line| held + line + "\n"))
-            }
+            Some("yes") => Told::Text(lines_of(text, "setting ")),
             Some(_) => Told::Unreadable,
         },
     })
+}
+
+/// What follows this on each line that begins with it.
+fn lines_of(text: &str, prefix: &str) -> String {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
+    lines.fold(String::new(), |held, line| held + line + "\n")
+}
+
+/// The cluster whose member the machine is, as far as its certificate can be read.
+pub(super) fn cluster(probe: &Probe) -> Option<String> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(probe.certificate.as_bytes()).ok()?;
+    proto::transport::peer_of(&pem.contents).ok().map(|peer| peer.cluster)
 }
 
 /// Everything that stands in the way of becoming a node; nothing was changed so far.

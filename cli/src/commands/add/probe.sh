@@ -34,4 +34,11 @@ if [ -r /proc/meminfo ]; then
 fi
 say clock "$(date +%s)"
 say services "$(systemctl is-system-running 2>/dev/null || true)"
-if as_root test -e "${data:-/var/lib/siso/agent}/identity.pem"; then say member yes; else say member no; fi
+identity=${data:-/var/lib/siso/agent}/identity.pem
+if as_root test -e "$identity"; then
+  say member yes
+  # The first one is its own, which says of which cluster it is.
+  as_root sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/{s/^/certificate /p;/END CERTIFICATE/q}' "$identity" 2>/dev/null
+else
+  say member no
+fi

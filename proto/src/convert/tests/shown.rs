@@ -96,6 +96,7 @@ impl Draw {
             rebalance: self.rebalance(),
             explain: ExplainView {
                 placement: self.replica(),
+                decided: self.some(Self::verdict),
                 task: self.maybe(Self::text),
                 decided_at: self.maybe(Self::text),
                 revision: self.maybe(Self::number),
@@ -262,20 +263,24 @@ impl Draw {
             memory: self.bytes(),
             memory_basis: self.maybe(Self::source),
             cpus: self.cpu(),
-            verdicts: self.some(|draw| Verdict {
-                node: draw.text(),
-                fits: draw.flag(),
-                reason: draw.text(),
-                resource: draw.maybe(Self::text),
-                needed: draw.maybe(Self::number),
-                free: draw.maybe(Self::number),
-                short: draw.maybe(Self::number),
-                score: draw.maybe(|draw| draw.some(|draw| draw.number().cast_signed())),
-            }),
+            verdicts: self.some(Self::verdict),
             fixes: self.some(Self::text),
             succession: self.maybe(Self::succession),
             generic: self.amounts(),
             misfits: self.amounts(),
+        }
+    }
+
+    fn verdict(&mut self) -> Verdict {
+        Verdict {
+            node: self.text(),
+            fits: self.flag(),
+            reason: self.text(),
+            resource: self.maybe(Self::text),
+            needed: self.maybe(Self::number),
+            free: self.maybe(Self::number),
+            short: self.maybe(Self::number),
+            score: self.maybe(|draw| draw.some(|draw| draw.number().cast_signed())),
         }
     }
 

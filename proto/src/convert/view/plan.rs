@@ -150,6 +150,7 @@ mirror!(v1::RebalanceMove => RebalanceMove {
 
 mirror!(v1::ExplainView => ExplainView {
     placement: Required<Message<v1::ReplicaPlacement, ReplicaPlacement>>,
+    decided: Rows<Message<v1::Verdict, Verdict>>,
     task: Maybe<Shown>,
     decided_at: Maybe<Shown>,
     revision: Maybe<Same<u64>>,

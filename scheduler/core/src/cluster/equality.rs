@@ -23,6 +23,12 @@ fn replaces(field: &str) -> bool {
     )
 }
 
+/// Whether who waits for a place by one specification would wait for the same by the other.
+pub(crate) fn same_request(one: &ServiceSpec, other: &ServiceSpec) -> bool {
+    let of_service = |field: &&str| matches!(*field, "deploy.replicas" | "deploy.labels");
+    changed_fields(one, other).iter().all(of_service)
+}
+
 /// The fields that differ, by their Compose path.
 #[allow(clippy::too_many_lines, reason = "a table of the fields, one line each")]
 pub fn changed_fields(one: &ServiceSpec, other: &ServiceSpec) -> Vec<&'static str> {

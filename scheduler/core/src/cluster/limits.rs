@@ -50,12 +50,20 @@ pub const MAX_NEEDS: usize = 1_000;
 pub const MAX_MESSAGE: usize = 1_000;
 /// Labels of a node.
 pub const MAX_LABELS: usize = 64;
-/// Verdicts kept with a decision or shown with an answer; the best first.
+/// Verdicts kept with a decision; the best first.
 pub const MAX_VERDICTS: usize = 64;
+/// Verdicts in one answer, of all its tasks together: some 300 bytes each.
+const VERDICTS_TOLD: usize = 20_000;
 /// Verdicts kept with the decisions of a whole cluster, about: each takes some 300 bytes.
 const VERDICTS_KEPT: usize = 20_000;
-/// Verdicts that are kept with a decision in any case.
-const MIN_VERDICTS: usize = 4;
+/// Verdicts that are kept with a decision in any case: that on the node it chose, and that on the next best.
+const MIN_VERDICTS: usize = 2;
+
+/// How many verdicts an answer about so many tasks tells of each: one for every node where there are not very many
+/// of both.
+pub fn verdicts_told(tasks: usize) -> usize {
+    VERDICTS_TOLD.checked_div(tasks).unwrap_or(VERDICTS_TOLD).max(MAX_VERDICTS)
+}
 
 /// How many verdicts are kept with one decision in a cluster of so many tasks: all of them while
 /// machines and tasks are few.

@@ -34,6 +34,7 @@ pub use authority::{
 };
 pub use automatic::{AN_HOUR, AUTOMATIC_FORM, Automatic, AutomaticMove, MOST_AN_HOUR};
 pub use command::{Change, Command, Entry, RolloutOutcome};
+pub(crate) use equality::same_request;
 pub use equality::{changed_fields, same_container};
 pub use memory::{
     Kills, LEAST_RESERVED, LONG_ENOUGH_MS, MARGIN_PERCENT, MOST_RESERVED, Memory, NEEDS_FORM, Need,
@@ -70,7 +71,7 @@ pub struct Cluster {
     next_task: TaskId,
     next_node: NodeId,
     next_token: TokenId,
-    stacks: BTreeMap<StackName, Stack>,
+    stacks: Table<StackName, Stack>,
     tasks: Tasks,
     nodes: Table<NodeId, Node>,
     generations: BTreeMap<NodeId, Generation>,
@@ -115,7 +116,7 @@ impl Cluster {
             next_task: TaskId::new(1),
             next_node: NodeId::new(1),
             next_token: TokenId::new(1),
-            stacks: BTreeMap::new(),
+            stacks: Table::new(),
             tasks: Tasks::new(),
             nodes: Table::new(),
             generations: BTreeMap::new(),
@@ -204,7 +205,7 @@ impl Cluster {
     }
 
     /// All stacks.
-    pub const fn stacks(&self) -> &BTreeMap<StackName, Stack> {
+    pub const fn stacks(&self) -> &Table<StackName, Stack> {
         &self.stacks
     }
 
@@ -231,6 +232,14 @@ impl Cluster {
     /// The tasks of a stack, by service and replica.
     pub fn tasks_of(&self, stack: &StackName) -> impl Iterator<Item = &Task> {
         self.tasks.of_stack(stack)
+    }
+
+    /// The services of a stack that have tasks, by name, each with them by replica, the older first.
+    pub(crate) fn tasks_by_service(
+        &self,
+        stack: &StackName,
+    ) -> impl Iterator<Item = (&ServiceName, impl Iterator<Item = &Task>)> {
+        self.tasks.by_service(stack)
     }
 
     /// The tasks of a service, by replica.

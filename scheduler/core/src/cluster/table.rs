@@ -47,6 +47,11 @@ impl<K, V> Table<K, V> {
         self.0.keys()
     }
 
+    /// The rows with their keys, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.0.iter().map(|(key, row)| (key, row.as_ref()))
+    }
+
     /// The rows, in the order of their keys.
     pub fn values(&self) -> Rows<'_, K, V> {
         self.0.values().map(Arc::as_ref)
@@ -78,5 +83,15 @@ impl<K: Ord, V: Clone> Table<K, V> {
     /// To write; a row that copies share is copied first.
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.0.get_mut(key).map(Arc::make_mut)
+    }
+
+    /// To write; made first when there is none.
+    pub(super) fn get_or_insert(&mut self, key: K, row: impl FnOnce() -> V) -> &mut V {
+        Arc::make_mut(self.0.entry(key).or_insert_with(|| Arc::new(row())))
+    }
+
+    /// To write to all of them.
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.0.values_mut().map(Arc::make_mut)
     }
 }

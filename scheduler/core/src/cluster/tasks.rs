@@ -10,14 +10,15 @@ use model::{NodeId, ServiceName, StackName, Task, TaskId};
 use super::Table;
 
 type OfService = BTreeSet<(u32, TaskId)>;
+type OfStack = BTreeMap<ServiceName, OfService>;
 
 /// See the module. What is not found by id follows from what is.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tasks {
     by_id: Table<TaskId, Task>,
-    /// By replica.
-    of: BTreeMap<StackName, BTreeMap<ServiceName, OfService>>,
-    on: BTreeMap<NodeId, BTreeSet<TaskId>>,
+    /// By replica; copies share what nobody changed, as they do the rows.
+    of: BTreeMap<StackName, Arc<OfStack>>,
+    on: BTreeMap<NodeId, Arc<BTreeSet<TaskId>>>,
 }
 
 impl PartialEq for Tasks {
@@ -51,10 +52,10 @@ impl Tasks {
     pub(super) fn insert(&mut self, task: Task) -> Option<Arc<Task>> {
         let id = task.id;
         let before = self.remove(id);
-        let services = self.of.entry(task.stack.clone()).or_default();
+        let services = Arc::make_mut(self.of.entry(task.stack.clone()).or_default());
         services.entry(task.service.clone()).or_default().insert((task.slot, id));
         if let Some(node) = task.node {
-            self.on.entry(node).or_default().insert(id);
+            Arc::make_mut(self.on.entry(node).or_default()).insert(id);
         }
         self.by_id.insert(id, task);
         before
@@ -63,6 +64,7 @@ impl Tasks {
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Arc<Task>> {
         let task = self.by_id.remove(&id)?;
         if let Some(services) = self.of.get_mut(&task.stack) {
+            let services = Arc::make_mut(services);
             if let Some(there) = services.get_mut(&task.service) {
                 there.remove(&(task.slot, id));
                 if there.is_empty() {
@@ -74,7 +76,7 @@ impl Tasks {
             }
         }
         if let Some(there) = task.node.and_then(|node| self.on.get_mut(&node)) {
-            there.remove(&id);
+            Arc::make_mut(there).remove(&id);
         }
         Some(task)
     }
@@ -83,17 +85,25 @@ impl Tasks {
     pub(super) fn place(&mut self, id: TaskId, node: NodeId) -> Option<&mut Task> {
         let task = self.by_id.get_mut(&id)?;
         if let Some(there) = task.node.and_then(|before| self.on.get_mut(&before)) {
-            there.remove(&id);
+            Arc::make_mut(there).remove(&id);
         }
-        self.on.entry(node).or_default().insert(id);
+        Arc::make_mut(self.on.entry(node).or_default()).insert(id);
         task.node = Some(node);
         Some(task)
     }
 
     /// By replica, the older first.
     pub(super) fn of_stack(&self, stack: &StackName) -> impl Iterator<Item = &Task> {
-        let services = self.of.get(stack).into_iter().flat_map(BTreeMap::values);
-        services.flatten().filter_map(|(_, id)| self.get(*id))
+        self.by_service(stack).flat_map(|(_, tasks)| tasks)
+    }
+
+    /// The services of a stack that have tasks, by name, each with them by replica, the older first.
+    pub(super) fn by_service(
+        &self,
+        stack: &StackName,
+    ) -> impl Iterator<Item = (&ServiceName, impl Iterator<Item = &Task>)> {
+        let services = self.of.get(stack).into_iter().flat_map(|services| services.iter());
+        services.map(|(name, there)| (name, there.iter().filter_map(|(_, id)| self.get(*id))))
     }
 
     /// By replica, the older first.
@@ -121,7 +131,8 @@ impl Tasks {
 
     /// By id.
     pub(super) fn on(&self, node: NodeId) -> impl Iterator<Item = &Task> {
-        self.on.get(&node).into_iter().flatten().filter_map(|id| self.get(*id))
+        let there = self.on.get(&node).into_iter().flat_map(|there| there.iter());
+        there.filter_map(|id| self.get(*id))
     }
 
     /// Whether every task is found where it belongs and nowhere else.
@@ -134,7 +145,8 @@ impl Tasks {
         };
         let placed = self.by_id.values().filter(|task| task.node.is_some()).count();
         self.by_id.values().all(filed)
-            && self.of.values().flat_map(BTreeMap::values).flatten().count() == self.by_id.len()
-            && self.on.values().flatten().count() == placed
+            && self.of.values().flat_map(|services| services.values()).flatten().count()
+                == self.by_id.len()
+            && self.on.values().map(|there| there.len()).sum::<usize>() == placed
     }
 }

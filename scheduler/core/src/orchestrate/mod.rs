@@ -110,12 +110,29 @@ pub fn orchestrate(
     assumed: &BTreeSet<NodeId>,
     now: Timestamp,
 ) -> Steps {
+    orchestrate_among(cluster, beats, assumed, now, None)
+}
+
+/// The same of these stacks only, when it is known of the others that nothing should change. While a node is
+/// drained that is not known: what may leave it depends on what else is there.
+pub(crate) fn orchestrate_among(
+    cluster: &Cluster,
+    beats: &Heartbeats,
+    assumed: &BTreeSet<NodeId>,
+    now: Timestamp,
+    only: Option<&BTreeSet<StackName>>,
+) -> Steps {
     let mut steps = Steps::default();
     let mut ids = Ids(cluster.next_task());
-    let mut by_service = group(cluster);
-    for (name, stack) in cluster.stacks() {
+    let drained = cluster.nodes().values().any(|node| node.drain.is_some());
+    let only = only.filter(|_| !drained);
+    let stacks = cluster.stacks().iter();
+    for (name, stack) in stacks.filter(|(name, _)| only.is_none_or(|only| only.contains(*name))) {
+        let mut by_service = cluster.tasks_by_service(name).peekable();
         for (service_name, service) in stack.services() {
-            let replicas = by_service.remove(&(name, service_name)).unwrap_or_default();
+            while by_service.next_if(|(other, _)| *other < service_name).is_some() {}
+            let tasks = by_service.next_if(|(other, _)| *other == service_name);
+            let replicas = tasks.map(|(_, tasks)| replicas(tasks)).unwrap_or_default();
             let scene =
                 Scene { cluster, stack: name, name: service_name, service, beats, assumed, now };
             let wanted = service.wanted && stack.removal().is_none();
@@ -133,16 +150,15 @@ pub fn orchestrate(
     steps
 }
 
-fn group(cluster: &Cluster) -> BTreeMap<(&StackName, &ServiceName), Replicas<'_>> {
-    let mut groups: BTreeMap<_, Replicas<'_>> = BTreeMap::new();
-    for task in cluster.tasks().values() {
-        let replicas = groups.entry((&task.stack, &task.service)).or_default();
+fn replicas<'a>(tasks: impl Iterator<Item = &'a Task>) -> Replicas<'a> {
+    let mut replicas = Replicas::new();
+    for task in tasks {
         replicas.entry(task.slot).or_default().push(task);
     }
-    for tasks in groups.values_mut().flat_map(BTreeMap::values_mut) {
+    for tasks in replicas.values_mut() {
         tasks.sort_by_key(|task| (task.epoch, task.id));
     }
-    groups
+    replicas
 }
 
 /// A removed stack is forgotten once every node has confirmed that nothing of it runs, those that are
@@ -232,9 +248,13 @@ pub fn waiting_pairs(cluster: &Cluster) -> Vec<(&Task, &Task)> {
     if !cluster.pending().any(|task| task.epoch > Epoch(1)) {
         return pairs;
     }
-    for ((stack, name), replicas) in group(cluster) {
-        let Some(service) = cluster.service(stack, name) else { continue };
-        for tasks in replicas.values() {
+    let stacks = cluster.stacks().iter();
+    let services = stacks.flat_map(|(stack, held)| {
+        let with_tasks = cluster.tasks_by_service(stack);
+        with_tasks.filter_map(|(name, tasks)| Some((held.services().get(name)?, tasks)))
+    });
+    for (service, tasks) in services {
+        for tasks in replicas(tasks).values() {
             let holders = holders(tasks);
             let [.., old, new] = holders.as_slice() else { continue };
             let there = old.node.and_then(|node| cluster.node(node));

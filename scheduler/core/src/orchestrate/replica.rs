@@ -132,7 +132,9 @@ impl<'a> Scene<'a> {
     ) {
         if newest.node.is_none() {
             steps.push(Change::Forget { task: newest.id });
-            if older.is_empty() {
+            // In the same step: without a successor that waits, what runs would count as one that need not leave.
+            let takes_over = |old: &&Task| !self.current(old) && self.service.failed.is_none();
+            if older.last().is_none_or(takes_over) {
                 self.create(slot, ids, steps);
             }
         } else if newest.status.state.is_over() || self.is_down(newest) {

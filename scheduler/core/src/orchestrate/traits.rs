@@ -7,7 +7,7 @@ use model::{
 };
 
 use crate::{
-    cluster::{Cluster, Service, same_container, task_volumes, writable_volumes},
+    cluster::{Cluster, Service, same_container, same_request, task_volumes, writable_volumes},
     placement,
 };
 
@@ -77,6 +77,10 @@ pub fn is_current(cluster: &Cluster, service: &Service, task: &Task) -> bool {
     }
     let spec = cluster.stack(&task.stack).and_then(|stack| stack.spec());
     let same_data = spec.is_some_and(|spec| task_volumes(spec, &service.spec) == task.volumes);
+    // Who has no place yet goes by what is wanted now.
+    if task.node.is_none() {
+        return same_data && same_request(&task.spec, &service.spec);
+    }
     // Constraints are asked again only when they changed: a label taken away moves nothing.
     let node = task.node.and_then(|node| cluster.node(node));
     let wanted = &service.spec.placement.constraints;

@@ -152,8 +152,11 @@ impl Cells {
     ) -> bool {
         let half = self.nodes.len() / 2;
         let most = if others_follow { half.min(FEW) } else { half };
-        let apart = fleet.replicas_of(ask).map_or(0, Replicas::len);
-        is_plain(ask) && self.by.len().saturating_add(self.odd.len()).saturating_add(apart) <= most
+        let cells = self.by.len().saturating_add(self.odd.len());
+        // Of a single replica there are no others to look up.
+        let alone = ask.spec.replicas <= 1;
+        let apart = || if alone { 0 } else { fleet.replicas_of(ask).map_or(0, Replicas::len) };
+        is_plain(ask) && cells <= most && cells.saturating_add(apart()) <= most
     }
 
     /// The cells of a kind in which so much memory is free, the fuller first.

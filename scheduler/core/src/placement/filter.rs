@@ -328,9 +328,8 @@ fn short_of_generic(
         return Ok(());
     }
     let offers = &view.room.node.inventory.generic;
-    let all_free = view.room.generic_free_for(ask.task);
     for (kind, needed) in ask.spec.generic_on(offers).iter() {
-        let (free, offered) = (all_free.get(kind), offers.get(kind));
+        let (free, offered) = (view.room.generic_free_for(ask.task, kind), offers.get(kind));
         if short(needed, free, offered) {
             return Err(Misfit::ShortOfGeneric { kind: kind.clone(), needed, free, offered });
         }

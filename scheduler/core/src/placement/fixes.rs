@@ -1,11 +1,13 @@
 //! What would make a task fit, the cheapest first, in words with amounts.
 //!
-//! **Invariant:** each was tried: with it, and nothing else changed, the task fits.
+//! **Invariant:** each was tried: all that waits was planned with it and nothing else changed, and the task had a
+//! place then.
 
 pub(crate) mod machine;
+mod proof;
 mod way;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use model::{
     Bytes, Generic, Liveness, MilliCpu, Node, NodeId, NodeName, Resources, ServiceName,
@@ -13,18 +15,22 @@ use model::{
     spec::{Constraint, ConstraintKey, ConstraintOp},
 };
 
-use self::machine::more_machine;
-pub use self::way::way_to;
-use crate::placement::{Ask, Fleet, Misfit, Room, filter::flags};
+use self::{machine::more_machine, proof::Stuck};
+pub use self::{proof::Former, way::way_to};
+use crate::placement::{Ask, Effort, Fleet, Misfit, Room, filter::flags};
 
 /// More would not be read.
 const MAX_FIXES: usize = 6;
 /// Tasks one fix may ask to stop.
 const MAX_STOPS: usize = 3;
+/// Stands for a host port that nobody has: replicas have it one on each node all the same.
+const ANOTHER_PORT: u16 = u16::MAX;
 /// A reservation below this is no honest proposal.
 const LEAST_RESERVATION: Bytes = Bytes::mib(16);
 /// Replicas without a place that a lower reservation is sought for, together.
-const MAX_BESIDE: u32 = 100;
+const MAX_BESIDE: usize = 100;
+/// Fixes that are tried for one task, the cheapest first.
+const MAX_TRIED: usize = 32;
 
 /// How much a fix asks of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,10 +69,42 @@ struct Fix {
     change: Change,
 }
 
-/// What would make the task fit, the cheapest first; empty when it fits already. `beside` is how many
-/// other replicas of its service have no place either; `moves` are moves that were found to make room for it,
-/// in words.
-pub fn fixes(fleet: &Fleet<'_>, ask: &Ask<'_>, beside: u32, moves: Option<String>) -> Vec<String> {
+/// Whether a task has a place when its service is applied like this.
+pub type Applied<'q> = &'q dyn Fn(&ServiceSpec) -> bool;
+
+/// What is known of all tasks without a place, when it is asked what would help one of them.
+pub struct Queue<'q, 'a> {
+    /// All that wait for a place: they would be planned together.
+    pub all: &'q [Ask<'a>],
+    /// What the one takes over from, when that still runs; the fleet is without it.
+    pub former: Option<Former<'a>>,
+    /// Moves that were found to make room for the one, in words.
+    pub moves: Option<String>,
+    /// For what is edited while something of the service runs: that is replaced as well, one after the other.
+    pub applied: Applied<'q>,
+}
+
+impl fmt::Debug for Queue<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { all, former, moves, .. } = self;
+        let mut shown = f.debug_struct("Queue");
+        shown
+            .field("all", all)
+            .field("former", former)
+            .field("moves", moves)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What would give the task a place, the cheapest first; empty when it fits already. All plans that show it take so much
+/// effort at most.
+pub fn fixes<'a>(
+    fleet: &Fleet<'a>,
+    ask: &Ask<'a>,
+    Queue { all, former, moves, applied }: Queue<'_, 'a>,
+    effort: &mut Effort,
+) -> Vec<String> {
+    let mut stuck = Stuck { fleet, ask, former: former.as_ref(), waiting: all, applied, effort };
     let mut found: Vec<Fix> = Vec::new();
     found.extend(moves.map(|text| Fix {
         cost: Cost::Moves,
@@ -80,42 +118,20 @@ pub fn fixes(fleet: &Fleet<'_>, ask: &Ask<'_>, beside: u32, moves: Option<String
             [only] => found.extend(for_one(fleet, ask, room, only, true)),
             // Memory and CPU short together, or a port that its holder takes along.
             several if several.iter().all(gone_with_tasks) => {
-                found.extend(stop(ask, room, several));
+                found.extend(stop(fleet, ask, room, several));
             }
             _ => {}
         }
     }
-    found.extend(lower_reservation(fleet, ask, beside));
+    found.extend(lower_reservation(&stuck));
     found.sort_by(|a, b| (a.cost, a.order, &a.text).cmp(&(b.cost, b.order, &b.text)));
     found.dedup_by(|a, b| a.text == b.text);
-    let proven = found.into_iter().filter(|fix| helps(fleet, ask, &fix.change));
-    let last = more_machine(fleet, ask);
-    // The last resort always stays in the list.
-    let most = MAX_FIXES.saturating_sub(usize::from(last.is_some()));
-    proven.map(|fix| fix.text).take(most).chain(last).collect()
-}
-
-/// Whether the task fits with that change.
-fn helps(fleet: &Fleet<'_>, ask: &Ask<'_>, change: &Change) -> bool {
-    match change {
-        Change::Node(node) => {
-            let held = fleet.rooms().get(&node.id);
-            let room = held.map_or_else(|| Room::of(node), |room| room.on(node));
-            fleet.alone(room).fits(ask, node.id).is_ok()
-        }
-        Change::Spec(spec) => {
-            let ask = Ask { spec, ..*ask };
-            fleet.rooms().keys().any(|node| fleet.fits(&ask, *node).is_ok())
-        }
-        Change::Ends(node, tasks) => fleet.rooms().get(node).is_some_and(|room| {
-            let mut there = fleet.alone(room.clone());
-            for task in tasks {
-                there.take_away(*task, *node);
-            }
-            there.fits(ask, *node).is_ok()
-        }),
-        Change::Tried => true,
-    }
+    let tried = found.into_iter().take(MAX_TRIED);
+    let proven = tried.filter(|fix| stuck.has_place_with(&fix.change)).map(|fix| fix.text);
+    // There is always a place in the list for the last resort.
+    let mut proven: Vec<String> = proven.take(MAX_FIXES.saturating_sub(1)).collect();
+    proven.extend(more_machine(&mut stuck));
+    proven
 }
 
 const fn gone_with_tasks(why: &Misfit) -> bool {
@@ -125,7 +141,7 @@ const fn gone_with_tasks(why: &Misfit) -> bool {
     matches!(why, Misfit::Short(_) | Misfit::PortTaken { .. } | Misfit::TooManyTasks { .. })
 }
 
-/// The constraint holds by a label, or is taken away.
+/// The constraint holds by a label, or is taken away. A label that something there stands on stays what it is.
 fn of_constraint(
     ask: &Ask<'_>,
     room: &Room<'_>,
@@ -133,7 +149,12 @@ fn of_constraint(
     (which, has_room): (&str, &str),
 ) -> Fix {
     let (node, service) = (&room.node.name, ask.service);
-    if let (ConstraintKey::Label(label), ConstraintOp::Equal) = (&wanted.key, wanted.op) {
+    let asks_for = |one: &Constraint| one.key == wanted.key;
+    let mut others = room.tasks.values().map(|(other, _)| other);
+    let is_stood_on = others.any(|other| other.spec.placement.constraints.iter().any(asks_for));
+    if let (ConstraintKey::Label(label), ConstraintOp::Equal) = (&wanted.key, wanted.op)
+        && !(is_stood_on && room.node.labels.contains_key(label))
+    {
         let value = &wanted.value;
         let text =
             format!("give {node}{which} the label: sisoctl node label {node} {label}={value}");
@@ -152,10 +173,15 @@ fn of_constraint(
     Fix { cost: Cost::Edit, order: 1, text, change: Change::Spec(Box::new(changed)) }
 }
 
+/// Whether the holder of a port, as it is named, is a replica of the same service.
+fn is_of_service(ask: &Ask<'_>, holder: &str) -> bool {
+    holder.starts_with(&format!("{}/{}.", ask.stack, ask.service))
+}
+
 /// What to do about a host port that is taken; another one would not help replicas against each other.
 fn without_port(ask: &Ask<'_>, port: u16, holder: &str, node: &NodeName) -> String {
     let service = ask.service;
-    if holder.starts_with(&format!("{}/{service}.", ask.stack)) {
+    if is_of_service(ask, holder) {
         format!("leave out the host port {port} of {service}: {node} has it once, for {holder}")
     } else {
         format!("publish another host port than {port}: on {node} it is taken by {holder}")
@@ -202,7 +228,7 @@ fn for_one(
         // Of any other image nothing is known.
         Misfit::NoVariant { image, platform } => {
             let text = format!("{}{has_room}", other_image(service, image, platform));
-            with_spec(3, text, &|spec| spec.image.clear())
+            with_spec(3, text, &|spec| "another".clone_into(&mut spec.image))
         }
         Misfit::TooManyReplicas { max } => {
             let text = format!("raise max_replicas_per_node of {service} above {max}{has_room}");
@@ -210,7 +236,7 @@ fn for_one(
         }
         Misfit::PortTaken { port, holder, .. } => {
             let text = without_port(ask, *port, holder, node);
-            with_spec(0, text, &|spec| spec.ports.retain(|one| one.published != Some(*port)))
+            with_spec(0, text, &|spec| leave_port(spec, *port, is_of_service(ask, holder)))
         }
         Misfit::ShortOfGeneric { kind, needed, free, offered } if needed > offered => {
             let more = needed.saturating_sub(*free);
@@ -222,7 +248,7 @@ fn for_one(
             with_node(Cost::Command, 3, text, &|node| node.inventory.generic.add(kind, more))
         }
         Misfit::Short(_) | Misfit::ShortOfGeneric { .. } | Misfit::TooManyTasks { .. } => {
-            stop(ask, room, std::slice::from_ref(why))
+            stop(fleet, ask, room, std::slice::from_ref(why))
         }
         Misfit::NoEngine => {
             let text =
@@ -242,6 +268,14 @@ fn for_one(
     }
 }
 
+/// Leaves out the host port, or takes another one in its place.
+fn leave_port(spec: &mut ServiceSpec, port: u16, out: bool) {
+    spec.ports.retain(|one| !out || one.published != Some(port));
+    for one in spec.ports.iter_mut().filter(|one| one.published == Some(port)) {
+        one.published = Some(ANOTHER_PORT);
+    }
+}
+
 fn other_image(service: &ServiceName, image: &str, platform: &str) -> String {
     format!(
         "take another image for {service} that has a variant for {platform}, or apply again once {image} \
@@ -258,13 +292,14 @@ fn at_home(fleet: &Fleet<'_>, ask: &Ask<'_>, home: NodeId, text: String) -> Opti
 }
 
 /// The fewest and smallest tasks whose end makes room on that node; who holds a port it wants is one of
-/// them.
-fn stop(ask: &Ask<'_>, room: &Room<'_>, why: &[Misfit]) -> Option<Fix> {
+/// them. Of a service with several replicas only the last can be ended alone.
+fn stop<'a>(fleet: &Fleet<'a>, ask: &Ask<'_>, room: &Room<'a>, why: &[Misfit]) -> Option<Fix> {
     let mut others: Vec<&Ask<'_>> = room
         .tasks
         .values()
         .filter(|(other, desired)| !desired.is_leaving() && !other.same_service(ask))
         .map(|(other, _)| other)
+        .filter(|other| fleet.is_last_replica(other))
         .collect();
     others.sort_by_key(|other| (other.spec.priority, other.reserved().memory, other.task));
     let name = |other: &Ask<'_>| format!("{}/{}.{}", other.stack, other.service, other.slot);
@@ -276,6 +311,9 @@ fn stop(ask: &Ask<'_>, room: &Room<'_>, why: &[Misfit]) -> Option<Fix> {
         .collect();
     let (mut chosen, others): (Vec<&Ask<'_>>, Vec<&Ask<'_>>) =
         others.into_iter().partition(|other| holders.contains(name(other).as_str()));
+    if chosen.len() < holders.len() {
+        return None;
+    }
     let freed =
         |chosen: &[&Ask<'_>]| chosen.iter().map(|other| other.reserved()).sum::<Resources>();
     let offers = &room.node.inventory.generic;
@@ -285,7 +323,10 @@ fn stop(ask: &Ask<'_>, room: &Room<'_>, why: &[Misfit]) -> Option<Fix> {
     };
     let short = ask.reserved().minus(room.free_for(ask.task));
     let missing = short.minus(freed(&chosen));
-    let short_of = ask.spec.generic_on(offers).minus(&room.generic_free_for(ask.task));
+    let wanted = ask.spec.generic_on(offers);
+    let free = |kind| room.generic_free_for(ask.task, kind);
+    let short_of: Generic =
+        wanted.iter().map(|(kind, amount)| (kind, amount.saturating_sub(free(kind)))).collect();
     let missing_of = short_of.clone().minus(&generic(&chosen));
     let crowded = why.iter().any(|why| matches!(why, Misfit::TooManyTasks { .. }));
     if !missing_of.is_empty() {
@@ -339,9 +380,11 @@ fn fewest<'o, 'a, K: Ord>(
 
 /// The largest reservation with which it would fit somewhere, and so would the others of its service
 /// that have no place.
-fn lower_reservation(fleet: &Fleet<'_>, ask: &Ask<'_>, beside: u32) -> Option<Fix> {
+fn lower_reservation(stuck: &Stuck<'_, '_>) -> Option<Fix> {
+    let (fleet, ask) = (stuck.fleet, stuck.ask);
     // All replicas change with the file: what helps one alone would be no help.
-    let together = beside.min(MAX_BESIDE).saturating_add(1);
+    let beside = stuck.beside().take(MAX_BESIDE).count();
+    let together = u32::try_from(beside).unwrap_or(u32::MAX).saturating_add(1);
     let asked = ask.reserved();
     let only_short = fleet
         .rooms()

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Bytes, Desired, Generic, Liveness, Node, NodeId, Resources, ServiceName, ServiceSpec,
-    StackName, Task, TaskId, TaskState, VolumeName,
+    Bytes, Desired, Generic, GenericName, Liveness, Node, NodeId, Resources, ServiceName,
+    ServiceSpec, StackName, Task, TaskId, TaskState, VolumeName,
     planted::{Bug, is_planted},
     task::TaskVolume,
 };
 
 use crate::{
-    cluster::{Cluster, Stack, Volume},
+    cluster::{Cluster, Stack, Table, Volume},
     placement::{Misfit, filter},
 };
 
@@ -71,6 +71,8 @@ pub struct Room<'a> {
     pub reserved: Resources,
     /// The tasks whose reservation counts, those that are stopping included.
     pub tasks: BTreeMap<TaskId, (Ask<'a>, Desired)>,
+    /// What they reserve together of generic resources.
+    reserved_generic: Generic,
     /// How many of them stop.
     leaving: u32,
     /// Kept back for tasks whose predecessor is stopping here to make room for them.
@@ -86,6 +88,7 @@ impl<'a> Room<'a> {
             node,
             reserved: Resources::ZERO,
             tasks: BTreeMap::new(),
+            reserved_generic: Generic::NONE,
             leaving: 0,
             earmarked: BTreeMap::new(),
             earmarked_generic: BTreeMap::new(),
@@ -95,7 +98,9 @@ impl<'a> Room<'a> {
 
     /// The same tasks on a node that is like this.
     pub(super) fn on(&self, node: &'a Node) -> Self {
-        Self { node, offers: node.inventory.allocatable(), ..self.clone() }
+        let mut room = Self { node, offers: node.inventory.allocatable(), ..self.clone() };
+        room.count_generic();
+        room
     }
 
     /// What may be reserved on it, taken or not.
@@ -113,15 +118,21 @@ impl<'a> Room<'a> {
         free.minus(kept.map(|(_, amount)| *amount).sum::<Resources>())
     }
 
-    /// What of generic resources is free for that task. Counted when it is asked for: few tasks reserve
-    /// any, and all of a kind is another amount once the node offers more.
-    pub fn generic_free_for(&self, task: TaskId) -> Generic {
+    /// How much of that generic resource is free for that task.
+    pub fn generic_free_for(&self, task: TaskId, kind: &GenericName) -> u64 {
+        let free = self.node.inventory.generic.get(kind);
+        let free = free.saturating_sub(self.reserved_generic.get(kind));
+        let kept = self.earmarked_generic.iter().filter(|(id, _)| **id != task);
+        kept.fold(free, |free, (_, amount)| free.saturating_sub(amount.get(kind)))
+    }
+
+    /// What is reserved of generic resources, anew: all of a kind is another amount once the node offers more.
+    fn count_generic(&mut self) {
         let offered = &self.node.inventory.generic;
         let specs = self.tasks.values().map(|(ask, _)| ask.spec);
         let specs = specs.filter(|spec| spec.wants_generic());
-        let held = specs.fold(Generic::NONE, |held, spec| held.plus(&spec.generic_on(offered)));
-        let kept = self.earmarked_generic.iter().filter(|(id, _)| **id != task);
-        kept.fold(offered.clone().minus(&held), |free, (_, amount)| free.minus(amount))
+        self.reserved_generic =
+            specs.fold(Generic::NONE, |held, spec| held.plus(&spec.generic_on(offered)));
     }
 
     /// What of its memory stops, what `ask` takes over from included.
@@ -136,8 +147,21 @@ impl<'a> Room<'a> {
         going.map(|(other, _)| other.reserved().memory).sum()
     }
 
+    /// These tasks and no others.
+    fn hold(&mut self, tasks: BTreeMap<TaskId, (Ask<'a>, Desired)>) {
+        self.tasks = tasks;
+        self.reserved = self.tasks.values().map(|(ask, _)| ask.reserved()).sum();
+        let leaving = self.tasks.values().filter(|(_, desired)| desired.is_leaving()).count();
+        self.leaving = u32::try_from(leaving).unwrap_or(u32::MAX);
+        self.count_generic();
+    }
+
     fn put(&mut self, ask: Ask<'a>, desired: Desired) {
         self.reserved = self.reserved.plus(ask.reserved());
+        if ask.spec.wants_generic() {
+            let asked = ask.spec.generic_on(&self.node.inventory.generic);
+            asked.iter().for_each(|(kind, amount)| self.reserved_generic.add(kind, amount));
+        }
         self.leaving = self.leaving.saturating_add(u32::from(desired.is_leaving()));
         self.tasks.insert(ask.task, (ask, desired));
     }
@@ -147,6 +171,9 @@ impl<'a> Room<'a> {
         self.leaving = self.leaving.saturating_sub(u32::from(held.1.is_leaving()));
         // Not subtracted: a sum that once saturated must not come out too small.
         self.reserved = self.tasks.values().map(|(ask, _)| ask.reserved()).sum();
+        if held.0.spec.wants_generic() {
+            self.count_generic();
+        }
         Some(held)
     }
 }
@@ -166,8 +193,10 @@ pub(super) fn others_on(replicas: &Replicas, node: NodeId, slot: u32) -> u32 {
 pub struct Fleet<'a> {
     rooms: BTreeMap<NodeId, Room<'a>>,
     replicas: BTreeMap<(&'a StackName, &'a ServiceName), Replicas>,
+    /// Whether images of services may lack variants.
+    some_lack: bool,
     /// What is known of services.
-    stacks: &'a BTreeMap<StackName, Stack>,
+    stacks: &'a Table<StackName, Stack>,
     /// Where volumes live, by the engine's name.
     volumes: &'a BTreeMap<String, Volume>,
     /// The homes of those that got theirs in this arrangement.
@@ -189,6 +218,8 @@ impl<'a> Fleet<'a> {
     /// The fleet as it is, with room kept back for replacements under way.
     pub fn of(cluster: &'a Cluster) -> Self {
         let mut fleet = Self::bare(cluster, cluster.nodes().values());
+        let mut services = cluster.stacks().values().flat_map(|stack| stack.services().values());
+        fleet.some_lack = services.any(|service| !service.lacks.is_empty());
         for task in cluster.tasks().values().filter(|task| task.holds_resources()) {
             fleet.put_task(task);
         }
@@ -217,10 +248,7 @@ impl<'a> Fleet<'a> {
         let mut fleet = Self::bare(cluster, cluster.node(node));
         let Some(room) = fleet.rooms.get_mut(&node) else { return fleet };
         let holding = cluster.tasks_on(node).filter(|task| task.holds_resources());
-        room.tasks = holding.map(|task| (task.id, (Ask::of(task), task.desired))).collect();
-        room.reserved = room.tasks.values().map(|(ask, _)| ask.reserved()).sum();
-        let leaving = room.tasks.values().filter(|(_, desired)| desired.is_leaving()).count();
-        room.leaving = u32::try_from(leaving).unwrap_or(u32::MAX);
+        room.hold(holding.map(|task| (task.id, (Ask::of(task), task.desired))).collect());
         let stays = room.tasks.values().filter(|(ask, desired)| {
             !desired.is_leaving() && ask.service == service && ask.stack == stack
         });
@@ -245,6 +273,7 @@ impl<'a> Fleet<'a> {
         Self {
             rooms: nodes.into_iter().map(|node| (node.id, Room::of(node))).collect(),
             replicas: BTreeMap::new(),
+            some_lack: true,
             stacks: cluster.stacks(),
             volumes: cluster.volumes(),
             new_homes: BTreeMap::new(),
@@ -324,9 +353,10 @@ impl<'a> Fleet<'a> {
             let more = task.spec.resources.reserved.minus(former.spec.resources.reserved);
             if let Some(room) = self.rooms.get_mut(&node) {
                 room.earmarked.insert(task.id, more);
-                let on = |spec: &ServiceSpec| spec.generic_on(&room.node.inventory.generic);
                 if task.spec.wants_generic() {
-                    let more = on(&task.spec).minus(&on(&former.spec));
+                    let offers = &room.node.inventory.generic;
+                    let held = former.spec.generic_on(offers);
+                    let more = task.spec.generic_on(offers).into_owned().minus(&held);
                     room.earmarked_generic.insert(task.id, more);
                 }
             }
@@ -353,10 +383,20 @@ impl<'a> Fleet<'a> {
     /// not have now, nothing is known.
     pub(super) fn lacks(&self, ask: &Ask<'_>) -> &'a BTreeSet<String> {
         static NOTHING: BTreeSet<String> = BTreeSet::new();
+        if !self.some_lack {
+            return &NOTHING;
+        }
         let stack = self.stacks.get(ask.stack);
         let service = stack.and_then(|stack| stack.services().get(ask.service));
         let same = service.filter(|held| held.spec.image == ask.spec.image);
         same.map_or(&NOTHING, |held| &held.lacks)
+    }
+
+    /// Whether it is the replica that ends when its service is scaled down by one.
+    pub(super) fn is_last_replica(&self, ask: &Ask<'_>) -> bool {
+        let stack = self.stacks.get(ask.stack);
+        let service = stack.and_then(|stack| stack.services().get(ask.service));
+        service.is_none_or(|service| ask.slot >= service.spec.replicas)
     }
 
     /// Whether the node is down, or not among these.
@@ -394,16 +434,22 @@ impl<'a> Fleet<'a> {
         self.rooms.insert(node.id, Room::of(node));
     }
 
-    /// That node alone, as it would be.
-    pub(super) fn alone(&self, room: Room<'a>) -> Self {
-        let mut fleet = Self {
+    /// The same with no node at all: what is known of volumes and images stays.
+    pub(super) fn without_nodes(&self) -> Self {
+        Self {
             rooms: BTreeMap::new(),
             replicas: BTreeMap::new(),
+            some_lack: self.some_lack,
             stacks: self.stacks,
             volumes: self.volumes,
             new_homes: self.new_homes.clone(),
             settled: BTreeMap::new(),
-        };
+        }
+    }
+
+    /// That node alone, as it would be.
+    pub(super) fn alone(&self, room: Room<'a>) -> Self {
+        let mut fleet = self.without_nodes();
         let node = room.node.id;
         let (earmarked, earmarked_generic) = (room.earmarked, room.earmarked_generic);
         fleet.rooms.insert(node, Room { earmarked, earmarked_generic, ..Room::of(room.node) });
@@ -411,6 +457,13 @@ impl<'a> Fleet<'a> {
             fleet.put_in(node, ask, desired);
         }
         fleet
+    }
+
+    /// The node is like this, with what is on it.
+    pub(super) fn becomes(&mut self, node: &'a Node) {
+        let room = self.rooms.get(&node.id);
+        let room = room.map_or_else(|| Room::of(node), |room| room.on(node));
+        self.rooms.insert(node.id, room);
     }
 
     /// Puts the task on that node; its volumes live there from then on.

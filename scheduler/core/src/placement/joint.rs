@@ -40,6 +40,8 @@ pub struct Effort {
     tried: Option<Arc<Tried>>,
     /// How good the last arrangement is that left something out.
     outlook: Option<Outlook>,
+    /// Whether a search ended for want of steps that a whole effort would have had.
+    cut: bool,
 }
 
 /// How good an arrangement is that leaves something out, while nothing else moves.
@@ -54,7 +56,32 @@ pub struct Outlook {
 impl Effort {
     /// At most so many steps for each search and for all together.
     pub const fn new(each: u64, left: u64) -> Self {
-        Self { each, left, tried: None, outlook: None }
+        Self { each, left, tried: None, outlook: None, cut: false }
+    }
+
+    /// Takes so many steps for something else; `false` when there are not so many, and then none are taken.
+    pub(super) const fn pay(&mut self, steps: u64) -> bool {
+        let Some(left) = self.left.checked_sub(steps) else { return false };
+        self.left = left;
+        true
+    }
+
+    /// So many of its steps at most, for one of several questions; [`give_back`](Self::give_back) takes what is left.
+    #[must_use]
+    pub fn part(&mut self, most: u64) -> Self {
+        let part = self.left.min(most);
+        self.left = self.left.saturating_sub(part);
+        Self::new(self.each, part)
+    }
+
+    /// What is left of a part.
+    pub const fn give_back(&mut self, part: &Self) {
+        self.left = self.left.saturating_add(part.left);
+    }
+
+    /// Whether a search since the last time was asked might have found more with a whole effort.
+    pub(super) const fn take_cut(&mut self) -> bool {
+        std::mem::replace(&mut self.cut, false)
     }
 
     /// With what was tried before.
@@ -77,13 +104,16 @@ impl Effort {
     fn pack(&mut self, problem: &Problem, in_vain: bool) -> Arc<Tried> {
         let items = u64::try_from(problem.items.len()).unwrap_or(u64::MAX);
         let most = if in_vain { 0 } else { items.saturating_mul(STEPS_PER_TASK) };
-        let given = self.each.min(self.left).min(most);
+        let whole = self.each.min(most);
+        let given = whole.min(self.left);
         let as_well = |known: &&Arc<Tried>| known.given >= given && known.problem == *problem;
         if let Some(known) = self.tried.as_ref().filter(as_well) {
+            self.cut |= known.given < whole && known.answer.steps >= known.given;
             return Arc::clone(known);
         }
         let answer = pack(problem, Budget::steps(given));
         self.left = self.left.saturating_sub(answer.steps);
+        self.cut |= given < whole && answer.steps >= given;
         let tried = Arc::new(Tried { problem: problem.clone(), given, answer });
         self.tried = Some(Arc::clone(&tried));
         tried

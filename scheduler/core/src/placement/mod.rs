@@ -26,7 +26,7 @@ use model::{NodeId, Task};
 pub use filter::{Filter, Misfit, filters};
 pub(crate) use filter::{flags, holds};
 pub(crate) use fixes::machine::bought;
-pub use fixes::{fixes, way_to};
+pub use fixes::{Applied, Former, Queue, fixes, way_to};
 pub use fleet::{Ask, Fleet, NodeView, Room};
 pub use joint::{Effort, Outlook, Tried};
 pub use moves::{Goal, Movable, Shift, Way, moves};

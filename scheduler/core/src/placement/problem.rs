@@ -174,8 +174,7 @@ impl<'o, 'a> Posed<'o, 'a> {
             let there = u32::try_from(room.tasks.len()).unwrap_or(u32::MAX);
             let tasks = limits::MAX_TASKS_PER_NODE.saturating_sub(there);
             let tasks = self.counts_tasks.then_some(u64::from(tasks));
-            let generic = room.generic_free_for(nobody);
-            let generic = self.kinds.iter().map(|kind| generic.get(kind));
+            let generic = self.kinds.iter().map(|kind| room.generic_free_for(nobody, kind));
             let capacity = amounts(room.free_for(nobody)).into_iter().chain(tasks).chain(generic);
             let capacity = capacity.map(|amount| amount.min(MAX_AMOUNT)).collect();
             let mut keys: Vec<u32> = room

@@ -11,15 +11,12 @@ use model::{
     view::Verdict,
 };
 
-use crate::{
-    cluster::limits,
-    placement::{
-        Ask, Fleet, Misfit, NodeView, Score,
-        filter::OF_ROOMS,
-        scales::{Class, Scales},
-        score::Context,
-        verdict::{Counts, distance, fitting, misfitting, verdict_on},
-    },
+use crate::placement::{
+    Ask, Fleet, NodeView, Score,
+    filter::OF_ROOMS,
+    scales::{Class, Scales},
+    score::Context,
+    verdict::{Counts, beside, distance, fitting, here, refused, stays, verdict_on},
 };
 
 /// How far a node is from fitting, and which one.
@@ -109,10 +106,7 @@ impl Ranking {
     /// before the others.
     pub(super) fn verdicts(&self, fleet: &Fleet<'_>, ask: &Ask<'_>) -> Vec<Verdict> {
         let fit = self.best.iter().map(|score| fitting(fleet, ask, score, self.best.first()));
-        let others = self.misses.iter().map(|(_, node)| {
-            let why = fleet.fits(ask, *node).err().unwrap_or(Misfit::Gone);
-            misfitting(fleet.name(*node), &why)
-        });
+        let others = self.misses.iter().map(|(_, node)| refused(fleet, ask, *node));
         let skipped = usize::from(is_planted(Bug::VerdictSkipped));
         fit.chain(others).skip(skipped).collect()
     }
@@ -293,11 +287,30 @@ impl<'a> Judge<'a> {
         Self { fleet, scales }
     }
 
-    /// A verdict for every node, at most [`limits::MAX_VERDICTS`], and on how many it does not fit.
-    pub(crate) fn verdicts(&self, ask: &Ask<'a>) -> (Vec<Verdict>, Counts) {
-        let most = limits::MAX_VERDICTS;
+    /// A verdict for every node, at most so many, and on how many it does not fit.
+    pub(crate) fn verdicts(&self, ask: &Ask<'a>, most: usize) -> (Vec<Verdict>, Counts) {
         let ranking = Ranking::of(&self.fleet, &self.scales, ask, ask.reserved(), most);
         (ranking.verdicts(&self.fleet, ask), ranking.counts)
+    }
+
+    /// The same of a task that has a place, as if it were asked again: its own node first.
+    pub(crate) fn verdicts_of_placed(
+        &mut self,
+        (ask, node): (&Ask<'a>, NodeId),
+        most: usize,
+    ) -> Vec<Verdict> {
+        self.without_task(ask.task, node, |judge| {
+            let (fleet, scales) = (&judge.fleet, &judge.scales);
+            let asked = (ask.reserved(), Some(node));
+            let ranking = Ranking::with_first(fleet, scales, ask, asked, most);
+            let own = ranking.best.first().filter(|best| best.node == node);
+            let others = ranking.best.iter().filter(|score| score.node != node);
+            let others = others.map(|score| beside(fleet, ask, score, own));
+            let misses = ranking.misses.iter().filter(|(_, other)| *other != node);
+            let misses = misses.map(|(_, node)| refused(fleet, ask, *node));
+            let here = own.map_or_else(|| stays(fleet, ask, node), |own| here(fleet, ask, own));
+            std::iter::once(here).chain(others).chain(misses).take(most).collect()
+        })
     }
 
     /// The verdict on one node, with every rule the task breaks there.

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Allows, Generic, MilliCpu, NodeId, Resources, allow::Lack, spec::Constraint};
+use model::{
+    Allows, Generic, GenericName, MilliCpu, NodeId, Resources, allow::Lack, spec::Constraint,
+};
 use packing::{BINDING_SLACK, Bin, BinSet, Item, Measure, Problem, Scarcity};
 
 use crate::placement::{Ask, Fleet, NodeView, filter, verdict::Counts};
@@ -11,8 +13,9 @@ use crate::placement::{Ask, Fleet, NodeView, filter, verdict::Counts};
 /// Demands are compared in steps of 1 MiB, so that the sum of all of them stays exact.
 const STEP: u32 = 20;
 
-/// All that a node's own rules ask about a task: those with the same answer alike.
-type Key<'a> = (&'a [Constraint], Vec<Lack>, Generic, &'a BTreeSet<String>);
+/// All that a node's own rules ask about a task: those with the same answer alike. Of generic resources what
+/// some node does not offer as much of.
+type Key<'a> = (&'a [Constraint], Vec<Lack>, Vec<(GenericName, u64)>, &'a BTreeSet<String>);
 
 /// Tasks to which a node by itself is the same.
 #[derive(Debug, Clone)]
@@ -31,14 +34,19 @@ pub(crate) struct Scales<'a> {
     classes: Vec<Class>,
     by_key: BTreeMap<Key<'a>, usize>,
     nodes: BTreeMap<NodeId, usize>,
+    /// What every node offers of generic resources.
+    everywhere: Generic,
     measure: Measure,
     scarcity: Scarcity,
 }
 
-fn key<'a>(fleet: &Fleet<'a>, ask: &Ask<'a>) -> Key<'a> {
-    let constraints = ask.spec.placement.constraints.as_slice();
-    let permissions = Allows::default().lacks(ask.spec);
-    (constraints, permissions, ask.spec.generic_on(&Generic::NONE), fleet.lacks(ask))
+/// Of each kind the least that a node offers.
+fn offered_everywhere(fleet: &Fleet<'_>) -> Generic {
+    let mut offers = fleet.rooms().values().map(|room| &room.node.inventory.generic);
+    let Some(first) = offers.next() else { return Generic::NONE };
+    let least =
+        |(kind, amount)| (kind, offers.clone().map(|other| other.get(kind)).fold(amount, u64::min));
+    first.iter().map(least).collect()
 }
 
 /// The amounts a score weighs, the leading one first.
@@ -66,6 +74,7 @@ impl<'a> Scales<'a> {
             classes: Vec::new(),
             by_key: BTreeMap::new(),
             nodes: fleet.rooms().keys().copied().zip(0..).collect(),
+            everywhere: offered_everywhere(fleet),
             measure: Measure::default(),
             scarcity: Scarcity::default(),
         };
@@ -95,9 +104,19 @@ impl<'a> Scales<'a> {
         scales
     }
 
+    fn key(&self, fleet: &Fleet<'a>, ask: &Ask<'a>) -> Key<'a> {
+        let constraints = ask.spec.placement.constraints.as_slice();
+        let permissions = Allows::default().lacks(ask.spec);
+        let generic = ask.spec.generic_on(&Generic::NONE);
+        let rare = generic.iter().filter(|(kind, amount)| *amount > self.everywhere.get(kind));
+        let rare = rare.map(|(kind, amount)| (kind.clone(), amount)).collect();
+        (constraints, permissions, rare, fleet.lacks(ask))
+    }
+
     fn class_or_new(&mut self, fleet: &Fleet<'a>, ask: &Ask<'a>) -> usize {
         let next = self.classes.len();
-        let class = *self.by_key.entry(key(fleet, ask)).or_insert(next);
+        let key = self.key(fleet, ask);
+        let class = *self.by_key.entry(key).or_insert(next);
         if class == next {
             self.classes.push(Class::of(fleet, ask));
         }
@@ -112,7 +131,7 @@ impl<'a> Scales<'a> {
     /// What nodes by themselves are to that task, and which class that is. `None` when nobody like it
     /// was among those these scales were made of.
     pub(super) fn class(&self, fleet: &Fleet<'a>, ask: &Ask<'a>) -> Option<(usize, &Class)> {
-        let class = *self.by_key.get(&key(fleet, ask))?;
+        let class = *self.by_key.get(&self.key(fleet, ask))?;
         Some((class, self.classes.get(class)?))
     }
 

@@ -70,7 +70,9 @@ fn place(fleet: &Fleet<'_>, scales: &Scales<'_>, posed: &Posed<'_, '_>, bins: &[
     let set: BinSet = bins.iter().copied().collect();
     if let Some(constraints) = scales.constraints_of(&set).filter(|wanted| !wanted.is_empty()) {
         let said: Vec<String> = constraints.iter().map(short).collect();
-        return format!("on {}", said.join(" and "));
+        // An amount alone would sound as if there was such a node, too small.
+        let none = if bins.is_empty() { ": no node there takes tasks" } else { "" };
+        return format!("on {}{none}", said.join(" and "));
     }
     let names = bins.iter().filter_map(|bin| posed.nodes.get(*bin));
     let names: Vec<String> = names.take(MAX_NAMES).map(|node| fleet.name(*node)).collect();

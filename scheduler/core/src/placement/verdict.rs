@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Bytes, NodeId, Shortfall, view::Verdict};
+use model::{Bytes, NodeId, Resources, Shortfall, view::Verdict};
 
 use crate::placement::{Ask, Fleet, Misfit, Score};
 
@@ -16,7 +16,14 @@ pub(super) fn verdict_on(
     if let Some(score) = scores.iter().find(|score| score.node == node) {
         return fitting(fleet, ask, score, scores.first());
     }
-    let misfits = fleet.misfits(ask, node);
+    let mut misfits = fleet.misfits(ask, node);
+    // One rule looks at both amounts and names the first that is short.
+    let cpu = Resources { memory: Bytes::ZERO, ..ask.reserved() };
+    let room = fleet.rooms().get(&node);
+    let short = room.and_then(|room| room.free_for(ask.task).after(cpu).err()).map(Misfit::Short);
+    if let Some(short) = short.filter(|short| !misfits.contains(short)) {
+        misfits.push(short);
+    }
     let first = misfits.first().unwrap_or(&Misfit::Gone);
     let reasons: Vec<String> = misfits.iter().map(ToString::to_string).collect();
     Verdict { reason: reasons.join("; "), ..misfitting(fleet.name(node), first) }
@@ -39,15 +46,62 @@ pub(super) fn fitting(
     score: &Score,
     best: Option<&Score>,
 ) -> Verdict {
+    let left = left(fleet, ask, score);
+    fits(
+        fleet,
+        score,
+        match best {
+            Some(best) if best != score => {
+                format!(
+                    "fits, {left}; {} is better: {}",
+                    fleet.name(best.node),
+                    best.advantage(score)
+                )
+            }
+            Some(_) | None => format!("fits best, {left}"),
+        },
+    )
+}
+
+/// The verdict on the node where it is.
+pub(super) fn here(fleet: &Fleet<'_>, ask: &Ask<'_>, own: &Score) -> Verdict {
+    fits(fleet, own, format!("is here, {}", left(fleet, ask, own)))
+}
+
+/// The same where it would not be placed again.
+pub(super) fn stays(fleet: &Fleet<'_>, ask: &Ask<'_>, node: NodeId) -> Verdict {
+    let verdict = refused(fleet, ask, node);
+    Verdict {
+        reason: format!("is here and stays; anew it could not be: {}", verdict.reason),
+        ..verdict
+    }
+}
+
+/// The verdict on another node that it fits on, beside that on its own.
+pub(super) fn beside(
+    fleet: &Fleet<'_>,
+    ask: &Ask<'_>,
+    score: &Score,
+    own: Option<&Score>,
+) -> Verdict {
+    match own {
+        Some(own) if score < own => {
+            let left = left(fleet, ask, score);
+            let better = score.advantage(own);
+            fits(fleet, score, format!("fits, {left}; by now it would be better: {better}"))
+        }
+        Some(own) => fitting(fleet, ask, score, Some(own)),
+        None => fits(fleet, score, format!("fits, {}", left(fleet, ask, score))),
+    }
+}
+
+fn left(fleet: &Fleet<'_>, ask: &Ask<'_>, score: &Score) -> String {
     let room = fleet.rooms().get(&score.node);
     let going = room.map_or(Bytes::ZERO, |room| room.going(ask));
-    let left = leaves(score.left, score.left.saturating_add(going));
-    let reason = match best {
-        Some(best) if best != score => {
-            format!("fits, {left}; {} is better: {}", fleet.name(best.node), best.advantage(score))
-        }
-        Some(_) | None => format!("fits best, {left}"),
-    };
+    leaves(score.left, score.left.saturating_add(going))
+}
+
+fn fits(fleet: &Fleet<'_>, score: &Score, reason: String) -> Verdict {
     Verdict {
         node: fleet.name(score.node),
         fits: true,
@@ -60,7 +114,13 @@ pub(super) fn fitting(
     }
 }
 
-pub(super) fn misfitting(node: String, why: &Misfit) -> Verdict {
+/// The verdict on a node it does not fit on, by the first rule it breaks there.
+pub(super) fn refused(fleet: &Fleet<'_>, ask: &Ask<'_>, node: NodeId) -> Verdict {
+    let why = fleet.fits(ask, node).err().unwrap_or(Misfit::Gone);
+    misfitting(fleet.name(node), &why)
+}
+
+fn misfitting(node: String, why: &Misfit) -> Verdict {
     let (needed, free) = amounts(why).unzip();
     Verdict {
         node,

@@ -56,7 +56,7 @@ fn what_is_stuck_for_long_is_rescued_by_itself_and_everybody_is_told_why() {
     assert_eq!(world.warned("moved"), [format!("one/web.1 moved from a to b, {why}")]);
     let (one, web) = (stack_name("one"), service_name("web"));
     let told = view::explain(&world.cluster, &one, &web, None, &Soft::none(world.now)).unwrap();
-    let reason = &told[0].placement.verdicts[0].reason;
+    let reason = &told[0].decided[0].reason;
     assert_eq!(*reason, format!("it was moved here by itself {why}; fits, leaves 100.0 MiB free"));
     let view = shown(&world);
     assert!(view.on && view.paused.is_none() && view.since.is_some());

@@ -1,16 +1,23 @@
 //! `node drain`: what would move and where to, and what stays and why.
 
 use model::{
-    Node, NodeId, Task, TaskState, Timestamp,
+    Node, NodeId, ServiceSpec, Task, TaskState, Timestamp,
     view::{DrainMove, DrainStay, DrainView},
 };
 
 use crate::{
     cluster::{Cluster, Command, Entry, Rejection},
     orchestrate::{self, READY_DEADLINE_MS, Tie},
-    placement::{self, Ask, Fleet, Judge},
-    view::preview::{self, alone_because},
+    placement::{self, Ask, Effort, Fleet, Judge, Queue},
+    plan::SEARCH_STEPS,
+    view::{
+        explain::has_place_with,
+        preview::{self, alone_because},
+    },
 };
+
+/// Steps of all plans that show whether a fix helps: who watches a drain asks again and again.
+const FIX_STEPS: u64 = SEARCH_STEPS / 10;
 
 /// What draining the node would do; nothing is changed.
 pub fn drain_plan(cluster: &Cluster, id: NodeId, now: Timestamp) -> Result<DrainView, Rejection> {
@@ -24,10 +31,11 @@ pub fn drain_plan(cluster: &Cluster, id: NodeId, now: Timestamp) -> Result<Drain
     let steps = preview::steps(draft.tasks().len());
     preview::play(&mut draft, now, steps);
     let (mut moves, mut stays) = (Vec::new(), Vec::new());
+    let mut effort = Effort::new(SEARCH_STEPS, FIX_STEPS);
     for task in there(cluster, id) {
         let left = draft.task(task.id).filter(|left| !left.desired.is_leaving());
         if left.is_some_and(Task::holds_resources) {
-            stays.push(stay(&draft, task));
+            stays.push(stay(&draft, task, &mut effort));
         } else if let Some(to) = successor(&draft, task).and_then(|new| new.node) {
             moves.push(r#move(&draft, task, to));
         }
@@ -69,11 +77,12 @@ fn r#move(after: &Cluster, task: &Task, to: NodeId) -> DrainMove {
 
 /// What is on a node that is, or was, drained, and why it is still there.
 pub fn drain_stays(cluster: &Cluster, node: &Node) -> Vec<DrainStay> {
-    there(cluster, node.id).into_iter().map(|task| stay(cluster, task)).collect()
+    let mut effort = Effort::new(SEARCH_STEPS, FIX_STEPS);
+    there(cluster, node.id).into_iter().map(|task| stay(cluster, task, &mut effort)).collect()
 }
 
-fn stay(cluster: &Cluster, task: &Task) -> DrainStay {
-    let (reason, fixes) = why(cluster, task);
+fn stay(cluster: &Cluster, task: &Task, effort: &mut Effort) -> DrainStay {
+    let (reason, fixes) = why(cluster, task, effort);
     DrainStay {
         task: task.id.to_string(),
         stack: task.stack.to_string(),
@@ -86,7 +95,7 @@ fn stay(cluster: &Cluster, task: &Task) -> DrainStay {
 }
 
 /// Why a task does not leave its node, and what would let it go.
-fn why(cluster: &Cluster, task: &Task) -> (String, Vec<String>) {
+fn why(cluster: &Cluster, task: &Task, effort: &mut Effort) -> (String, Vec<String>) {
     let (stack, service) = (&task.stack, &task.service);
     let name = task.node.map(|node| cluster.node_name(node)).unwrap_or_default();
     if let Some(tie) = orchestrate::tie(task) {
@@ -99,8 +108,8 @@ fn why(cluster: &Cluster, task: &Task) -> (String, Vec<String>) {
             vec![
                 format!("keep {name} and let it take work again: sisoctl node uncordon {name}"),
                 format!(
-                    "save its data, end it (sisoctl scale {stack}/{service}=0), and bring the data to \
-                     another node before it starts there"
+                    "save its data, then remove {stack} with all it holds (sisoctl stack rm {stack} --volumes), \
+                     apply it again, which begins empty elsewhere, and bring the data there"
                 ),
             ],
         );
@@ -115,18 +124,19 @@ fn why(cluster: &Cluster, task: &Task) -> (String, Vec<String>) {
     let fleet = task.node.map_or_else(|| Fleet::of(cluster), |node| Fleet::without(cluster, node));
     let ask = Ask::of(task);
     let judge = Judge::new(fleet, &[ask]);
-    let nearest = judge.verdicts(&ask).0.into_iter().next();
+    let waiting: Vec<Ask<'_>> = cluster.pending().map(Ask::of).collect();
+    let applied = |spec: &ServiceSpec| has_place_with(cluster, task, spec);
+    let waiting = Queue { all: &waiting, former: None, moves: None, applied: &applied };
+    let fixes = || placement::fixes(&judge.fleet, &ask, waiting, effort);
+    let nearest = judge.verdicts(&ask, 1).0.into_iter().next();
     match nearest {
         Some(verdict) if verdict.fits => (
             "its successor was not ready in time".to_owned(),
             vec![format!("see `sisoctl ps {stack}`, and drain again with a longer --deadline")],
         ),
-        Some(verdict) => (
-            format!("it fits nowhere else: {}: {}", verdict.node, verdict.reason),
-            placement::fixes(&judge.fleet, &ask, 0, None),
-        ),
-        None => {
-            ("there is no other node".to_owned(), placement::fixes(&judge.fleet, &ask, 0, None))
+        Some(verdict) => {
+            (format!("it fits nowhere else: {}: {}", verdict.node, verdict.reason), fixes())
         }
+        None => ("there is no other node".to_owned(), fixes()),
     }
 }

@@ -2,7 +2,7 @@
 
 use model::{
     Bytes, Desired, Liveness, Node, StackName, Task, TaskState,
-    view::{PullProgress, TaskRow},
+    view::{PullProgress, Succession, TaskRow},
 };
 
 use crate::{
@@ -109,7 +109,10 @@ fn why_not_moved(cluster: &Cluster, soft: &Soft<'_>, task: &Task, down: &Node) -
         };
     }
     let service = cluster.service(&task.stack, &task.service);
+    // Who has a successor has moved already, and is waited for alone.
+    let stays = succession(cluster, task) != Some(Succession::Old);
     let hold = service
+        .filter(|_| stays)
         .and_then(|held| orchestrate::held_down(cluster, held, task, (soft.waits, soft.now)));
     if let Some(hold) = hold {
         return format!(
@@ -152,7 +155,7 @@ pub(super) fn no_room(asking: &mut Asking<'_>, task: &Task) -> String {
         return "no node has joined".to_owned();
     }
     let asked = asking.about(task, |judge, ask, predecessor| {
-        (judge.verdicts(ask).0.into_iter().next(), predecessor)
+        (judge.verdicts(ask, 1).0.into_iter().next(), predecessor)
     });
     match asked.unwrap_or_default() {
         (Some(verdict), _) if !verdict.fits => format!("{}: {}", verdict.node, verdict.reason),

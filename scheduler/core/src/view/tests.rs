@@ -1,6 +1,8 @@
 //! What people are told.
 
 mod drain;
+mod explain;
+mod fixes;
 mod losses;
 mod memory;
 mod on;
@@ -240,7 +242,7 @@ fn explain_tells_what_was_decided_for_a_placed_task() {
     assert_eq!(told.placement.node.as_deref(), Some("b"));
     assert_eq!(told.decided_at, Some(decided.to_rfc3339()));
     let reasons: Vec<_> =
-        told.placement.verdicts.iter().map(|v| (v.node.as_str(), v.reason.as_str())).collect();
+        told.decided.iter().map(|v| (v.node.as_str(), v.reason.as_str())).collect();
     assert_eq!(
         reasons,
         [
@@ -295,7 +297,7 @@ fn the_rows_of_a_plan_and_the_line_of_the_node_tell_the_same_free_memory() {
     let soft = Soft::none(world.now);
     let told = view::explain(&world.cluster, &stack_name("s"), &web, None, &soft).unwrap();
     assert_eq!(
-        told[0].placement.verdicts[0].reason,
+        told[0].decided[0].reason,
         format!("fits best, leaves {now} free, {then} when what leaves there has stopped")
     );
 }

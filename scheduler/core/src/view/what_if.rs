@@ -183,7 +183,9 @@ fn placements(
         if !is_applied && (serves_on || (held.is_none() && !moved)) {
             return None;
         }
-        let origin = was.filter(|_| moved || held.is_some()).map(|node| before.node_name(node));
+        // Of a stack that is applied it is told of those as well that stay.
+        let told = moved || held.is_some() || is_applied;
+        let origin = was.filter(|_| told).map(|node| before.node_name(node));
         let told = ReplicaPlacement { origin, ..replica_placement(&mut asking, task) };
         Some(match held {
             Some(node) => homeless(&mut asking, task, node, told, now),

@@ -163,18 +163,17 @@ pub(super) async fn explain(
         Some(node) => Some(named(office, node).await?),
         None => None,
     };
-    let explained = {
-        let (telemetry, led) = (BTreeMap::new(), led(office));
-        let soft = soft(&telemetry, &led);
-        let replica = request.replica;
+    // What would help is planned, many times over: aside, as a preview is.
+    let (cluster, led) = (read(office).await?.clone(), led(office));
+    let explained = tokio::task::spawn_blocking(move || {
+        let telemetry = BTreeMap::new();
+        let (soft, replica) = (soft(&telemetry, &led), request.replica);
         match on {
-            Some(node) => {
-                let of = (&stack, &service);
-                view::explain_on(&*read(office).await?, of, replica, node, &soft)
-            }
-            None => view::explain(&*read(office).await?, &stack, &service, replica, &soft),
+            Some(node) => view::explain_on(&cluster, (&stack, &service), replica, node, &soft),
+            None => view::explain(&cluster, &stack, &service, replica, &soft),
         }
-    };
+    });
+    let explained = explained.await.map_err(|_| Status::internal("the explanation failed"))?;
     let mut explanations = explained.map_err(|rejection| statuses::rejected(&rejection))?;
     bound(&mut explanations, |view| &mut view.placement);
     Ok(ExplainReply { explanations: rows(explanations) })
@@ -212,8 +211,12 @@ pub(super) async fn tokens(office: &Office) -> Result<ListTokensReply, Status> {
 }
 
 pub(super) async fn status(office: &Office) -> Result<StatusView, Status> {
-    let telemetry = office.dispatch.sessions.telemetry();
-    let mut status = view::status(&*read(office).await?, &soft(&telemetry, &led(office)));
+    let (telemetry, led) = (office.dispatch.sessions.telemetry(), led(office));
+    // What would help is planned, many times over: aside, as a preview is.
+    let cluster = read(office).await?.clone();
+    let status = move || view::status(&cluster, &soft(&telemetry, &led));
+    let status = tokio::task::spawn_blocking(status).await;
+    let mut status = status.map_err(|_| Status::internal("the status failed"))?;
     let standing = office.log.standing().borrow().clone();
     let schedulers = office.door.seen(standing.leader, GLANCE).await;
     status.problems.extend(schedulers.iter().filter_map(scheduler_problem));

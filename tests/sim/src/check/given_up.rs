@@ -101,7 +101,7 @@ impl World {
     /// A person asks again for what could work and was given up; answers for how many services.
     pub(crate) fn ask_again(&mut self) -> usize {
         let mut asks = Vec::new();
-        for (name, stack) in self.log.reference.stacks() {
+        for (name, stack) in self.log.reference.stacks().iter() {
             for (service, held) in stack.wanted() {
                 if !works(stack, service) {
                     continue;

@@ -14,7 +14,7 @@ impl World {
     /// What is not as it should be, in words.
     pub(crate) fn out_of_order(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        for (name, stack) in self.log.reference.stacks() {
+        for (name, stack) in self.log.reference.stacks().iter() {
             if stack.removal().is_some() {
                 wrong.push(format!("stack {name} is still there"));
                 continue;

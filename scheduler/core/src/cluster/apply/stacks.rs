@@ -90,7 +90,7 @@ impl Cluster {
         let name = spec.name.clone();
         let busy: BTreeSet<ServiceName> =
             self.tasks_of(&name).map(|task| task.service.clone()).collect();
-        let stack = self.stacks.entry(name.clone()).or_insert_with(|| Stack {
+        let stack = self.stacks.get_or_insert(name.clone(), || Stack {
             revision: Revision(0),
             history: VecDeque::new(),
             services: BTreeMap::new(),

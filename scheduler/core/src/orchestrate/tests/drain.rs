@@ -236,3 +236,28 @@ fn two_nodes_drained_at_once_leave_what_fits_on_the_third() {
     let full = world.cluster.tasks_on(node).filter(|task| task.is_ready()).count();
     assert_eq!(full, 3, "{:#?}", world.show());
 }
+
+#[test]
+fn what_waits_and_is_edited_holds_up_nobody_who_is_leaving() {
+    let mut world = World::new(&[("a", 1_000)]);
+    let large =
+        |most| service("large:1", 400).with(|s| s.placement.max_replicas_per_node = Some(most));
+    let alone = service("alone:1", 100).with(|s| publish(s, 80));
+    world.apply(&stack("s", &[("large", large(1))]));
+    world.apply(&stack("t", &[("alone", alone)]));
+    world.settle();
+    let b = world.join("b", 300, &[]);
+    world.mute.insert(b);
+    drain(&mut world, "a", LONG);
+    world.lead();
+    let before = [
+        "s/large.1 e1 run running@a",
+        "s/large.1 e2 prepare pending",
+        "t/alone.1 e1 run running@a",
+        "t/alone.1 e2 prepare assigned@b",
+    ];
+    world.expect(&before);
+    world.apply(&stack("s", &[("large", large(2))]));
+    world.lead();
+    world.expect(&[before[0], "s/large.1 e3 prepare pending", before[2], before[3]]);
+}

@@ -24,7 +24,7 @@ fn onward(fleet: &Fleet<'_>, ask: &Ask<'_>, node: NodeId, left: u32) -> Option<V
     // What others have to stop for comes last, when all else is settled.
     let fix = match misfits.iter().find(|why| !gone_with_tasks(why)) {
         Some(why) => for_one(fleet, ask, room, why, false)?,
-        None => stop(ask, room, &misfits).or_else(|| lower(ask, room))?,
+        None => stop(fleet, ask, room, &misfits).or_else(|| lower(ask, room))?,
     };
     let rest = match &fix.change {
         Change::Node(changed) => {

@@ -1,6 +1,9 @@
 //! Devices and whatever else a node has a number of.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use model::{
     Generic, GenericName, NodeId, Revision, ServiceSpec, Timestamp,
@@ -13,7 +16,8 @@ use super::{placed, why};
 use crate::{
     Change, Command, Outcome,
     cluster::invariants,
-    placement::{Ask, Effort, Fleet, place},
+    orchestrate::orchestrate,
+    placement::{Ask, Effort, Fleet, place, scales::Scales},
     testing::{With, World, amounts, mount, service, stack, stack_name},
     view,
 };
@@ -94,7 +98,12 @@ fn a_kind_no_node_has_is_told_and_so_is_the_volume_that_binds() {
     let mut tasks = world.cluster.tasks().values();
     let waiting = tasks.rfind(|task| task.node.is_none()).unwrap();
     let (fleet, _) = view::fleet_for(&world.cluster, waiting);
-    let fixes = crate::placement::fixes(&fleet, &Ask::of(waiting), 0, None);
+    let fixes = crate::placement::fixes(
+        &fleet,
+        &Ask::of(waiting),
+        super::alone(),
+        &mut Effort::new(1_000, 1_000_000),
+    );
     assert_eq!(fixes.last().unwrap(), "give a more gpu: volume `data` binds x to it");
 }
 
@@ -196,6 +205,42 @@ fn a_node_that_offers_less_than_is_reserved_there_is_a_problem_for_people() {
     let row = view::nodes(&world.cluster, &view::Soft::none(world.now)).remove(0);
     let held = row.generic["gpu"];
     assert_eq!((held.capacity, held.reserved), (0, 1));
+}
+
+#[test]
+fn amounts_that_every_node_offers_make_nothing_rare() {
+    let mut world = World::new(&[("a", 1_000), ("b", 1_000)]);
+    world.offer("a", &[("disk", 100), ("gpu", 1)]);
+    world.offer("b", &[("disk", 200)]);
+    let services = [
+        ("small", with(100, &[("disk", 10)])),
+        ("other", with(100, &[("disk", 100)])),
+        ("none", with(100, &[])),
+        ("large", with(100, &[("disk", 101)])),
+        ("device", with(100, &[("disk", 10), ("gpu", 1)])),
+    ];
+    world.apply(&stack("s", &services));
+    let mut cluster = world.cluster.clone();
+    let steps = orchestrate(&cluster, &world.beats, &BTreeSet::new(), world.now);
+    cluster.take_changes(world.now, &steps.changes);
+    let asks: Vec<Ask<'_>> = cluster.pending().map(Ask::of).collect();
+    let fleet = Fleet::of(&cluster);
+    let scales = Scales::of(&fleet, &asks);
+    let nodes = |ask: &Ask<'_>| {
+        let (_, class) = scales.class(&fleet, ask).unwrap();
+        (ask.service.as_str().to_owned(), class.nodes.iter().collect::<Vec<_>>())
+    };
+    let found: BTreeMap<String, Vec<usize>> = asks.iter().map(nodes).collect();
+    let all = || vec![0, 1];
+    let expected = [
+        ("device", vec![0]),
+        ("large", vec![1]),
+        ("none", all()),
+        ("other", all()),
+        ("small", all()),
+    ];
+    assert_eq!(found, expected.map(|(name, nodes)| (name.to_owned(), nodes)).into());
+    assert_eq!(scales.classes().len(), 3);
 }
 
 proptest! {

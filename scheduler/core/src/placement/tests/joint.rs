@@ -39,6 +39,11 @@ fn what_is_short_is_told_in_amounts_with_where() {
     let three = [("x", port()), ("y", port()), ("z", port())];
     check(&three, Some("1 task with port 80 too many on all 2 nodes"));
     check(&[("x", service("x", 10))], None);
+    let gold = || {
+        service("x", 64)
+            .with(|s| s.placement.constraints = vec!["node.labels.role == gold".parse().unwrap()])
+    };
+    check(&[("x", gold())], Some("64.0 MiB short on role=gold: no node there takes tasks"));
 }
 
 #[test]

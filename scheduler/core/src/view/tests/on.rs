@@ -1,6 +1,6 @@
 //! What it would take to be on one node.
 
-use model::view::ExplainView;
+use model::{MilliCpu, view::ExplainView};
 
 use super::*;
 use crate::view::explain_on;
@@ -69,6 +69,22 @@ fn a_reservation_is_lowered_where_stopping_others_is_not_enough() {
     let fixes = ask(&world(), "large", "b").placement.fixes;
     let lower = "lower the memory reservation of large from 400.0 MiB to 50.0 MiB";
     assert_eq!(fixes, ["let b take new tasks: sisoctl node uncordon b", lower]);
+}
+
+#[test]
+fn memory_and_cpus_are_told_when_both_are_short() {
+    let mut world = world();
+    let greedy = service("x", 400).with(|s| s.resources.reserved.cpu = MilliCpu::cores(3));
+    world.apply(&stack("s", &[("greedy", greedy)]));
+    world.settle();
+    let busy = service("x", 10).with(|s| s.resources.reserved.cpu = MilliCpu::cores(6));
+    world.ok(Command::SetSchedulable { node: world.node("b"), schedulable: true });
+    world.apply(&stack("u", &[("busy", busy)]));
+    world.settle();
+    let asked = ask(&world, "greedy", "b").placement;
+    let reason = &asked.verdicts[0].reason;
+    assert!(reason.contains("needs 400.0 MiB, 40.0 MiB free"), "{reason}");
+    assert!(reason.contains("needs 3 CPUs, 2 free, short 1"), "{reason}");
 }
 
 #[test]

@@ -151,3 +151,12 @@ fn what_cannot_be_is_refused() {
     let imagined = what_if(&world.cluster, &[Supposition::Apply(empty)], world.now);
     assert_eq!(imagined.err(), known.result.err());
 }
+
+#[test]
+fn what_stays_of_a_stack_that_is_applied_again_comes_from_where_it_is() {
+    let world = crowded();
+    let same = world.cluster.stack(&stack_name("s")).unwrap().spec().unwrap();
+    let found = ask(&world, &[Supposition::Apply(StackSpec::clone(same))]);
+    assert_eq!(moves(&found), ["alone.1 a a", "db.1 a a", "large.1 a a", "web.1 a a"]);
+    assert_eq!(found.unplaced, 0);
+}
