@@ -17,13 +17,14 @@ use model::{
     Bytes, Health, ServiceSpec, TaskState, TaskStatus, Timestamp,
     planted::{Bug, is_planted},
     spec::RestartPolicy,
+    story,
     task::{Cause, Failure},
 };
 
 use crate::{
     ports::taken,
     reconcile::{Seen, Wanted},
-    runtime::{Container, Happening},
+    runtime::{Container, Happening, RuntimeError},
 };
 
 /// Milliseconds since the agent started, by a clock that only goes forward.
@@ -56,6 +57,9 @@ const LATE_OOM: u64 = 1_000;
 pub const PROOF_OF_LIFE: u64 = 1_000;
 /// The exit code of a process that SIGKILL ended: what the kernel sends when memory runs out.
 const SIGKILLED: i64 = 137;
+/// A limit from here on has room for what an engine starts a container with, some 15 MiB, whatever else counts for
+/// it by then.
+const ROOM_TO_START: Bytes = Bytes::mib(64);
 /// What is said of a container whose command ran on without the engine's knowledge, at the beginning.
 pub(crate) const LOST: &str = "the engine lost sight of it in a restart";
 /// The longest message kept, in characters: engines quote whole runtime traces.
@@ -119,6 +123,8 @@ enum End {
     Lost,
     /// It did not begin.
     NotStarted,
+    /// The kernel killed for memory what would have begun it.
+    Cramped,
 }
 
 impl Attempt {
@@ -219,17 +225,22 @@ impl Attempt {
         self.proven = now >= due;
     }
 
-    /// Counts a start that the engine refused, with its message. `container` is what is there now.
+    /// Counts a start that the engine refused, for want of memory where it says so, or where nothing says why and
+    /// the limit is as low as what starts it may need. `container` is what is there now.
     pub fn start_failed(
         &mut self,
         spec: &ServiceSpec,
-        message: String,
+        error: &RuntimeError,
         container: Option<&Container>,
         now: Moment,
     ) {
         self.counted = container.map(ended_at).or(self.counted);
         self.status.container = container.map(|container| container.id.to_string());
-        self.count(spec, End::NotStarted, Some(message), now);
+        let low = spec.resources.memory_limit < ROOM_TO_START;
+        let cramped = matches!(error, RuntimeError::Cramped { .. })
+            || (low && matches!(error, RuntimeError::Stillborn { .. }));
+        let end = if cramped { End::Cramped } else { End::NotStarted };
+        self.count(spec, end, Some(story(error)), now);
     }
 
     /// Has its container made anew: what it was made with is gone, a network for example.
@@ -308,7 +319,8 @@ impl Attempt {
                 | End::Fenced
                 | End::Vanished
                 | End::Lost
-                | End::NotStarted => TaskState::Failed,
+                | End::NotStarted
+                | End::Cramped => TaskState::Failed,
             };
         }
     }
@@ -316,7 +328,7 @@ impl Attempt {
     fn starts_again(&mut self, policy: RestartPolicy, end: End) -> bool {
         let is_failure = match end {
             End::Exited(code) => code != 0,
-            End::OutOfMemory | End::Slain | End::NotStarted => true,
+            End::OutOfMemory | End::Slain | End::NotStarted | End::Cramped => true,
             End::Killed(_) | End::Unwatched(_) | End::Fenced | End::Vanished | End::Lost => false,
         };
         match policy {
@@ -346,7 +358,8 @@ impl Attempt {
             | End::Exited(_)
             | End::OutOfMemory
             | End::Slain
-            | End::NotStarted => {
+            | End::NotStarted
+            | End::Cramped => {
                 let factor = 1_u64.checked_shl(self.streak).unwrap_or(u64::MAX);
                 let unwatched = matches!(end, End::Unwatched(_));
                 let longest = if unwatched { LONGEST_UNWATCHED_DELAY } else { LONGEST_DELAY };
@@ -393,6 +406,13 @@ fn explain(end: End, limit: Bytes, message: Option<String>) -> Option<Failure> {
         End::Vanished => (Cause::Interrupted, "its container was removed from outside".to_owned()),
         End::Lost => (Cause::Interrupted, LOST.to_owned()),
         End::NotStarted => (Cause::Start, message.unwrap_or_default()),
+        End::Cramped => {
+            let text = format!(
+                "most likely its limit of {limit} is too low for what the engine starts a container with ({})",
+                message.unwrap_or_default()
+            );
+            (Cause::OutOfMemory, text)
+        }
     };
     Some(failure(cause, text))
 }

@@ -68,11 +68,20 @@ pub enum EnrolError {
         #[source]
         cause: std::io::Error,
     },
+    /// There is no such file.
+    #[error("there is no token file {}: `sisoctl token create --role node` makes a token", path.display())]
+    NoTokenFile {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// It does not hold a token.
     #[error(transparent)]
     BadToken(#[from] BadToken),
     /// It is for something else.
-    #[error("the join token is for joining as {}, not as a node", .0.as_str())]
+    #[error(
+        "the join token is for joining as a {}, not as a node: `sisoctl token create --role node` makes one",
+        .0.as_str()
+    )]
     WrongRole(Role),
     /// The scheduler at this address is not the one the token names.
     #[error("no scheduler of the token's cluster was found")]
@@ -115,7 +124,7 @@ pub async fn member(directory: &Path, joining: &Joining) -> Result<Member, Enrol
 fn read_token(path: Option<&Path>) -> Result<JoinToken, EnrolError> {
     let path = path.ok_or(EnrolError::NoToken)?;
     let unreadable = |cause| EnrolError::TokenFile { path: path.to_owned(), cause };
-    let absent = || unreadable(std::io::Error::from(std::io::ErrorKind::NotFound));
+    let absent = || EnrolError::NoTokenFile { path: path.to_owned() };
     let bytes = file::read(path, TOKEN_BYTES).map_err(unreadable)?.ok_or_else(absent)?;
     let token: JoinToken = String::from_utf8_lossy(&bytes).parse()?;
     if token.role != Role::Node {

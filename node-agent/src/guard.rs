@@ -8,8 +8,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions},
-    io,
-    os::unix::process::CommandExt as _,
+    io::{self, Read as _, Write as _},
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -21,7 +21,7 @@ use model::{NodeId, TaskId, story};
 use rustix::{
     fs::FlockOperation,
     io::Errno,
-    process::{Flock, FlockType},
+    process::{Flock, FlockType, Signal, kill_process},
 };
 use tokio::time::{sleep, timeout};
 
@@ -42,6 +42,10 @@ const QUIET_LOOKS: u32 = 10;
 const IDLE_LOOKS: u32 = 3;
 /// For a look at the engine: what is guarded must end within seconds of its lease.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
+/// How long a guard of another program may take to end before it is left for the next look.
+const LEAVES_WITHIN: Duration = Duration::from_secs(5);
+/// More than a [`mark`] has.
+const MARK_BYTES_MAX: u64 = 256;
 /// Between two looks whether there is a guard.
 const KEEP_EVERY: Duration = Duration::from_secs(2);
 
@@ -65,14 +69,32 @@ pub struct GuardConfig {
 
 fn open(directory: &Path) -> io::Result<File> {
     let path = directory.join(LOCK);
-    OpenOptions::new().create(true).truncate(false).write(true).open(path)
+    OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)
+}
+
+/// Which program this process runs: another one once it was replaced, though it has the same path and version.
+fn mark() -> io::Result<String> {
+    // What runs, wherever its file is by now; elsewhere the file that is there.
+    let own = std::fs::metadata("/proc/self/exe");
+    let about = own.or_else(|_| std::fs::metadata(std::env::current_exe()?))?;
+    Ok(format!("{}:{}:{}:{}", about.dev(), about.ino(), about.len(), about.mtime()))
 }
 
 /// Takes the place of the one guard of a directory; `None` while another has it.
 fn place(directory: &Path) -> io::Result<Option<File>> {
     let file = open(directory)?;
     match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => {
+            // Of a guard without a mark its agent's next program thinks that it is an older one.
+            let noted = mark().and_then(|mark| {
+                file.set_len(0)?;
+                (&file).write_all(mark.as_bytes())
+            });
+            if let Err(error) = noted {
+                tracing::debug!(why = story(&error), "the guard's program is not noted");
+            }
+            Ok(Some(file))
+        }
         Err(Errno::AGAIN | Errno::ACCESS) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -85,9 +107,46 @@ pub fn watches(directory: &Path) -> io::Result<bool> {
     Ok(rustix::process::fcntl_getlk(open(directory)?, &whole)?.is_some())
 }
 
+/// Ends the guard of a directory when it is of another program than this one: whoever was upgraded wants what the
+/// newer one does when the engine hangs, and reads the leases as they are written now. Its successor comes at once.
+async fn end_older(directory: &Path) -> io::Result<()> {
+    let whole = Flock::from(FlockType::WriteLock);
+    let file = open(directory)?;
+    let Some(pid) = rustix::process::fcntl_getlk(&file, &whole)?.and_then(|held| held.pid) else {
+        return Ok(());
+    };
+    let mut noted = String::new();
+    (&file).take(MARK_BYTES_MAX).read_to_string(&mut noted)?;
+    if noted == mark()? {
+        return Ok(());
+    }
+    tracing::info!(
+        process = pid.as_raw_nonzero(),
+        "its guard is of another program and is replaced"
+    );
+    kill_process(pid, Signal::TERM)?;
+    let gone = async {
+        while watches(directory)? {
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    };
+    timeout(LEAVES_WITHIN, gone).await.unwrap_or(Ok(()))
+}
+
 /// Keeps a guard beside this agent while it has strict singletons. Ends only with the agent.
 pub async fn keep(config: Config, cluster: String, node: NodeId, board: Arc<Board>) {
     let mut told = false;
+    board.guarded().await;
+    if let Err(error) = end_older(&config.data_dir).await {
+        tracing::warn!(why = story(&error), "the guard there is left as it is");
+    }
+    if clock::awake().hardware.is_none() {
+        tracing::warn!(
+            "the hardware's clock cannot be read here: if this machine is frozen from outside, as a virtual \
+             machine is when its host sleeps, a strict singleton may run on beside its successor when it wakes"
+        );
+    }
     loop {
         board.guarded().await;
         match start(&config, &cluster, node) {

@@ -28,9 +28,10 @@ const HEADER: usize = 16;
 const LENGTH: usize = HEADER + 128 + MAX_TASKS * 40;
 const FILE: &str = "leases";
 const PRIVATE: u32 = 0o600;
-/// How often it is read before what it says counts as damaged, and the time between.
-const READS: usize = 5;
-const WRITTEN_WITHIN: Duration = Duration::from_millis(2);
+/// How often it is read before what it says counts as damaged, and the time between: a second in all. Whoever writes may
+/// lose its processor amidst that, longer than it takes to write, where a virtual machine shares those of a busy host.
+const READS: usize = 250;
+const WRITTEN_WITHIN: Duration = Duration::from_millis(4);
 
 /// The file's message. Field numbers are never reused.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -94,7 +95,7 @@ impl LeaseRecord {
             if let Some(found) = decode(&self.boot, &bytes) {
                 return Ok(found);
             }
-            // It may have been read while it was written over, which takes less than this.
+            // It may have been read while it was written over.
             std::thread::sleep(WRITTEN_WITHIN);
         }
         Ok(BTreeMap::new())

@@ -281,7 +281,7 @@ impl Mind {
             // Its container was removed meanwhile: that is noticed like any other absence.
             RuntimeError::Absent { .. } if container.is_none() => {}
             RuntimeError::Absent { .. } => {
-                attempt.start_failed(&assignment.spec, story(error), container, now);
+                attempt.start_failed(&assignment.spec, error, container, now);
                 attempt.rebuild();
                 tell_end(&self.board, &assignment, attempt);
             }
@@ -290,8 +290,11 @@ impl Mind {
                 attempt.rebuild();
                 self.try_again(step, error, now);
             }
-            RuntimeError::Refused { .. } | RuntimeError::Unreachable { .. } => {
-                attempt.start_failed(&assignment.spec, story(error), container, now);
+            RuntimeError::Refused { .. }
+            | RuntimeError::Cramped { .. }
+            | RuntimeError::Stillborn { .. }
+            | RuntimeError::Unreachable { .. } => {
+                attempt.start_failed(&assignment.spec, error, container, now);
                 tell_end(&self.board, &assignment, attempt);
             }
         }

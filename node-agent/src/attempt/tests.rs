@@ -349,7 +349,8 @@ fn only_a_wanted_task_has_its_end_counted() {
 fn a_refused_start_is_tried_again_as_the_policy_says() {
     let check = |restart, state| {
         let mut attempt = Attempt::default();
-        attempt.start_failed(&spec(restart), "port is already allocated".to_owned(), None, NOW);
+        let refused = RuntimeError::Refused { message: "port is already allocated".to_owned() };
+        attempt.start_failed(&spec(restart), &refused, None, NOW);
         assert_eq!(attempt.status.state, state);
         assert_eq!(attempt.status.failure.unwrap().cause, Cause::Start);
     };
@@ -357,6 +358,32 @@ fn a_refused_start_is_tried_again_as_the_policy_says() {
     check(ON_FAILURE, TaskState::Starting);
     check(ALWAYS, TaskState::Starting);
     check(RestartPolicy::OnFailure { max_attempts: Some(0) }, TaskState::Failed);
+}
+
+#[test]
+fn a_limit_in_which_nothing_starts_is_told_as_want_of_memory() {
+    let mut attempt = Attempt::default();
+    let killed = RuntimeError::Cramped { message: "init was OOM-killed".to_owned() };
+    attempt.start_failed(&spec(ON_FAILURE), &killed, None, NOW);
+    assert_eq!((attempt.status.state, attempt.status.restarts), (TaskState::Starting, 1));
+    let failure = attempt.status.failure.unwrap();
+    assert_eq!(failure.cause, Cause::OutOfMemory);
+    assert_eq!(
+        failure.message,
+        "most likely its limit of 512.0 MiB is too low for what the engine starts a container with (init was OOM-killed)"
+    );
+    // Whose limit is high enough ended for another reason.
+    for (mib, cause) in [(63, Cause::OutOfMemory), (64, Cause::Start)] {
+        let mut attempt = Attempt::default();
+        let mut spec = spec(ON_FAILURE);
+        spec.resources.memory_limit = Bytes::mib(mib);
+        let unsaid =
+            RuntimeError::Stillborn { message: "cannot start a stopped process".to_owned() };
+        attempt.start_failed(&spec, &unsaid, None, NOW);
+        let failure = attempt.status.failure.unwrap();
+        assert_eq!(failure.cause, cause, "{failure:?}");
+        assert!(failure.message.contains("cannot start a stopped process"), "{failure:?}");
+    }
 }
 
 #[test]

@@ -35,7 +35,9 @@ fn a_port_that_a_task_has_or_a_stray_may_have_is_not_asked_for() {
 
 #[test]
 fn a_port_is_taken_while_something_listens_there() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // None of those that connections of other tests are given as soon as it is free.
+    let mut ports = (11_000..12_000).map(|port| TcpListener::bind(("127.0.0.1", port)));
+    let listener = ports.find_map(Result::ok).unwrap();
     let held = listener.local_addr().unwrap().port();
     let asked = |host_ip| port(Some(held), host_ip, Protocol::Tcp);
     assert!(is_taken(&asked(None)) && is_taken(&asked(Some("127.0.0.1"))));

@@ -1,6 +1,6 @@
 //! The clocks of the machine that go on while it sleeps.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use crate::lease::Awake;
 
@@ -27,8 +27,17 @@ const COUNTS_SLEEP: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
 
 /// Which boot of the machine this is; `None` where that cannot be told.
 pub fn boot_id() -> Option<String> {
-    let id = std::fs::read_to_string(BOOT_ID).ok()?;
-    Some(id.trim().to_owned())
+    let told = std::fs::read_to_string(BOOT_ID).ok().or_else(session_of_macos)?;
+    Some(told.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+/// Agent and guard have to agree on it, so a name that each makes up for itself will not do.
+fn session_of_macos() -> Option<String> {
+    if !cfg!(target_os = "macos") {
+        return None;
+    }
+    let told = Command::new("sysctl").args(["-n", "kern.bootsessionuuid"]).output().ok()?;
+    told.status.success().then(|| String::from_utf8_lossy(&told.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -213,6 +213,18 @@ pub enum RuntimeError {
         /// The engine's message.
         message: String,
     },
+    /// The container's limit of memory leaves no room for the engine's own program that starts it.
+    #[error("{message}")]
+    Cramped {
+        /// The engine's message.
+        message: String,
+    },
+    /// What was to become the container's command ended before, and nothing says why.
+    #[error("{message}")]
+    Stillborn {
+        /// The engine's message.
+        message: String,
+    },
     /// The image of a container to be made is not on the machine (any more).
     #[error("image {image} is not on this machine")]
     ImageAbsent {
@@ -237,6 +249,8 @@ impl RuntimeError {
             Self::Refused { .. }
             | Self::Absent { .. }
             | Self::Jammed { .. }
+            | Self::Cramped { .. }
+            | Self::Stillborn { .. }
             | Self::ImageAbsent { .. }
             | Self::VolumeAbsent { .. } => false,
         }

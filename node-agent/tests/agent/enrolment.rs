@@ -41,7 +41,7 @@ async fn a_join_that_cannot_be_ends_with_its_reason() {
     check("nonsense".to_owned(), "not a join token").await;
     fs::remove_file(machine.path("token")).expect("a token file");
     let refused = machine.try_start().await.expect_err("no token");
-    assert!(matches!(refused, StartError::Enrol(EnrolError::TokenFile { .. })), "{refused:?}");
+    assert!(matches!(refused, StartError::Enrol(EnrolError::NoTokenFile { .. })), "{refused:?}");
 }
 
 #[tokio::test]

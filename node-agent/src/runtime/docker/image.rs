@@ -116,6 +116,8 @@ fn meaning(image: &str, error: RuntimeError) -> PullError {
         }
         other @ (RuntimeError::Unreachable { .. }
         | RuntimeError::Jammed { .. }
+        | RuntimeError::Cramped { .. }
+        | RuntimeError::Stillborn { .. }
         | RuntimeError::ImageAbsent { .. }
         | RuntimeError::VolumeAbsent { .. }) => PullError::Engine(other),
     }

@@ -9,6 +9,7 @@ mod exec;
 mod image;
 mod login;
 mod lost;
+mod refusal;
 mod shown;
 mod text;
 
@@ -92,46 +93,12 @@ async fn shown(
     }
 }
 
-/// An engine that lets containers outlive it and ends while it starts one leaves a task of that name in
-/// containerd, and can neither use nor remove it. Mostly with a process that only waits to become the
-/// container's command: then it can be made anew. When the command runs, that would run it twice. Or it ends
-/// before there is a process, and leaves its directory only, in whose place it makes no other.
-fn jammed(id: &ContainerId, error: RuntimeError) -> RuntimeError {
-    match error {
-        RuntimeError::Refused { message } if message.contains("id already in use") => {
-            let message = format!(
-                "its command runs, but the engine lost sight of it in a restart; end it on this machine \
-                 with `ctr -n moby task kill -s SIGKILL {id}` ({message})"
-            );
-            RuntimeError::Refused { message }
-        }
-        RuntimeError::Refused { message }
-            if message.contains(&format!("task {id}: already exists"))
-                || message.contains(&format!("/{id}: file exists")) =>
-        {
-            RuntimeError::Jammed { message }
-        }
-        other => other,
-    }
-}
-
 /// What it comes to that a container was not stopped of which no process is seen: an engine that answers may
 /// have them in another machine.
 fn unless_gone(error: RuntimeError) -> Result<(), RuntimeError> {
     match error {
         RuntimeError::Unreachable { .. } => Ok(()),
         told => Err(told),
-    }
-}
-
-/// What the engine says of ports, as people say it.
-fn in_words(error: RuntimeError) -> RuntimeError {
-    match error {
-        RuntimeError::Refused { message } => {
-            let message = ports::in_words(&message).unwrap_or(message);
-            RuntimeError::Refused { message }
-        }
-        other => other,
     }
 }
 
@@ -293,7 +260,7 @@ impl Runtime for DockerEngine {
     async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         let docker = self.client().await?;
         let started = docker.start_container(&id.0, None::<StartContainerOptions>);
-        within(SLOW, started).await.map_err(|error| in_words(jammed(id, error)))
+        within(SLOW, started).await.map_err(|error| refusal::of_start(id, error))
     }
 
     async fn stop(&self, id: &ContainerId) -> Result<(), RuntimeError> {
@@ -409,28 +376,5 @@ mod tests {
         let refused = RuntimeError::Refused { message: "no".to_owned() };
         assert!(unless_gone(refused).is_err());
         assert!(unless_gone(RuntimeError::Unreachable { cause: "gone".into() }).is_ok());
-    }
-
-    #[test]
-    fn what_an_engine_cannot_start_any_more_is_told_from_what_runs_behind_its_back() {
-        let id = ContainerId("c1".to_owned());
-        let refused =
-            |message: &str| jammed(&id, RuntimeError::Refused { message: message.to_owned() });
-        for left in [
-            "task c1: already exists",
-            "failed to create: task c1: already exists: x",
-            "failed to start shim: mkdir /run/containerd/io.containerd.runtime.v2.task/moby/c1: file exists: unknown",
-        ] {
-            assert!(matches!(refused(left), RuntimeError::Jammed { .. }), "{left}");
-        }
-        let runs = refused("id already in use");
-        assert!(matches!(runs, RuntimeError::Refused { .. }), "{runs}");
-        assert!(runs.to_string().contains("task kill -s SIGKILL c1"), "{runs}");
-        for other in
-            ["task c2: already exists", "mkdir /data/c2: file exists", "port is already allocated"]
-        {
-            assert_eq!(refused(other).to_string(), other);
-            assert!(matches!(refused(other), RuntimeError::Refused { .. }), "{other}");
-        }
     }
 }
