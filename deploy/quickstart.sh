@@ -46,6 +46,7 @@ CONTEXT_FILE=$SCHEDULER_DIR/admin.yaml
 MARKER=$SISO_HOME/.made-by-quickstart
 CONTEXT=quickstart
 CONTEXT_COPY=${XDG_CONFIG_HOME:-$HOME/.config}/siso/contexts/$CONTEXT.yaml
+CURRENT=${XDG_CONFIG_HOME:-$HOME/.config}/siso/current
 NODE=mini-1
 # First leadership and a certificate for the agent take about a second; the rest is for a busy machine.
 START_SECONDS=60
@@ -104,8 +105,18 @@ start_scheduler() {
   fi
   wait_healthy "the scheduler" "$SISO_METRICS_PORT" "$SISO_HOME/scheduler.pid" siso-scheduler "$SCHEDULER_DIR" \
     "$SISO_HOME/scheduler.log" "$START_SECONDS"
+  use_context
+}
+
+# Commands are for this cluster from now on, until it is removed.
+use_context() {
+  local before
+  before=$(cat "$CURRENT" 2>/dev/null || true)
   "$BIN/sisoctl" context add "$CONTEXT" --file "$CONTEXT_FILE" >/dev/null
   "$BIN/sisoctl" context use "$CONTEXT" >/dev/null
+  [[ -n $before && $before != "$CONTEXT" ]] || return 0
+  printf '%s\n' "$before" >"$SISO_HOME/context-before"
+  warn "sisoctl asks this cluster now, not '$before': sisoctl context use $before (--down does that, too)"
 }
 
 start_agent() {
@@ -201,12 +212,14 @@ remove_stacks() {
   stacks=$(sisoctl stack ls --output json | grep -o '"stack": *"[^"]*"' | cut -d '"' -f 4 || true)
   for stack in $stacks; do
     say "Removing stack $stack"
-    sisoctl stack rm "$stack" "${options[@]}" >&2 ||
+    # What it says of volumes is for clusters that stay.
+    sisoctl stack rm "$stack" "${options[@]}" --quiet >&2 ||
       warn "the cluster did not remove $stack; its containers are removed directly"
   done
 }
 
 down() {
+  local before
   if [[ ! -e $MARKER ]]; then
     say "Nothing to remove: $SISO_HOME is not from this script"
     return
@@ -216,17 +229,21 @@ down() {
   stop_agent
   stop_scheduler
   sweep
+  before=$(cat "$SISO_HOME/context-before" 2>/dev/null || true)
   rm -rf "$SISO_HOME"
   rm -f "$CONTEXT_COPY"
-  forget_current_context
+  forget_current_context "$before"
   say "Removed. The Docker Engine and the images stay."
 }
 
-# What named the context that is gone, and the directories when nothing else is in them.
+# What named the context that is gone, and the directories when nothing else is in them. The one before, $1, is the
+# current one again.
 forget_current_context() {
-  local contexts=${CONTEXT_COPY%/*} current
-  current=${contexts%/*}/current
-  if [[ -f $current && $(cat "$current") == "$CONTEXT" ]]; then rm -f "$current"; fi
+  local contexts=${CONTEXT_COPY%/*}
+  if [[ -f $CURRENT && $(cat "$CURRENT") == "$CONTEXT" ]]; then
+    rm -f "$CURRENT"
+    if [[ -n $1 && -e $contexts/$1.yaml && -x $BIN/sisoctl ]]; then "$BIN/sisoctl" context use "$1" >&2; fi
+  fi
   rm -f "${CONTEXT_COPY%.yaml}.schedulers"
   rmdir "$contexts" "${contexts%/*}" 2>/dev/null || true
 }

@@ -6,8 +6,8 @@
 # What it installs, when it is missing: the Docker Engine (tests run containers), a C compiler (Rust links with it),
 # ShellCheck (the scripts), promtool (the text of /metrics), cargo-deny (licences, sources, who may use which crate),
 # strace, e2fsprogs, python3 and faketime (system calls, disks and clocks that fail on request, on Linux), iproute2 and
-# iptables (hosts with networks of their own), systemd (its verifier reads the units), openssh-server (a machine to be
-# added, where no service manager would start it for the network).
+# iptables (hosts with networks of their own), systemd (its verifier reads the units), openssh-server and sudo (a machine to
+# be added, where no service manager would start it for the network), QEMU (a machine that is frozen and woken).
 # It ends at the first step that fails, and always with a table of the steps and their times.
 set -euo pipefail
 
@@ -27,8 +27,14 @@ source "$ROOT/tests/lib/tools.sh"
 # shellcheck source=tests/lib/steps.sh
 source "$ROOT/tests/lib/steps.sh"
 
-# The images the tests on a real engine run.
+# The images of containers.
 TEST_IMAGES=(test postgres vector-demo web)
+
+# The images the tests run: those of containers, and that of the virtual machine where one can be emulated.
+test_images() {
+  "$ROOT/deploy/images/build.sh" "${TEST_IMAGES[@]}"
+  ! have qemu-system-x86_64 || "$ROOT/deploy/images/build.sh" machine
+}
 
 install_what_is_missing() {
   ensure_engine "$0"
@@ -87,23 +93,25 @@ main() {
   step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
   step "fuzz targets" check_fuzz_targets
   step "documentation" env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
-  step "images" "$ROOT/deploy/images/build.sh" "${TEST_IMAGES[@]}"
+  step "images" test_images
   step "PostgreSQL's image" "$ROOT/tests/images.sh"
+  step "programs of an earlier version" "$ROOT/tests/earlier.sh"
   step "programs" cargo build --workspace --bins --locked
   # One test opens 10,000 connections, and says so when it may not.
   if ulimit -Sn 20000 2>/dev/null; then export SISO_REQUIRE_FILES=1; fi
   # With these a test that misses its engine or its tool fails instead of skipping itself. A second engine, to be
   # killed, hosts with networks of their own, a disk, to be cut off from its power, and a machine behind sshd only root
   # can have; system calls fail on request on Linux only, and memory runs out on request in control groups of version 1.
-  local linux=0 sshd=0 groups=0
+  local linux=0 sshd=0 groups=0 emulated=0
   if [[ $(uname -s) == Linux ]]; then linux=1; fi
   if [[ -e /sys/fs/cgroup/memory/memory.limit_in_bytes ]]; then groups=1; fi
   if [[ -x /usr/sbin/sshd ]]; then sshd=1; fi
+  if have qemu-system-x86_64; then emulated=1; fi
   step "tests" env SISO_REQUIRE_ENGINE=1 SISO_REQUIRE_PROMTOOL=1 SISO_REQUIRE_OWN_ENGINE=$((EUID == 0)) \
     SISO_REQUIRE_STRACE=$linux SISO_REQUIRE_OWN_DISK=$((linux && EUID == 0)) \
     SISO_REQUIRE_HOSTS=$((linux && EUID == 0)) SISO_REQUIRE_FAKETIME=$linux \
     SISO_REQUIRE_MEMORY_GROUP=$((groups && EUID == 0)) SISO_REQUIRE_SSHD=$((linux && sshd && EUID == 0)) \
-    SISO_REQUIRE_SYSTEMD=$linux \
+    SISO_REQUIRE_SYSTEMD=$linux SISO_REQUIRE_EARLIER=1 SISO_REQUIRE_VM=$((emulated && EUID == 0)) \
     cargo test --workspace --locked
 }
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Obtains the images of the example stacks and of the tests.
 #
-#   deploy/images/build.sh [--no-pull] [NAME...]      all of them without a NAME
+#   deploy/images/build.sh [--no-pull] [NAME...]      all of them without a NAME, but for `machine`, which the tests alone need
 #
-# Names: base test postgres vector-demo web stand-in neo4j brain-api ralph-agent claude-code-runtime
+# Names: base test machine postgres vector-demo web stand-in neo4j brain-api ralph-agent claude-code-runtime
 #        file-watcher mcp-servers
 #
 # An image that exists outside this project (the base, PostgreSQL with pgvector, Neo4j) is pulled when a registry
@@ -36,7 +36,7 @@ describe() {
   tag=siso/$1:1 directory=$HERE/$1 parent=base arguments=()
   case $1 in
     base) parent= ;;
-    test | stand-in) ;;
+    test | machine | stand-in) ;;
     postgres) tag=pgvector/pgvector:pg16 ;;
     vector-demo | web) parent=stand-in ;;
     neo4j) tag=neo4j:5; service neo4j 7474 7687 ;;

@@ -185,15 +185,26 @@ plist() {
   printf '  <key>StandardErrorPath</key><string>%s/%s.log</string>\n</dict>\n</plist>\n' "$LOGS" "$label"
 }
 
-# daemon LABEL USER ARGUMENT...: installs the daemon and starts it anew.
+runs() { sudo launchctl print "system/$1" >/dev/null 2>&1; }
+runs_no_more() { ! runs "$1"; }
+
+# daemon LABEL USER ARGUMENT...: installs the daemon and starts it anew. With KEEP_RUNNING=yes one that runs is left alone.
 daemon() {
-  local label=$1 file
+  local label=$1 file changed=yes
   file=$(mktemp)
   plist "$@" >"$file"
+  ! cmp -s "$file" "$DESTDIR$DAEMONS/$label.plist" || changed=no
   put "$file" "$DAEMONS/$label.plist" 0644
   rm -f "$file"
-  # It is not there at the first time.
-  sudo launchctl bootout "system/$label" >/dev/null 2>&1 || true
+  if runs "$label"; then
+    if [[ ${KEEP_RUNNING:-no} == yes ]]; then
+      [[ $changed == no ]] || warn "$label has other settings now: they count when this Mac starts the next time"
+      return
+    fi
+    sudo launchctl bootout "system/$label" >/dev/null 2>&1 || true
+    # One that still ends is not taken again.
+    wait_until "$label ends" "sudo launchctl print system/$label; the log: $LOGS/$label.log" runs_no_more "$label"
+  fi
   sudo launchctl bootstrap system "$DESTDIR$DAEMONS/$label.plist" ||
     die "launchd does not take $label" "sudo launchctl print system/$label; the log: $LOGS/$label.log"
 }
@@ -205,7 +216,8 @@ install_daemons() {
   put "$HERE/start-colima.sh" "$BIN/siso-start-colima" 0755
   say "Colima starts with the Mac, before anybody logs in (siso.colima)"
   PLIST_ENVIRONMENT=("HOME=$HOME" "SISO_COLIMA_CPUS=$CPUS" "SISO_COLIMA_MEMORY=$MEMORY" "SISO_COLIMA_DISK=$DISK")
-  daemon siso.colima "$user" "$BIN/siso-start-colima"
+  # Started anew it would stop the virtual machine, and every container in it.
+  KEEP_RUNNING=yes daemon siso.colima "$user" "$BIN/siso-start-colima"
   [[ $WITH_SCHEDULER == yes ]] || return 0
   put "$DIST/siso-scheduler" "$BIN/siso-scheduler" 0755
   put "$DIST/sisoctl" "$BIN/sisoctl" 0755

@@ -62,16 +62,25 @@ ensure_host_tools() {
   ((${#missing[@]} == 0)) || install_packages "hosts with networks and clocks of their own" "${missing[@]}"
 }
 
+# A virtual machine that can be frozen. Without a hypervisor's help any machine can emulate one; only that of these
+# processors is.
+ensure_emulator() {
+  [[ $(uname -s) == Linux && $(uname -m) == x86_64 ]] || return 0
+  have qemu-system-x86_64 || install_packages "a virtual machine that is frozen and woken" qemu-system-x86
+}
+
 # The units are read by systemd's own verifier. It comes with systemd itself, which is not started by being installed.
 ensure_systemd_analyze() {
   [[ $(uname -s) == Linux ]] || return 0
   have systemd-analyze || install_packages "reads the units of deploy/systemd" systemd
 }
 
-# A real sshd, for `node add`. Where a service manager runs, installing it would open this machine to its network; there
+# A real sshd and sudo, for `node add`. Where a service manager runs, installing it would open this machine to its network; there
 # it is for the person to decide, and the tests that want it say that they are skipped.
 ensure_sshd() {
-  [[ $(uname -s) == Linux && ! -x /usr/sbin/sshd ]] || return 0
+  [[ $(uname -s) == Linux ]] || return 0
+  have sudo || install_packages "node add becomes root there by it" sudo
+  [[ ! -x /usr/sbin/sshd ]] || return 0
   if systemd_runs; then
     note "no sshd here: 'node add' is not tested (apt-get install openssh-server would start one)"
     return
@@ -88,5 +97,6 @@ ensure_test_tools() {
   ensure_host_tools
   ensure_systemd_analyze
   ensure_sshd
+  ensure_emulator
   ensure_cargo_deny
 }

@@ -22,7 +22,8 @@ use crate::engine::Engine;
 /// The shell command that beats, every 50 ms; it ends at once when it is asked to.
 const BEATING: &str = "trap 'exit 0' TERM; while :; do echo beat $(cut -d' ' -f1 /proc/uptime); \
                            usleep 50000; done";
-/// A stack of this name with one strict singleton, `one`, that beats.
+/// A stack of this name with one strict singleton, `one`, that beats. What an engine starts a container with takes
+/// some 15 MiB of its limit where control groups count what lies in memory files.
 pub fn singleton(stack: &str) -> String {
     let command = BEATING.replace('$', "$$");
     format!(
@@ -32,7 +33,7 @@ services:
   one:
     image: siso/test:1
     command: [sh, -c, \"{command}\"]
-    mem_limit: 16m
+    mem_limit: 64m
     stop_grace_period: 1s
     x-siso: {{ singleton: strict }}
 "

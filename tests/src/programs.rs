@@ -46,6 +46,25 @@ pub fn current_program(name: &str) -> Result<PathBuf, String> {
     Ok(program)
 }
 
+/// The path of the program `name` of an earlier version.
+#[track_caller]
+pub fn earlier_program(name: &str) -> PathBuf {
+    built_earlier().unwrap_or_else(|why| panic!("{why}")).join(name)
+}
+
+/// Whether there are programs of an earlier version; the error names what makes them.
+pub fn has_earlier_programs() -> Result<(), String> {
+    built_earlier().map(drop)
+}
+
+/// `target/earlier`, where `tests/earlier.sh` puts them.
+fn built_earlier() -> Result<PathBuf, String> {
+    let test = env::current_exe().map_err(|error| format!("the path of this test: {error}"))?;
+    let beside = test.ancestors().map(|above| above.join("earlier"));
+    let mut built = beside.filter(|directory| directory.join("commit").is_file());
+    built.next().ok_or_else(|| "programs of an earlier version: tests/earlier.sh".to_owned())
+}
+
 /// A source file that changed since the program was linked, from the list cargo leaves beside it.
 fn newer_source(program: &Path) -> Option<String> {
     let built = fs::metadata(program).ok()?.modified().ok()?;

@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -11,7 +11,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::wait::{PROMPT, wait_until};
+use crate::{
+    ports::own_port,
+    wait::{PROMPT, wait_until},
+};
 
 const SSHD: &str = "/usr/sbin/sshd";
 
@@ -27,6 +30,7 @@ for place in etc usr/local var/lib; do
 done
 mkdir -p /usr/local/bin
 cp "$HERE"/stand-ins/* /usr/local/bin/
+useradd --no-create-home --home-dir / --shell /bin/sh --password '*' guest
 exec /usr/sbin/sshd -D -e -f "$HERE/sshd_config"
 "#;
 
@@ -35,6 +39,7 @@ const SYSTEMCTL: &str = r#"#!/bin/sh
 case $1 in
   is-system-running) [ ! -e "HERE/no-systemd" ] && echo running || echo offline ;;
   daemon-reload | enable) test -s /etc/systemd/system/siso-agent.service ;;
+  is-active) [ -s HERE/agent.pid ] && ! grep -q '^State:.Z' "/proc/$(cat HERE/agent.pid)/status" ;;
   restart)
     if [ -s HERE/agent.pid ]; then
       kill "$(cat HERE/agent.pid)" && while kill -0 "$(cat HERE/agent.pid)" 2>/dev/null; do sleep 0.1; done
@@ -51,12 +56,21 @@ case $1 in
 esac
 "#;
 
+/// A clock that is hours ahead for those who ask.
+const DATE: &str = r#"#!/bin/sh
+[ ! -e "HERE/clock-ahead" ] || exec /bin/date --date '+3 hours' "$@"
+exec /bin/date "$@"
+"#;
+
 const JOURNALCTL: &str = "#!/bin/sh\ntail -n 15 HERE/agent.log\n";
 
 const DOCKER: &str = r#"#!/bin/sh
 [ ! -e "HERE/no-engine" ] || exit 1
 exec /usr/bin/docker "$@"
 "#;
+
+/// A user there who is not root.
+pub const GUEST: &str = "guest@127.0.0.1";
 
 /// The machine.
 #[derive(Debug)]
@@ -69,7 +83,7 @@ pub struct Sshd {
 impl Sshd {
     /// Starts it; the error says what is missing here.
     pub fn start() -> Result<Self, String> {
-        for program in [SSHD, "/usr/bin/ssh", "/usr/bin/unshare"] {
+        for program in [SSHD, "/usr/bin/ssh", "/usr/bin/unshare", "/usr/bin/sudo"] {
             if !Path::new(program).exists() {
                 return Err(format!("there is no {program}"));
             }
@@ -79,8 +93,7 @@ impl Sshd {
             return Err("only root can give a machine its own places".to_owned());
         }
         let directory = tempfile::Builder::new().prefix("siso-sshd-").tempdir().expect("tempdir");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let port = port.expect("a free port").port();
+        let port = own_port();
         write_files(directory.path(), port);
         let log = File::create(directory.path().join("sshd.log")).expect("a log");
         let child = Command::new("unshare")
@@ -132,7 +145,30 @@ impl Sshd {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// From now on something is wrong there (`no-engine`, `no-systemd`), or right again.
+    /// From now on its memory is this, or again what it is; in KiB, all and what is free.
+    #[track_caller]
+    pub fn set_memory(&self, memory: Option<(u64, u64)>) {
+        let file = self.path("meminfo");
+        match memory {
+            Some((total, free)) => {
+                let text = format!("MemTotal: {total} kB\nMemAvailable: {free} kB\n");
+                fs::write(&file, text).expect("a file");
+                self.run(&format!("mount --bind {} /proc/meminfo", file.display()));
+            }
+            None => {
+                self.run("umount /proc/meminfo");
+            }
+        }
+    }
+
+    /// From now on its guest may become root without a password.
+    #[track_caller]
+    pub fn trust_guest(&self) {
+        let rule = "guest ALL=(ALL) NOPASSWD: ALL";
+        self.run(&format!("umask 337; echo '{rule}' >/etc/sudoers.d/guest"));
+    }
+
+    /// From now on something is wrong there (`no-engine`, `no-systemd`, `clock-ahead`), or right again.
     pub fn break_something(&self, what: &str, broken: bool) {
         let path = self.path(what);
         if broken {
@@ -184,7 +220,9 @@ fn write_files(directory: &Path, port: u16) {
         ),
     );
     fs::create_dir(directory.join("stand-ins")).expect("a directory");
-    for (name, text) in [("systemctl", SYSTEMCTL), ("journalctl", JOURNALCTL), ("docker", DOCKER)] {
+    let stand_ins =
+        [("systemctl", SYSTEMCTL), ("journalctl", JOURNALCTL), ("docker", DOCKER), ("date", DATE)];
+    for (name, text) in stand_ins {
         let path = directory.join("stand-ins").join(name);
         fs::write(&path, text.replace("HERE", &here)).expect("a stand-in");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");

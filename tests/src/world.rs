@@ -19,6 +19,7 @@ use crate::{
     engine::Engine,
     gate::{Permit, enrol, required},
     http::get,
+    ports::own_port,
     programs::program,
     wait::{PATIENT, wait_until},
 };
@@ -82,7 +83,7 @@ impl World {
         let arguments = arguments(&[
             ("--data-dir", path("scheduler").display().to_string()),
             ("--cluster-name", name.to_owned()),
-            ("--listen", "127.0.0.1:0".to_owned()),
+            ("--listen", format!("127.0.0.1:{}", own_port())),
             ("--metrics-listen", "127.0.0.1:0".to_owned()),
         ]);
         let scheduler =
@@ -95,18 +96,9 @@ impl World {
             Self { ctl, scheduler, agent, engine, cluster, directory, files, _permit: permit };
         world.scheduler.start();
         world.scheduler.wait_ready();
-        world.pin_port();
         world.cluster = world.context_value("cluster");
         enrol(&world.cluster);
         world
-    }
-
-    /// From here on the scheduler is started with the port it got: agents and contexts know it.
-    #[track_caller]
-    fn pin_port(&mut self) {
-        let endpoint = self.endpoint();
-        let listen = self.scheduler.arguments.iter().position(|argument| argument == "--listen");
-        self.scheduler.arguments[listen.expect("--listen") + 1] = endpoint;
     }
 
     /// Makes a token and starts an agent that joins with it.
@@ -123,14 +115,7 @@ impl World {
     /// A second agent on the same engine, as another node; ends when it is dropped.
     #[track_caller]
     pub fn second_agent(&self, name: &str) -> Daemon {
-        let token = self.ctl.run(&["token", "create", "--role", "node"]).expect(0).stdout;
-        let file = self.write("second.token", &token);
-        let mut arguments = self.agent_arguments("second-agent", &file);
-        let at = arguments.iter().position(|argument| argument == "--name").expect("--name");
-        name.clone_into(&mut arguments[at + 1]);
-        let mut agent =
-            Daemon::new("second-agent", program("siso-agent"), arguments, self.directory.path());
-        agent.start();
+        let mut agent = self.begin_agent(name);
         agent.wait_ready();
         wait_until(&format!("{name} is ready"), PATIENT, || {
             let nodes = self.ctl.json(&["node", "ls"]);
@@ -138,6 +123,21 @@ impl World {
             let ready = rows.iter().any(|row| row["name"] == name && row["state"] == "ready");
             if ready { Ok(()) } else { Err(nodes.to_string()) }
         });
+        agent
+    }
+
+    /// The same, right after its start.
+    #[track_caller]
+    pub fn begin_agent(&self, name: &str) -> Daemon {
+        let token = self.ctl.run(&["token", "create", "--role", "node"]).expect(0).stdout;
+        let file = self.write(&format!("{name}.token"), &token);
+        let mut arguments = self.agent_arguments(&format!("agent-{name}"), &file);
+        let at = arguments.iter().position(|argument| argument == "--name").expect("--name");
+        name.clone_into(&mut arguments[at + 1]);
+        let directory = self.directory.path();
+        let mut agent =
+            Daemon::new(&format!("agent-{name}"), program("siso-agent"), arguments, directory);
+        agent.start();
         agent
     }
 
@@ -164,7 +164,7 @@ impl World {
         let token = self.write(&format!("{name}.token"), &token);
         let arguments = arguments(&[
             ("--data-dir", self.path(name).display().to_string()),
-            ("--listen", "127.0.0.1:0".to_owned()),
+            ("--listen", format!("127.0.0.1:{}", own_port())),
             ("--metrics-listen", "127.0.0.1:0".to_owned()),
             ("--join", self.endpoint()),
             ("--token-file", token),

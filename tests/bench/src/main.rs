@@ -9,6 +9,7 @@ mod ground;
 #[cfg(target_os = "linux")]
 mod hosts;
 mod idle;
+mod join;
 mod load;
 mod machine;
 mod process;
@@ -32,6 +33,8 @@ enum Part {
     Writes,
     /// Sizes of the programs, and how fast they are ready.
     Start,
+    /// From a token to a node that is ready, by hand and by `node add`.
+    Join,
     /// Memory and processor time with fifty containers and nothing to do.
     Idle,
     /// What many agents and tasks cost one scheduler; the agents are simulated, the wire is not. Only
@@ -106,6 +109,9 @@ fn main() {
     }
     if wanted(Part::Start) {
         start::measure(&mut report, args.rounds);
+    }
+    if wanted(Part::Join) {
+        join::measure(&mut report, args.rounds);
     }
     if wanted(Part::Writes) {
         load::measure(&mut report, args.rounds, args.etcd.as_deref());

@@ -3,9 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU16, Ordering},
 };
 
 use tempfile::TempDir;
@@ -15,6 +13,7 @@ use crate::{
     crash::Fault,
     ctl::{Answer, Ctl},
     daemon::Daemon,
+    ports::own_port,
     programs::program,
 };
 
@@ -56,7 +55,7 @@ impl Victim {
         let flags = [
             ("--data-dir", data.display().to_string()),
             ("--cluster-name", "victim".to_owned()),
-            ("--listen", format!("127.0.0.1:{}", free_port())),
+            ("--listen", format!("127.0.0.1:{}", own_port())),
             ("--metrics-listen", "127.0.0.1:0".to_owned()),
             ("--snapshot-every", SNAPSHOT_EVERY.to_owned()),
             ("--segment-bytes", SEGMENT_BYTES.to_owned()),
@@ -147,18 +146,5 @@ impl Victim {
 impl Default for Victim {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// A port for this victim's whole life, and no other's. Not one the system hands out to whoever asks
-/// for any: between two starts it would be somebody else's.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 12_000 + u16::try_from(std::process::id() % 10_000).expect("small");
-    loop {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }

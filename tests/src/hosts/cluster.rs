@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Write as _,
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use crate::{
     ctl::{Answer, Ctl},
     gate::required,
     http::exchange,
-    programs::program,
+    programs::{earlier_program, program},
     wait::{PATIENT, poll_closely, wait_closely, wait_until},
 };
 
@@ -45,6 +45,8 @@ pub struct Shape {
     pub scheduler_flags: Vec<String>,
     /// Further flags of every agent.
     pub agent_flags: Vec<String>,
+    /// They begin with the programs of an earlier version.
+    pub earlier: bool,
 }
 
 impl Shape {
@@ -128,7 +130,7 @@ impl Cluster {
             ("--metrics-listen", format!("0.0.0.0:{METRICS_PORT}")),
         ]);
         arguments.extend(further.iter().chain(&self.shape.scheduler_flags).cloned());
-        host.install(SCHEDULER, &program("siso-scheduler"), &arguments);
+        host.install(SCHEDULER, &self.program("siso-scheduler"), &arguments);
     }
 
     /// The context that this host's scheduler has written, once it names every scheduler there is.
@@ -143,6 +145,40 @@ impl Cluster {
             if whole && all { Ok(text) } else { Err(host.story(SCHEDULER)) }
         });
         write_secret(&self.ctl.context, &text);
+    }
+
+    /// How many hosts have a scheduler: the first so many.
+    pub fn schedulers(&self) -> u32 {
+        self.shape.schedulers
+    }
+
+    /// One more scheduler, on the next host that has none.
+    #[track_caller]
+    pub fn grow(&mut self) {
+        self.shape.schedulers += 1;
+        self.add_scheduler(self.shape.schedulers);
+    }
+
+    /// One less, that on the last host that has one: it is removed, and ends by itself.
+    #[track_caller]
+    pub fn shrink(&mut self) {
+        let number = self.shape.schedulers;
+        let name = endpoint(self.hosts.host(number));
+        let listed = self.ctl.json(&["scheduler", "ls"]);
+        let mut rows = listed.as_array().into_iter().flatten();
+        let row = rows.find(|row| row["address"] == name.as_str());
+        let id = row.map_or_else(|| panic!("{listed}"), |row| row["id"].to_string());
+        self.hosts.host(number).hold(SCHEDULER);
+        wait_until(&format!("scheduler {id} is removed"), PATIENT, || {
+            // One that leads hands over, and says to ask again.
+            let answer = self.ctl.run(&["scheduler", "rm", &id, "--yes"]);
+            if answer.code == 0 { Ok(()) } else { Err(answer.to_string()) }
+        });
+        self.shape.schedulers -= 1;
+        wait_until(&format!("scheduler {id} ends"), PATIENT, || {
+            let host = self.hosts.host(number);
+            host.process_of(SCHEDULER).map_or(Ok(()), |_| Err(host.story(SCHEDULER)))
+        });
     }
 
     #[track_caller]
@@ -178,7 +214,12 @@ impl Cluster {
             ("--reserve-memory", MEMORY_RESERVE.to_owned()),
         ]);
         arguments.extend(self.shape.agent_flags.iter().cloned());
-        host.install(AGENT, &program("siso-agent"), &arguments);
+        host.install(AGENT, &self.program("siso-agent"), &arguments);
+    }
+
+    #[track_caller]
+    fn program(&self, name: &str) -> PathBuf {
+        if self.shape.earlier { earlier_program(name) } else { program(name) }
     }
 
     #[track_caller]
@@ -203,7 +244,7 @@ impl Cluster {
         hosts.map(|host| (host.number(), endpoint(host))).collect()
     }
 
-    /// `sisoctl` that knows only the scheduler on this host.
+    /// `sisoctl` that knows only the scheduler on this host, and learns of no other.
     pub fn ctl_of(&self, number: u32) -> Ctl {
         let text = fs::read_to_string(&self.ctl.context).expect("the context file");
         let others = |line: &&str| {
@@ -212,6 +253,8 @@ impl Cluster {
         let kept: Vec<_> = text.lines().filter(others).collect();
         let path = super::operator().join(format!("only-{number}.yaml"));
         write_secret(&path, &(kept.join("\n") + "\n"));
+        // Where it would keep what it learns of the others.
+        fs::create_dir_all(path.with_extension("schedulers")).expect("a directory");
         Ctl::new(path, &super::operator().join(format!("only-{number}")))
     }
 

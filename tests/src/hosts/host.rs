@@ -302,18 +302,19 @@ impl Host {
         fs::rename(new, path).expect("a unit");
     }
 
-    /// Puts another file in the place of a unit's program, with the same content: what runs from its
-    /// next start on. What runs now keeps the file it was started from.
+    /// Puts another program in the place of a unit's, as an upgrade does: its next start runs a copy, under
+    /// the same path each time; what runs now keeps the file it was started from.
     #[track_caller]
-    pub fn replace(&self, unit: &str) {
+    pub fn replace(&self, unit: &str, program: &Path) {
+        let own = self.directory.join("files").join(unit);
+        let new = own.with_extension("new");
+        fs::copy(program, &new).expect("a copy of the program");
+        fs::rename(&new, &own).expect("the program's place");
         let path = self.directory.join("units").join(unit);
         let text = fs::read_to_string(&path).expect("a unit");
-        let (_, program) = text.rsplit_once("exec '").expect("it starts a program");
-        let (program, _) = program.split_once('\'').expect("its path ends");
-        let new = self.directory.join("files").join(format!("{unit}.next"));
-        fs::copy(program, &new).expect("a copy of the program");
-        let text = text.replace(&format!("exec '{program}'"), &format!("exec '{}'", new.display()));
-        fs::write(&path, text).expect("a unit");
+        let (head, tail) = text.rsplit_once("exec '").expect("it starts a program");
+        let (_, arguments) = tail.split_once('\'').expect("its path ends");
+        fs::write(&path, format!("{head}exec '{}'{arguments}", own.display())).expect("a unit");
     }
 
     /// Whether clocks can be shifted here.

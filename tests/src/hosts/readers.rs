@@ -15,12 +15,13 @@ use crate::{
     register::{Call, Deed, linearize},
 };
 
-/// The register: a label of this node.
+/// The register: a label of this node, another one each time some begin.
 const NODE: &str = "host-2";
-const KEY: &str = "register";
+static REGISTERS: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug)]
 struct Notes {
+    register: String,
     began: Instant,
     calls: Mutex<Vec<Call>>,
     last: AtomicU64,
@@ -46,9 +47,11 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// Begins.
+    /// Begins, with clients of the schedulers on the first so many hosts.
     pub fn of(cluster: &Cluster, schedulers: u32) -> Self {
+        let register = format!("register-{}", REGISTERS.fetch_add(1, Ordering::SeqCst));
         let notes = Arc::new(Notes {
+            register,
             began: Instant::now(),
             calls: Mutex::default(),
             last: AtomicU64::default(),
@@ -100,7 +103,7 @@ impl Drop for Readers {
 fn write(ctl: &Ctl, notes: &Notes) {
     let value = notes.last.fetch_add(1, Ordering::SeqCst) + 1;
     let from = notes.now();
-    let label = format!("{KEY}={value}");
+    let label = format!("{}={value}", notes.register);
     let answer = ctl.run(&["node", "label", NODE, &label, "--timeout", "5s"]);
     assert!(matches!(answer.code, 0 | 3 | 4), "not done, refused or unanswered: {answer}");
     let to = (answer.code == 0).then(|| notes.now());
@@ -118,6 +121,6 @@ fn read(ctl: &Ctl, notes: &Notes) {
     }
     let listed = answer.json();
     let row = listed.as_array().into_iter().flatten().find(|row| row["name"] == NODE);
-    let held = row.and_then(|row| row["labels"][KEY].as_str()?.parse().ok());
+    let held = row.and_then(|row| row["labels"][&notes.register].as_str()?.parse().ok());
     notes.note(Call { from, to: Some(to), deed: Deed::Read(held) });
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use siso_tests::{Ctl, PATIENT, PROMPT, World, get, wait_until};
+use siso_tests::{Ctl, PATIENT, PROMPT, World, get, own_port, wait_until};
 
 /// Images of the quickstart, with the names `deploy/images/build.sh` gives them.
 const IMAGES: &[(&str, &str)] = &[
@@ -53,8 +53,7 @@ fn every_example_is_read_without_a_complaint() {
 fn the_quickstart_stores_and_finds_vectors_and_keeps_them() {
     let Some(world) = World::new("quickstart") else { return };
     world.engine.obtain(IMAGES);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let port = port.expect("a free port").port();
+    let port = own_port();
     let settings = world.write("settings.env", &format!("SISO_WEB_PORT={port}\n"));
     let file = stacks("quickstart.yaml");
     let apply = || {

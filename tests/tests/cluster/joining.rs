@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use siso_tests::{Answer, Engine, Sshd, World, program, required};
+use siso_tests::{Answer, Engine, GUEST, Sshd, World, program, required};
 
 const THERE: &str = "
 name: there
@@ -23,9 +23,14 @@ fn machine(test: &str) -> Option<Sshd> {
 /// `node add`, reaching the scheduler as it is reached on this machine.
 #[track_caller]
 fn add(world: &World, machine: &Sshd, more: &[&str]) -> Answer {
+    add_as("root@127.0.0.1", world, machine, more)
+}
+
+#[track_caller]
+fn add_as(target: &str, world: &World, machine: &Sshd, more: &[&str]) -> Answer {
     let (ssh, endpoint) = (machine.ssh(), world.endpoint());
     let agent = program("siso-agent").display().to_string();
-    let mut line = vec!["node", "add", "root@127.0.0.1", "--ssh", &ssh];
+    let mut line = vec!["node", "add", target, "--ssh", &ssh];
     for (flag, value) in [("--scheduler", &endpoint), ("--agent", &agent)] {
         if !more.contains(&flag) {
             line.extend([flag, value.as_str()]);
@@ -64,6 +69,33 @@ fn a_machine_becomes_a_node_over_the_users_own_ssh_and_again_is_no_harm() {
     assert_eq!((&again["name"], &again["id"]), (&"mini-2".into(), &nodes[1]["id"]));
     assert_eq!(world.ctl.json(&["token", "ls"]), tokens, "a member needs no token");
     assert_eq!(world.running("there"), running, "what runs was not disturbed");
+
+    // One whose program does not run is not called ready for what it was before.
+    let useless = ["--agent", "/bin/false", "--timeout", "15s"];
+    add(&world, &machine, &useless).expect(3).says(&["mini-2 is not ready after 15s"]);
+    add(&world, &machine, &[]).expect(0);
+    assert_eq!(world.ctl.json(&["node", "ls"])[1]["id"], nodes[1]["id"]);
+
+    // It is a member already, and stays that.
+    let other = World::scheduler_only("node-add-other");
+    let refused = add(&other, &machine, &["--name", "mini-9"]).expect(3);
+    refused.says(&["is a member of another cluster", world.cluster(), "nothing was changed"]);
+    assert_eq!(world.ctl.json(&["node", "ls"])[1]["state"], "ready");
+}
+
+#[test]
+fn a_user_who_becomes_root_by_sudo_adds_a_machine_as_root_does() {
+    let Some(machine) = machine("node-add-sudo") else { return };
+    let Some(world) = World::new("node-add-sudo") else { return };
+    machine.trust_guest();
+    let named = ["--name", "mini-2", "--label", "role=database"];
+    let added = add_as(GUEST, &world, &machine, &named).expect(0);
+    assert!(added.stdout.starts_with("mini-2 is ready: "), "{added}");
+    let files =
+        "stat -c '%U %a' /etc/siso/agent.token /etc/siso/agent.env /usr/local/bin/siso-agent";
+    assert_eq!(machine.run(files), "root 600\nroot 600\nroot 755\n");
+    add_as(GUEST, &world, &machine, &[]).expect(0);
+    assert_eq!(world.ctl.json(&["node", "ls"])[1]["name"], "mini-2");
 }
 
 #[test]
@@ -77,12 +109,32 @@ fn what_stands_in_the_way_is_told_with_its_way_out_and_nothing_is_changed() {
             &["its container engine does not answer", "systemctl enable --now docker"][..],
         ),
         ("no-systemd", &["systemd does not run there", "docs/operations.md"]),
+        (
+            "clock-ahead",
+            &["its clock is 180 minutes ahead of this machine's", "timedatectl set-ntp true"],
+        ),
     ] {
         machine.break_something(broken, true);
         let refused = add(&world, &machine, &named).expect(3).says(words);
         assert!(refused.stderr.contains("nothing was changed"), "{refused}");
         machine.break_something(broken, false);
     }
+    for (memory, words) in [
+        (
+            (512 << 10, 400 << 10),
+            &["512.0 MiB of memory, a node needs 768.0 MiB", "another machine"],
+        ),
+        (
+            (8 << 20, 100 << 10),
+            &["100.0 MiB of its memory are free, 256.0 MiB are needed", "end what"],
+        ),
+    ] {
+        machine.set_memory(Some(memory));
+        add(&world, &machine, &named).expect(3).says(words).says(&["nothing was changed"]);
+        machine.set_memory(None);
+    }
+    let refused = add_as(GUEST, &world, &machine, &named).expect(3);
+    refused.says(&["its user may not become root", "root@HOST", "nothing was changed"]);
     let script = world.write("siso-agent", "#!/bin/sh");
     let other = [&named[..], &["--agent", &script]].concat();
     add(&world, &machine, &other).expect(3).says(&["no program for Linux", "--agent FILE"]);

@@ -1,6 +1,6 @@
 //! Two of three schedulers are destroyed: the one that is left goes on, with everything that runs.
 
-use std::fs;
+use std::{fs, path::Path, process::Command};
 
 use siso_tests::{Answer, Ctl, PATIENT, World, program, wait_until};
 
@@ -20,6 +20,47 @@ fn recover(ctl: &Ctl, data: &str, sure: bool) -> Answer {
         line.push("--i-know-others-are-dead");
     }
     ctl.run(&line)
+}
+
+#[test]
+fn a_directory_from_a_backup_is_recovered_and_what_it_knew_runs_on() {
+    let Some(mut world) = World::new("backup") else { return };
+    world.apply(STACK).expect(0);
+    let running = world.wait_running("calm", 2);
+    let (directory, backup) = (world.path("scheduler"), world.path("backup"));
+    world.scheduler.stop();
+    copy(&directory, &backup);
+    world.start_scheduler();
+    world.wait_session(true);
+    // Numbers and sets that the backup knows nothing of.
+    let later = STACK.replace("calm", "later");
+    for replicas in ["replicas: 3", "replicas: 1"] {
+        world.apply(&later.replace("replicas: 2", replicas)).expect(0);
+    }
+    let forgotten = world.wait_running("later", 1);
+    world.scheduler.kill9();
+    fs::remove_dir_all(&directory).expect("it is lost");
+    copy(&backup, &directory);
+
+    let data = directory.display().to_string();
+    recover(&world.ctl, &data, true).expect(3).says(&["--from-backup"]);
+    let program = program("siso-scheduler").display().to_string();
+    let line =
+        ["scheduler", "recover", "--data-dir", &data, "--program", &program, "--from-backup"];
+    shows(&world.ctl.run(&line).expect(0), &["goes on as"]);
+    world.start_scheduler();
+    world.wait_node("ready");
+    world.wait_session(true);
+    // The agent takes its sets, none of its new tasks is taken for one that was forgotten.
+    world.apply(&later).expect(0);
+    let anew = world.wait_running("later", 2);
+    assert!(forgotten.keys().all(|id| !anew.contains_key(id)), "{forgotten:?} {anew:?}");
+    assert_eq!(world.wait_running("calm", 2), running, "what was known runs on");
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.expect("cp").success());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Changing what runs: replacing, scaling, restarting, going back, removing.
 
 use serde_json::Value;
-use siso_tests::{PATIENT, PROMPT, World, wait_until};
+use siso_tests::{PATIENT, PROMPT, World, own_port, wait_until};
 
 use crate::stacks::sleepers;
 
@@ -184,9 +184,7 @@ fn a_service_taken_out_of_the_file_is_removed_and_the_rest_stays() {
 #[test]
 fn a_published_port_answers_and_cannot_be_taken_twice() {
     let Some(world) = World::new("ports") else { return };
-    // Free a moment ago; the test fails loudly if somebody takes it in between.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let port = port.expect("a free port").port();
+    let port = own_port();
     let page = |stack: &str, text: &str| {
         format!(
             "
@@ -218,8 +216,8 @@ services:
     world.apply(&page("published", "two")).expect(0);
     shows("two");
     // One that a program has which is no container is found out before anything stops.
-    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let held = other.local_addr().expect("its port").port();
+    let held = own_port();
+    let other = std::net::TcpListener::bind(("127.0.0.1", held)).expect("a port");
     let before = world.wait_running("published", 1);
     let moved = page("published", "three").replace(&port_in_words, &held.to_string());
     let told = format!("host port {held} is taken by another program of this machine");

@@ -93,7 +93,7 @@ fn a_directory_of_which_something_is_gone_is_refused_or_serves_everything() {
         ("identity", Some("holds a log but no identity")),
         ("log", Some("known id, empty log")),
         ("log/segments", Some("acknowledged")),
-        ("log/snapshots", Some("must come from a backup")),
+        ("log/snapshots", Some("restore the directory from a backup")),
         ("pki", Some("authority is lost")),
         ("pki/ca.key", Some("authority is lost")),
         ("pki/ca.crt", Some("authority is lost")),

@@ -2,7 +2,7 @@
 
 use siso_tests::{
     PATIENT,
-    hosts::{Cluster, Host, SCHEDULER, Shape},
+    hosts::{Cluster, Host, Readers, SCHEDULER, Shape},
     required, wait_until,
 };
 
@@ -36,6 +36,7 @@ fn a_step_of_the_leaders_clock_makes_no_node_silent_and_moves_nothing() {
         events.as_array().expect("events").iter().filter(of).count()
     };
     let before = silent();
+    let readers = Readers::of(&cluster, 3);
     for (number, shift) in ["+1h", "-1h", "+0"].into_iter().enumerate() {
         let leader = cluster.leader();
         cluster.hosts.host(leader).set_clock(shift).expect("a clock");
@@ -47,5 +48,6 @@ fn a_step_of_the_leaders_clock_makes_no_node_silent_and_moves_nothing() {
         assert_eq!(cluster.leader(), leader, "the same leads");
         assert_eq!(silent(), before, "after {shift}");
     }
+    assert!(readers.finish() > 0, "they were answered");
     assert_eq!(cluster.wait_running("calm", 3), running, "a container was touched");
 }

@@ -9,7 +9,7 @@ use std::{
 
 use siso_tests::{
     PATIENT,
-    hosts::{Cluster, Scribe, Shape},
+    hosts::{Cluster, Readers, Scribe, Shape},
     wait_until,
 };
 
@@ -62,7 +62,7 @@ fn a_minority_serves_no_read_and_no_write_and_has_them_all_when_it_is_back() {
 fn a_link_that_works_one_way_makes_no_elections_without_end() {
     let shape = Shape { scheduler_flags: patient(), ..Shape::three() };
     let Some(cluster) = Cluster::up("one-way", shape) else { return };
-    let scribe = Scribe::of(&cluster);
+    let (scribe, readers) = (Scribe::of(&cluster), Readers::of(&cluster, 3));
     let all = [1, 2, 3];
     for of_leader in [true, false] {
         for deaf in [true, false] {
@@ -100,6 +100,7 @@ fn a_link_that_works_one_way_makes_no_elections_without_end() {
             wait(2);
         }
     }
+    assert!(readers.finish() > 0, "they were answered");
     scribe.finish(&cluster);
 }
 
@@ -125,7 +126,7 @@ fn a_fifth_of_all_packets_lost_makes_no_node_count_as_down() {
     let Some(cluster) = Cluster::up("lossy", Shape::three()) else { return };
     cluster.apply(CALM).expect(0);
     let running = cluster.wait_running("calm", 3);
-    let scribe = Scribe::of(&cluster);
+    let (scribe, readers) = (Scribe::of(&cluster), Readers::of(&cluster, 3));
     cluster.hosts.loss(20);
     let began = Instant::now();
     // The cluster remembers the last events only, and the writes of this story make many.
@@ -142,17 +143,18 @@ fn a_fifth_of_all_packets_lost_makes_no_node_count_as_down() {
     cluster.hosts.heal();
     held.compare(&cluster);
     drop(held);
+    let answered = readers.finish();
     let acknowledged = scribe.finish(&cluster);
     look(&cluster, &mut seen);
     let of = |kind: &str| seen.values().filter(|held| held.starts_with(kind)).count();
     let figures = format!(
-        "{seconds} s, {acknowledged} writes, {} × unreachable, {} × down",
+        "{seconds} s, {acknowledged} writes and {answered} calls, {} × unreachable, {} × down",
         of("unreachable"),
         of("down")
     );
     assert_eq!(of("down"), 0, "{figures}: {seen:#?}");
     assert_eq!(cluster.wait_running("calm", 3), running, "a container was touched: {figures}");
-    assert!(acknowledged > 0, "{figures}");
+    assert!(acknowledged > 0 && answered > 0, "{figures}");
     // What a long run is made for.
     let _ = writeln!(io::stderr(), "a fifth of all packets lost: {figures}");
 }

@@ -10,6 +10,7 @@ mod disks;
 mod leaders;
 mod leftovers;
 mod links;
+mod members;
 mod nodes;
 mod power;
 mod singletons;

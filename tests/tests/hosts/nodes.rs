@@ -118,3 +118,53 @@ fn a_host_without_a_scheduler_starts_its_tasks_from_its_ledger() {
     }
     scribe.finish(&cluster);
 }
+
+/// Runs on one of the two hosts that come and go.
+const WANDERER: &str = "
+name: wanderer
+services:
+  web:
+    image: siso/test:1
+    command: [sleep, '1000000']
+    mem_limit: 16m
+    stop_grace_period: 1s
+    deploy: { placement: { constraints: ['node.labels.host != 1'] } }
+";
+
+/// Waits until the one task is ready on another host than this, and answers on which.
+#[track_caller]
+fn wait_moved(cluster: &Cluster, from: u32) -> u32 {
+    let task = cluster.wait_task("wanderer", "serves elsewhere", |task| {
+        task["ready"] == true && task["node"] != format!("host-{from}")
+    });
+    let node = task["node"].as_str().and_then(|name| name.strip_prefix("host-"));
+    node.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{task}"))
+}
+
+#[test]
+fn from_nodes_that_come_and_go_a_service_moves_no_third_time_and_runs_on_untouched() {
+    let shape = Shape { hosts: 3, schedulers: 1, ..Shape::default() };
+    let Some(cluster) = Cluster::up("flapping", shape) else { return };
+    cluster.apply(WANDERER).expect(0);
+    let mut at = wait_moved(&cluster, 1);
+    for _ in 0..2 {
+        cluster.hosts.cut(at);
+        let next = wait_moved(&cluster, at);
+        cluster.hosts.heal();
+        cluster.wait_node(at, "ready");
+        at = next;
+    }
+    // The host it is on now came back a moment ago, and goes once more.
+    let held = cluster.wait_running("wanderer", 1);
+    cluster.hosts.cut(at);
+    cluster.wait_node(at, "down");
+    let why = format!("host-{at} is down; it comes and goes");
+    let task = cluster.wait_task("wanderer", "is said to stay", |task| {
+        task["waiting_for"].as_str().is_some_and(|told| told.contains(&why))
+    });
+    assert_eq!(task["node"], format!("host-{at}"));
+    assert_eq!(cluster.running("wanderer"), held, "nothing was started elsewhere");
+    cluster.hosts.heal();
+    cluster.wait_node(at, "ready");
+    assert_eq!(cluster.wait_running("wanderer", 1), held, "it ran on");
+}

@@ -2,7 +2,7 @@
 
 use siso_tests::{
     PATIENT,
-    hosts::{Cluster, Scribe, Shape},
+    hosts::{Cluster, Readers, Scribe, Shape},
     wait_until,
 };
 
@@ -18,7 +18,7 @@ fn after_a_power_cut_of_all_hosts_everything_is_there_and_starts_by_itself() {
     let Some(mut cluster) = Cluster::up("power", Shape::three()) else { return };
     cluster.apply(CALM).expect(0);
     cluster.wait_running("calm", 3);
-    let scribe = Scribe::of(&cluster);
+    let (scribe, readers) = (Scribe::of(&cluster), Readers::of(&cluster, 3));
     wait_until("writes are acknowledged", PATIENT, || {
         if scribe.acknowledged() >= WRITTEN { Ok(()) } else { Err("fewer".to_owned()) }
     });
@@ -39,5 +39,6 @@ fn after_a_power_cut_of_all_hosts_everything_is_there_and_starts_by_itself() {
     wait_until("writes are acknowledged again", PATIENT, || {
         if scribe.acknowledged() > acknowledged { Ok(()) } else { Err("none".to_owned()) }
     });
+    assert!(readers.finish() > 0, "they were answered");
     scribe.finish(&cluster);
 }

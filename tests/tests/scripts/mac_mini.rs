@@ -97,6 +97,14 @@ impl Mac {
         command.output().expect("install.sh")
     }
 
+    /// The same with another setting.
+    fn install_with(&self, arguments: &[&str], (name, value): (&str, &str)) -> Output {
+        let dist = self.path("dist").display().to_string();
+        let mut command = self.command("install.sh");
+        command.args(arguments).args(["--dist", &dist]).env(name, value);
+        command.output().expect("install.sh")
+    }
+
     fn calls(&self) -> String {
         fs::read_to_string(self.path("calls")).unwrap_or_default()
     }
@@ -131,11 +139,22 @@ case $1 in
 esac
 "#;
 
-/// Nothing runs there before. A scheduler that is started notes how private its token lies, and becomes a
-/// member, unless it is `refused`.
+/// What was started runs until it is told to end; the virtual machine ends with the daemon that holds it. A scheduler that
+/// is started notes how private its token lies, and becomes a member, unless it is `refused`.
 const LAUNCHCTL: &str = r#"
-[[ $1 != bootout ]] || exit 1
-[[ $3 == */siso.scheduler.plist ]] || exit 0
+label=${2#system/}
+case $1 in
+  print) [[ -e $VM/daemon-$label ]]; exit ;;
+  bootout)
+    rm "$VM/daemon-$label" || exit 1
+    [[ $label != siso.colima ]] || rm -f "$VM/up"
+    exit
+    ;;
+esac
+label=$(basename "$3" .plist)
+[[ ! -e $VM/daemon-$label ]] || exit 37
+touch "$VM/daemon-$label"
+[[ $label == siso.scheduler ]] || exit 0
 state=$SISO_DESTDIR/usr/local/var/siso
 if [[ -e $state/scheduler.token ]]; then
   stat -c %a "$state/scheduler.token" >"$VM/token-seen"
@@ -206,9 +225,23 @@ fn a_mac_is_made_a_machine_nobody_has_to_watch_and_again_changes_nothing_it_shou
     assert!(again.status.success(), "{}", told(&again));
     assert_eq!(mac.read("vm/etc/siso/agent.env"), format!("{settings}{own}"), "what was set stays");
     let calls = mac.calls();
-    for call in ["token create", "brew install", "colima start"] {
+    for call in ["token create", "brew install", "colima start", "bootout system/siso.colima"] {
         assert!(!calls.contains(call), "{call}: {calls}");
     }
+    assert!(mac.path("vm/up").exists(), "the virtual machine runs on, and what is in it");
+    assert!(
+        calls.contains("bootout system/siso.scheduler"),
+        "the scheduler is the new one: {calls}"
+    );
+
+    // Other settings of the machine are for its next start.
+    let larger = mac.install_with(&arguments, ("SISO_COLIMA_CPUS", "6"));
+    assert!(
+        told(&larger).contains("count when this Mac starts the next time"),
+        "{}",
+        told(&larger)
+    );
+    assert!(larger.status.success() && mac.path("vm/up").exists(), "{}", told(&larger));
 }
 
 #[test]

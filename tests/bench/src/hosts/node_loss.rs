@@ -18,10 +18,9 @@ use crate::{
     say,
 };
 
-/// The first three lead or follow; the last one goes.
+/// The first three lead or follow.
 const HOSTS: u32 = 4;
-const LOST: u32 = 4;
-const LEFT: [u32; 3] = [1, 2, 3];
+const BYSTANDER: u32 = 4;
 /// Two on each host.
 const REPLICAS: usize = 8;
 const LABEL_SWARM: &str = "com.docker.swarm.service.name=web";
@@ -49,6 +48,16 @@ trait Contestant {
     fn deploy(&self);
     fn remove(&self);
     fn wait_whole(&self);
+    fn leader(&self) -> u32;
+}
+
+/// Which host is lost.
+#[derive(Debug, Clone, Copy)]
+enum Lost {
+    /// One that neither leads nor follows.
+    Bystander,
+    /// That of the leader.
+    Leader,
 }
 
 impl Contestant for Siso {
@@ -70,6 +79,11 @@ impl Contestant for Siso {
 
     fn wait_whole(&self) {
         (1..=HOSTS).for_each(|number| self.cluster.wait_node(number, "ready"));
+        super::failover::Store::wait_whole(self);
+    }
+
+    fn leader(&self) -> u32 {
+        self.cluster.leader()
     }
 }
 
@@ -94,21 +108,31 @@ impl Contestant for Swarm {
     fn wait_whole(&self) {
         super::failover::Store::wait_whole(self);
     }
+
+    fn leader(&self) -> u32 {
+        super::failover::Store::leader(self)
+    }
 }
 
 /// One loss: seconds until the first replacement is there, and until all run.
-fn lose(of: &impl Contestant) -> (f64, f64) {
+fn lose(of: &impl Contestant, which: Lost) -> (f64, f64) {
     of.wait_whole();
     of.deploy();
     let all: Vec<u32> = (1..=HOSTS).collect();
     let each = wait_running(of.hosts(), &all, of.label(), REPLICAS);
-    assert!(each.last().is_some_and(|count| *count > 0), "nothing to lose: {each:?}");
-    let there = || LEFT.iter().flat_map(|host| containers(of.hosts(), *host, of.label()));
+    let lost = match which {
+        Lost::Bystander => BYSTANDER,
+        Lost::Leader => of.leader(),
+    };
+    let there_are = all.iter().zip(&each).any(|(host, count)| *host == lost && *count > 0);
+    assert!(there_are, "nothing to lose on {lost}: {each:?}");
+    let left: Vec<u32> = all.iter().copied().filter(|host| *host != lost).collect();
+    let there = || left.iter().flat_map(|host| containers(of.hosts(), *host, of.label()));
     let before: Vec<String> = there().map(|(id, _)| id).collect();
     // Whoever heartbeats does so at any moment.
     thread::sleep(Duration::from_millis(u64::from(rand::random::<u16>() % 1000)));
     let since = Instant::now();
-    of.hosts().cut(LOST);
+    of.hosts().cut(lost);
     let mut first = None;
     let running = loop {
         let now = there().collect::<Vec<_>>();
@@ -131,13 +155,13 @@ fn lose(of: &impl Contestant) -> (f64, f64) {
 
 fn measure_one(
     report: &mut Report,
-    (name, of): (&str, &impl Contestant),
+    (name, of, which): (&str, &impl Contestant, Lost),
     rounds: usize,
     wanted: (Option<f64>, Option<f64>),
 ) {
     let times: Vec<(f64, f64)> = (0..rounds)
         .map(|_| {
-            let (first, running) = lose(of);
+            let (first, running) = lose(of, which);
             say(&format!("{name}: there after {first:.2} s, all running after {running:.2} s"));
             (first, running)
         })
@@ -157,16 +181,26 @@ pub(crate) fn measure(report: &mut Report, rounds: usize) {
     }
     {
         let siso = Siso::up(HOSTS, &[]);
-        measure_one(report, ("Siso, defaults", &siso), rounds, (Some(10.0), Some(11.0)));
+        let wanted = (Some(10.0), Some(11.0));
+        measure_one(report, ("Siso, defaults", &siso, Lost::Bystander), rounds, wanted);
+        measure_one(report, ("Siso, defaults, the leader's", &siso, Lost::Leader), rounds, wanted);
     }
     {
         let siso = Siso::up(HOSTS, &TUNED);
-        measure_one(report, ("Siso, grace of 2 s", &siso), rounds, (None, Some(3.0)));
+        measure_one(
+            report,
+            ("Siso, grace of 2 s", &siso, Lost::Bystander),
+            rounds,
+            (None, Some(3.0)),
+        );
     }
     {
         let swarm = Swarm::up(HOSTS, None);
-        measure_one(report, ("Swarm, defaults", &swarm), rounds, (None, None));
+        measure_one(report, ("Swarm, defaults", &swarm, Lost::Bystander), rounds, (None, None));
+        let name = "Swarm, defaults, the leader's";
+        measure_one(report, (name, &swarm, Lost::Leader), rounds, (None, None));
     }
     let swarm = Swarm::up(HOSTS, Some(TUNED_HEARTBEAT));
-    measure_one(report, ("Swarm, heartbeat of 1 s", &swarm), rounds, (None, None));
+    let name = "Swarm, heartbeat of 1 s";
+    measure_one(report, (name, &swarm, Lost::Bystander), rounds, (None, None));
 }

@@ -94,7 +94,7 @@ fn a_token_is_good_whole_fresh_once_and_for_what_it_was_made() {
         ("used", n, used.to_string(), &used, "used"),
         ("revoked", n, revoked.to_string(), &revoked, "not valid"),
         ("expired", n, expired.to_string(), &expired, "expired"),
-        ("of-a-scheduler", n, scheduler.to_string(), &scheduler, "for joining as scheduler"),
+        ("of-a-scheduler", n, scheduler.to_string(), &scheduler, "for joining as a scheduler"),
         ("of-a-node", s, fresh.to_string(), &fresh, "for joining as node"),
         ("relabelled", s, relabelled, &fresh, "for joining as node"),
     ];
