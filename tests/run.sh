@@ -8,7 +8,7 @@
 # strace, e2fsprogs, python3 and faketime (system calls, disks and clocks that fail on request, on Linux), iproute2 and
 # iptables (hosts with networks of their own), systemd (its verifier reads the units), openssh-server and sudo (a machine to
 # be added, where no service manager would start it for the network), QEMU (a machine that is frozen and woken).
-# It ends at the first step that fails, and always with a table of the steps and their times.
+# It ends at the first step that fails, and always with a table of the steps, their times and what they leave of the disk.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -26,6 +26,9 @@ source "$ROOT/deploy/lib/rust.sh"
 source "$ROOT/tests/lib/tools.sh"
 # shellcheck source=tests/lib/steps.sh
 source "$ROOT/tests/lib/steps.sh"
+
+# What building everything and testing it takes of the disk, in mebibytes.
+ROOM=16000
 
 # The images of containers.
 TEST_IMAGES=(test postgres vector-demo web)
@@ -86,6 +89,9 @@ main() {
   esac
   cd "$ROOT"
   trap print_steps EXIT
+  local free
+  free=$(disk_free)
+  ((free >= ROOM)) || warn "$free MiB are free, and building and testing takes up to $ROOM: it may end for want of room"
   step "install what is missing" install_what_is_missing
   step "format" cargo fmt --all --check
   step "shell scripts" check_shell_scripts

@@ -16,8 +16,22 @@ use crate::wait::{PROMPT, wait_until};
 
 /// No command of a test takes this long: one that does hangs.
 const COMMAND_BOUND: Duration = Duration::from_mins(3);
+/// With less room than this, in bytes, what a command prints may be cut off, and schedulers take no changes.
+const ROOM: u64 = 64 << 20;
 /// How often a running command is looked at.
 const INTERVAL: Duration = Duration::from_millis(10);
+
+/// Panics where the disk below `directory` is so full that a test would fail with no word of why.
+#[track_caller]
+fn has_room(directory: &Path) {
+    let disk = rustix::fs::statvfs(directory).expect("the disk of what is printed");
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let (free_mib, at) = (free >> 20, directory.display());
+    assert!(
+        free >= ROOM,
+        "the disk is full: {free_mib} MiB are free at {at}; make room, or set TMPDIR"
+    );
+}
 
 /// `sisoctl` with a context.
 #[derive(Debug)]
@@ -167,6 +181,7 @@ impl Ctl {
 
     #[track_caller]
     fn start_with(&self, arguments: &[&str], has_input: bool) -> Follower {
+        has_room(&self.directory);
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         let file = |stream| self.directory.join(format!("sisoctl.{run}.{stream}"));
         let mut command = match self.room {
