@@ -210,8 +210,12 @@ fn matches_constraints(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Mis
     }
 }
 
-/// Whether the node meets the constraint; a missing label equals nothing.
+/// Whether the node meets the constraint; a missing label equals nothing. An imagined machine of any architecture is of
+/// the one that is wanted, as with what images lack ([`model::Inventory::platform`]).
 pub(crate) fn holds(wanted: &Constraint, node: &model::Node) -> bool {
+    if wanted.key == ConstraintKey::Arch && node.inventory.arch.is_empty() {
+        return true;
+    }
     let equal = value(wanted, node).is_some_and(|value| value == wanted.value);
     match wanted.op {
         ConstraintOp::Equal => equal,

@@ -53,6 +53,20 @@ fn moves(found: &WhatIfView) -> Vec<String> {
 }
 
 #[test]
+fn a_machine_of_no_named_architecture_is_of_any() {
+    let on = |wanted: &str| {
+        service("x:1", 500).with(|s| s.placement.constraints = vec![wanted.parse().unwrap()])
+    };
+    let mut world = World::new(&[("a", 100)]);
+    let services =
+        [("arm", on("node.platform.arch == arm64")), ("other", on("node.platform.arch != arm64"))];
+    world.apply(&stack("s", &services));
+    world.settle();
+    let found = ask(&world, &[imagined("b", 2_000, &[])]);
+    assert_eq!(moves(&found), ["arm.1 - b", "other.1 - b"]);
+}
+
+#[test]
 fn what_a_lost_node_leaves_without_a_place_is_what_comes_of_its_loss() {
     let mut world = crowded();
     let a = world.node("a");
