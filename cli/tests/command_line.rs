@@ -85,6 +85,7 @@ const READS: &[&str] = &[
     "plan",
     "config",
     "ps",
+    "top",
     "status",
     "placement",
     "whatif",
@@ -201,7 +202,7 @@ fn a_verb_of_another_tool_is_answered_with_the_one_to_use() {
         ("up -d --build", "sisoctl apply"),
         ("-o json down", "sisoctl stack rm"),
         ("stop shop", "=0"),
-        ("top", "sisoctl ps"),
+        ("stats", "sisoctl top"),
     ] {
         let refused = parse(line).unwrap_err();
         let (_, hint) = habit(&refused).unwrap_or_else(|| panic!("{line}: {refused}"));

@@ -37,12 +37,11 @@ const HABITS: &[(&str, &str)] = &[
         "`sisoctl stack ls` counts the services of each stack, `sisoctl ps` lists their tasks",
     ),
     ("start", "`sisoctl scale STACK/SERVICE=N` gives a service its tasks again"),
-    ("stats", "`sisoctl ps` shows the memory each task uses"),
+    ("stats", "`sisoctl top` shows the memory each task uses, `--once` without staying"),
     (
         "stop",
         "`sisoctl scale STACK/SERVICE=0` ends the tasks of a service, `sisoctl stack rm STACK` all",
     ),
-    ("top", "`sisoctl ps` shows the memory each task uses"),
     ("uncordon", "`sisoctl node uncordon NODE` places on a machine again"),
     ("undo", "`sisoctl stack rollback STACK` goes back to the last revision that was ready"),
     ("unpause", "`sisoctl scale STACK/SERVICE=N` gives a service its tasks again"),

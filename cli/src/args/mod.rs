@@ -17,7 +17,7 @@ pub use cluster::{
 pub use habits::habit;
 pub use stacks::{
     Advise, Apply, Auto, Config, ConfigFormat, Events, Exec, Explain, Logs, Placement, Plan, Ps,
-    Rebalance, Restart, Scale, Stack, StackFiles, StackRm, StackRollback, WhatIf,
+    Rebalance, Restart, Scale, Stack, StackFiles, StackRm, StackRollback, Top, WhatIf,
 };
 pub use values::{
     JoinLabel, LabelChange, RoomSize, ScaleTo, ServiceTarget, Since, Span, SshTarget, Target,
@@ -111,6 +111,8 @@ pub enum Command {
     Config(Config),
     /// List tasks: where they are, how they are, what they use
     Ps(Ps),
+    /// Who uses the memory, the most first; on a terminal anew every two seconds, until Ctrl-C
+    Top(Top),
     /// The health of the cluster on one screen, with every problem and its cause
     Status,
     /// Who sits where and what is free, as bars

@@ -157,6 +157,16 @@ pub struct Ps {
     pub all: bool,
 }
 
+/// `top`
+#[derive(Debug, clap::Args)]
+pub struct Top {
+    /// Only tasks of this stack
+    pub stack: Option<StackName>,
+    /// Show it once, on a terminal too
+    #[arg(long)]
+    pub once: bool,
+}
+
 /// `advise`
 #[derive(Debug, clap::Args)]
 pub struct Advise {

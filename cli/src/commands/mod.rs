@@ -27,6 +27,7 @@ pub mod scheduler;
 pub mod stack;
 pub mod status;
 pub mod token;
+pub mod top;
 pub mod version;
 pub mod what_if;
 
@@ -109,6 +110,7 @@ async fn carry_out(
             }
         }
         Command::Ps(args) => ps::run(&args, client, out).await?,
+        Command::Top(args) => top::run(&args, client, out).await?,
         Command::Status => status::run(client, out).await?,
         Command::Placement(args) => placement::run(&args, client, out).await?,
         Command::Advise(args) => advise::run(&args, client, out).await?,

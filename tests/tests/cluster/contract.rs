@@ -1,7 +1,7 @@
 //! What scripts rely on: commands that change nothing when nothing changed, and the fields of JSON.
 
 use serde_json::Value;
-use siso_tests::{Shape, World, check_shape};
+use siso_tests::{PROMPT, Shape, World, check_shape, wait_until};
 
 const STACK: &str = "
 name: NAME
@@ -194,6 +194,30 @@ fn the_json_of_every_read_has_the_fields_scripts_rely_on() {
     assert_eq!(more["unplaced"], 1, "the database stays with its data: {more:#}");
     world.ctl.run(&["whatif", "lose", "mini-9"]).expect(1).says(&["mini-9"]);
     assert!(world.problems().is_empty(), "{status:#}");
+}
+
+#[test]
+fn who_uses_the_most_memory_comes_first() {
+    let Some(world) = World::new("top") else { return };
+    world.apply(&STACK.replace("NAME", "top")).expect(0);
+    let shown = wait_until("all tasks are known to use memory", PROMPT, || {
+        let shown = world.ctl.json(&["top", "top"]);
+        let count = shown["tasks"].as_array().map_or(0, Vec::len);
+        if count == 3 { Ok(shown) } else { Err(format!("{shown:#}")) }
+    });
+    check_shape("top: a machine", &shown["nodes"][0], NODE);
+    let used = |task: &Value| {
+        check_shape("top: a task", task, TASK);
+        task["memory_used"].as_u64()
+    };
+    let used: Vec<_> = shown["tasks"].as_array().into_iter().flatten().map(used).collect();
+    assert!(used.is_sorted_by(|a, b| a >= b), "{used:?}");
+    let text = world.ctl.run(&["top"]).expect(0).stdout;
+    assert!(text.contains("mini-1") && text.contains("top/db.1"), "{text}");
+    assert!(!text.contains('\u{1b}'), "not on a terminal: {text:?}");
+    let once = world.ctl.run_on_a_terminal("top --once");
+    assert!(once.contains("top/db.1"), "{once}");
+    world.ctl.run(&["top", "tpo"]).expect(1).says(&["top"]);
 }
 
 #[test]

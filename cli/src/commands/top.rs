@@ -1,0 +1,209 @@
+//! `top`: who uses the memory, the most first; on a terminal anew every two seconds.
+
+use std::{fmt::Write as _, time::Duration};
+
+use model::{
+    Bytes,
+    view::{NodeRow, TaskRow},
+};
+use serde::Serialize;
+
+use crate::{
+    args::Top,
+    client::Client,
+    error::{Blame, Error},
+    output::{
+        Out, Tone,
+        bars::bar,
+        json, safe,
+        succession::mark,
+        table::{Cell, Table},
+    },
+    terminal,
+};
+
+/// How long a view stands. Agents report what tasks use every few seconds.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// From so much of its limit on, in percent, a task is close to being killed.
+const CLOSE: u128 = 90;
+/// The cursor to the upper left; what is there is written over.
+const HOME: &str = "\x1b[H";
+/// What was behind the end of a line is gone.
+const REST_OF_LINE: &str = "\x1b[K";
+/// What was below is gone.
+const REST_OF_SCREEN: &str = "\x1b[J";
+
+/// Machines, and the tasks that use something, the most first.
+#[derive(Debug, Serialize)]
+struct Use {
+    nodes: Vec<NodeRow>,
+    tasks: Vec<TaskRow>,
+}
+
+/// Carries out `top`.
+pub async fn run(args: &Top, client: &Client, out: &mut Out) -> Result<(), Error> {
+    let live = out.look.stdout_terminal && !args.once && !out.is_json() && !out.look.quiet;
+    let mut shown = ask(args, client).await?;
+    if out.is_json() {
+        return json::document(out, &shown);
+    }
+    if out.look.quiet {
+        return shown.tasks.iter().try_for_each(|task| out.data_line(&task.task));
+    }
+    if !live {
+        return out.data(&render(&shown, out));
+    }
+    let mut trouble = None;
+    loop {
+        let text = format!("{}{}", render(&shown, out), said(trouble.as_ref()));
+        out.data(&screen(&text, terminal::size().1 as usize))?;
+        tokio::time::sleep(INTERVAL).await;
+        match ask(args, client).await {
+            Ok(now) => (shown, trouble) = (now, None),
+            Err(error) if error.blame() == Some(Blame::Unreachable) => trouble = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn ask(args: &Top, client: &Client) -> Result<Use, Error> {
+    let stack = args.stack.as_ref().map(AsRef::as_ref);
+    let nodes = client.nodes().await?;
+    let mut tasks = match client.tasks(stack).await {
+        Ok(tasks) => tasks,
+        Err(error) => {
+            return Err(client.with_nearest(error, stack.unwrap_or_default(), None).await);
+        }
+    };
+    tasks.retain(|task| task.memory_used.is_some());
+    tasks.sort_by(|a, b| b.memory_used.cmp(&a.memory_used).then_with(|| a.task.cmp(&b.task)));
+    Ok(Use { nodes, tasks })
+}
+
+/// A view that stands for want of an answer says so.
+fn said(trouble: Option<&Error>) -> String {
+    trouble.map_or_else(String::new, |error| {
+        format!("\nnot as it is now: {}; asked again\n", safe::line(&error.to_string()))
+    })
+}
+
+/// Both tables.
+fn render(shown: &Use, out: &Out) -> String {
+    let nodes = nodes(&shown.nodes, out).render(out);
+    if shown.tasks.is_empty() {
+        return format!("{nodes}\nno task is known to use memory\n");
+    }
+    format!("{nodes}\n{}", tasks(&shown.tasks).render(out))
+}
+
+fn nodes(nodes: &[NodeRow], out: &Out) -> Table {
+    let header = ["NODE", "USED", "SHARE", "ALLOCATABLE", "RESERVED", "LIMITS", "TASKS"];
+    let mut table = Table::new(&header).sparing(&["SHARE", "LIMITS", "TASKS"]);
+    for node in nodes {
+        let memory = node.memory;
+        let share = memory.used.map(|used| bar(used, Bytes::ZERO, memory.allocatable, &out.look));
+        table.row([
+            Cell::new(node.name.as_str()),
+            Cell::amount(memory.used.map(|used| used.to_string())),
+            Cell::new(share.as_deref()),
+            Cell::amount(memory.allocatable.to_string()),
+            Cell::amount(memory.reserved.to_string()),
+            Cell::amount(memory.limits.to_string()),
+            Cell::amount(node.tasks.to_string()),
+        ]);
+    }
+    table
+}
+
+fn tasks(tasks: &[TaskRow]) -> Table {
+    let header = ["REPLICA", "NODE", "USED", "RESERVED", "OF RESERVED", "LIMIT", "OF LIMIT"];
+    let mut table = Table::new(&header).sparing(&["OF RESERVED", "NODE", "RESERVED"]);
+    for task in tasks {
+        let used = task.memory_used.unwrap_or_default();
+        let name =
+            format!("{}/{}.{}{}", task.stack, task.service, task.replica, mark(task.succession));
+        let of = |whole: Bytes| percent(used, whole).map(|share| format!("{share} %"));
+        let close = percent(used, task.memory_limit).is_some_and(|share| share >= CLOSE);
+        table.row([
+            Cell::new(name.as_str()),
+            Cell::new(task.node.as_deref()),
+            Cell::amount(used.to_string()),
+            Cell::amount(task.memory_reservation.to_string()),
+            Cell::amount(of(task.memory_reservation)),
+            Cell::amount(task.memory_limit.to_string()),
+            Cell::amount(of(task.memory_limit)).tone(if close {
+                Tone::Careful
+            } else {
+                Tone::Plain
+            }),
+        ]);
+    }
+    table
+}
+
+/// Of a whole, rounded down; `None` of nothing.
+fn percent(part: Bytes, whole: Bytes) -> Option<u128> {
+    (u128::from(part.0) * 100).checked_div(u128::from(whole.0))
+}
+
+/// What a terminal of so many rows is sent to show the text in place of what it showed. A text that scrolls could not be
+/// written over.
+fn screen(text: &str, rows: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let room = if rows == 0 { lines.len() } else { rows.saturating_sub(1) };
+    let all = lines.len() <= room;
+    let shown = if all { lines.len() } else { room.saturating_sub(1) };
+    let mut text = String::from(HOME);
+    for line in lines.iter().take(shown) {
+        text.extend([line, REST_OF_LINE, "\n"]);
+    }
+    if !all {
+        let _ = writeln!(text, "and {} lines more{REST_OF_LINE}", lines.len() - shown);
+    }
+    text.push_str(REST_OF_SCREEN);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        output::Look,
+        testing::{node, streams, task},
+    };
+
+    fn seen() -> Use {
+        let mut close = task("postgres", 1);
+        close.memory_used = Some(Bytes::mib(1_900));
+        let mut away = node("mini-2");
+        away.memory.used = None;
+        Use { nodes: vec![node("mini-1"), away], tasks: vec![close, task("web", 1)] }
+    }
+
+    #[test]
+    fn machines_and_tasks_are_shown_with_what_they_use_of_what() {
+        let wide = render(&seen(), &streams(Look::plain()).0);
+        let narrow = Look { width: Some(60), ..Look::plain() };
+        insta::assert_snapshot!([wide, render(&seen(), &streams(narrow).0)].join("\n"));
+        let none = Use { nodes: vec![node("mini-1")], tasks: Vec::new() };
+        assert!(
+            render(&none, &streams(Look::plain()).0).ends_with("no task is known to use memory\n")
+        );
+    }
+
+    #[test]
+    fn a_share_of_nothing_is_none() {
+        assert_eq!(percent(Bytes(5), Bytes::ZERO), None);
+        assert_eq!(percent(Bytes(u64::MAX), Bytes(u64::MAX)), Some(100));
+    }
+
+    #[test]
+    fn a_screen_is_never_longer_than_the_terminal() {
+        let text = "1\n2\n3\n4\n";
+        let plain = |rows| screen(text, rows).replace(REST_OF_LINE, "");
+        assert_eq!(plain(5), format!("{HOME}1\n2\n3\n4\n{REST_OF_SCREEN}"));
+        assert_eq!(plain(4), format!("{HOME}1\n2\nand 2 lines more\n{REST_OF_SCREEN}"));
+        assert_eq!(plain(1), format!("{HOME}and 4 lines more\n{REST_OF_SCREEN}"));
+        assert_eq!(plain(0), plain(5), "of a terminal that does not say");
+    }
+}
