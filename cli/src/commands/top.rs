@@ -18,6 +18,7 @@ use crate::{
         json, safe,
         succession::mark,
         table::{Cell, Table},
+        wrap::wrap,
     },
     terminal,
 };
@@ -55,7 +56,7 @@ pub async fn run(args: &Top, client: &Client, out: &mut Out) -> Result<(), Error
     }
     let mut trouble = None;
     loop {
-        let text = format!("{}{}", render(&shown, out), said(trouble.as_ref()));
+        let text = said(trouble.as_ref(), out) + &render(&shown, out);
         out.data(&screen(&text, terminal::size().1 as usize))?;
         tokio::time::sleep(INTERVAL).await;
         match ask(args, client).await {
@@ -80,11 +81,12 @@ async fn ask(args: &Top, client: &Client) -> Result<Use, Error> {
     Ok(Use { nodes, tasks })
 }
 
-/// A view that stands for want of an answer says so.
-fn said(trouble: Option<&Error>) -> String {
-    trouble.map_or_else(String::new, |error| {
-        format!("\nnot as it is now: {}; asked again\n", safe::line(&error.to_string()))
-    })
+/// A view that stands for want of an answer says so, in lines that need no wrapping.
+fn said(trouble: Option<&Error>, out: &Out) -> String {
+    let Some(error) = trouble else { return String::new() };
+    let text = format!("not as it is now: {}; asked again", safe::line(&error.to_string()));
+    let lines = wrap(&text, out.look.width.unwrap_or(usize::MAX));
+    lines.iter().map(|line| format!("{}\n", out.paint(Tone::Careful, line))).collect()
 }
 
 /// Both tables.
@@ -189,6 +191,15 @@ mod tests {
         assert!(
             render(&none, &streams(Look::plain()).0).ends_with("no task is known to use memory\n")
         );
+    }
+
+    #[test]
+    fn a_view_that_stands_for_want_of_an_answer_says_so_in_lines_that_fit() {
+        let error = Error::unreachable("nobody answered within 3000 ms");
+        let narrow = Look { width: Some(40), ..Look::plain() };
+        let lines = said(Some(&error), &streams(narrow).0);
+        assert_eq!(lines, "not as it is now: nobody answered within\n3000 ms; asked again\n");
+        assert_eq!(said(None, &streams(narrow).0), "");
     }
 
     #[test]
