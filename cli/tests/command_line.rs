@@ -93,6 +93,7 @@ const READS: &[&str] = &[
     "advise",
     "logs",
     "exec",
+    "port-forward",
     "events",
     "node ls",
     "node show",

@@ -3,6 +3,8 @@
 //! **Invariant:** when a stream ends, so does the command it was opened for. Each relay has a connection
 //! of its own: what nobody reads fills that up, and nothing else.
 
+mod forward;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
@@ -154,9 +156,18 @@ async fn serve<R: Runtime>(
             // Dropping what it waits for does not end a command, so this one sees to its end.
             exec(runtime, &container, options, (&frames, &mut inbound), stop).await
         }
-        (Some(_), None) => {
-            Err(RuntimeError::Refused { message: "nothing was asked for".to_owned() })
+        (Some(container), Some(What::Forward(options))) => {
+            let ends = (&frames, &mut inbound);
+            tokio::select! {
+                done = forward::forward(runtime, &container, options, ends) => done,
+                () = frames.closed() => Ok(()),
+                () = stop.cancelled() => return Ok(()),
+            }
         }
+        (Some(_), None) => Err(RuntimeError::Refused {
+            message: "this agent does not know what was asked for: it may be of an earlier version"
+                .to_owned(),
+        }),
     };
     if let Err(error) = done {
         say(&frames, Frame::Error(story(&error))).await;

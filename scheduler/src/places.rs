@@ -205,7 +205,9 @@ impl Places {
             }
             let fix = match kind {
                 Kind::Agent => "name other schedulers first in --scheduler of some agents",
-                Kind::Person => "end what nobody needs of `logs -f`, `events -f` and `exec`",
+                Kind::Person => {
+                    "end what nobody needs of `logs -f`, `events -f`, `exec` and `port-forward`"
+                }
                 Kind::Scheduler => {
                     "look for a scheduler that connects again and again in their logs"
                 }

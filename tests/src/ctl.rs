@@ -231,6 +231,21 @@ impl Follower {
         });
     }
 
+    /// The first line of its stdout, once it is there.
+    #[track_caller]
+    pub fn first_line(&self) -> String {
+        wait_until(&format!("`{}` prints a line", self.line), PROMPT, || {
+            let printed = read(&self.stdout);
+            let line = printed.split_once('\n').map(|(line, _)| line.to_owned());
+            line.ok_or_else(|| printed + &read(&self.stderr))
+        })
+    }
+
+    /// What it has said on stderr so far.
+    pub fn said(&self) -> String {
+        read(&self.stderr)
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn finish(self) -> Answer {

@@ -16,11 +16,12 @@ pub use cluster::{
 };
 pub use habits::habit;
 pub use stacks::{
-    Advise, Apply, Auto, Config, ConfigFormat, Events, Exec, Explain, Logs, Placement, Plan, Ps,
-    Rebalance, Restart, Scale, Stack, StackFiles, StackRm, StackRollback, Top, WhatIf,
+    Advise, Apply, Auto, Config, ConfigFormat, Events, Exec, Explain, Logs, Placement, Plan,
+    PortForward, Ps, Rebalance, Restart, Scale, Stack, StackFiles, StackRm, StackRollback, Top,
+    WhatIf,
 };
 pub use values::{
-    JoinLabel, LabelChange, RoomSize, ScaleTo, ServiceTarget, Since, Span, SshTarget, Target,
+    JoinLabel, LabelChange, Ports, RoomSize, ScaleTo, ServiceTarget, Since, Span, SshTarget, Target,
 };
 
 /// `--yes` of what never asks: a script may give it to whatever changes something.
@@ -142,6 +143,13 @@ pub enum Command {
     Logs(Logs),
     /// Run a command in a running task; its exit code becomes that of sisoctl
     Exec(Exec),
+    /// Let a port of this machine lead to a port of a task, published or not, until Ctrl-C
+    ///
+    /// Each connection to 127.0.0.1:LOCAL goes through the scheduler to the first replica that runs:
+    ///   port-forward shop/db 5432
+    ///   port-forward shop/web.2 8080:80
+    #[command(verbatim_doc_comment)]
+    PortForward(PortForward),
     /// What happened in the cluster
     Events(Events),
     /// Replace tasks by new ones of the same specification

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 use model::{NodeName, StackName};
 
-use super::{NeverAsks, RoomSize, ScaleTo, ServiceTarget, Since, Target};
+use super::{NeverAsks, Ports, RoomSize, ScaleTo, ServiceTarget, Since, Target};
 
 /// Where a stack is read from.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -238,6 +238,17 @@ pub struct Exec {
     /// The command and its arguments; from its first word on, flags are its own
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<String>,
+}
+
+/// `port-forward`
+#[derive(Debug, clap::Args)]
+pub struct PortForward {
+    /// A service, or one replica of it
+    #[arg(value_name = "STACK/SERVICE[.N]")]
+    pub target: ServiceTarget,
+    /// A port of this machine and one of the task; the same for both when one is named, any free one here for 0
+    #[arg(value_name = "LOCAL:REMOTE")]
+    pub ports: Ports,
 }
 
 /// `events`

@@ -191,6 +191,27 @@ impl From<ServiceTarget> for Target {
     }
 }
 
+/// `LOCAL:REMOTE` or `PORT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// Where this machine listens; 0 is any free port.
+    pub local: u16,
+    /// The port of the task.
+    pub remote: u16,
+}
+
+impl FromStr for Ports {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let (local, remote) = text.split_once(':').unwrap_or((text, text));
+        match (local.parse(), remote.parse()) {
+            (Ok(local), Ok(remote)) if remote > 0 => Ok(Self { local, remote }),
+            _ => bad("write LOCAL:REMOTE, two ports up to 65535, or one for both".to_owned()),
+        }
+    }
+}
+
 /// `STACK/SERVICE=N`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScaleTo {
@@ -311,6 +332,18 @@ mod tests {
             "5m3",
         ] {
             assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ports_are_one_here_and_one_of_the_task_or_one_for_both() {
+        for (text, local, remote) in
+            [("8080:80", 8080, 80), ("5432", 5432, 5432), ("0:80", 0, 80), ("65535:1", 65_535, 1)]
+        {
+            assert_eq!(text.parse(), Ok(Ports { local, remote }), "{text}");
+        }
+        for text in ["", "0", "80:0", ":80", "80:", "65536", "8080:80:1", "http", "-1:80"] {
+            assert!(text.parse::<Ports>().is_err(), "{text}");
         }
     }
 

@@ -24,7 +24,7 @@ use proto::{
     v1::control_client::ControlClient,
 };
 pub use streams::{
-    Answers, DrainNow, ExecInput, ExecOutput, Rollout, ServiceNote, Watch, WatchView,
+    Answers, DrainNow, ExecInput, ForwardInput, RelayOutput, Rollout, ServiceNote, Watch, WatchView,
 };
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Request, Response, Status, transport::Channel};

@@ -1,4 +1,4 @@
-//! Answers that go on: how a stack comes along, events, logs, and commands inside tasks.
+//! Answers that go on: how a stack comes along, events, logs, commands inside tasks and connections to them.
 
 use model::{
     StackName,
@@ -210,7 +210,7 @@ impl Client {
         &self,
         target: &ServiceTarget,
         options: pb::ExecOptions,
-    ) -> Result<(ExecInput, ExecOutput<'_>), Error> {
+    ) -> Result<(ExecInput, RelayOutput<'_>), Error> {
         let (sender, receiver) = mpsc::channel(INPUT_QUEUE);
         let target = pb::ExecTarget {
             stack: target.stack.to_string(),
@@ -225,7 +225,28 @@ impl Client {
         let call = self.control();
         let stream = { call }.exec(Request::new(ReceiverStream::new(receiver))).await;
         let stream = stream.map_err(|status| self.failure(status))?.into_inner();
-        Ok((ExecInput(sender), ExecOutput(Answers { client: self, stream })))
+        Ok((ExecInput(sender), RelayOutput(Answers { client: self, stream })))
+    }
+
+    /// Opens a connection to a port of a task.
+    pub async fn port_forward(
+        &self,
+        target: &ServiceTarget,
+        port: u16,
+    ) -> Result<(ForwardInput, RelayOutput<'_>), Error> {
+        let (sender, receiver) = mpsc::channel(INPUT_QUEUE);
+        let target = pb::ForwardTarget {
+            stack: target.stack.to_string(),
+            service: target.service.to_string(),
+            replica: target.replica,
+            port: port.into(),
+        };
+        // The queue is empty: there is room for the first message.
+        let _ = sender.try_send(pb::ForwardRequest { target: Some(target), frame: None });
+        let call = self.control();
+        let stream = { call }.port_forward(Request::new(ReceiverStream::new(receiver))).await;
+        let stream = stream.map_err(|status| self.failure(status))?.into_inner();
+        Ok((ForwardInput(sender), RelayOutput(Answers { client: self, stream })))
     }
 }
 
@@ -249,11 +270,23 @@ fn request(frame: Frame) -> pb::ExecRequest {
     pb::ExecRequest { target: None, frame: Some(pb::RelayFrame { relay: 0, frame: Some(frame) }) }
 }
 
-/// What a remote command answers.
+/// What is sent to a port of a task.
 #[derive(Debug)]
-pub struct ExecOutput<'a>(Answers<'a, pb::RelayFrame>);
+pub struct ForwardInput(mpsc::Sender<pb::ForwardRequest>);
 
-impl ExecOutput<'_> {
+impl ForwardInput {
+    /// Sends a frame; false when the connection has ended.
+    pub async fn send(&self, frame: Frame) -> bool {
+        let frame = Some(pb::RelayFrame { relay: 0, frame: Some(frame) });
+        self.0.send(pb::ForwardRequest { target: None, frame }).await.is_ok()
+    }
+}
+
+/// What a remote command, or a port of a task, answers.
+#[derive(Debug)]
+pub struct RelayOutput<'a>(Answers<'a, pb::RelayFrame>);
+
+impl RelayOutput<'_> {
     /// The next frame; `None` when the connection ended.
     pub async fn next(&mut self) -> Result<Option<Frame>, Error> {
         loop {

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::Outcome;
 use crate::{
     args::{Exec, ServiceTarget},
-    client::{Client, ExecInput, ExecOutput},
+    client::{Client, ExecInput, RelayOutput},
     error::{Blame, Error},
     output::Out,
     terminal,
@@ -70,7 +70,7 @@ fn forward_stdin(input: &ExecInput) {
 }
 
 async fn relay(
-    mut output: ExecOutput<'_>,
+    mut output: RelayOutput<'_>,
     input: &ExecInput,
     mut resized: Option<Signal>,
     out: &mut Out,

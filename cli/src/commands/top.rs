@@ -86,7 +86,7 @@ fn said(trouble: Option<&Error>, out: &Out) -> String {
     let Some(error) = trouble else { return String::new() };
     let text = format!("not as it is now: {}; asked again", safe::line(&error.to_string()));
     let lines = wrap(&text, out.look.width.unwrap_or(usize::MAX));
-    lines.iter().map(|line| format!("{}\n", out.paint(Tone::Careful, line))).collect()
+    lines.iter().flat_map(|line| [out.paint(Tone::Careful, line), "\n".to_owned()]).collect()
 }
 
 /// Both tables.

@@ -111,6 +111,7 @@ impl server::Control for FakeCluster {
     type EventsStream = Replies<pb::EventRow>;
     type LogsStream = Replies<pb::LogEntry>;
     type ExecStream = ReceiverStream<Result<pb::RelayFrame, Status>>;
+    type PortForwardStream = Replies<pb::RelayFrame>;
 
     async fn apply(
         &self,
@@ -163,6 +164,12 @@ impl server::Control for FakeCluster {
         _: Request<pb::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
         self.stream("logs", |script| &mut script.logs)
+    }
+    async fn port_forward(
+        &self,
+        _: Request<Streaming<pb::ForwardRequest>>,
+    ) -> Result<Response<Self::PortForwardStream>, Status> {
+        Err(unscripted())
     }
     async fn exec(
         &self,

@@ -8,6 +8,7 @@ mod controls;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    net::{IpAddr, Ipv4Addr},
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -475,6 +476,13 @@ impl Runtime for FakeEngine {
 
     async fn exit_code(&self, exec: &ExecId) -> Result<Option<i64>, RuntimeError> {
         Ok(exec.0.parse().ok())
+    }
+
+    async fn address(&self, id: &ContainerId) -> Result<Option<IpAddr>, RuntimeError> {
+        let state = self.answering()?;
+        let held = state.containers.get(id);
+        let runs = held.is_some_and(|held| held.shown.state == ContainerState::Running);
+        Ok(runs.then_some(Ipv4Addr::LOCALHOST.into()))
     }
 
     async fn end_exec(&self, _exec: &ExecId) -> Result<(), RuntimeError> {

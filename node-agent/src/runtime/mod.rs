@@ -8,7 +8,8 @@ pub mod docker;
 pub mod fake;
 
 use std::{
-    collections::BTreeMap, fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration,
+    collections::BTreeMap, fmt, future::Future, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc,
+    time::Duration,
 };
 
 use futures::stream::BoxStream;
@@ -481,6 +482,12 @@ pub trait Runtime: Send + Sync + 'static {
         &self,
         exec: &ExecId,
     ) -> impl Future<Output = Result<Option<i64>, RuntimeError>> + Send;
+
+    /// Where a running container is reached from the engine's machine; `None` when it has no network.
+    fn address(
+        &self,
+        id: &ContainerId,
+    ) -> impl Future<Output = Result<Option<IpAddr>, RuntimeError>> + Send;
 
     /// Ends a command that nobody listens to any more, and what it started.
     fn end_exec(&self, exec: &ExecId) -> impl Future<Output = Result<(), RuntimeError>> + Send;

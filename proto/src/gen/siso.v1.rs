@@ -1122,7 +1122,7 @@ pub struct OpenRelay {
     pub relay: u64,
     #[prost(uint64, tag = "2")]
     pub task: u64,
-    #[prost(oneof = "open_relay::What", tags = "3, 4")]
+    #[prost(oneof = "open_relay::What", tags = "3, 4, 5")]
     pub what: ::core::option::Option<open_relay::What>,
 }
 /// Nested message and enum types in `OpenRelay`.
@@ -1133,6 +1133,8 @@ pub mod open_relay {
         Logs(super::LogOptions),
         #[prost(message, tag = "4")]
         Exec(super::ExecOptions),
+        #[prost(message, tag = "5")]
+        Forward(super::ForwardOptions),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1158,6 +1160,13 @@ pub struct ExecOptions {
     pub width: u32,
     #[prost(uint32, tag = "5")]
     pub height: u32,
+}
+/// A connection to a port of the task. What is sent to it comes as stdin, what it sends as stdout; an exit code says that
+/// it has ended the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForwardOptions {
+    #[prost(uint32, tag = "1")]
+    pub port: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RelayFrame {
@@ -2500,6 +2509,25 @@ pub struct ExecTarget {
     pub replica: ::core::option::Option<u32>,
     #[prost(message, optional, tag = "4")]
     pub options: ::core::option::Option<ExecOptions>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForwardRequest {
+    /// Set in the first message only.
+    #[prost(message, optional, tag = "1")]
+    pub target: ::core::option::Option<ForwardTarget>,
+    #[prost(message, optional, tag = "2")]
+    pub frame: ::core::option::Option<RelayFrame>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForwardTarget {
+    #[prost(string, tag = "1")]
+    pub stack: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    #[prost(uint32, optional, tag = "3")]
+    pub replica: ::core::option::Option<u32>,
+    #[prost(uint32, tag = "4")]
+    pub port: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VersionRequest {}
@@ -4025,6 +4053,31 @@ pub mod control_client {
             req.extensions_mut().insert(GrpcMethod::new("siso.v1.Control", "Exec"));
             self.inner.streaming(req, path, codec).await
         }
+        /// One connection to a port of a task, whether it is published or not.
+        pub async fn port_forward(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::ForwardRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::RelayFrame>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/siso.v1.Control/PortForward",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("siso.v1.Control", "PortForward"));
+            self.inner.streaming(req, path, codec).await
+        }
         pub async fn version(
             &mut self,
             request: impl tonic::IntoRequest<super::VersionRequest>,
@@ -4426,6 +4479,20 @@ pub mod control_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::ExecRequest>>,
         ) -> std::result::Result<tonic::Response<Self::ExecStream>, tonic::Status>;
+        /// Server streaming response type for the PortForward method.
+        type PortForwardStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::RelayFrame, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// One connection to a port of a task, whether it is published or not.
+        async fn port_forward(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::ForwardRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<Self::PortForwardStream>,
+            tonic::Status,
+        >;
         async fn version(
             &self,
             request: tonic::Request<super::VersionRequest>,
@@ -5868,6 +5935,54 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ExecSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/siso.v1.Control/PortForward" => {
+                    #[allow(non_camel_case_types)]
+                    struct PortForwardSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::StreamingService<super::ForwardRequest>
+                    for PortForwardSvc<T> {
+                        type Response = super::RelayFrame;
+                        type ResponseStream = T::PortForwardStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::ForwardRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::port_forward(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PortForwardSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -79,8 +79,12 @@ type Open = (String, Arc<Identity>, Channel);
 const LANES: usize = 2 * KINDS;
 const KINDS: usize = 10;
 /// Calls that carry logs and what is typed.
-const FLOWING: [&str; 3] =
-    ["/siso.v1.Agent/Relay", "/siso.v1.Control/Logs", "/siso.v1.Control/Exec"];
+const FLOWING: [&str; 4] = [
+    "/siso.v1.Agent/Relay",
+    "/siso.v1.Control/Logs",
+    "/siso.v1.Control/Exec",
+    "/siso.v1.Control/PortForward",
+];
 
 fn lane(caller: &Caller, path: &str) -> usize {
     let first = if FLOWING.contains(&path) { KINDS } else { 0 };

@@ -42,7 +42,7 @@ use crate::{
 /// The largest message, but for answers to people and the set of a node: see [`ANSWER_BYTES_MAX`] and
 /// [`SET_BYTES_MAX`].
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
-/// Watches, followed events, logs and execs at one time, of all callers together.
+/// Watches, followed events, logs, execs and forwarded connections at one time, of all callers together.
 pub(crate) const STREAMS_MAX: usize = 256;
 
 /// What every handler needs.

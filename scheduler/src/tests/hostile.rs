@@ -25,7 +25,7 @@ const INTERFACES: [&str; 2] = [
 ];
 /// What is asked with many messages. Within a stream it is the library that answers bytes that are no
 /// message, as gRPC has it, or nobody does, and the stream ends.
-const STREAMS: &[&str] = &["Control/Exec", "Agent/Session", "Agent/Relay"];
+const STREAMS: &[&str] = &["Control/Exec", "Control/PortForward", "Agent/Session", "Agent/Relay"];
 const RANDOM_MESSAGES: usize = 20;
 
 /// `Service/Method` of all that the interfaces name.

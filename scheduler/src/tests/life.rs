@@ -2,10 +2,10 @@
 
 use model::TaskState;
 use proto::v1::{
-    EventsRequest, ExecOptions, ExecRequest, ExecTarget, Heartbeat, ListNodesRequest, LogsRequest,
-    PlacementRequest, RelayFrame, RemoveStackRequest, ScaleRequest, SetSchedulableRequest,
-    StackHistoryRequest, StatusRequest, WatchRequest, agent_message, open_relay,
-    relay_frame::Frame,
+    EventsRequest, ExecOptions, ExecRequest, ExecTarget, ForwardOptions, ForwardRequest,
+    ForwardTarget, Heartbeat, ListNodesRequest, LogsRequest, PlacementRequest, RelayFrame,
+    RemoveStackRequest, ScaleRequest, SetSchedulableRequest, StackHistoryRequest, StatusRequest,
+    WatchRequest, agent_message, open_relay, relay_frame::Frame,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -319,6 +319,53 @@ async fn a_command_hears_its_input_and_answers_with_its_exit_code() {
     let stdout = answer.message().await.unwrap().unwrap().frame;
     assert_eq!(stdout, Some(Frame::Stdout(b"hello".to_vec())));
     assert_eq!(answer.message().await.unwrap().unwrap().frame, Some(Frame::ExitCode(3)));
+    assert_eq!(answer.message().await.unwrap(), None);
+    world.handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_is_opened_to_a_port_of_what_runs_and_to_nothing_else() {
+    let mut world = World::new().await;
+    let mut agent = Agent::join(&mut world, "mini-1").await;
+    let mut session = agent.session().await;
+    world.apply(&stack("shop", &[("web", 1)])).await.unwrap();
+    let (stack, service) = ("shop".to_owned(), "web".to_owned());
+    let to = |port| ForwardTarget {
+        stack: stack.clone(),
+        service: service.clone(),
+        replica: Some(1),
+        port,
+    };
+    let request = |target| tokio_stream::once(ForwardRequest { target, frame: None });
+    for (target, code) in [
+        (None, tonic::Code::InvalidArgument),
+        (Some(to(0)), tonic::Code::InvalidArgument),
+        (Some(to(65_536)), tonic::Code::InvalidArgument),
+        (Some(to(80)), tonic::Code::FailedPrecondition),
+    ] {
+        let refused = world.admin.port_forward(request(target)).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{refused}");
+    }
+
+    session.run(1).await;
+    let (to_scheduler, frames) = mpsc::channel(8);
+    let frame = |frame| RelayFrame { relay: 0, frame: Some(frame) };
+    let serve = async {
+        let asked = session.relay().await;
+        assert_eq!(asked.what, Some(open_relay::What::Forward(ForwardOptions { port: 80 })));
+        to_scheduler.send(RelayFrame { relay: asked.relay, frame: None }).await.unwrap();
+        let from = agent.client.relay(ReceiverStream::new(frames)).await.unwrap();
+        let heard = from.into_inner().message().await.unwrap().unwrap().frame;
+        assert!(matches!(heard, Some(Frame::CloseStdin(_))), "{heard:?}");
+        to_scheduler.send(frame(Frame::Stdout(b"hello".to_vec()))).await.unwrap();
+        to_scheduler.send(frame(Frame::ExitCode(0))).await.unwrap();
+    };
+    let ask = world.admin.port_forward(request(Some(to(80))));
+    let (answer, ()) = tokio::join!(ask, serve);
+    let mut answer = answer.unwrap().into_inner();
+    let heard = answer.message().await.unwrap().unwrap().frame;
+    assert_eq!(heard, Some(Frame::Stdout(b"hello".to_vec())));
+    assert_eq!(answer.message().await.unwrap().unwrap().frame, Some(Frame::ExitCode(0)));
     assert_eq!(answer.message().await.unwrap(), None);
     world.handle.stop().await;
 }

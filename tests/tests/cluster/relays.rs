@@ -1,6 +1,12 @@
-//! `logs`, `exec` and `events`: what reaches through the scheduler into a container.
+//! `logs`, `exec`, `port-forward` and `events`: what reaches through the scheduler into a container.
 
-use siso_tests::{PROMPT, World, wait_until};
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpStream},
+    thread,
+};
+
+use siso_tests::{Follower, PROMPT, World, get, wait_until};
 
 const TALKER: &str = "
 name: NAME
@@ -68,6 +74,78 @@ services:
     assert!(shown.contains("text"), "{shown:?}");
     assert!(!shown.contains("\u{1b}]0;") && !shown.contains('\u{7}'), "{shown:?}");
     world.expect_unharmed();
+}
+
+/// A page on a port that is not published, and what is said to another port is said back.
+const PAGES: &str = "
+name: pages
+services:
+  web:
+    image: siso/test:1
+    command: [sh, -c, 'mkdir /tmp/www && head -c 3000000 /dev/zero | tr \"\\0\" y > /tmp/www/large && exec httpd -f -p 8080 -h /tmp/www']
+    mem_limit: 32m
+  echo:
+    image: siso/test:1
+    command: [nc, -ll, -p, '9000', -e, cat]
+    mem_limit: 16m
+";
+
+/// The address that a `port-forward` says it listens on.
+fn leads(world: &World, arguments: &[&str]) -> (Follower, String) {
+    let mut line = vec!["port-forward"];
+    line.extend_from_slice(arguments);
+    let follower = world.ctl.spawn(&line);
+    let address = follower.first_line();
+    (follower, address)
+}
+
+#[test]
+fn a_port_of_this_machine_leads_to_a_port_of_a_task_that_nobody_published() {
+    let Some(world) = World::new("forward") else { return };
+    world.apply(PAGES).expect(0);
+    let (forward, address) = leads(&world, &["pages/web", "0:8080"]);
+    let large = wait_until("the page is served", PROMPT, || {
+        let reply = get(&address, "/large").map_err(|error| error.to_string())?;
+        if reply.status == 200 { Ok(reply) } else { Err(format!("{reply:?}")) }
+    });
+    assert_eq!(large.text().len(), 3_000_000);
+    assert!(large.text().bytes().all(|byte| byte == b'y'));
+    forward.interrupt();
+    assert_eq!(forward.finish().code, 130);
+
+    // What is sent is passed on, and so is that there will be no more: then `cat` ends.
+    let (forward, address) = leads(&world, &["pages/echo.1", "0:9000"]);
+    let said: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
+    let mut connection = TcpStream::connect(&address).expect("a connection");
+    let mut heard = connection.try_clone().expect("its other side");
+    let sent = said.clone();
+    let sending = thread::spawn(move || {
+        connection.write_all(&sent).expect("all is taken");
+        connection.shutdown(Shutdown::Write).expect("no more");
+    });
+    let mut back = Vec::new();
+    heard.read_to_end(&mut back).expect("an answer");
+    sending.join().expect("sent");
+    assert!(back == said, "{} of {} bytes came back", back.len(), said.len());
+    drop(forward);
+
+    // Nobody listens on this one: the connection is closed, and why is said.
+    let (forward, address) = leads(&world, &["pages/web", "0:8081"]);
+    let mut refused = TcpStream::connect(&address).expect("a connection");
+    let _ = refused.read_to_end(&mut Vec::new());
+    wait_until("why is said", PROMPT, || {
+        let said = forward.said();
+        if said.contains("no connection to port 8081 of the task") { Ok(()) } else { Err(said) }
+    });
+    let taken = world.ctl.run(&["port-forward", "pages/web", &format!("{}:8080", port(&address))]);
+    taken.expect(1).says(&["cannot listen", "0:8080"]);
+    world.ctl.run(&["port-forward", "pages/wbe", "0:80"]).expect(1).says(&["web"]);
+    world.ctl.run(&["port-forward", "pages/web", "80:0"]).expect(2).says(&["LOCAL:REMOTE"]);
+    world.expect_unharmed();
+}
+
+fn port(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(_, port)| port)
 }
 
 #[test]

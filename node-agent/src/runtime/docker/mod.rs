@@ -13,7 +13,7 @@ mod refusal;
 mod shown;
 mod text;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, net::IpAddr, time::Duration};
 
 use bollard::{
     Docker,
@@ -360,6 +360,12 @@ impl Runtime for DockerEngine {
         let docker = self.client().await?;
         let shown = within(QUICK, docker.inspect_exec(&exec.0)).await?;
         Ok(if shown.running == Some(true) { None } else { shown.exit_code })
+    }
+
+    async fn address(&self, id: &ContainerId) -> Result<Option<IpAddr>, RuntimeError> {
+        let docker = self.client().await?;
+        let shown = within(QUICK, docker.inspect_container(&id.0, None)).await?;
+        Ok(text::address(&shown))
     }
 
     async fn end_exec(&self, exec: &ExecId) -> Result<(), RuntimeError> {

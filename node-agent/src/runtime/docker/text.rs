@@ -1,6 +1,11 @@
 //! The engine's words as ours: times, architectures, log lines.
 
-use bollard::container::LogOutput;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use bollard::{container::LogOutput, models::ContainerInspectResponse};
 use model::Timestamp;
 
 use crate::runtime::LogLine;
@@ -19,6 +24,19 @@ pub(super) fn architecture(kernel: &str) -> String {
         other => other,
     }
     .to_owned()
+}
+
+/// Where a container is reached from its engine's machine: on its first network by name, or, where it has that machine's,
+/// there. `None` when it has no network.
+pub(super) fn address(shown: &ContainerInspectResponse) -> Option<IpAddr> {
+    let mode = shown.host_config.as_ref().and_then(|host| host.network_mode.as_deref());
+    if mode == Some("host") {
+        return Some(Ipv4Addr::LOCALHOST.into());
+    }
+    let networks = shown.network_settings.as_ref()?.networks.as_ref()?;
+    let by_name: BTreeMap<&String, _> = networks.iter().collect();
+    let mut addresses = by_name.into_values().filter_map(|network| network.ip_address.as_deref());
+    addresses.find_map(|address| address.parse().ok())
 }
 
 /// A line with its time before it, as the engine sends it.
@@ -41,6 +59,17 @@ mod tests {
     fn never_is_no_time() {
         assert_eq!(time("0001-01-01T00:00:00Z"), None);
         assert_eq!(time("2026-11-23T22:41:07.123456789Z"), Some(Timestamp(1_795_473_667_123)));
+    }
+
+    #[test]
+    fn a_container_is_reached_on_its_first_network_that_gave_it_an_address() {
+        let shown = |text: &str| serde_json::from_str::<ContainerInspectResponse>(text).unwrap();
+        let networks = r#"{"NetworkSettings": {"Networks": {
+            "b": {"IPAddress": "172.18.0.3"}, "c": {"IPAddress": "172.19.0.3"}, "a": {"IPAddress": ""}}}}"#;
+        assert_eq!(address(&shown(networks)), Some(Ipv4Addr::new(172, 18, 0, 3).into()));
+        let on_host = r#"{"HostConfig": {"NetworkMode": "host"}}"#;
+        assert_eq!(address(&shown(on_host)), Some(Ipv4Addr::LOCALHOST.into()));
+        assert_eq!(address(&shown("{}")), None);
     }
 
     #[test]

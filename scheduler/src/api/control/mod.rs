@@ -17,16 +17,17 @@ use proto::v1::{
     AddOperatorReply, AddOperatorRequest, AdviseReply, AdviseRequest, ApplyReply, ApplyRequest,
     AuthoritiesView, CreateTokenReply, CreateTokenRequest, DrainNodeRequest, DrainView, EventRow,
     EventsRequest, ExecRequest, ExplainReply, ExplainRequest, FinishAuthorityRequest,
-    LabelNodeRequest, ListAuthoritiesRequest, ListNodesReply, ListNodesRequest, ListOperatorsReply,
-    ListOperatorsRequest, ListSchedulersReply, ListSchedulersRequest, ListStacksReply,
-    ListStacksRequest, ListTasksReply, ListTasksRequest, ListTokensReply, ListTokensRequest,
-    LogEntry, LogsRequest, MoveTaskRequest, PlacementRequest, PlacementView, PlanDrainRequest,
-    PlanRequest, PlanView, RebalanceRequest, RebalanceView, RelayFrame, RemoveNodeRequest,
-    RemoveOperatorRequest, RemoveSchedulerRequest, RemoveStackRequest, RenewReply, RenewRequest,
-    RestartRequest, RevokeTokenRequest, RollbackStackRequest, RotateAuthorityRequest, ScaleRequest,
-    SetAutomaticRebalanceRequest, SetSchedulableRequest, StackHistoryReply, StackHistoryRequest,
-    StatusRequest, StatusView, VersionReply, VersionRequest, WatchReply, WatchRequest,
-    WhatIfRequest, WhatIfView, WriteReply, control_server,
+    ForwardRequest, LabelNodeRequest, ListAuthoritiesRequest, ListNodesReply, ListNodesRequest,
+    ListOperatorsReply, ListOperatorsRequest, ListSchedulersReply, ListSchedulersRequest,
+    ListStacksReply, ListStacksRequest, ListTasksReply, ListTasksRequest, ListTokensReply,
+    ListTokensRequest, LogEntry, LogsRequest, MoveTaskRequest, PlacementRequest, PlacementView,
+    PlanDrainRequest, PlanRequest, PlanView, RebalanceRequest, RebalanceView, RelayFrame,
+    RemoveNodeRequest, RemoveOperatorRequest, RemoveSchedulerRequest, RemoveStackRequest,
+    RenewReply, RenewRequest, RestartRequest, RevokeTokenRequest, RollbackStackRequest,
+    RotateAuthorityRequest, ScaleRequest, SetAutomaticRebalanceRequest, SetSchedulableRequest,
+    StackHistoryReply, StackHistoryRequest, StatusRequest, StatusView, VersionReply,
+    VersionRequest, WatchReply, WatchRequest, WhatIfRequest, WhatIfView, WriteReply,
+    control_server,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -52,6 +53,7 @@ impl control_server::Control for Control {
     type EventsStream = Stream<EventRow>;
     type LogsStream = Stream<LogEntry>;
     type ExecStream = Stream<RelayFrame>;
+    type PortForwardStream = Stream<RelayFrame>;
 
     async fn apply(&self, request: Request<ApplyRequest>) -> Answer<ApplyReply> {
         audit(&request, "apply");
@@ -191,6 +193,14 @@ impl control_server::Control for Control {
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Answer<Self::ExecStream> {
         audit(&request, "exec");
         relayed::exec(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn port_forward(
+        &self,
+        request: Request<Streaming<ForwardRequest>>,
+    ) -> Answer<Self::PortForwardStream> {
+        audit(&request, "forward a port");
+        relayed::port_forward(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_schedulers(

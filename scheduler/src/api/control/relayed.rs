@@ -1,14 +1,15 @@
-//! Logs and exec: what a task says and is told, relayed by its agent.
+//! Logs, exec and forwarded ports: what a task says and is told, relayed by its agent.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::Arc,
 };
 
 use model::{Desired, NodeId, ServiceName, StackName, Task, TaskId, TaskState};
 use proto::v1::{
-    CloseStdin, ExecRequest, ExecTarget, LogEntry, LogOptions, LogsRequest, RelayFrame, open_relay,
-    relay_frame::Frame,
+    CloseStdin, ExecOptions, ExecRequest, ExecTarget, ForwardOptions, ForwardRequest, LogEntry,
+    LogOptions, LogsRequest, RelayFrame, open_relay, relay_frame::Frame,
 };
 use scheduler_core::{Cluster, Rejection};
 use tokio::{
@@ -77,6 +78,16 @@ impl Selection {
             self.service.as_ref().is_none_or(|service| task.service == *service)
                 && self.slot.is_none_or(|slot| task.slot == slot)
         })
+    }
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.stack)?;
+        if let Some(service) = &self.service {
+            write!(f, "/{service}")?;
+        }
+        self.slot.map_or(Ok(()), |slot| write!(f, ".{slot}"))
     }
 }
 
@@ -251,25 +262,38 @@ async fn lines_of(
     Ok(())
 }
 
+/// Why a stream whose first message names no task is refused.
+const NO_TARGET: &str = "target: missing in the first message";
+
 pub(super) async fn exec(
     office: &Arc<Office>,
     mut input: Streaming<ExecRequest>,
 ) -> Result<Stream<RelayFrame>, Status> {
-    let first = input.message().await?;
-    let target = first.and_then(|first| first.target);
-    let target = target.ok_or_else(|| status::bad_input("target: missing in the first message"))?;
-    let relay = open_exec(office, target).await?;
-    live::spawn(office, FRAMES_LAG, move |_, output| async move {
-        let to_agent = relay.to_agent.clone();
-        tokio::select! {
-            ended = say(relay, &output) => ended,
-            ended = hear(&mut input, &to_agent) => ended,
-        }
-    })
+    let target = input.message().await?.and_then(|first| first.target);
+    let target = target.ok_or_else(|| status::bad_input(NO_TARGET))?;
+    let selection = Selection::new(&target.stack, Some(&target.service), target.replica)?;
+    let what = open_relay::What::Exec(command(target)?);
+    let relay = open(office, &selection, what).await?;
+    pass_on(office, relay, input, |message| message.frame)
 }
 
-async fn open_exec(office: &Office, target: ExecTarget) -> Result<RelayEnds, Status> {
+/// One connection to a port of a task.
+pub(super) async fn port_forward(
+    office: &Arc<Office>,
+    mut input: Streaming<ForwardRequest>,
+) -> Result<Stream<RelayFrame>, Status> {
+    let target = input.message().await?.and_then(|first| first.target);
+    let target = target.ok_or_else(|| status::bad_input(NO_TARGET))?;
+    if !(1..=u32::from(u16::MAX)).contains(&target.port) {
+        return Err(status::bad_input(format!("port: {} is no port", target.port)));
+    }
     let selection = Selection::new(&target.stack, Some(&target.service), target.replica)?;
+    let what = open_relay::What::Forward(ForwardOptions { port: target.port });
+    let relay = open(office, &selection, what).await?;
+    pass_on(office, relay, input, |message| message.frame)
+}
+
+fn command(target: ExecTarget) -> Result<ExecOptions, Status> {
     let options = target.options.unwrap_or_default();
     let bytes: usize = options.command.iter().map(String::len).sum();
     if options.command.is_empty() {
@@ -279,6 +303,15 @@ async fn open_exec(office: &Office, target: ExecTarget) -> Result<RelayEnds, Sta
         let text = format!("command: at most {COMMAND_WORDS_MAX} words, {COMMAND_BYTES_MAX} bytes");
         return Err(status::bad_input(text));
     }
+    Ok(options)
+}
+
+/// A relay to the first replica that is meant and runs.
+async fn open(
+    office: &Office,
+    selection: &Selection,
+    what: open_relay::What,
+) -> Result<RelayEnds, Status> {
     office.log.barrier().await.map_err(status::log_error)?;
     let (task, node) = {
         let cluster = office.log.cluster();
@@ -286,14 +319,27 @@ async fn open_exec(office: &Office, target: ExecTarget) -> Result<RelayEnds, Sta
         let running = |task: &&Task| task.status.state == TaskState::Running;
         let newest = selection.tasks(&cluster).filter(running);
         let chosen = newest.min_by_key(|task| (task.slot, std::cmp::Reverse(task.epoch)));
-        chosen.and_then(|task| Some((task.id, task.node?))).ok_or_else(|| {
-            let replica = target.replica.map_or_else(String::new, |slot| format!(".{slot}"));
-            let text = format!("nothing of `{}/{}{replica}` runs", target.stack, target.service);
-            Status::failed_precondition(text)
-        })?
+        chosen
+            .and_then(|task| Some((task.id, task.node?)))
+            .ok_or_else(|| Status::failed_precondition(format!("nothing of `{selection}` runs")))?
     };
-    let what = open_relay::What::Exec(options);
     Relays::open(&office.dispatch, node, task, what).await
+}
+
+/// Passes frames on both ways, until one side has ended.
+fn pass_on<M: Send + 'static>(
+    office: &Arc<Office>,
+    relay: RelayEnds,
+    mut input: Streaming<M>,
+    frame: fn(M) -> Option<RelayFrame>,
+) -> Result<Stream<RelayFrame>, Status> {
+    live::spawn(office, FRAMES_LAG, move |_, output| async move {
+        let to_agent = relay.to_agent.clone();
+        tokio::select! {
+            ended = say(relay, &output) => ended,
+            ended = hear(&mut input, frame, &to_agent) => ended,
+        }
+    })
 }
 
 /// From the task to the person, until the command has ended.
@@ -312,25 +358,26 @@ async fn say(
 }
 
 /// From the person to the task. The end of the input is passed on; it does not end the command.
-async fn hear(
-    input: &mut Streaming<ExecRequest>,
+async fn hear<M>(
+    input: &mut Streaming<M>,
+    frame: fn(M) -> Option<RelayFrame>,
     to_agent: &mpsc::Sender<Result<RelayFrame, Status>>,
 ) -> Result<(), Status> {
     loop {
         let message = input.message().await?;
         let ended = message.is_none();
-        let frame = match message {
-            Some(message) => message.frame.and_then(|frame| frame.frame),
+        let said = match message {
+            Some(message) => frame(message).and_then(|frame| frame.frame),
             None => Some(Frame::CloseStdin(CloseStdin {})),
         };
-        match frame {
+        match said {
             Some(frame @ (Frame::Stdin(_) | Frame::Resize(_) | Frame::CloseStdin(_))) => {
                 let frame = RelayFrame { relay: 0, frame: Some(frame) };
                 if to_agent.send(Ok(frame)).await.is_err() {
                     return Err(Status::unavailable("the agent is gone"));
                 }
             }
-            Some(_) => return Err(status::bad_input("frame: only input goes to a command")),
+            Some(_) => return Err(status::bad_input("frame: only input goes to a task")),
             None => {}
         }
         if ended {
