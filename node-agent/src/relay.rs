@@ -1,6 +1,6 @@
-//! Logs and commands for people elsewhere: the scheduler asks for a stream, the agent opens it.
+//! Logs, commands and connections for people elsewhere: the scheduler asks for a stream, the agent opens it.
 //!
-//! **Invariant:** when a stream ends, so does the command it was opened for. Each relay has a connection
+//! **Invariant:** when a stream ends, so does the command or connection it was opened for. Each relay has a connection
 //! of its own: what nobody reads fills that up, and nothing else.
 
 mod forward;
@@ -158,11 +158,7 @@ async fn serve<R: Runtime>(
         }
         (Some(container), Some(What::Forward(options))) => {
             let ends = (&frames, &mut inbound);
-            tokio::select! {
-                done = forward::forward(runtime, &container, options, ends) => done,
-                () = frames.closed() => Ok(()),
-                () = stop.cancelled() => return Ok(()),
-            }
+            forward::forward(runtime, &container, options, ends, stop).await
         }
         (Some(_), None) => Err(RuntimeError::Refused {
             message: "this agent does not know what was asked for: it may be of an earlier version"

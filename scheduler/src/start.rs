@@ -8,7 +8,7 @@ use scheduler_core::{Command, Rejection, cluster::FOUNDER};
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -224,7 +224,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         origin: identity.origin.clone(),
         name: identity.name.clone(),
         door: log.door(Arc::clone(&keys)),
-        streams: Arc::new(Semaphore::new(api::STREAMS_MAX)),
+        streams: api::Streams::default(),
         places: Arc::new(Places::new(config.agent_connections)),
         refusals,
     });

@@ -8,7 +8,7 @@ step_began=0
 
 # Mebibytes free where the repository is built and where tests keep what they try, the lesser of both.
 disk_free() {
-  df -Pk . "${TMPDIR:-/tmp}" | awk 'NR > 1 && (NR == 2 || $4 < least) { least = $4 } END { printf "%d", least / 1024 }'
+  df -Pk . "${TMPDIR:-/tmp}" 2>/dev/null | awk 'NR > 1 && (NR == 2 || $4 < least) { least = $4 } END { printf "%d", least / 1024 }'
 }
 
 # step_row NAME SECONDS WORD: a row of the table.

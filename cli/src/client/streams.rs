@@ -7,7 +7,7 @@ use model::{
 use proto::v1::{self as pb, relay_frame::Frame};
 use tokio::{
     sync::mpsc,
-    time::{Duration, Instant, sleep},
+    time::{Duration, Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Streaming};
@@ -228,25 +228,41 @@ impl Client {
         Ok((ExecInput(sender), RelayOutput(Answers { client: self, stream })))
     }
 
-    /// Opens a connection to a port of a task.
+    /// Opens a connection to a port of a task: through whichever scheduler answers, for nothing was sent to the task yet.
     pub async fn port_forward(
         &self,
         target: &ServiceTarget,
         port: u16,
     ) -> Result<(ForwardInput, RelayOutput<'_>), Error> {
-        let (sender, receiver) = mpsc::channel(INPUT_QUEUE);
         let target = pb::ForwardTarget {
             stack: target.stack.to_string(),
             service: target.service.to_string(),
             replica: target.replica,
             port: port.into(),
         };
-        // The queue is empty: there is room for the first message.
-        let _ = sender.try_send(pb::ForwardRequest { target: Some(target), frame: None });
-        let call = self.control();
-        let stream = { call }.port_forward(Request::new(ReceiverStream::new(receiver))).await;
-        let stream = stream.map_err(|status| self.failure(status))?.into_inner();
-        Ok((ForwardInput(sender), RelayOutput(Answers { client: self, stream })))
+        let mut others = self.ways.len().saturating_sub(1);
+        loop {
+            let (sender, receiver) = mpsc::channel(INPUT_QUEUE);
+            let first = pb::ForwardRequest { target: Some(target.clone()), frame: None };
+            // The queue is empty: there is room for the first message.
+            let _ = sender.try_send(first);
+            let mut control = self.control();
+            let stream = control.port_forward(Request::new(ReceiverStream::new(receiver)));
+            match timeout(self.answer_timeout, stream).await {
+                Ok(Ok(stream)) => {
+                    let output = Answers { client: self, stream: stream.into_inner() };
+                    return Ok((ForwardInput(sender), RelayOutput(output)));
+                }
+                Ok(Err(status)) if !is_passing(&status) || others == 0 => {
+                    return Err(self.failure(status));
+                }
+                Err(_) if others == 0 => return Err(self.silent()),
+                Ok(Err(_)) | Err(_) => {
+                    others -= 1;
+                    self.try_another();
+                }
+            }
+        }
     }
 }
 

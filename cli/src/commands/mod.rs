@@ -122,7 +122,7 @@ async fn carry_out(
         },
         Command::Logs(args) => logs::run(&args, client, out).await?,
         Command::Exec(args) => return exec::run(args, client, out).await,
-        Command::PortForward(args) => port_forward::run(&args, client, out).await?,
+        Command::PortForward(args) => port_forward::run(&args, client, global, out).await?,
         Command::Events(args) => events::run(&args, client, out).await?,
         Command::Restart(args) => restart::run(&args, client, global, out).await?,
         Command::Scale(args) => scale::run(&args, client, global, out).await?,

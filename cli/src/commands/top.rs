@@ -29,8 +29,11 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const CLOSE: u128 = 90;
 /// The cursor to the upper left; what is there is written over.
 const HOME: &str = "\x1b[H";
-/// What was behind the end of a line is gone.
+/// What is there of a line is gone.
 const REST_OF_LINE: &str = "\x1b[K";
+/// A line that is wider than the terminal is cut, and then none is again: a view that wraps would scroll.
+const CUT: &str = "\x1b[?7l";
+const WRAP: &str = "\x1b[?7h";
 /// What was below is gone.
 const REST_OF_SCREEN: &str = "\x1b[J";
 
@@ -43,7 +46,8 @@ struct Use {
 
 /// Carries out `top`.
 pub async fn run(args: &Top, client: &Client, out: &mut Out) -> Result<(), Error> {
-    let live = out.look.stdout_terminal && !args.once && !out.is_json() && !out.look.quiet;
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let live = out.look.stdout_terminal && !dumb && !args.once;
     let mut shown = ask(args, client).await?;
     if out.is_json() {
         return json::document(out, &shown);
@@ -70,15 +74,17 @@ pub async fn run(args: &Top, client: &Client, out: &mut Out) -> Result<(), Error
 async fn ask(args: &Top, client: &Client) -> Result<Use, Error> {
     let stack = args.stack.as_ref().map(AsRef::as_ref);
     let nodes = client.nodes().await?;
-    let mut tasks = match client.tasks(stack).await {
-        Ok(tasks) => tasks,
-        Err(error) => {
-            return Err(client.with_nearest(error, stack.unwrap_or_default(), None).await);
-        }
-    };
+    match client.tasks(stack).await {
+        Ok(tasks) => Ok(Use { nodes, tasks: by_use(tasks) }),
+        Err(error) => Err(client.with_nearest(error, stack.unwrap_or_default(), None).await),
+    }
+}
+
+/// The tasks that use something, the most first.
+fn by_use(mut tasks: Vec<TaskRow>) -> Vec<TaskRow> {
     tasks.retain(|task| task.memory_used.is_some());
     tasks.sort_by(|a, b| b.memory_used.cmp(&a.memory_used).then_with(|| a.task.cmp(&b.task)));
-    Ok(Use { nodes, tasks })
+    tasks
 }
 
 /// A view that stands for want of an answer says so, in lines that need no wrapping.
@@ -155,14 +161,14 @@ fn screen(text: &str, rows: usize) -> String {
     let room = if rows == 0 { lines.len() } else { rows.saturating_sub(1) };
     let all = lines.len() <= room;
     let shown = if all { lines.len() } else { room.saturating_sub(1) };
-    let mut text = String::from(HOME);
+    let mut text = format!("{CUT}{HOME}");
     for line in lines.iter().take(shown) {
-        text.extend([line, REST_OF_LINE, "\n"]);
+        text.extend([REST_OF_LINE, line, "\n"]);
     }
     if !all {
-        let _ = writeln!(text, "and {} lines more{REST_OF_LINE}", lines.len() - shown);
+        let _ = writeln!(text, "{REST_OF_LINE}and {} lines more", lines.len() - shown);
     }
-    text.push_str(REST_OF_SCREEN);
+    text.extend([REST_OF_SCREEN, WRAP]);
     text
 }
 
@@ -179,7 +185,10 @@ mod tests {
         close.memory_used = Some(Bytes::mib(1_900));
         let mut away = node("mini-2");
         away.memory.used = None;
-        Use { nodes: vec![node("mini-1"), away], tasks: vec![close, task("web", 1)] }
+        let mut waits = task("api", 1);
+        waits.memory_used = None;
+        let tasks = by_use(vec![task("web", 2), waits, close, task("web", 1)]);
+        Use { nodes: vec![node("mini-1"), away], tasks }
     }
 
     #[test]
@@ -212,9 +221,10 @@ mod tests {
     fn a_screen_is_never_longer_than_the_terminal() {
         let text = "1\n2\n3\n4\n";
         let plain = |rows| screen(text, rows).replace(REST_OF_LINE, "");
-        assert_eq!(plain(5), format!("{HOME}1\n2\n3\n4\n{REST_OF_SCREEN}"));
-        assert_eq!(plain(4), format!("{HOME}1\n2\nand 2 lines more\n{REST_OF_SCREEN}"));
-        assert_eq!(plain(1), format!("{HOME}and 4 lines more\n{REST_OF_SCREEN}"));
+        let drawn = |text: &str| format!("{CUT}{HOME}{text}{REST_OF_SCREEN}{WRAP}");
+        assert_eq!(plain(5), drawn("1\n2\n3\n4\n"));
+        assert_eq!(plain(4), drawn("1\n2\nand 2 lines more\n"));
+        assert_eq!(plain(1), drawn("and 4 lines more\n"));
         assert_eq!(plain(0), plain(5), "of a terminal that does not say");
     }
 }

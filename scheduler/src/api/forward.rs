@@ -74,20 +74,21 @@ pub(crate) struct Forward {
 type Open = (String, Arc<Identity>, Channel);
 
 /// Connections to the leader: one for strangers, one for people, the rest for nodes; and the same once
-/// more for what flows until somebody stops reading. Whoever fills one up, or does not read from it,
-/// holds up nobody of another kind.
-const LANES: usize = 2 * KINDS;
+/// more for what flows until somebody stops reading, and for forwarded connections, where programs do. Whoever fills
+/// one up, or does not read from it, holds up nobody of another kind.
+const LANES: usize = 3 * KINDS;
 const KINDS: usize = 10;
 /// Calls that carry logs and what is typed.
-const FLOWING: [&str; 4] = [
-    "/siso.v1.Agent/Relay",
-    "/siso.v1.Control/Logs",
-    "/siso.v1.Control/Exec",
-    "/siso.v1.Control/PortForward",
-];
+const FLOWING: [&str; 3] =
+    ["/siso.v1.Agent/Relay", "/siso.v1.Control/Logs", "/siso.v1.Control/Exec"];
+const FORWARDED: &str = "/siso.v1.Control/PortForward";
 
 fn lane(caller: &Caller, path: &str) -> usize {
-    let first = if FLOWING.contains(&path) { KINDS } else { 0 };
+    let first = match path {
+        FORWARDED => 2 * KINDS,
+        path if FLOWING.contains(&path) => KINDS,
+        _ => 0,
+    };
     let Some(peer) = &caller.peer else { return first };
     if peer.role != Role::Node {
         return first + 1;

@@ -45,6 +45,9 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Watches, followed events, logs, execs and forwarded connections at one time, of all callers together.
 pub(crate) const STREAMS_MAX: usize = 256;
 
+/// Forwarded connections of all callers together: half of the places that people's connections have, and each takes one.
+pub(crate) const FORWARDS_MAX: usize = 64;
+
 /// What every handler needs.
 pub(crate) struct Office {
     pub(crate) log: Arc<dyn ReplicatedLog>,
@@ -61,11 +64,26 @@ pub(crate) struct Office {
     /// The other schedulers.
     pub(crate) door: Door,
     /// Places for streams.
-    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) streams: Streams,
     /// Places for connections.
     pub(crate) places: Arc<Places>,
     /// What is said of those who were turned away.
     pub(crate) refusals: Refusals,
+}
+
+/// Places for streams, whoever asks for them.
+pub(crate) struct Streams {
+    /// For all: [`STREAMS_MAX`].
+    pub(crate) all: Arc<Semaphore>,
+    /// For forwarded connections among them: [`FORWARDS_MAX`].
+    pub(crate) forwards: Arc<Semaphore>,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { all: places(STREAMS_MAX), forwards: places(FORWARDS_MAX) }
+    }
 }
 
 impl Office {

@@ -2,10 +2,10 @@
 
 use model::TaskState;
 use proto::v1::{
-    EventsRequest, ExecOptions, ExecRequest, ExecTarget, ForwardOptions, ForwardRequest,
-    ForwardTarget, Heartbeat, ListNodesRequest, LogsRequest, PlacementRequest, RelayFrame,
-    RemoveStackRequest, ScaleRequest, SetSchedulableRequest, StackHistoryRequest, StatusRequest,
-    WatchRequest, agent_message, open_relay, relay_frame::Frame,
+    CloseStdin, EventsRequest, ExecOptions, ExecRequest, ExecTarget, ForwardOptions,
+    ForwardRequest, ForwardTarget, Heartbeat, ListNodesRequest, LogsRequest, PlacementRequest,
+    RelayFrame, RemoveStackRequest, ScaleRequest, SetSchedulableRequest, StackHistoryRequest,
+    StatusRequest, WatchRequest, agent_message, open_relay, relay_frame::Frame,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -360,13 +360,32 @@ async fn a_connection_is_opened_to_a_port_of_what_runs_and_to_nothing_else() {
         to_scheduler.send(frame(Frame::Stdout(b"hello".to_vec()))).await.unwrap();
         to_scheduler.send(frame(Frame::ExitCode(0))).await.unwrap();
     };
-    let ask = world.admin.port_forward(request(Some(to(80))));
+    let (say, input) = mpsc::channel(8);
+    say.send(ForwardRequest { target: Some(to(80)), frame: None }).await.unwrap();
+    let no_more = Some(frame(Frame::CloseStdin(CloseStdin {})));
+    say.send(ForwardRequest { target: None, frame: no_more }).await.unwrap();
+    let ask = world.admin.port_forward(ReceiverStream::new(input));
     let (answer, ()) = tokio::join!(ask, serve);
     let mut answer = answer.unwrap().into_inner();
     let heard = answer.message().await.unwrap().unwrap().frame;
     assert_eq!(heard, Some(Frame::Stdout(b"hello".to_vec())));
     assert_eq!(answer.message().await.unwrap().unwrap().frame, Some(Frame::ExitCode(0)));
     assert_eq!(answer.message().await.unwrap(), None);
+
+    // Whoever goes without a word has not said that this was all.
+    let (say, input) = mpsc::channel(8);
+    say.send(ForwardRequest { target: Some(to(80)), frame: None }).await.unwrap();
+    let (to_scheduler, frames) = mpsc::channel(8);
+    let serve = async {
+        let asked = session.relay().await;
+        to_scheduler.send(RelayFrame { relay: asked.relay, frame: None }).await.unwrap();
+        let from = agent.client.relay(ReceiverStream::new(frames)).await.unwrap();
+        drop(say);
+        let heard = from.into_inner().message().await;
+        assert!(!matches!(heard, Ok(Some(_))), "{heard:?}");
+    };
+    let ask = world.admin.port_forward(ReceiverStream::new(input));
+    let (_answer, ()) = tokio::join!(ask, serve);
     world.handle.stop().await;
 }
 

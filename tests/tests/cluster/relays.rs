@@ -1,9 +1,10 @@
 //! `logs`, `exec`, `port-forward` and `events`: what reaches through the scheduler into a container.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{self, ErrorKind, Read as _, Write as _},
     net::{Shutdown, TcpStream},
     thread,
+    time::Duration,
 };
 
 use siso_tests::{Follower, PROMPT, World, get, wait_until};
@@ -90,6 +91,10 @@ services:
     mem_limit: 16m
 ";
 
+/// How long, and how much at most, is written to a task that reads no more: all that lies between fills up before.
+const STUCK: Duration = Duration::from_secs(2);
+const STUCK_CHUNKS: usize = 256;
+
 /// The address that a `port-forward` says it listens on.
 fn leads(world: &World, arguments: &[&str]) -> (Follower, String) {
     let mut line = vec!["port-forward"];
@@ -114,10 +119,12 @@ fn a_port_of_this_machine_leads_to_a_port_of_a_task_that_nobody_published() {
     assert_eq!(forward.finish().code, 130);
 
     // What is sent is passed on, and so is that there will be no more: then `cat` ends.
-    let (forward, address) = leads(&world, &["pages/echo.1", "0:9000"]);
+    let (_forward, address) = leads(&world, &["pages/echo.1", "0:9000"]);
+    wait_until_it_echoes(&address);
     let said: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
     let mut connection = TcpStream::connect(&address).expect("a connection");
     let mut heard = connection.try_clone().expect("its other side");
+    heard.set_read_timeout(Some(PROMPT)).expect("a bound");
     let sent = said.clone();
     let sending = thread::spawn(move || {
         connection.write_all(&sent).expect("all is taken");
@@ -127,21 +134,80 @@ fn a_port_of_this_machine_leads_to_a_port_of_a_task_that_nobody_published() {
     heard.read_to_end(&mut back).expect("an answer");
     sending.join().expect("sent");
     assert!(back == said, "{} of {} bytes came back", back.len(), said.len());
-    drop(forward);
-
-    // Nobody listens on this one: the connection is closed, and why is said.
-    let (forward, address) = leads(&world, &["pages/web", "0:8081"]);
-    let mut refused = TcpStream::connect(&address).expect("a connection");
-    let _ = refused.read_to_end(&mut Vec::new());
-    wait_until("why is said", PROMPT, || {
-        let said = forward.said();
-        if said.contains("no connection to port 8081 of the task") { Ok(()) } else { Err(said) }
-    });
-    let taken = world.ctl.run(&["port-forward", "pages/web", &format!("{}:8080", port(&address))]);
-    taken.expect(1).says(&["cannot listen", "0:8080"]);
+    let taken = ["port-forward", "pages/web", &format!("{}:8080", port(&address))];
+    world.ctl.run(&taken).expect(1).says(&["cannot listen", "0:8080"]);
     world.ctl.run(&["port-forward", "pages/wbe", "0:80"]).expect(1).says(&["web"]);
     world.ctl.run(&["port-forward", "pages/web", "80:0"]).expect(2).says(&["LOCAL:REMOTE"]);
-    world.expect_unharmed();
+}
+
+#[test]
+fn of_forwarded_connections_one_that_ends_or_is_stuck_leaves_the_others_alone() {
+    let Some(world) = World::new("forwards") else { return };
+    world.apply(PAGES).expect(0);
+    let (_forward, address) = leads(&world, &["pages/echo", "0:9000"]);
+    wait_until_it_echoes(&address);
+    let mut lasting = TcpStream::connect(&address).expect("a connection");
+    for _ in 0..3 {
+        assert_eq!(echoed(&mut lasting, b"still").expect("an echo"), *b"still");
+        let mut passing = TcpStream::connect(&address).expect("another one");
+        assert_eq!(echoed(&mut passing, b"here").expect("an echo"), *b"here");
+    }
+    // Nor does one whose task reads no more, as much as it is sent.
+    let mut stuck = TcpStream::connect(&address).expect("a third");
+    assert_eq!(echoed(&mut stuck, b"first").expect("an echo"), *b"first");
+    stuck.set_write_timeout(Some(STUCK)).expect("a bound");
+    let chunk = vec![b'x'; 1 << 20];
+    let sent = (0..STUCK_CHUNKS).take_while(|_| stuck.write_all(&chunk).is_ok()).count();
+    assert!(sent < STUCK_CHUNKS, "nobody reads what comes back, and all was taken");
+    assert_eq!(echoed(&mut lasting, b"there").expect("an echo"), *b"there");
+}
+
+#[test]
+fn a_forwarded_connection_that_is_broken_off_does_not_look_as_if_it_had_ended() {
+    let Some(mut world) = World::new("cut-forward") else { return };
+    world.apply(PAGES).expect(0);
+    // Nobody listens on this port.
+    let (forward, address) = leads(&world, &["pages/echo", "0:9001"]);
+    let mut refused = TcpStream::connect(&address).expect("a connection");
+    is_broken_off(&mut refused);
+    wait_until("why is said", PROMPT, || {
+        let said = forward.said();
+        if said.contains("no connection to port 9001 of the task") { Ok(()) } else { Err(said) }
+    });
+
+    let (_forward, address) = leads(&world, &["pages/echo", "0:9000"]);
+    wait_until_it_echoes(&address);
+    let mut cut = TcpStream::connect(&address).expect("a connection");
+    assert_eq!(echoed(&mut cut, b"here").expect("an echo"), *b"here");
+    world.agent.kill9();
+    is_broken_off(&mut cut);
+    world.agent.start();
+    wait_until_it_echoes(&address);
+}
+
+#[track_caller]
+fn is_broken_off(connection: &mut TcpStream) {
+    connection.set_read_timeout(Some(PROMPT)).expect("a bound");
+    let end = connection.read(&mut [0; 1]).expect_err("it ended well");
+    assert_eq!(end.kind(), ErrorKind::ConnectionReset);
+}
+
+/// The task may listen a little after it runs.
+#[track_caller]
+fn wait_until_it_echoes(address: &str) {
+    wait_until("it listens", PROMPT, || {
+        let mut connection = TcpStream::connect(address).map_err(|error| error.to_string())?;
+        echoed(&mut connection, b"yes").map(drop).map_err(|error| error.to_string())
+    });
+}
+
+/// What comes back of what is said.
+fn echoed<const N: usize>(connection: &mut TcpStream, said: &[u8; N]) -> io::Result<[u8; N]> {
+    connection.set_read_timeout(Some(PROMPT))?;
+    connection.write_all(said)?;
+    let mut heard = [0; N];
+    connection.read_exact(&mut heard)?;
+    Ok(heard)
 }
 
 fn port(address: &str) -> &str {

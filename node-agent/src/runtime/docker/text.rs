@@ -27,16 +27,22 @@ pub(super) fn architecture(kernel: &str) -> String {
 }
 
 /// Where a container is reached from its engine's machine: on its first network by name, or, where it has that machine's,
-/// there. `None` when it has no network.
+/// there. `None` when it has no network, or does not run.
 pub(super) fn address(shown: &ContainerInspectResponse) -> Option<IpAddr> {
+    // One that has ended would lead to whatever the machine itself listens on.
+    if shown.state.as_ref().and_then(|state| state.running) != Some(true) {
+        return None;
+    }
     let mode = shown.host_config.as_ref().and_then(|host| host.network_mode.as_deref());
     if mode == Some("host") {
         return Some(Ipv4Addr::LOCALHOST.into());
     }
     let networks = shown.network_settings.as_ref()?.networks.as_ref()?;
     let by_name: BTreeMap<&String, _> = networks.iter().collect();
-    let mut addresses = by_name.into_values().filter_map(|network| network.ip_address.as_deref());
-    addresses.find_map(|address| address.parse().ok())
+    by_name.into_values().find_map(|network| {
+        let addresses = [network.ip_address.as_deref(), network.global_ipv6_address.as_deref()];
+        addresses.into_iter().flatten().find_map(|address| address.parse().ok())
+    })
 }
 
 /// A line with its time before it, as the engine sends it.
@@ -64,12 +70,18 @@ mod tests {
     #[test]
     fn a_container_is_reached_on_its_first_network_that_gave_it_an_address() {
         let shown = |text: &str| serde_json::from_str::<ContainerInspectResponse>(text).unwrap();
-        let networks = r#"{"NetworkSettings": {"Networks": {
-            "b": {"IPAddress": "172.18.0.3"}, "c": {"IPAddress": "172.19.0.3"}, "a": {"IPAddress": ""}}}}"#;
-        assert_eq!(address(&shown(networks)), Some(Ipv4Addr::new(172, 18, 0, 3).into()));
-        let on_host = r#"{"HostConfig": {"NetworkMode": "host"}}"#;
-        assert_eq!(address(&shown(on_host)), Some(Ipv4Addr::LOCALHOST.into()));
-        assert_eq!(address(&shown("{}")), None);
+        let runs =
+            |text: &str| address(&shown(&format!(r#"{{"State": {{"Running": true}}, {text}}}"#)));
+        let networks = r#""NetworkSettings": {"Networks": {
+            "b": {"IPAddress": "172.18.0.3"}, "c": {"IPAddress": "172.19.0.3"}, "a": {"IPAddress": ""}}}"#;
+        assert_eq!(runs(networks), Some(Ipv4Addr::new(172, 18, 0, 3).into()));
+        let of_six = r#""NetworkSettings": {"Networks": {
+            "a": {"IPAddress": "", "GlobalIPv6Address": "fd00::3"}}}"#;
+        assert_eq!(runs(of_six).unwrap().to_string(), "fd00::3");
+        let on_host = r#""HostConfig": {"NetworkMode": "host"}"#;
+        assert_eq!(runs(on_host), Some(Ipv4Addr::LOCALHOST.into()));
+        assert_eq!(address(&shown(&format!("{{{on_host}}}"))), None, "it does not run");
+        assert_eq!(runs(r#""Id": "x""#), None);
     }
 
     #[test]

@@ -211,9 +211,11 @@ fn matches_constraints(ask: &Ask<'_>, view: &NodeView<'_, '_>) -> Result<(), Mis
 }
 
 /// Whether the node meets the constraint; a missing label equals nothing. An imagined machine of any architecture is of
-/// the one that is wanted, as with what images lack ([`model::Inventory::platform`]).
+/// the one that is wanted, as with what images lack ([`model::Inventory::platform`]); one that joined is of none until its
+/// engine has answered.
 pub(crate) fn holds(wanted: &Constraint, node: &model::Node) -> bool {
-    if wanted.key == ConstraintKey::Arch && node.inventory.arch.is_empty() {
+    let inventory = &node.inventory;
+    if wanted.key == ConstraintKey::Arch && inventory.arch.is_empty() && inventory.engine_ready {
         return true;
     }
     let equal = value(wanted, node).is_some_and(|value| value == wanted.value);

@@ -37,7 +37,7 @@ where
     T: Send + 'static,
     F: Future<Output = Result<(), Status>> + Send + 'static,
 {
-    let place = Arc::clone(&office.streams)
+    let place = Arc::clone(&office.streams.all)
         .try_acquire_owned()
         .map_err(|_| status::exhausted("streams", STREAMS_MAX))?;
     let (sender, receiver) = mpsc::channel(lag);

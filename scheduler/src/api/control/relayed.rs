@@ -20,7 +20,7 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use super::{
-    super::{Office, status},
+    super::{FORWARDS_MAX, Office, status},
     Stream, live,
     writes::{service, stack},
 };
@@ -274,10 +274,14 @@ pub(super) async fn exec(
     let selection = Selection::new(&target.stack, Some(&target.service), target.replica)?;
     let what = open_relay::What::Exec(command(target)?);
     let relay = open(office, &selection, what).await?;
-    pass_on(office, relay, input, |message| message.frame)
+    // A command goes on when there is no more to type.
+    let at_end = Some(Frame::CloseStdin(CloseStdin {}));
+    live::spawn(office, FRAMES_LAG, move |_, output| {
+        pass_on(relay, (input, |message: ExecRequest| message.frame, at_end), output)
+    })
 }
 
-/// One connection to a port of a task.
+/// One connection to a port of a task. Its end without a word is that of whoever was connected.
 pub(super) async fn port_forward(
     office: &Arc<Office>,
     mut input: Streaming<ForwardRequest>,
@@ -289,8 +293,15 @@ pub(super) async fn port_forward(
     }
     let selection = Selection::new(&target.stack, Some(&target.service), target.replica)?;
     let what = open_relay::What::Forward(ForwardOptions { port: target.port });
+    let place = Arc::clone(&office.streams.forwards).try_acquire_owned();
+    let place = place.map_err(|_| status::exhausted("forwarded connections", FORWARDS_MAX))?;
     let relay = open(office, &selection, what).await?;
-    pass_on(office, relay, input, |message| message.frame)
+    live::spawn(office, FRAMES_LAG, move |_, output| async move {
+        let input = (input, (|message: ForwardRequest| message.frame) as Frames<_>, None);
+        let ended = pass_on(relay, input, output).await;
+        drop(place);
+        ended
+    })
 }
 
 fn command(target: ExecTarget) -> Result<ExecOptions, Status> {
@@ -326,20 +337,21 @@ async fn open(
     Relays::open(&office.dispatch, node, task, what).await
 }
 
-/// Passes frames on both ways, until one side has ended.
-fn pass_on<M: Send + 'static>(
-    office: &Arc<Office>,
+/// What of a message goes to a task.
+type Frames<M> = fn(M) -> Option<RelayFrame>;
+
+/// Passes frames on both ways, until one side has ended: what is sent, and what its end means to the task, if it does not end
+/// the relay.
+async fn pass_on<M>(
     relay: RelayEnds,
-    mut input: Streaming<M>,
-    frame: fn(M) -> Option<RelayFrame>,
-) -> Result<Stream<RelayFrame>, Status> {
-    live::spawn(office, FRAMES_LAG, move |_, output| async move {
-        let to_agent = relay.to_agent.clone();
-        tokio::select! {
-            ended = say(relay, &output) => ended,
-            ended = hear(&mut input, frame, &to_agent) => ended,
-        }
-    })
+    (mut input, frame, at_end): (Streaming<M>, Frames<M>, Option<Frame>),
+    output: mpsc::Sender<Result<RelayFrame, Status>>,
+) -> Result<(), Status> {
+    let to_agent = relay.to_agent.clone();
+    tokio::select! {
+        ended = say(relay, &output) => ended,
+        ended = hear(&mut input, frame, at_end, &to_agent) => ended,
+    }
 }
 
 /// From the task to the person, until the command has ended.
@@ -354,34 +366,34 @@ async fn say(
             return Ok(());
         }
     }
-    Err(Status::unavailable("the agent ended the relay before the command had ended"))
+    Err(Status::unavailable("the agent ended the relay before it was told how it ended"))
 }
 
-/// From the person to the task. The end of the input is passed on; it does not end the command.
+/// From the person to the task.
 async fn hear<M>(
     input: &mut Streaming<M>,
-    frame: fn(M) -> Option<RelayFrame>,
+    frame: Frames<M>,
+    at_end: Option<Frame>,
     to_agent: &mpsc::Sender<Result<RelayFrame, Status>>,
 ) -> Result<(), Status> {
-    loop {
-        let message = input.message().await?;
-        let ended = message.is_none();
-        let said = match message {
-            Some(message) => frame(message).and_then(|frame| frame.frame),
-            None => Some(Frame::CloseStdin(CloseStdin {})),
-        };
-        match said {
+    while let Some(message) = input.message().await? {
+        match frame(message).and_then(|frame| frame.frame) {
             Some(frame @ (Frame::Stdin(_) | Frame::Resize(_) | Frame::CloseStdin(_))) => {
-                let frame = RelayFrame { relay: 0, frame: Some(frame) };
-                if to_agent.send(Ok(frame)).await.is_err() {
-                    return Err(Status::unavailable("the agent is gone"));
-                }
+                pass(to_agent, frame).await;
             }
             Some(_) => return Err(status::bad_input("frame: only input goes to a task")),
             None => {}
         }
-        if ended {
-            std::future::pending::<()>().await;
-        }
+    }
+    let Some(frame) = at_end else { return Ok(()) };
+    pass(to_agent, frame).await;
+    std::future::pending().await
+}
+
+/// To an agent that has ended the relay nothing goes any more; how it ended is what it said last.
+async fn pass(to_agent: &mpsc::Sender<Result<RelayFrame, Status>>, frame: Frame) {
+    let frame = RelayFrame { relay: 0, frame: Some(frame) };
+    if to_agent.send(Ok(frame)).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
