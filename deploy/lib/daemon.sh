@@ -64,12 +64,18 @@ answers_healthy() {
   ) 2>/dev/null
 }
 
+# has_ended PIDFILE PROGRAM DATA_DIR: true when that program does not run, and is not about to: until it is, the process is
+# still the shell's.
+has_ended() {
+  ! daemon_pid "$1" "$2" "$3" >/dev/null && ! kill -0 "$(cat "$1" 2>/dev/null)" 2>/dev/null
+}
+
 # wait_healthy NAME PORT PIDFILE PROGRAM DATA_DIR LOG SECONDS: returns when it is healthy; ends the script with the end
 # of the log when the program stops or the time is over.
 wait_healthy() {
   local waited=0
   until answers_healthy "$2"; do
-    if ! daemon_pid "$3" "$4" "$5" >/dev/null; then
+    if has_ended "$3" "$4" "$5"; then
       tail -n 20 "$6" >&2
       die "$1 stopped at once" "the whole log: $6"
     fi

@@ -80,11 +80,18 @@ async fn find(args: &PortForward, client: &Client) -> Result<bool, Error> {
     let mut meant = tasks.iter().filter(|task| {
         task.service == service && args.target.replica.is_none_or(|number| task.replica == number)
     });
-    let Some(first) = meant.next() else {
-        let error = Error::input(format!("there is no task of {}", name(args)));
-        return Err(client.with_nearest(error, stack, Some(service)).await);
-    };
+    let Some(first) = meant.next() else { return Err(missing(args, client).await) };
     Ok(first.state == "running" || meant.any(|task| task.state == "running"))
+}
+
+/// Why there is no task of what is meant.
+async fn missing(args: &PortForward, client: &Client) -> Error {
+    let (stack, service) = (args.target.stack.as_str(), args.target.service.as_str());
+    match client.explain(&args.target, None).await {
+        Err(error) => client.with_nearest(error, stack, Some(service)).await,
+        Ok(_) => Error::input(format!("{stack}/{service} has no replicas"))
+            .hint(format!("give it some: `sisoctl scale {stack}/{service}=1`")),
+    }
 }
 
 async fn serve(

@@ -60,8 +60,10 @@ pub async fn run(args: &Top, client: &Client, out: &mut Out) -> Result<(), Error
     }
     let mut trouble = None;
     loop {
+        let (columns, rows) = terminal::size();
+        out.look.width = usize::try_from(columns).ok().filter(|columns| *columns > 0);
         let text = said(trouble.as_ref(), out) + &render(&shown, out);
-        out.data(&screen(&text, terminal::size().1 as usize))?;
+        out.data(&screen(&text, rows as usize))?;
         tokio::time::sleep(INTERVAL).await;
         match ask(args, client).await {
             Ok(now) => (shown, trouble) = (now, None),

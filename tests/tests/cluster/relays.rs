@@ -137,6 +137,9 @@ fn a_port_of_this_machine_leads_to_a_port_of_a_task_that_nobody_published() {
     let taken = ["port-forward", "pages/web", &format!("{}:8080", port(&address))];
     world.ctl.run(&taken).expect(1).says(&["cannot listen", "0:8080"]);
     world.ctl.run(&["port-forward", "pages/wbe", "0:80"]).expect(1).says(&["web"]);
+    world.ctl.run(&["port-forward", "pages/web.7", "0:80"]).expect(1).says(&["pages/web.1"]);
+    world.ctl.run(&["scale", "pages/echo=0", "--yes"]).expect(0);
+    world.ctl.run(&["port-forward", "pages/echo", "0:80"]).expect(1).says(&["scale pages/echo=1"]);
     world.ctl.run(&["port-forward", "pages/web", "80:0"]).expect(2).says(&["LOCAL:REMOTE"]);
 }
 

@@ -184,6 +184,9 @@ pub enum Rejection {
          with `sisoctl node rm {0}`"
     )]
     NodeNameTaken(NodeName),
+    /// A machine was imagined with the name of a member.
+    #[error("a node named `{0}` is a member already: give the imagined one another name")]
+    ImaginedTwice(NodeName),
     /// Something on the node would be lost with it, and nobody said that it may be.
     #[error("node `{node}` still has {}", held_in_words(tasks, volumes))]
     NodeHolds {
@@ -307,6 +310,7 @@ impl Rejection {
             | Self::Removing(_)
             | Self::VolumeRemoving { .. }
             | Self::NodeNameTaken(_)
+            | Self::ImaginedTwice(_)
             | Self::NodeHolds { .. }
             | Self::LeaseNotOver { .. }
             | Self::NotMoved { .. }

@@ -133,7 +133,7 @@ impl Scene {
             }
             Supposition::Add(imagined) => {
                 if self.draft.node_named(&imagined.name).is_some() {
-                    return Err(Rejection::NodeNameTaken(imagined.name.clone()));
+                    return Err(Rejection::ImaginedTwice(imagined.name.clone()));
                 }
                 self.draft.imagine(imagined);
             }

@@ -155,7 +155,7 @@ fn what_cannot_be_is_refused() {
     assert_eq!(refused(Supposition::Lose(gone)), Rejection::UnknownNode(gone));
     assert_eq!(refused(Supposition::Drain(gone)), Rejection::UnknownNode(gone));
     let taken = NodeName::new("b").unwrap();
-    assert_eq!(refused(imagined("b", 1, &[])), Rejection::NodeNameTaken(taken));
+    assert_eq!(refused(imagined("b", 1, &[])), Rejection::ImaginedTwice(taken));
     let empty = StackSpec { services: [].into(), ..stack("t", &[]) };
     let known = world.cluster.draft().apply(&crate::Entry {
         at: world.now,
