@@ -28,7 +28,7 @@ source "$ROOT/tests/lib/tools.sh"
 source "$ROOT/tests/lib/steps.sh"
 
 # What building everything and testing it takes of the disk, in mebibytes.
-ROOM=16000
+ROOM=9000
 
 # The images of containers.
 TEST_IMAGES=(test postgres vector-demo web)
