@@ -189,12 +189,11 @@ async fn answers(mut output: RelayOutput<'_>, to: &mut OwnedWriteHalf) -> Result
 async fn requests(from: &mut OwnedReadHalf, input: &ForwardInput) {
     let mut buffer = vec![0; CHUNK];
     while let Ok(length) = from.read(&mut buffer).await {
-        let bytes: Vec<u8> = buffer.iter().take(length).copied().collect();
-        if bytes.is_empty() {
+        if length == 0 {
             input.send(Frame::CloseStdin(CloseStdin {})).await;
             return sleep(ANSWER_LIMIT).await;
         }
-        if !input.send(Frame::Stdin(bytes)).await {
+        if !input.send(Frame::Stdin(buffer[..length].to_vec())).await {
             // Why it ended is told by what is answered.
             return std::future::pending().await;
         }

@@ -92,12 +92,11 @@ async fn answers(mut from: OwnedReadHalf, frames: &Frames) -> Result<(), Runtime
     let mut buffer = vec![0; CHUNK];
     loop {
         let length = from.read(&mut buffer).await.map_err(|error| broken(&error))?;
-        let bytes = buffer.iter().take(length).copied().collect::<Vec<u8>>();
-        if bytes.is_empty() {
+        if length == 0 {
             say(frames, Frame::ExitCode(ENDED)).await;
             return Ok(());
         }
-        if !say(frames, Frame::Stdout(bytes)).await {
+        if !say(frames, Frame::Stdout(buffer[..length].to_vec())).await {
             return Ok(());
         }
     }
