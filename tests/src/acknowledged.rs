@@ -3,7 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::ctl::{Answer, Ctl};
+use serde_json::Value;
+
+use crate::{
+    ctl::{Answer, Ctl},
+    wait::{PATIENT, wait_until},
+};
 
 /// Writes quoted with a contradiction.
 const QUOTED: usize = 24;
@@ -130,34 +135,63 @@ fn told(writes: &[Write]) -> String {
 }
 
 /// How many replicas the one service of each stack was given, one after the other, as far back as its
-/// history goes.
+/// history goes: of one moment, though a write in doubt may still be made while this looks.
 ///
 /// # Errors
 ///
 /// The answer, when it is none.
 #[track_caller]
 pub fn replicas(ctl: &Ctl) -> Result<BTreeMap<String, Found>, Box<Answer>> {
-    let ask = |arguments: &[&str]| {
-        let answer = ctl.run(&[&["-o", "json"], arguments].concat());
-        if answer.code == 0 { Ok(answer.json()) } else { Err(Box::new(answer)) }
-    };
+    wait_until("nothing changes between two questions", PATIENT, || match look(ctl) {
+        Ok(Some(found)) => Ok(Ok(found)),
+        Ok(None) => Err("a write was made between them".to_owned()),
+        Err(answer) => Ok(Err(answer)),
+    })
+}
+
+/// The same, or nothing when a write was made between the questions it takes.
+#[track_caller]
+fn look(ctl: &Ctl) -> Result<Option<BTreeMap<String, Found>>, Box<Answer>> {
+    let rows = listed(ctl)?;
+    let mut histories = BTreeMap::new();
+    for stack in rows.keys() {
+        histories.insert(stack.clone(), asked(ctl, &["stack", "history", stack])?);
+    }
+    if listed(ctl)? != rows {
+        return Ok(None);
+    }
     let mut found = BTreeMap::new();
-    for row in ask(&["stack", "ls"])?.as_array().expect("a list of stacks") {
-        let stack = row["stack"].as_str().expect("its name");
-        let history = ask(&["stack", "history", stack])?;
+    for (stack, history) in histories {
         // The newest first.
         let revisions = history.as_array().expect("a list of revisions");
         let replicas = |cause: &str| match cause.rsplit_once(" to ") {
             Some((_, replicas)) => replicas.parse().expect("a number of replicas"),
             None => 1,
         };
-        let cause = |row: &serde_json::Value| replicas(row["cause"].as_str().expect("its cause"));
+        let cause = |row: &Value| replicas(row["cause"].as_str().expect("its cause"));
         let latest: Vec<u64> = revisions.iter().rev().map(cause).collect();
-        assert_eq!(latest.last().copied(), row["replicas"].as_u64(), "{stack}: {history}");
+        assert_eq!(latest.last(), Some(&rows[&stack]), "{stack}: {history}");
         let whole = revisions.last().is_some_and(|oldest| oldest["revision"] == 1);
-        found.insert(stack.to_owned(), Found { latest, whole });
+        found.insert(stack, Found { latest, whole });
     }
-    Ok(found)
+    Ok(Some(found))
+}
+
+/// Each stack and the replicas that its row tells.
+#[track_caller]
+fn listed(ctl: &Ctl) -> Result<BTreeMap<String, u64>, Box<Answer>> {
+    let rows = asked(ctl, &["stack", "ls"])?;
+    let row = |row: &Value| {
+        let stack = row["stack"].as_str().expect("its name").to_owned();
+        (stack, row["replicas"].as_u64().expect("its replicas"))
+    };
+    Ok(rows.as_array().expect("a list of stacks").iter().map(row).collect())
+}
+
+#[track_caller]
+fn asked(ctl: &Ctl, arguments: &[&str]) -> Result<Value, Box<Answer>> {
+    let answer = ctl.run(&[&["-o", "json"], arguments].concat());
+    if answer.code == 0 { Ok(answer.json()) } else { Err(Box::new(answer)) }
 }
 
 #[cfg(test)]

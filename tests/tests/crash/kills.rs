@@ -1,6 +1,6 @@
 //! Killed at a numbered system call, or cut off from its power there.
 
-use std::{fs, os::unix::process::ExitStatusExt as _};
+use std::{fs, os::unix::process::ExitStatusExt as _, thread};
 
 use siso_tests::crash::{Campaign, Fault, Load, LoopDisk, Victim};
 
@@ -23,6 +23,29 @@ const LIES_MAX: usize = 3;
 const LIED_WRITES: usize = 6;
 /// Threads share the calls between them, not always alike: so many of a hundred must be hit.
 const HITS_PERCENT: usize = 80;
+/// Writes that are made while somebody looks at what is there.
+const WRITES_MEANWHILE: u64 = 30;
+
+/// It takes several questions, and what is in doubt may be done between any two of them.
+#[test]
+fn what_is_compared_is_of_one_moment_though_a_write_is_made_meanwhile() {
+    let mut victim = Victim::new();
+    victim.start();
+    victim.apply("web").expect(0);
+    let victim = &victim;
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for replicas in 2..2 + WRITES_MEANWHILE {
+                victim.scale("web", replicas).expect(0);
+            }
+        });
+        while !writer.is_finished() {
+            victim.replicas().expect("an answer");
+        }
+    });
+    let found = victim.replicas().expect("an answer");
+    assert_eq!(found["web"].latest.last(), Some(&(1 + WRITES_MEANWHILE)));
+}
 
 #[test]
 fn killed_at_any_system_call_it_keeps_every_acknowledged_write() {
