@@ -71,7 +71,7 @@ pub fn explain_on(
         view.placement.fixes = if task.node == Some(node) {
             Vec::new()
         } else {
-            way_to(&judge.fleet, &ask, node).unwrap_or_else(|| vec![NO_WAY.to_owned()])
+            way_to(&judge.fleet, &ask, node).unwrap_or_else(|why| vec![format!("{NO_WAY}: {why}")])
         };
     }
     Ok(views)

@@ -3,29 +3,46 @@
 use model::NodeId;
 
 use super::{Change, Cost, Fix, LEAST_RESERVATION, for_one, gone_with_tasks, stop};
-use crate::placement::{Ask, Fleet, Room};
+use crate::placement::{Ask, Fleet, Misfit, Room};
 
 /// More than there are kinds of rules.
 const MAX_STEPS: u32 = 16;
 
 /// Everything it would take for the task to be on that node, in order: with all of it, it fits. Empty when
-/// it fits already, nothing when no change that is known of would do.
-pub fn way_to(fleet: &Fleet<'_>, ask: &Ask<'_>, node: NodeId) -> Option<Vec<String>> {
-    onward(fleet, ask, node, MAX_STEPS)
+/// it fits already.
+///
+/// # Errors
+///
+/// The rule it still breaks where no change that is known of would do.
+pub fn way_to(fleet: &Fleet<'_>, ask: &Ask<'_>, node: NodeId) -> Result<Vec<String>, Misfit> {
+    onward(fleet, ask, node, MAX_STEPS).map_err(|mut why| {
+        // On its way it looks at that node alone, and knows no other by name.
+        if let Misfit::VolumeElsewhere { node, home, .. } = &mut why {
+            *home = fleet.name(*node);
+        }
+        why
+    })
 }
 
-fn onward(fleet: &Fleet<'_>, ask: &Ask<'_>, node: NodeId, left: u32) -> Option<Vec<String>> {
+fn onward(
+    fleet: &Fleet<'_>,
+    ask: &Ask<'_>,
+    node: NodeId,
+    left: u32,
+) -> Result<Vec<String>, Misfit> {
     let misfits = fleet.misfits(ask, node);
-    if misfits.is_empty() {
-        return Some(Vec::new());
-    }
-    let left = left.checked_sub(1)?;
-    let room = fleet.rooms().get(&node)?;
     // What others have to stop for comes last, when all else is settled.
-    let fix = match misfits.iter().find(|why| !gone_with_tasks(why)) {
-        Some(why) => for_one(fleet, ask, room, why, false)?,
-        None => stop(fleet, ask, room, &misfits).or_else(|| lower(ask, room))?,
+    let first = misfits.iter().find(|why| !gone_with_tasks(why)).or_else(|| misfits.first());
+    let Some(why) = first else { return Ok(Vec::new()) };
+    let stands = || why.clone();
+    let left = left.checked_sub(1).ok_or_else(stands)?;
+    let room = fleet.rooms().get(&node).ok_or_else(stands)?;
+    let fix = if gone_with_tasks(why) {
+        with_less(fleet, ask, room, &misfits)
+    } else {
+        for_one(fleet, ask, room, why, false)
     };
+    let fix = fix.ok_or_else(stands)?;
     let rest = match &fix.change {
         Change::Node(changed) => {
             let room = room.on(changed);
@@ -39,9 +56,20 @@ fn onward(fleet: &Fleet<'_>, ask: &Ask<'_>, node: NodeId, left: u32) -> Option<V
             }
             onward(&fleet, ask, node, left)?
         }
-        Change::Ends(..) | Change::Tried => return None,
+        Change::Ends(..) | Change::Tried => return Err(stands()),
     };
-    Some(std::iter::once(fix.text).chain(rest).collect())
+    Ok(std::iter::once(fix.text).chain(rest).collect())
+}
+
+/// The next step where only others, and how much is wanted, stand against it. A port that is all, or whose holder
+/// cannot be stopped alone, is left to its holder.
+fn with_less(fleet: &Fleet<'_>, ask: &Ask<'_>, room: &Room<'_>, why: &[Misfit]) -> Option<Fix> {
+    let port = why.iter().find(|why| matches!(why, Misfit::PortTaken { .. }));
+    let leave = || for_one(fleet, ask, room, port?, false);
+    match why {
+        [Misfit::PortTaken { .. }] => leave(),
+        _ => stop(fleet, ask, room, why).or_else(leave).or_else(|| lower(ask, room)),
+    }
 }
 
 /// A reservation that the node has free, where stopping others is not enough.

@@ -5,6 +5,9 @@ use model::{MilliCpu, view::ExplainView};
 use super::*;
 use crate::view::explain_on;
 
+const NOTHING_FOR_DATA: &str = "nothing: what stands against it cannot be changed from here: its volume \
+                                `data` lives on a";
+
 fn ask(world: &World, service: &str, node: &str) -> ExplainView {
     let (stack, service) = (stack_name("s"), crate::testing::service_name(service));
     let (node, soft) = (world.node(node), Soft::none(world.now));
@@ -91,7 +94,33 @@ fn memory_and_cpus_are_told_when_both_are_short() {
 fn data_is_where_it_is_and_what_is_there_already_needs_nothing() {
     let world = world();
     let db = ask(&world, "db", "b").placement.fixes;
-    assert_eq!(db, ["nothing: what stands against it cannot be changed from here"]);
+    assert_eq!(db, [NOTHING_FOR_DATA]);
     let here = ask(&world, "web", "a");
     assert!(here.placement.fixes.is_empty() && here.placement.verdicts[0].fits, "{here:?}");
+}
+
+#[test]
+fn a_taken_port_is_left_to_its_holder_and_memory_is_still_asked_for() {
+    let publishing = |mib, port| service("x", mib).with(|s| publish(s, port));
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&stack("s", &[("web", publishing(200, 80)), ("large", publishing(250, 81))]));
+    world.settle();
+    world.join("b", 300, &[]);
+    let port = |mib, port| publishing(mib, port).with(|s| s.replicas = 2);
+    world.ok(Command::SetSchedulable { node: world.node("a"), schedulable: false });
+    world.apply(&stack("t", &[("there", publishing(50, 80)), ("two", port(50, 81))]));
+    world.settle();
+    world.expect(&[
+        "s/large.1 e1 run running@a",
+        "s/web.1 e1 run running@a",
+        "t/there.1 e1 run running@b",
+        "t/two.1 e1 run running@b",
+        "t/two.2 e1 prepare pending",
+    ]);
+    let other = "publish another host port than 80: on b it is taken by t/there.1";
+    assert_eq!(ask(&world, "web", "b").placement.fixes, [other]);
+    // Of two replicas only the last can be ended alone, and that is not the one on `b`.
+    let other = "publish another host port than 81: on b it is taken by t/two.1";
+    let stop = "stop or scale down t/there.1 on b (frees 50.0 MiB)";
+    assert_eq!(ask(&world, "large", "b").placement.fixes, [other, stop]);
 }
