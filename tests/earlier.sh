@@ -31,7 +31,8 @@ main() {
   (
     cd "$there/source"
     CARGO_TARGET_DIR=$ROOT/target cargo build --locked -p siso-scheduler -p siso-agent -p siso-cli --bins \
-      --config profile.dev.package.h2.debug-assertions=false
+      --config profile.dev.package.h2.debug-assertions=false \
+      --config 'profile.dev.build-override.debug="line-tables-only"'
   )
   local program
   for program in "${PROGRAMS[@]}"; do
