@@ -74,6 +74,13 @@ impl Effort {
         Self::new(self.each, part)
     }
 
+    /// What is due to one of so many questions that are left; [`give_back`](Self::give_back) takes what it leaves.
+    #[must_use]
+    pub fn share(&mut self, among: usize) -> Self {
+        let among = u64::try_from(among).unwrap_or(u64::MAX);
+        self.part(self.left.checked_div(among).unwrap_or(self.left))
+    }
+
     /// What is left of a part.
     pub const fn give_back(&mut self, part: &Self) {
         self.left = self.left.saturating_add(part.left);

@@ -30,18 +30,18 @@ pub fn drain_plan(cluster: &Cluster, id: NodeId, now: Timestamp) -> Result<Drain
     applied.result?;
     let steps = preview::steps(draft.tasks().len());
     preview::play(&mut draft, now, steps);
-    let (mut moves, mut stays) = (Vec::new(), Vec::new());
-    let mut effort = Effort::new(SEARCH_STEPS, FIX_STEPS);
+    let (mut moves, mut staying) = (Vec::new(), Vec::new());
     for task in there(cluster, id) {
         let left = draft.task(task.id).filter(|left| !left.desired.is_leaving());
         if left.is_some_and(Task::holds_resources) {
-            stays.push(stay(&draft, task, &mut effort));
+            staying.push(task);
         } else if let Some(to) = successor(&draft, task).and_then(|new| new.node) {
             moves.push(r#move(&draft, task, to));
         }
     }
     moves.sort_by_key(|held| held.down_because.is_some());
     let (node, nodes) = (node.name.to_string(), preview::nodes(cluster, &draft));
+    let stays = stays(&draft, &staying);
     Ok(DrainView { node, moves, stays, nodes })
 }
 
@@ -77,8 +77,19 @@ fn r#move(after: &Cluster, task: &Task, to: NodeId) -> DrainMove {
 
 /// What is on a node that is, or was, drained, and why it is still there.
 pub fn drain_stays(cluster: &Cluster, node: &Node) -> Vec<DrainStay> {
+    stays(cluster, &there(cluster, node.id))
+}
+
+/// The first tasks leave the others as much effort as they have.
+fn stays(cluster: &Cluster, tasks: &[&Task]) -> Vec<DrainStay> {
     let mut effort = Effort::new(SEARCH_STEPS, FIX_STEPS);
-    there(cluster, node.id).into_iter().map(|task| stay(cluster, task, &mut effort)).collect()
+    let one = |(task, left): (&&Task, usize)| {
+        let mut share = effort.share(left);
+        let told = stay(cluster, task, &mut share);
+        effort.give_back(&share);
+        told
+    };
+    tasks.iter().zip((1..=tasks.len()).rev()).map(one).collect()
 }
 
 fn stay(cluster: &Cluster, task: &Task, effort: &mut Effort) -> DrainStay {
@@ -103,10 +114,16 @@ fn why(cluster: &Cluster, task: &Task, effort: &mut Effort) -> (String, Vec<Stri
             Tie::Volume(volume) => format!("its volume `{volume}` lives on {name}"),
             Tie::Directory(path) => format!("it writes to {path} of {name}"),
         };
+        let node = task.node.and_then(|node| cluster.node(node));
+        let keep = if node.is_some_and(|node| node.schedulable) {
+            format!("keep {name}")
+        } else {
+            format!("keep {name} and let it take work again: sisoctl node uncordon {name}")
+        };
         return (
             format!("{what}: data does not move by itself"),
             vec![
-                format!("keep {name} and let it take work again: sisoctl node uncordon {name}"),
+                keep,
                 format!(
                     "save its data, then remove {stack} with all it holds (sisoctl stack rm {stack} --volumes), \
                      apply it again, which begins empty elsewhere, and bring the data there"

@@ -71,3 +71,20 @@ fn draining_the_only_node_moves_nothing_and_says_so() {
     let refused = view::drain_plan(&world.cluster, gone, world.now);
     assert_eq!(refused, Err(crate::Rejection::UnknownNode(gone)));
 }
+
+#[test]
+fn of_many_that_stay_each_is_told_what_would_help() {
+    let mut world = World::new(&[("a", 2_000)]);
+    let names = ["s", "t", "u", "v", "w", "x"];
+    for name in names {
+        world.apply(&stack(name, &[("web", service("web:1", 300))]));
+    }
+    world.settle();
+    world.join("b", 200, &[]);
+    let told = view::drain_plan(&world.cluster, world.node("a"), world.now).unwrap();
+    assert_eq!(told.stays.len(), names.len());
+    let machine = |stay: &model::view::DrainStay| {
+        stay.fixes.iter().any(|fix| fix.starts_with("add a node with at least "))
+    };
+    assert!(told.stays.iter().all(machine), "{:#?}", told.stays);
+}

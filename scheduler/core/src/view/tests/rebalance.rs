@@ -126,6 +126,7 @@ fn a_node_is_emptied_of_what_can_move_and_what_stays_is_told() {
     assert!(how.contains(&("one", "stop-first")) && how.contains(&("three", "start-first")));
     assert_eq!(view.left.len(), 1);
     assert!(view.left[0].reason.contains("its volume `data` lives on a"), "{:?}", view.left);
+    assert_eq!(view.left[0].fixes[0], "keep a", "it is not closed, and stays so");
     assert!(view.warnings.iter().any(|told| told.contains("one/web.1 is down for a moment")));
     make(&mut world, &view);
     let again = asked(&world, Goal::Empty(world.node("a")));
