@@ -3,6 +3,7 @@
 //! **Invariant:** each was tried: all that waits was planned with it and nothing else changed, and the task had a
 //! place then.
 
+mod lower;
 pub(crate) mod machine;
 mod proof;
 mod way;
@@ -10,12 +11,11 @@ mod way;
 use std::{collections::BTreeSet, fmt};
 
 use model::{
-    Bytes, Generic, Liveness, MilliCpu, Node, NodeId, NodeName, Resources, ServiceName,
-    ServiceSpec, TaskId,
+    Generic, Liveness, Node, NodeId, NodeName, Resources, ServiceName, ServiceSpec, TaskId,
     spec::{Constraint, ConstraintKey, ConstraintOp},
 };
 
-use self::{machine::more_machine, proof::Stuck};
+use self::{lower::lower_reservation, machine::more_machine, proof::Stuck};
 pub use self::{proof::Former, way::way_to};
 use crate::placement::{Ask, Effort, Fleet, Misfit, Room, filter::flags};
 
@@ -25,10 +25,6 @@ const MAX_FIXES: usize = 6;
 const MAX_STOPS: usize = 3;
 /// Stands for a host port that nobody has: replicas have it one on each node all the same.
 const ANOTHER_PORT: u16 = u16::MAX;
-/// A reservation below this is no honest proposal.
-const LEAST_RESERVATION: Bytes = Bytes::mib(16);
-/// Replicas without a place that a lower reservation is sought for, together.
-const MAX_BESIDE: usize = 100;
 /// Fixes that are tried for one task, the cheapest first.
 const MAX_TRIED: usize = 32;
 
@@ -376,93 +372,4 @@ fn fewest<'o, 'a, K: Ord>(
         }
     }
     None
-}
-
-/// The largest reservation with which it would fit somewhere, and so would the others of its service
-/// that have no place.
-fn lower_reservation(stuck: &Stuck<'_, '_>) -> Option<Fix> {
-    let (fleet, ask) = (stuck.fleet, stuck.ask);
-    // All replicas change with the file: what helps one alone would be no help.
-    let beside = stuck.beside().take(MAX_BESIDE).count();
-    let together = u32::try_from(beside).unwrap_or(u32::MAX).saturating_add(1);
-    let asked = ask.reserved();
-    let only_short = fleet
-        .rooms()
-        .iter()
-        .filter(|(node, _)| matches!(fleet.misfits(ask, **node).as_slice(), [Misfit::Short(_)]));
-    let free: Vec<(&Room<'_>, Resources)> =
-        only_short.map(|(_, room)| (room, room.free_for(ask.task))).collect();
-    let (widest, most) = free
-        .iter()
-        .max_by_key(|(room, free)| (free.memory, free.cpu, std::cmp::Reverse(room.node.id)))?;
-    let share = |of: fn(&Resources) -> u64| {
-        let amounts: Vec<u64> = free.iter().map(|(_, free)| of(free)).collect();
-        largest_share(&amounts, together)
-    };
-    let lowered = if together == 1 {
-        Resources { memory: most.memory.min(asked.memory), cpu: most.cpu.min(asked.cpu) }
-    } else {
-        let memory = Bytes(share(|free| free.memory.0)).min(asked.memory);
-        Resources { memory, cpu: MilliCpu(share(|free| free.cpu.0)).min(asked.cpu) }
-    };
-    let memory =
-        if lowered.memory < asked.memory { lowered.memory.rounded_down() } else { lowered.memory };
-    let lowered = Resources { memory, ..lowered };
-    let mut what = Vec::new();
-    if lowered.memory < asked.memory {
-        what.push(format!(
-            "memory reservation of {} from {} to {memory}",
-            ask.service, asked.memory
-        ));
-    }
-    if lowered.cpu < asked.cpu {
-        what.push(format!(
-            "CPU reservation of {} from {} to {}",
-            ask.service, asked.cpu, lowered.cpu
-        ));
-    }
-    let too_little = lowered.memory < asked.memory && lowered.memory < LEAST_RESERVATION
-        || lowered.cpu < asked.cpu && lowered.cpu == MilliCpu::ZERO;
-    let mut spec = ask.spec.clone();
-    spec.resources.reserved = lowered;
-    if what.is_empty() || too_little || !all_fit(fleet, ask, &spec, together) {
-        return None;
-    }
-    let fits = match together {
-        1 => format!("{} has that", widest.node.name),
-        all => format!("all {all} without a place fit then"),
-    };
-    let text = format!("lower the {}: {fits}", what.join(" and the "));
-    let order = asked.memory.saturating_sub(lowered.memory).0;
-    Some(Fix { cost: Cost::Edit, order, text, change: Change::Spec(Box::new(spec)) })
-}
-
-/// The largest amount of which so many can be taken from these, each from one.
-fn largest_share(amounts: &[u64], count: u32) -> u64 {
-    let parts = amounts
-        .iter()
-        .flat_map(|amount| (1..=u64::from(count)).filter_map(move |part| amount.checked_div(part)));
-    let mut shares: Vec<u64> = parts.collect();
-    shares.sort_unstable();
-    let enough = |share: &u64| {
-        let taken = amounts.iter().map(|amount| amount.checked_div(*share).unwrap_or(u64::MAX));
-        taken.fold(0, u64::saturating_add) >= u64::from(count)
-    };
-    // The larger the share, the fewer there are of it.
-    let good = shares.partition_point(enough);
-    good.checked_sub(1).and_then(|last| shares.get(last)).copied().unwrap_or(0)
-}
-
-/// Whether so many replicas of the service fit side by side when it is like this.
-fn all_fit(fleet: &Fleet<'_>, ask: &Ask<'_>, spec: &ServiceSpec, count: u32) -> bool {
-    let mut fleet = fleet.clone();
-    (0..count).all(|number| {
-        // Nobody has these ids: the largest there are.
-        let task = TaskId::new(u64::MAX.saturating_sub(u64::from(number)));
-        let task = if number == 0 { ask.task } else { task };
-        let slot = if number == 0 { ask.slot } else { u32::MAX.saturating_sub(number) };
-        let one = Ask { task, slot, spec, ..*ask };
-        let place = fleet.rooms().keys().copied().find(|node| fleet.fits(&one, *node).is_ok());
-        place.map(|node| fleet.put(one, node)).is_some()
-    })
 }

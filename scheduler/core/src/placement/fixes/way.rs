@@ -2,7 +2,7 @@
 
 use model::NodeId;
 
-use super::{Change, Cost, Fix, LEAST_RESERVATION, for_one, gone_with_tasks, stop};
+use super::{Change, Cost, Fix, for_one, gone_with_tasks, lower::LEAST_RESERVATION, stop};
 use crate::placement::{Ask, Fleet, Misfit, Room};
 
 /// More than there are kinds of rules.
