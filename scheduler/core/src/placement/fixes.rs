@@ -15,7 +15,11 @@ use model::{
     spec::{Constraint, ConstraintKey, ConstraintOp},
 };
 
-use self::{lower::lower_reservation, machine::more_machine, proof::Stuck};
+use self::{
+    lower::{lower_reservation, share_evenly},
+    machine::more_machine,
+    proof::Stuck,
+};
 pub use self::{proof::Former, way::way_to};
 use crate::placement::{Ask, Effort, Fleet, Misfit, Room, filter::flags};
 
@@ -119,7 +123,12 @@ pub fn fixes<'a>(
             _ => {}
         }
     }
-    found.extend(lower_reservation(&stuck));
+    found.extend(match share_evenly(&stuck) {
+        Some(fix) if stuck.has_place_with(&fix.change) => {
+            Some(Fix { change: Change::Tried, ..fix })
+        }
+        Some(_) | None => lower_reservation(&stuck),
+    });
     found.sort_by(|a, b| (a.cost, a.order, &a.text).cmp(&(b.cost, b.order, &b.text)));
     found.dedup_by(|a, b| a.text == b.text);
     let tried = found.into_iter().take(MAX_TRIED);

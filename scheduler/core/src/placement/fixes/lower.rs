@@ -1,6 +1,8 @@
 //! A smaller reservation.
 
-use model::{Bytes, MilliCpu, Resources, ServiceSpec, TaskId};
+use std::cmp::Reverse;
+
+use model::{Bytes, MilliCpu, NodeId, Resources, ServiceSpec, Shortfall, TaskId};
 
 use super::{Change, Cost, Fix, proof::Stuck};
 use crate::placement::{Ask, Fleet, Misfit, Room};
@@ -24,9 +26,8 @@ pub(super) fn lower_reservation(stuck: &Stuck<'_, '_>) -> Option<Fix> {
         .filter(|(node, _)| matches!(fleet.misfits(ask, **node).as_slice(), [Misfit::Short(_)]));
     let free: Vec<(&Room<'_>, Resources)> =
         only_short.map(|(_, room)| (room, room.free_for(ask.task))).collect();
-    let (widest, most) = free
-        .iter()
-        .max_by_key(|(room, free)| (free.memory, free.cpu, std::cmp::Reverse(room.node.id)))?;
+    let (widest, most) =
+        free.iter().max_by_key(|(room, free)| (free.memory, free.cpu, Reverse(room.node.id)))?;
     let share = |of: fn(&Resources) -> u64| {
         let amounts: Vec<u64> = free.iter().map(|(_, free)| of(free)).collect();
         largest_share(&amounts, together)
@@ -66,6 +67,42 @@ pub(super) fn lower_reservation(stuck: &Stuck<'_, '_>) -> Option<Fix> {
     };
     let text = format!("lower the {}: {fits}", what.join(" and the "));
     let order = asked.memory.saturating_sub(lowered.memory).0;
+    Some(Fix { cost: Cost::Edit, order, text, change: Change::Spec(Box::new(spec)) })
+}
+
+/// The largest reservation of memory with which it would fit beside those of its service that run on a node, as they
+/// shrink with it: an even share of what they have and what is free there. Whether their successors find their places
+/// has to be tried.
+pub(super) fn share_evenly(stuck: &Stuck<'_, '_>) -> Option<Fix> {
+    let (fleet, ask) = (stuck.fleet, stuck.ask);
+    if stuck.beside().next().is_some() {
+        return None;
+    }
+    let asked = ask.reserved().memory;
+    let share = |(node, room): (&NodeId, &Room<'_>)| {
+        let misfits = fleet.misfits(ask, *node);
+        let [Misfit::Short(Shortfall::Memory { free, .. })] = misfits.as_slice() else {
+            return None;
+        };
+        let alike = room.tasks.values().filter(|(other, desired)| {
+            other.same_service(ask) && !desired.is_leaving() && other.reserved().memory == asked
+        });
+        let there = u64::try_from(alike.count()).ok().filter(|there| *there > 0)?;
+        let (all, sharing) =
+            (there.checked_mul(asked.0)?.checked_add(free.0)?, there.checked_add(1)?);
+        Some((Bytes(all.checked_div(sharing)?).rounded_down(), Reverse(*node), sharing))
+    };
+    let (memory, Reverse(node), sharing) = fleet.rooms().iter().filter_map(share).max()?;
+    if memory >= asked || memory < LEAST_RESERVATION {
+        return None;
+    }
+    let mut spec = ask.spec.clone();
+    spec.resources.reserved.memory = memory;
+    let (service, name) = (ask.service, fleet.name(node));
+    let text = format!(
+        "lower the memory reservation of {service} from {asked} to {memory}: {name} has that for all {sharing} there"
+    );
+    let order = asked.saturating_sub(memory).0;
     Some(Fix { cost: Cost::Edit, order, text, change: Change::Spec(Box::new(spec)) })
 }
 

@@ -252,3 +252,15 @@ fn a_machine_is_as_large_as_it_must_be_for_those_that_come_first() {
     let all = "add a node with at least 5.9 GiB free: 29 others that wait go there as well";
     assert_eq!(last(30), all);
 }
+
+/// All replicas change with the file: those that run make room as well.
+#[test]
+fn a_reservation_is_lowered_by_no_more_than_it_takes_when_all_replicas_shrink() {
+    let mut world = World::new(&[("a", 1_000)]);
+    world.apply(&stack("s", &[("web", service("x", 600).with(|s| s.replicas = 2))]));
+    world.settle();
+    let fixes = fixes_of(&world, 2);
+    let lower: Vec<_> = fixes.iter().filter(|fix| fix.starts_with("lower ")).collect();
+    let words = "lower the memory reservation of web from 600.0 MiB to 500.0 MiB: a has that for all 2 there";
+    assert_eq!(lower, [words]);
+}
