@@ -79,32 +79,6 @@ check_dependencies() {
   fi
 }
 
-# The names of all test targets of the workspace but this one, a line each.
-test_targets_but() {
-  cargo metadata --no-deps --format-version 1 --locked | python3 -c '
-import json, sys
-packages = json.load(sys.stdin)["packages"]
-targets = {target["name"] for package in packages for target in package["targets"] if target["kind"] == ["test"]}
-targets.remove(sys.argv[1])
-print("\n".join(sorted(targets)))' "$1"
-}
-
-# All tests. Those of whole hosts wait most of their time, for what takes seconds in a home as well: they run beside the
-# others, and what they print comes last.
-run_tests() {
-  local targets=() target beside status=0
-  while IFS= read -r target; do targets+=(--test "$target"); done < <(test_targets_but hosts)
-  [[ ${#targets[@]} -gt 0 ]] || die "cargo tells of no tests" "see: cargo metadata --no-deps"
-  beside=$(mktemp "${TMPDIR:-/tmp}/siso-hosts-XXXXXX")
-  cargo test --workspace --locked --test hosts >"$beside" 2>&1 &
-  local hosts=$!
-  cargo test --workspace --locked --lib --bins "${targets[@]}" && cargo test --workspace --locked --doc || status=$?
-  wait "$hosts" || status=$?
-  cat "$beside"
-  rm -f "$beside"
-  return "$status"
-}
-
 quietly_fetched() { cargo deny fetch db >>"$SISO_LOG" 2>&1 </dev/null; }
 
 main() {
@@ -139,13 +113,12 @@ main() {
   if [[ -e /sys/fs/cgroup/memory/memory.limit_in_bytes ]]; then groups=1; fi
   if [[ -x /usr/sbin/sshd ]]; then sshd=1; fi
   if have qemu-system-x86_64; then emulated=1; fi
-  export SISO_REQUIRE_ENGINE=1 SISO_REQUIRE_PROMTOOL=1 SISO_REQUIRE_OWN_ENGINE=$((EUID == 0)) \
+  step "tests" env SISO_REQUIRE_ENGINE=1 SISO_REQUIRE_PROMTOOL=1 SISO_REQUIRE_OWN_ENGINE=$((EUID == 0)) \
     SISO_REQUIRE_STRACE=$linux SISO_REQUIRE_OWN_DISK=$((linux && EUID == 0)) \
     SISO_REQUIRE_HOSTS=$((linux && EUID == 0)) SISO_REQUIRE_FAKETIME=$linux \
     SISO_REQUIRE_MEMORY_GROUP=$((groups && EUID == 0)) SISO_REQUIRE_SSHD=$((linux && sshd && EUID == 0)) \
-    SISO_REQUIRE_SYSTEMD=$linux SISO_REQUIRE_EARLIER=1 SISO_REQUIRE_VM=$((emulated && EUID == 0))
-  step "test programs" cargo test --workspace --locked --no-run
-  step "tests" run_tests
+    SISO_REQUIRE_SYSTEMD=$linux SISO_REQUIRE_EARLIER=1 SISO_REQUIRE_VM=$((emulated && EUID == 0)) \
+    cargo test --workspace --locked
 }
 
 main "$@"
