@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
 };
-use tonic::transport::Channel;
+use tonic::{Code, Response, Status, transport::Channel};
 
 use super::world::{
     CONNECT, PATIENCE, World, admin_identity, config, own_address, request_id, stack,
@@ -64,8 +64,26 @@ pub(super) fn people(endpoints: &[String], identity: &Identity) -> ControlClient
     ControlClient::new(transport::channel(endpoints, identity, CONNECT).unwrap())
 }
 
+/// What is answered to a question, or to the same change asked again. Where several decide there is no answer while one
+/// of them is made the leader, which on a busy machine happens at any time.
+pub(super) async fn answer<T>(mut ask: impl AsyncFnMut() -> Result<Response<T>, Status>) -> T {
+    let mut last = None;
+    let asked = async {
+        loop {
+            match ask().await {
+                Ok(answer) => return answer.into_inner(),
+                Err(status) if status.code() == Code::Unavailable => last = Some(status),
+                Err(status) => panic!("{status}"),
+            }
+            sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let answered = timeout(PATIENCE, asked).await;
+    answered.unwrap_or_else(|_| panic!("no answer: {last:?}"))
+}
+
 pub(super) async fn status(people: &mut ControlClient<Channel>) -> StatusView {
-    people.status(StatusRequest {}).await.unwrap().into_inner()
+    answer(async || people.status(StatusRequest {}).await).await
 }
 
 /// Waits until so many vote.
@@ -92,7 +110,7 @@ pub(super) async fn apply(people: &mut ControlClient<Channel>, name: &str) {
 }
 
 pub(super) async fn stacks(people: &mut ControlClient<Channel>) -> BTreeSet<String> {
-    let rows = people.list_stacks(ListStacksRequest {}).await.unwrap().into_inner().stacks;
+    let rows = answer(async || people.list_stacks(ListStacksRequest {}).await).await.stacks;
     rows.into_iter().map(|row| row.stack).collect()
 }
 

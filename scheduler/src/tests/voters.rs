@@ -11,19 +11,19 @@ use std::{
 
 use proto::v1::{
     CreateTokenRequest, EventsRequest, ListSchedulersRequest, ListTokensRequest,
-    RemoveSchedulerRequest, StatusRequest, VoterRow, control_client::ControlClient,
+    RemoveSchedulerRequest, VoterRow, control_client::ControlClient,
 };
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Status, transport::Channel};
 
 use super::{
-    replicas::{Replica, apply, people, stacks, voters},
+    replicas::{Replica, answer, apply, people, stacks, status, voters},
     world::{PATIENCE, World, admin_identity, config, request_id},
 };
 use crate::{StartError, start};
 
 async fn rows(people: &mut ControlClient<Channel>) -> Vec<VoterRow> {
-    people.list_schedulers(ListSchedulersRequest {}).await.unwrap().into_inner().schedulers
+    answer(async || people.list_schedulers(ListSchedulersRequest {}).await).await.schedulers
 }
 
 /// Removes a scheduler, as `sisoctl` does: asked again while the leadership is handed over.
@@ -101,7 +101,7 @@ async fn from_one_to_five_voters_and_back_to_three_under_load_nothing_is_lost() 
     everyone.extend(stays.iter().map(Replica::address));
     for address in everyone {
         let mut there = people(&[address], &identity);
-        let tokens = there.list_tokens(ListTokensRequest {}).await.unwrap().into_inner().tokens;
+        let tokens = answer(async || there.list_tokens(ListTokensRequest {}).await).await.tokens;
         let held: BTreeSet<_> = tokens.into_iter().map(|token| token.id).collect();
         assert!(held.is_superset(&acknowledged));
     }
@@ -168,7 +168,7 @@ async fn a_scheduler_is_removed_only_where_the_rest_can_agree_and_a_leader_hands
     let shown = rows(&mut founder.admin).await;
     let away = shown.iter().find(|row| row.address == third.address()).unwrap();
     assert!(!away.reachable && away.error.is_some() && away.behind.is_none(), "{away:?}");
-    let status = founder.admin.status(StatusRequest {}).await.unwrap().into_inner();
+    let status = status(&mut founder.admin).await;
     let told = format!("at {} does not answer", third.address());
     assert!(status.problems.iter().any(|problem| problem.what.contains(&told)), "{status:?}");
     assert!(!status.healthy);

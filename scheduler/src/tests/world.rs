@@ -22,6 +22,7 @@ use proto::{
 use tempfile::TempDir;
 use tonic::{Status, transport::Channel};
 
+use super::replicas::answer;
 use crate::{Config, ElectionProfile, Handle, LogFormat, StartError, start};
 
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
@@ -93,7 +94,7 @@ impl World {
     pub(super) async fn token_text(&mut self, role: Role) -> String {
         let role = v1::Role::from(role).into();
         let request = CreateTokenRequest { request_id: request_id(), role, ttl_ms: 60_000 };
-        self.admin.create_token(request).await.unwrap().into_inner().token
+        answer(async || self.admin.create_token(request.clone()).await).await.token
     }
 
     pub(super) async fn token(&mut self) -> JoinToken {
