@@ -135,31 +135,37 @@ fn told(writes: &[Write]) -> String {
 }
 
 /// How many replicas the one service of each stack was given, one after the other, as far back as its
-/// history goes: of one moment, though a write in doubt may still be made while this looks.
+/// history goes: of one moment, though a write in doubt may still be made while this looks. What was told once is in
+/// whatever is told later, or this panics.
 ///
 /// # Errors
 ///
 /// The answer, when it is none.
-#[track_caller]
 pub fn replicas(ctl: &Ctl) -> Result<BTreeMap<String, Found>, Box<Answer>> {
-    wait_until("nothing changes between two questions", PATIENT, || match look(ctl) {
-        Ok(Some(found)) => Ok(Ok(found)),
-        Ok(None) => Err("a write was made between them".to_owned()),
-        Err(answer) => Ok(Err(answer)),
+    let mut rows = listed(ctl)?;
+    wait_until("nothing changes between two questions", PATIENT, || {
+        let (found, after) = match look(ctl, &rows) {
+            Ok(looked) => looked,
+            Err(answer) => return Ok(Err(answer)),
+        };
+        if after == rows {
+            return Ok(Ok(found));
+        }
+        rows = after;
+        Err("a write was made between them".to_owned())
     })
 }
 
-/// The same, or nothing when a write was made between the questions it takes.
-#[track_caller]
-fn look(ctl: &Ctl) -> Result<Option<BTreeMap<String, Found>>, Box<Answer>> {
-    let rows = listed(ctl)?;
+/// Replicas by stack.
+type Rows = BTreeMap<String, u64>;
+
+/// The history of each stack that is listed, and what is listed after it.
+fn look(ctl: &Ctl, before: &Rows) -> Result<(BTreeMap<String, Found>, Rows), Box<Answer>> {
     let mut histories = BTreeMap::new();
-    for stack in rows.keys() {
+    for stack in before.keys() {
         histories.insert(stack.clone(), asked(ctl, &["stack", "history", stack])?);
     }
-    if listed(ctl)? != rows {
-        return Ok(None);
-    }
+    let after = listed(ctl)?;
     let mut found = BTreeMap::new();
     for (stack, history) in histories {
         // The newest first.
@@ -170,16 +176,20 @@ fn look(ctl: &Ctl) -> Result<Option<BTreeMap<String, Found>>, Box<Answer>> {
         };
         let cause = |row: &Value| replicas(row["cause"].as_str().expect("its cause"));
         let latest: Vec<u64> = revisions.iter().rev().map(cause).collect();
-        assert_eq!(latest.last(), Some(&rows[&stack]), "{stack}: {history}");
+        let (first, last) = (before[&stack], after.get(&stack).copied());
+        assert!(latest.contains(&first), "{stack}: {first} was told before: {history}");
+        assert!(last.is_some(), "{stack} is gone: {history}");
+        if last == Some(first) {
+            assert_eq!(latest.last(), Some(&first), "{stack}: {history}");
+        }
         let whole = revisions.last().is_some_and(|oldest| oldest["revision"] == 1);
         found.insert(stack, Found { latest, whole });
     }
-    Ok(Some(found))
+    Ok((found, after))
 }
 
 /// Each stack and the replicas that its row tells.
-#[track_caller]
-fn listed(ctl: &Ctl) -> Result<BTreeMap<String, u64>, Box<Answer>> {
+fn listed(ctl: &Ctl) -> Result<Rows, Box<Answer>> {
     let rows = asked(ctl, &["stack", "ls"])?;
     let row = |row: &Value| {
         let stack = row["stack"].as_str().expect("its name").to_owned();
@@ -188,7 +198,6 @@ fn listed(ctl: &Ctl) -> Result<BTreeMap<String, u64>, Box<Answer>> {
     Ok(rows.as_array().expect("a list of stacks").iter().map(row).collect())
 }
 
-#[track_caller]
 fn asked(ctl: &Ctl, arguments: &[&str]) -> Result<Value, Box<Answer>> {
     let answer = ctl.run(&[&["-o", "json"], arguments].concat());
     if answer.code == 0 { Ok(answer.json()) } else { Err(Box::new(answer)) }
