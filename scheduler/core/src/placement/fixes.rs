@@ -27,8 +27,6 @@ use crate::placement::{Ask, Effort, Fleet, Misfit, Room, filter::flags};
 const MAX_FIXES: usize = 6;
 /// Tasks one fix may ask to stop.
 const MAX_STOPS: usize = 3;
-/// Stands for a host port that nobody has: replicas have it one on each node all the same.
-const ANOTHER_PORT: u16 = u16::MAX;
 /// Fixes that are tried for one task, the cheapest first.
 const MAX_TRIED: usize = 32;
 
@@ -123,16 +121,21 @@ pub fn fixes<'a>(
             _ => {}
         }
     }
-    found.extend(match share_evenly(&stuck) {
-        Some(fix) if stuck.has_place_with(&fix.change) => {
-            Some(Fix { change: Change::Tried, ..fix })
-        }
-        Some(_) | None => lower_reservation(&stuck),
-    });
+    found.extend(share_evenly(&stuck));
+    found.extend(lower_reservation(&stuck));
     found.sort_by(|a, b| (a.cost, a.order, &a.text).cmp(&(b.cost, b.order, &b.text)));
     found.dedup_by(|a, b| a.text == b.text);
     let tried = found.into_iter().take(MAX_TRIED);
-    let proven = tried.filter(|fix| stuck.has_place_with(&fix.change)).map(|fix| fix.text);
+    let mut lowered = false;
+    let proven = tried.filter(|fix| {
+        let lowers =
+            matches!(&fix.change, Change::Spec(spec) if spec.resources != ask.spec.resources);
+        // Of two that lower it the first asks for less.
+        let holds = !(lowers && lowered) && stuck.has_place_with(&fix.change);
+        lowered |= lowers && holds;
+        holds
+    });
+    let proven = proven.map(|fix| fix.text);
     // There is always a place in the list for the last resort.
     let mut proven: Vec<String> = proven.take(MAX_FIXES.saturating_sub(1)).collect();
     proven.extend(more_machine(&mut stuck));
@@ -241,7 +244,8 @@ fn for_one(
         }
         Misfit::PortTaken { port, holder, .. } => {
             let text = without_port(ask, *port, holder, node);
-            with_spec(0, text, &|spec| leave_port(spec, *port, is_of_service(ask, holder)))
+            let another = if is_of_service(ask, holder) { None } else { spare_port(ask, room) };
+            with_spec(0, text, &|spec| leave_port(spec, *port, another))
         }
         Misfit::ShortOfGeneric { kind, needed, free, offered } if needed > offered => {
             let more = needed.saturating_sub(*free);
@@ -273,11 +277,20 @@ fn for_one(
     }
 }
 
-/// Leaves out the host port, or takes another one in its place.
-fn leave_port(spec: &mut ServiceSpec, port: u16, out: bool) {
-    spec.ports.retain(|one| !out || one.published != Some(port));
+/// A host port that neither the service nor anything in the room has: replicas have it one on each node all the same.
+fn spare_port(ask: &Ask<'_>, room: &Room<'_>) -> Option<u16> {
+    let there = room.tasks.values().map(|(other, _)| other.spec);
+    let specs = there.chain([ask.spec]);
+    let taken: BTreeSet<u16> =
+        specs.flat_map(|spec| &spec.ports).filter_map(|port| port.published).collect();
+    (1..=u16::MAX).rev().find(|port| !taken.contains(port))
+}
+
+/// Takes another host port in its place, or none.
+fn leave_port(spec: &mut ServiceSpec, port: u16, another: Option<u16>) {
+    spec.ports.retain(|one| another.is_some() || one.published != Some(port));
     for one in spec.ports.iter_mut().filter(|one| one.published == Some(port)) {
-        one.published = Some(ANOTHER_PORT);
+        one.published = another;
     }
 }
 

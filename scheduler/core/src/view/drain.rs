@@ -80,7 +80,7 @@ pub fn drain_stays(cluster: &Cluster, node: &Node) -> Vec<DrainStay> {
     stays(cluster, &there(cluster, node.id))
 }
 
-/// The first tasks leave the others as much effort as they have.
+/// The first tasks leave the others as much effort as they have. For a dozen there is enough.
 fn stays(cluster: &Cluster, tasks: &[&Task]) -> Vec<DrainStay> {
     let mut effort = Effort::new(SEARCH_STEPS, FIX_STEPS);
     let one = |(task, left): (&&Task, usize)| {

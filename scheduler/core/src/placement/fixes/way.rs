@@ -1,12 +1,12 @@
 //! What it would take to be on one node: not the cheapest that helps, but all of it.
 
-use model::NodeId;
+use model::{NodeId, spec::Port};
 
 use super::{Change, Cost, Fix, for_one, gone_with_tasks, lower::LEAST_RESERVATION, stop};
-use crate::placement::{Ask, Fleet, Misfit, Room};
+use crate::placement::{Ask, Fleet, Misfit, Room, filter::clash};
 
-/// More than there are kinds of rules.
-const MAX_STEPS: u32 = 16;
+/// Steps beside those for host ports: more than there are kinds of rules.
+const MAX_STEPS: usize = 16;
 
 /// Everything it would take for the task to be on that node, in order: with all of it, it fits. Empty when
 /// it fits already.
@@ -15,7 +15,8 @@ const MAX_STEPS: u32 = 16;
 ///
 /// The rule it still breaks where no change that is known of would do.
 pub fn way_to(fleet: &Fleet<'_>, ask: &Ask<'_>, node: NodeId) -> Result<Vec<String>, Misfit> {
-    onward(fleet, ask, node, MAX_STEPS).map_err(|mut why| {
+    let most = MAX_STEPS.saturating_add(ask.spec.ports.len());
+    onward(fleet, ask, node, most).map_err(|mut why| {
         // On its way it looks at that node alone, and knows no other by name.
         if let Misfit::VolumeElsewhere { node, home, .. } = &mut why {
             *home = fleet.name(*node);
@@ -28,7 +29,7 @@ fn onward(
     fleet: &Fleet<'_>,
     ask: &Ask<'_>,
     node: NodeId,
-    left: u32,
+    left: usize,
 ) -> Result<Vec<String>, Misfit> {
     let misfits = fleet.misfits(ask, node);
     // What others have to stop for comes last, when all else is settled.
@@ -67,9 +68,19 @@ fn with_less(fleet: &Fleet<'_>, ask: &Ask<'_>, room: &Room<'_>, why: &[Misfit]) 
     let port = why.iter().find(|why| matches!(why, Misfit::PortTaken { .. }));
     let leave = || for_one(fleet, ask, room, port?, false);
     match why {
-        [Misfit::PortTaken { .. }] => leave(),
+        [Misfit::PortTaken { .. }] if taken_ports(ask, room) == 1 => leave(),
         _ => stop(fleet, ask, room, why).or_else(leave).or_else(|| lower(ask, room)),
     }
+}
+
+/// How many of its host ports others in the room have.
+fn taken_ports(ask: &Ask<'_>, room: &Room<'_>) -> usize {
+    let others = || room.tasks.values().map(|(other, _)| other);
+    let others = || others().filter(|other| !(other.same_service(ask) && other.slot == ask.slot));
+    let is_taken = |port: &&Port| {
+        others().any(|other| other.spec.ports.iter().any(|taken| clash(port, taken)))
+    };
+    ask.spec.ports.iter().filter(is_taken).count()
 }
 
 /// A reservation that the node has free, where stopping others is not enough.

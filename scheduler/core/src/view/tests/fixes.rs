@@ -264,3 +264,16 @@ fn a_reservation_is_lowered_by_no_more_than_it_takes_when_all_replicas_shrink() 
     let words = "lower the memory reservation of web from 600.0 MiB to 500.0 MiB: a has that for all 2 there";
     assert_eq!(lower, [words]);
 }
+
+#[test]
+fn a_reservation_is_lowered_to_what_is_free_elsewhere_where_that_is_more() {
+    let mut world = World::new(&[("a", 1_000), ("b", 550)]);
+    world.apply(&stack("s", &[("web", service("x", 600).with(|s| s.replicas = 2))]));
+    world.settle();
+    let fixes = fixes_of(&world, 2);
+    let lower: Vec<_> = fixes.iter().filter(|fix| fix.starts_with("lower ")).collect();
+    assert_eq!(
+        lower,
+        ["lower the memory reservation of web from 600.0 MiB to 550.0 MiB: b has that"]
+    );
+}

@@ -124,3 +124,24 @@ fn a_taken_port_is_left_to_its_holder_and_memory_is_still_asked_for() {
     let stop = "stop or scale down t/there.1 on b (frees 50.0 MiB)";
     assert_eq!(ask(&world, "large", "b").placement.fixes, [other, stop]);
 }
+
+#[test]
+fn of_several_taken_ports_their_holder_makes_room_or_each_is_another_one() {
+    let several = |first: u16, count: u16| {
+        service("x", 50).with(|s| (0..count).for_each(|number| publish(s, first + number)))
+    };
+    let mut world = World::new(&[("a", 1_000)]);
+    let many = [("many", several(8_000, 17)), ("last", several(u16::MAX, 1))];
+    world.apply(&stack("s", &[many[0].clone(), many[1].clone(), ("two", several(9_000, 20))]));
+    world.settle();
+    world.join("b", 300, &[]);
+    world.ok(Command::SetSchedulable { node: world.node("a"), schedulable: false });
+    let twice = several(9_000, 20).with(|s| s.replicas = 2);
+    world.apply(&stack("t", &[many[0].clone(), many[1].clone(), ("two", twice)]));
+    world.settle();
+    let fixes = |service| ask(&world, service, "b").placement.fixes;
+    assert_eq!(fixes("many"), ["stop or scale down t/many.1 on b (frees 50.0 MiB)"]);
+    let other = "publish another host port than 65535: on b it is taken by t/last.1";
+    assert_eq!(fixes("last"), [other], "the last port there is, is one like any other");
+    assert_eq!(fixes("two").len(), 20, "who has them cannot be stopped alone");
+}
