@@ -13,10 +13,10 @@ use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
 };
-use tonic::{Code, Response, Status, transport::Channel};
+use tonic::transport::Channel;
 
 use super::world::{
-    CONNECT, PATIENCE, World, admin_identity, config, own_address, request_id, stack,
+    CONNECT, PATIENCE, World, admin_identity, answer, config, own_address, request_id, stack,
 };
 use crate::{Config, Handle, JoinError, StartError, start};
 
@@ -62,24 +62,6 @@ impl Replica {
 
 pub(super) fn people(endpoints: &[String], identity: &Identity) -> ControlClient<Channel> {
     ControlClient::new(transport::channel(endpoints, identity, CONNECT).unwrap())
-}
-
-/// What is answered to a question, or to the same change asked again. Where several decide there is no answer while one
-/// of them is made the leader, which on a busy machine happens at any time.
-pub(super) async fn answer<T>(mut ask: impl AsyncFnMut() -> Result<Response<T>, Status>) -> T {
-    let mut last = None;
-    let asked = async {
-        loop {
-            match ask().await {
-                Ok(answer) => return answer.into_inner(),
-                Err(status) if status.code() == Code::Unavailable => last = Some(status),
-                Err(status) => panic!("{status}"),
-            }
-            sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    let answered = timeout(PATIENCE, asked).await;
-    answered.unwrap_or_else(|_| panic!("no answer: {last:?}"))
 }
 
 pub(super) async fn status(people: &mut ControlClient<Channel>) -> StatusView {

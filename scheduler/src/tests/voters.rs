@@ -17,8 +17,8 @@ use tokio::time::{sleep, timeout};
 use tonic::{Code, Status, transport::Channel};
 
 use super::{
-    replicas::{Replica, answer, apply, people, stacks, status, voters},
-    world::{PATIENCE, World, admin_identity, config, request_id},
+    replicas::{Replica, apply, people, stacks, status, voters},
+    world::{PATIENCE, World, admin_identity, answer, config, request_id},
 };
 use crate::{StartError, start};
 

@@ -20,9 +20,9 @@ use proto::{
     },
 };
 use tempfile::TempDir;
-use tonic::{Status, transport::Channel};
+use tokio::time::{sleep, timeout};
+use tonic::{Code, Response, Status, transport::Channel};
 
-use super::replicas::answer;
 use crate::{Config, ElectionProfile, Handle, LogFormat, StartError, start};
 
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
@@ -104,13 +104,31 @@ impl World {
     pub(super) async fn apply(&mut self, spec: &StackSpec) -> Result<ApplyReply, Status> {
         let request =
             ApplyRequest { request_id: request_id(), spec: Some(spec.into()), basis: None };
-        self.admin.apply(request).await.map(tonic::Response::into_inner)
+        self.admin.apply(request).await.map(Response::into_inner)
     }
 
     pub(super) async fn tasks(&mut self) -> Vec<TaskRow> {
         let request = ListTasksRequest::default();
         self.admin.list_tasks(request).await.unwrap().into_inner().tasks
     }
+}
+
+/// What is answered to a question, or to the same change asked again. Where several decide there is no answer while one
+/// of them is made the leader, which on a busy machine happens at any time.
+pub(super) async fn answer<T>(mut ask: impl AsyncFnMut() -> Result<Response<T>, Status>) -> T {
+    let mut last = None;
+    let asked = async {
+        loop {
+            match ask().await {
+                Ok(answer) => return answer.into_inner(),
+                Err(status) if status.code() == Code::Unavailable => last = Some(status),
+                Err(status) => panic!("{status}"),
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answered = timeout(PATIENCE, asked).await;
+    answered.unwrap_or_else(|_| panic!("no answer: {last:?}"))
 }
 
 pub(super) fn admin_identity(directory: &Path) -> Identity {

@@ -8,7 +8,7 @@ use super::{Change, Cost, Fix, proof::Stuck};
 use crate::placement::{Ask, Fleet, Misfit, Room};
 
 /// A reservation below this is no honest proposal.
-pub(super) const LEAST_RESERVATION: Bytes = Bytes::mib(16);
+const LEAST_RESERVATION: Bytes = Bytes::mib(16);
 /// Replicas without a place that a lower reservation is sought for, together.
 const MAX_BESIDE: usize = 100;
 
@@ -41,33 +41,49 @@ pub(super) fn lower_reservation(stuck: &Stuck<'_, '_>) -> Option<Fix> {
     let memory =
         if lowered.memory < asked.memory { lowered.memory.rounded_down() } else { lowered.memory };
     let lowered = Resources { memory, ..lowered };
-    let mut what = Vec::new();
-    if lowered.memory < asked.memory {
-        what.push(format!(
-            "memory reservation of {} from {} to {memory}",
-            ask.service, asked.memory
-        ));
-    }
-    if lowered.cpu < asked.cpu {
-        what.push(format!(
-            "CPU reservation of {} from {} to {}",
-            ask.service, asked.cpu, lowered.cpu
-        ));
-    }
+    let what = in_words(ask, lowered);
     let too_little = lowered.memory < asked.memory && lowered.memory < LEAST_RESERVATION
         || lowered.cpu < asked.cpu && lowered.cpu == MilliCpu::ZERO;
     let mut spec = ask.spec.clone();
     spec.resources.reserved = lowered;
-    if what.is_empty() || too_little || !all_fit(fleet, ask, &spec, together) {
+    if lowered == asked || too_little || !all_fit(fleet, ask, &spec, together) {
         return None;
     }
     let fits = match together {
         1 => format!("{} has that", widest.node.name),
         all => format!("all {all} without a place fit then"),
     };
-    let text = format!("lower the {}: {fits}", what.join(" and the "));
+    let text = format!("{what}: {fits}");
     let order = asked.memory.saturating_sub(lowered.memory).0;
     Some(Fix { cost: Cost::Edit, order, text, change: Change::Spec(Box::new(spec)) })
+}
+
+/// What is lowered, and to how much.
+fn in_words(ask: &Ask<'_>, lowered: Resources) -> String {
+    let (asked, service) = (ask.reserved(), ask.service);
+    let mut what = Vec::new();
+    if lowered.memory < asked.memory {
+        let (from, to) = (asked.memory, lowered.memory);
+        what.push(format!("memory reservation of {service} from {from} to {to}"));
+    }
+    if lowered.cpu < asked.cpu {
+        what.push(format!("CPU reservation of {service} from {} to {}", asked.cpu, lowered.cpu));
+    }
+    format!("lower the {}", what.join(" and the "))
+}
+
+/// A reservation that the node has free, where stopping others is not enough.
+pub(super) fn lower_to_free(ask: &Ask<'_>, room: &Room<'_>) -> Option<Fix> {
+    let (asked, free) = (ask.reserved(), room.free_for(ask.task));
+    let memory = asked.memory.min(free.memory.rounded_down());
+    let lowered = Resources { memory, cpu: asked.cpu.min(free.cpu) };
+    if lowered == asked || memory < LEAST_RESERVATION.min(asked.memory) {
+        return None;
+    }
+    let mut spec = ask.spec.clone();
+    spec.resources.reserved = lowered;
+    let (text, change) = (in_words(ask, lowered), Change::Spec(Box::new(spec)));
+    Some(Fix { cost: Cost::Edit, order: 0, text, change })
 }
 
 /// The largest reservation of memory with which it would fit beside those of its service that run on a node, as they

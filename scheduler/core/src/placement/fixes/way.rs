@@ -2,7 +2,7 @@
 
 use model::{NodeId, spec::Port};
 
-use super::{Change, Cost, Fix, for_one, gone_with_tasks, lower::LEAST_RESERVATION, stop};
+use super::{Change, Fix, for_one, gone_with_tasks, lower::lower_to_free, stop};
 use crate::placement::{Ask, Fleet, Misfit, Room, filter::clash};
 
 /// Steps beside those for host ports: more than there are kinds of rules.
@@ -69,7 +69,7 @@ fn with_less(fleet: &Fleet<'_>, ask: &Ask<'_>, room: &Room<'_>, why: &[Misfit]) 
     let leave = || for_one(fleet, ask, room, port?, false);
     match why {
         [Misfit::PortTaken { .. }] if taken_ports(ask, room) == 1 => leave(),
-        _ => stop(fleet, ask, room, why).or_else(leave).or_else(|| lower(ask, room)),
+        _ => stop(fleet, ask, room, why).or_else(leave).or_else(|| lower_to_free(ask, room)),
     }
 }
 
@@ -81,31 +81,4 @@ fn taken_ports(ask: &Ask<'_>, room: &Room<'_>) -> usize {
         others().any(|other| other.spec.ports.iter().any(|taken| clash(port, taken)))
     };
     ask.spec.ports.iter().filter(is_taken).count()
-}
-
-/// A reservation that the node has free, where stopping others is not enough.
-fn lower(ask: &Ask<'_>, room: &Room<'_>) -> Option<Fix> {
-    let (asked, free) = (ask.reserved(), room.free_for(ask.task));
-    let memory = asked.memory.min(free.memory.rounded_down());
-    let cpu = asked.cpu.min(free.cpu);
-    if memory < LEAST_RESERVATION.min(asked.memory) {
-        return None;
-    }
-    let mut what = Vec::new();
-    if memory < asked.memory {
-        what.push(format!(
-            "memory reservation of {} from {} to {memory}",
-            ask.service, asked.memory
-        ));
-    }
-    if cpu < asked.cpu {
-        what.push(format!("CPU reservation of {} from {} to {cpu}", ask.service, asked.cpu));
-    }
-    if what.is_empty() {
-        return None;
-    }
-    let mut spec = ask.spec.clone();
-    (spec.resources.reserved.memory, spec.resources.reserved.cpu) = (memory, cpu);
-    let text = format!("lower the {}", what.join(" and the "));
-    Some(Fix { cost: Cost::Edit, order: 0, text, change: Change::Spec(Box::new(spec)) })
 }
